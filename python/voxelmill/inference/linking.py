@@ -1,0 +1,291 @@
+"""Which cell of one frame became which cell of the next: affinities, shared motion, and the choice between
+them.
+
+Every cell is summed up by its area, centroid and covariance, that is, by an ellipse. A hypothesis is one
+cell -> one cell, one cell -> two (a division) or two -> one (two cells whose masks have run together). The
+two cells of a pair are
+merged into one ellipse, so all three kinds are compared by the same number: the Bhattacharyya distance of
+two ellipses (A. Bhattacharyya, 1943), which is zero for equal ones, 0.5 for a disc moved by its radius and
+2 for a disc moved by its diameter, plus the misfit of the areas. The best compatible set of hypotheses is a
+maximum-weight set packing; gap closing and costs of not being linked follow Jaqaman et al., Nature Methods
+5, 695 (2008), with all choices of one frame taken at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEAREST = 10  # candidates per cell; a cell among touching neighbours has six
+AREA_SPREAD = 0.3  # usual spread of log area between frames: segmentation noise, cell cycle
+AREA_CAP = 1.0  # a wrong area alone must not rule out a link: masks get cut and joined
+FAIR_SHARE = 0.2  # a daughter has at least this part of the area of both
+PAIR_AREA = (0.6, 1.8)  # area of a pair over the area of the single cell
+
+
+class Cells(NamedTuple):
+    """Ellipses of n cells: centroid (n, 2) in (y, x) px, area (n,) px, covariance (n, 2, 2) px^2."""
+
+    centroid: NDArray[np.float64]
+    area: NDArray[np.float64]
+    cov: NDArray[np.float64]
+
+    def take(self, index: NDArray) -> Cells:
+        return Cells(self.centroid[index], self.area[index], self.cov[index])
+
+    def joined(self, a: NDArray, b: NDArray) -> Cells:
+        """The ellipses of the pairs a[i] and b[i] taken as one cell each."""
+        area = self.area[a] + self.area[b]
+        wa = self.area[a] / area
+        wb = 1 - wa
+        apart = self.centroid[a] - self.centroid[b]
+        spread = (wa * wb)[:, None, None] * apart[:, :, None] * apart[:, None, :]
+        return Cells(
+            wa[:, None] * self.centroid[a] + wb[:, None] * self.centroid[b],
+            area,
+            wa[:, None, None] * self.cov[a] + wb[:, None, None] * self.cov[b] + spread,
+        )
+
+
+class Hypotheses(NamedTuple):
+    """What may have happened: sources a, b and targets c, d as columns of `cells` (h, 4), -1 for none;
+    `cost` (h,)."""
+
+    cells: NDArray[np.int64]
+    cost: NDArray[np.float64]
+
+    def keep(self, mask: NDArray) -> Hypotheses:
+        return Hypotheses(self.cells[mask], self.cost[mask])
+
+
+def distance(a: Cells, b: Cells, slack: float = 0.0) -> NDArray[np.float64]:
+    """Bhattacharyya distance of ellipses, (n,). `slack` (px^2) is the variance of unexplained motion."""
+    d = b.centroid - a.centroid
+    yy, yx, xx = ((a.cov[:, i, j] + b.cov[:, i, j]) / 2 for i, j in ((0, 0), (0, 1), (1, 1)))
+    spread = np.log((yy * xx - yx * yx) / np.sqrt(_det(a.cov) * _det(b.cov)))
+    yy, xx = yy + slack, xx + slack
+    moved = (xx * d[:, 0] ** 2 - 2 * yx * d[:, 0] * d[:, 1] + yy * d[:, 1] ** 2) / (yy * xx - yx * yx)
+    return moved / 8 + spread / 2
+
+
+def _det(cov: NDArray) -> NDArray:
+    return cov[:, 0, 0] * cov[:, 1, 1] - cov[:, 0, 1] ** 2
+
+
+def _misfit(ratio: NDArray) -> NDArray:
+    """Cost of an area ratio that should be 1."""
+    return np.minimum(np.log(ratio) ** 2 / (2 * AREA_SPREAD**2), AREA_CAP)
+
+
+def _neighbours(points: NDArray, of: NDArray) -> NDArray[np.int64]:
+    """(n, k) the k nearest of `of` for each point."""
+    from scipy.spatial import cKDTree
+
+    k = min(NEAREST, len(of))
+    return cKDTree(of).query(points, k=k)[1].reshape(len(points), k)
+
+
+def hypotheses(
+    source: Cells,
+    target: Cells,
+    limit: float,
+    *,
+    pair_cost: float,
+    slack: float = 0.0,
+    divisions: bool = True,
+    merges: bool = True,
+) -> Hypotheses:
+    """All plausible links, divisions and merges between two sets of cells.
+
+    Args:
+        source: the cells of the earlier frame, where and how large they are expected in the later one.
+        target: the cells of the later frame.
+        limit: greatest cost of a link; a pair may cost half as much again, as it explains three cells.
+        pair_cost: what a division or merge costs beyond its misfit.
+        slack: variance of unexplained motion, px^2.
+    """
+    if not len(source.area) or not len(target.area):
+        return Hypotheses(np.zeros((0, 4), np.int64), np.zeros(0))
+    near = _neighbours(source.centroid, target.centroid)
+    cost = _link_cost(source, target, near, slack)
+    i, k = np.nonzero(cost < limit)
+    none = np.full(len(i), -1)
+    found = [Hypotheses(np.stack([i, none, near[i, k], none], axis=1), cost[i, k])]
+    if divisions:
+        one, a, b, paired = _pairs(source, target, near, cost + limit / 2 - pair_cost, slack)
+        found.append(Hypotheses(np.stack([one, np.full(len(a), -1), a, b], axis=1), paired + pair_cost))
+    if merges:
+        near = _neighbours(target.centroid, source.centroid)
+        cost = _link_cost(target, source, near, slack)
+        one, a, b, paired = _pairs(target, source, near, cost + limit / 2 - pair_cost, slack)
+        found.append(Hypotheses(np.stack([a, b, one, np.full(len(a), -1)], axis=1), paired + pair_cost))
+    cells, cost = (np.concatenate(v) for v in zip(*found))
+    return Hypotheses(cells, cost).keep(cost < 1.5 * limit)
+
+
+def _link_cost(one: Cells, other: Cells, near: NDArray, slack: float) -> NDArray[np.float64]:
+    """(n, k) cost of linking each cell to each of its neighbours; the same in both directions of time."""
+    i, j = np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()
+    return (distance(one.take(i), other.take(j), slack) + _misfit(other.area[j] / one.area[i])).reshape(
+        near.shape
+    )
+
+
+def _pairs(single: Cells, double: Cells, near: NDArray, most: NDArray, slack: float) -> tuple[NDArray, ...]:
+    """Single cells against pairs of `double`: index of the single, of both, and the cost.
+
+    `most` (n, k): a pair that costs more than this for one of its halves would gain less than that half
+    alone, and no best choice contains it.
+    """
+    p, q = np.triu_indices(near.shape[1], 1)
+    one, a, b = np.repeat(np.arange(len(near)), len(p)), near[:, p].ravel(), near[:, q].ravel()
+    most = np.minimum(most[:, p], most[:, q]).ravel()
+    area = double.area[a] + double.area[b]
+    share = np.minimum(double.area[a], double.area[b]) / area
+    ratio = area / single.area[one]
+    fits = np.flatnonzero((ratio > PAIR_AREA[0]) & (ratio < PAIR_AREA[1]) & (share > FAIR_SHARE))
+    one, a, b, share, ratio, most = one[fits], a[fits], b[fits], share[fits], ratio[fits], most[fits]
+    cost = (
+        distance(single.take(one), double.joined(a, b), slack)
+        + _misfit(ratio)
+        + _misfit(share / (1 - share)) / 2
+    )
+    fits = cost < most
+    return one[fits], a[fits], b[fits], cost[fits]
+
+
+def mutual(h: Hypotheses, n_source: int, n_target: int) -> NDArray[np.bool_]:
+    """(h,) bool: the hypotheses that are the cheapest one for every cell they contain."""
+    node = nodes(h.cells, n_source)
+    best = np.full(n_source + n_target + 1, np.inf)
+    np.minimum.at(best, node.ravel(), np.repeat(h.cost, 4))
+    best[-1] = np.inf
+    return (h.cost[:, None] <= best[node]).all(axis=1)
+
+
+def nodes(cells: NDArray, n_source: int) -> NDArray:
+    """Sources and targets numbered in one row, sources first; -1 stays (the last, spare node)."""
+    return np.where(cells < 0, -1, cells + np.array([0, 0, n_source, n_source]))
+
+
+def packing(nodes: NDArray, gain: NDArray, n: int) -> NDArray[np.bool_]:
+    """The compatible sets of greatest total gain (maximum-weight set packing).
+
+    Args:
+        nodes: (h, k) integers, the members of each set among 0..n-1, -1 for none.
+        gain: (h,) what a set is worth; sets worth nothing are never taken.
+        n: number of members.
+
+    Returns:
+        (h,) bool, the sets taken; no two of them share a member.
+    """
+    taken = np.zeros(len(gain), bool)
+    alive = np.flatnonzero(gain > 0)
+    while len(alive):
+        # A set worth more than the best rivals of all its members together is in every optimum: whatever it
+        # pushes out is worth less. That settles nearly all, and the integer programme is left with the few
+        # real conflicts.
+        part, worth = nodes[alive], gain[alive]
+        best, second, owner = np.zeros(n + 1), np.zeros(n + 1), np.full(n + 1, -1)
+        order = np.argsort(worth, kind="stable")
+        flat, rank = part[order].ravel(), np.repeat(order, part.shape[1])
+        owner[flat] = rank  # the last write is the most valuable
+        best[flat] = worth[rank]
+        rest = owner[flat] != rank
+        second[flat[rest]] = worth[rank[rest]]
+        rival = np.where(owner[part] == np.arange(len(part))[:, None], second[part], best[part])
+        rival[part < 0] = 0
+        sure = worth > rival.sum(axis=1)
+        if not sure.any():
+            break
+        taken[alive[sure]] = True
+        used = np.zeros(n + 1, bool)
+        used[part[sure].ravel()] = True
+        used[-1] = False
+        alive = alive[~used[part].any(axis=1)]
+    if len(alive):
+        taken[alive] = _integer_programme(nodes[alive], gain[alive], n)
+    return taken
+
+
+def _integer_programme(nodes: NDArray, gain: NDArray, n: int) -> NDArray[np.bool_]:
+    from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+    from scipy.sparse import csc_array
+
+    row, col = nodes.ravel(), np.repeat(np.arange(len(gain)), nodes.shape[1])
+    row, col = row[row >= 0], col[row >= 0]
+    once = csc_array((np.ones(len(row)), (row, col)), shape=(n, len(gain)))
+    # the linear relaxation nearly always has an integer solution, several times sooner
+    found = linprog(
+        -gain, A_ub=once, b_ub=np.ones(n), bounds=(0, 1), method="highs-ds", options={"presolve": False}
+    )
+    if found.x is None or np.abs(found.x - np.rint(found.x)).max() > 1e-6:
+        found = milp(
+            -gain,
+            constraints=LinearConstraint(once, -np.inf, 1),
+            bounds=Bounds(0, 1),
+            integrality=np.ones(len(gain)),
+        )
+    if found.x is None:
+        raise RuntimeError(f"linking {len(gain)} hypotheses: the integer programme failed: {found.message}")
+    return found.x > 0.5
+
+
+def voted_shift(source: Cells, target: Cells, reach: float) -> NDArray[np.float64]:
+    """The shift (y, x) in px that brings most cells onto cells of their own shape, each axis within +-reach.
+
+    A cell votes for the shift to every cell in reach, the more the more alike they are; votes for the true
+    shift pile up, those for neighbours spread. Finds a jump of the stage by more than the distance between
+    cells.
+    """
+    from scipy.ndimage import gaussian_filter
+    from scipy.spatial import cKDTree
+
+    near = cKDTree(source.centroid).sparse_distance_matrix(
+        cKDTree(target.centroid), reach, output_type="ndarray"
+    )
+    i, j = near["i"], near["j"]
+    if not len(i):
+        return np.zeros(2)
+    shift = target.centroid[j] - source.centroid[i]
+    a, b = source.take(i), target.take(j)
+    vote = np.exp(-2 * distance(a, b._replace(centroid=a.centroid)))
+    bin_size = max(0.35 * np.sqrt(np.median(source.area) / np.pi), reach / 256)
+    n = 2 * int(np.ceil(reach / bin_size)) + 1  # odd: one bin is centred on no shift
+    edge = n * bin_size / 2
+    votes, at, _ = np.histogram2d(*shift.T, bins=n, range=[[-edge, edge]] * 2, weights=vote)
+    peak = np.unravel_index(gaussian_filter(votes, 1).argmax(), votes.shape)
+    return (at[:-1] + bin_size / 2)[list(peak)]
+
+
+def shared_motion(
+    at: NDArray, own: NDArray, start: NDArray, moved: NDArray, bandwidth: float
+) -> NDArray[np.float64]:
+    """What the neighbours' motion says about each cell's: drift, and growth of a colony that pushes its
+    cells apart.
+
+    Args:
+        at: (n, 2) positions asked for.
+        own: (m,) index into `at` of each known motion; a cell's own motion does not predict itself.
+        start, moved: (m, 2) positions and displacements of the known motions, px.
+        bandwidth: distance over which motions are alike, px.
+
+    Returns:
+        (n, 2) displacement, px: the neighbours' mean, scaled by how well such means explain the known
+        motions (0 where every cell goes its own way).
+    """
+    from scipy.spatial import cKDTree
+
+    if len(own) < 4:  # too few to tell shared motion from chance
+        return np.zeros_like(at)
+    far, near = cKDTree(start).query(at, k=min(13, len(own)))
+    weight = np.exp(-0.5 * (far / bandwidth) ** 2)
+    weight[own[near] == np.arange(len(at))[:, None]] = 0
+    base = 0.2  # isolated cells fall back to the median
+    mean = (weight[..., None] * moved[near]).sum(axis=1) + base * np.median(moved, axis=0)
+    mean /= (weight.sum(axis=1) + base)[:, None]
+    known = mean[own]
+    slope = (known * moved).sum() / max((known * known).sum(), 1e-9)
+    return np.clip(slope, 0, 1) * mean

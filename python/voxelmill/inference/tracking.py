@@ -1,0 +1,357 @@
+"""Cell tracking in three passes: measure the label frames, link the tables, relabel the frames.
+
+    tables = [region_table(frame) for frame in movie]      # one frame in memory at a time
+    tracks = track(tables)                                 # no pixels at all
+    tracked = [tracks.relabel(t, frame) for t, frame in enumerate(movie)]
+
+Methods: `growth` (default), which expects cells to move, grow and divide, and `iou`, the bounding-box
+overlap of the PyAMA workflow. A plug-in is a function from tables to `Links`, passed as `method`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .linking import Cells, Hypotheses, hypotheses, mutual, nodes, packing, shared_motion, voted_shift
+from .regions import Regions, region_table, relabel_frame
+
+__all__ = ["Links", "Regions", "Tracks", "link_growth", "link_iou", "region_table", "relabel_frame", "track"]
+
+NODE = np.dtype(
+    [("frame", "i4"), ("label", "i8"), ("track_id", "u4"), ("y", "f8"), ("x", "f8"), ("area", "f8")]
+)
+TRACK = np.dtype([("track_id", "u4"), ("first", "i4"), ("last", "i4"), ("parent", "u4")])
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a tracking method answers.
+
+    Attributes:
+        ids: for each frame (n_t,) integers, the track id (> 0) of each region of its table.
+        parents: track id of a daughter -> track id of its mother.
+    """
+
+    ids: Sequence[NDArray]
+    parents: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """A tracked movie.
+
+    Attributes:
+        tracks: (k,) TRACK, by track_id: `first` and `last` frame (both included), `parent` (0 = none).
+        nodes: (n,) NODE, by frame and label: which track each region belongs to, its centroid in px and its
+            area. A region left out for its size has track_id 0.
+    """
+
+    tracks: NDArray
+    nodes: NDArray
+
+    def ids(self, t: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        """The labels of frame t and their track ids, both (n_t,)."""
+        low, high = np.searchsorted(self.nodes["frame"], [t, t + 1])
+        return self.nodes["label"][low:high], self.nodes["track_id"][low:high]
+
+    def relabel(self, t: int, labels: NDArray) -> NDArray[np.uint32]:
+        """Frame t, (y, x), with track ids in place of its labels, as uint32: more than 65,535 ids never wrap.
+
+        Raises:
+            ValueError: the frame has a label that frame t did not have when it was tracked.
+        """
+        return relabel_frame(labels, *self.ids(t))
+
+
+Method = Callable[..., Links]
+
+
+def track(
+    tables: Sequence[Regions],
+    method: str | Method = "growth",
+    *,
+    min_size: int = 0,
+    max_size: int = 0,
+    **params: object,
+) -> Tracks:
+    """Link the regions of a movie into tracks.
+
+    Args:
+        tables: one table per frame, from `region_table`; frames without regions are fine.
+        method: "growth", "iou", or a function `(tables, **params) -> Links`.
+        min_size, max_size: regions outside these areas (px, both included; 0 = no bound) are left out: they
+            get id 0.
+        params: the parameters of the method.
+
+    Raises:
+        ValueError: unknown method, bounds that contradict each other, a parameter out of its bounds, or a
+            method whose answer is not a set of tracks.
+    """
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ValueError(f"tracking method {method!r} is not known; choose one of {sorted(METHODS)}")
+        method = METHODS[method]
+    if min_size < 0 or max_size < 0 or 0 < max_size < min_size:
+        raise ValueError(
+            f"tracking: min_size {min_size} and max_size {max_size} leave no region; expected "
+            "0 <= min_size <= max_size, or max_size 0 for no bound"
+        )
+    sized = [(r.area >= min_size) & ((r.area <= max_size) | (max_size == 0)) for r in tables]
+    links = method([r.take(keep) for r, keep in zip(tables, sized)], **params)
+    ids = _checked(links, sized, getattr(method, "__name__", str(method)))
+    table = np.concatenate(
+        [np.zeros(0, NODE), *(_node_rows(t, r, i) for t, (r, i) in enumerate(zip(tables, ids)))]
+    )
+    return Tracks(_track_table(table, links.parents), table)
+
+
+def _checked(links: Links, sized: Sequence[NDArray], name: str) -> list[NDArray[np.int64]]:
+    """Ids of all regions, those left out included; a method that breaks the rules is refused by its name."""
+    if len(links.ids) != len(sized):
+        raise ValueError(f"tracking method {name} answered {len(links.ids)} frames, expected {len(sized)}")
+    out = []
+    for t, (found, keep) in enumerate(zip(links.ids, sized)):
+        ids = np.zeros(len(keep), np.int64)
+        found = np.asarray(found, np.int64)
+        if len(found) != keep.sum():
+            raise ValueError(f"tracking method {name}, frame {t}: {len(found)} ids for {keep.sum()} regions")
+        if len(found) and (found.min() < 1 or found.max() > np.iinfo(np.uint32).max):
+            raise ValueError(
+                f"tracking method {name}, frame {t}: ids {found.min()} to {found.max()}, "
+                f"expected 1 to "
+                f"{np.iinfo(np.uint32).max}"
+            )
+        if len(np.unique(found)) != len(found):
+            raise ValueError(f"tracking method {name}, frame {t}: one id was given to two regions")
+        ids[keep] = found
+        out.append(ids)
+    return out
+
+
+def _node_rows(t: int, regions: Regions, ids: NDArray) -> NDArray:
+    nodes = np.empty(len(regions), NODE)
+    nodes["frame"], nodes["label"], nodes["track_id"], nodes["area"] = t, regions.label, ids, regions.area
+    nodes["y"], nodes["x"] = regions.centroid.T
+    return nodes
+
+
+def _track_table(nodes: NDArray, parents: dict[int, int]) -> NDArray:
+    tracked = nodes[nodes["track_id"] > 0]
+    ids, first = np.unique(tracked["track_id"], return_index=True)  # nodes are in order of time
+    last = len(tracked) - 1 - np.unique(tracked["track_id"][::-1], return_index=True)[1]
+    table = np.zeros(len(ids), TRACK)
+    table["track_id"], table["first"], table["last"] = ids, tracked["frame"][first], tracked["frame"][last]
+    row = {int(i): k for k, i in enumerate(ids)}
+    for child, parent in parents.items():
+        if child not in row or parent not in row:
+            raise ValueError(f"tracking: daughter {child} of parent {parent}: there is no such track")
+        if table["last"][row[parent]] >= table["first"][row[child]]:
+            raise ValueError(
+                f"tracking: parent {parent} is still there in frame "
+                f"{table['last'][row[parent]]}, but its "
+                f"daughter {child} begins in frame {table['first'][row[child]]}"
+            )
+        table["parent"][row[child]] = parent
+    return table
+
+
+def link_iou(tables: Sequence[Regions], *, min_iou: float = 0.1) -> Links:
+    """The tracking of the PyAMA workflow: IoU of bounding boxes, Hungarian assignment from frame to frame.
+
+    A region without a partner of at least `min_iou` in the frame before gets a new id. No gaps, no
+    divisions. Boxes that do not overlap are never compared, and each group of overlapping boxes is assigned
+    for itself.
+    """
+    if not 0 < min_iou <= 1:
+        raise ValueError(f"tracking: min_iou is {min_iou}, expected 0 < min_iou <= 1")
+    ids, next_id, before = [], 1, None
+    for regions in tables:
+        now = np.zeros(len(regions), np.int64)
+        if before is not None and len(before) and len(regions):
+            i, j, iou = _box_iou(before.bbox, regions.bbox)
+            good = iou >= min_iou
+            i, j, iou = i[good], j[good], iou[good]
+            taken = packing(np.stack([i, j + len(before)], axis=1), iou, len(before) + len(regions))
+            now[j[taken]] = ids[-1][i[taken]]
+        new = np.flatnonzero(now == 0)
+        now[new] = np.arange(next_id, next_id + len(new))
+        next_id += len(new)
+        ids.append(now)
+        before = regions
+    return Links(ids, {})
+
+
+def _box_iou(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Index pairs of overlapping boxes (y0, x0, y1, x1), and their IoU."""
+    order = np.argsort(b[:, 0], kind="stable")
+    top = b[order, 0]
+    # boxes that begin above the end of a box, and not so high that even the tallest would end before it
+    # begins
+    low = np.searchsorted(top, a[:, 0] - (b[:, 2] - b[:, 0]).max(), side="right")
+    count = np.searchsorted(top, a[:, 2], side="left") - low
+    i = np.repeat(np.arange(len(a)), count)
+    j = order[np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + low[i]]
+    side = np.minimum(a[i, 2:], b[j, 2:]) - np.maximum(a[i, :2], b[j, :2])
+    inter = np.where((side > 0).all(axis=1), side.prod(axis=1), 0)
+    both = (a[i, 2:] - a[i, :2]).prod(axis=1) + (b[j, 2:] - b[j, :2]).prod(axis=1)
+    hit = inter > 0
+    return i[hit], j[hit], (inter / (both - inter))[hit]
+
+
+def link_growth(
+    tables: Sequence[Regions],
+    *,
+    max_gap: int = 2,
+    max_cost: float = 2.0,
+    division_cost: float = 0.3,
+    divisions: bool = True,
+    max_drift: float = 60.0,
+    max_move: float = 0.0,
+) -> Links:
+    """Tracking for cells that move, grow and divide.
+
+    From frame to frame the motion that neighbours share (drift, a growing colony) and the median growth are
+    estimated together with the links, each cell's own velocity is added as far as it has proved to persist,
+    and then all links and divisions of the frame are chosen at once (see `linking`). A cell that is not
+    found waits, moving with its neighbours, for at most `max_gap` frames; so a gap is closed by the same
+    comparison as any other link.
+
+    Args:
+        tables: one per frame.
+        max_gap: frames in a row a cell may be missing and still keep its id; 0 = none.
+        max_cost: greatest cost of a link; 2 is a disc moved by its own diameter beyond what was predicted.
+        division_cost: what a division costs beyond its misfit; higher finds fewer.
+        divisions: False never links a cell to two.
+        max_drift: greatest jump of the whole field between frames that is looked for, px; 0 = none.
+        max_move: px a cell may move in one frame beyond the shared motion; 0 = as `max_cost` says for its
+            size. For objects that move by more than their own size.
+    """
+    for name, value, low in [
+        ("max_gap", max_gap, 0),
+        ("max_cost", max_cost, 1e-9),
+        ("division_cost", division_cost, 0),
+        ("max_drift", max_drift, 0),
+        ("max_move", max_move, 0),
+    ]:
+        if not value >= low:
+            raise ValueError(f"tracking: {name} is {value}, expected at least {low}")
+    linker = _Growth(max_gap, max_cost, division_cost, divisions, max_drift, max_move)
+    return Links([linker.step(regions) for regions in tables], linker.parents)
+
+
+METHODS: dict[str, Method] = {"growth": link_growth, "iou": link_iou}
+
+
+class _Growth:
+    """The state of `link_growth` between two frames: the cells that are there or are waited for."""
+
+    ROUNDS = 3  # motion, growth and links settle in two; a third costs little
+
+    def __init__(
+        self,
+        max_gap: int,
+        max_cost: float,
+        division_cost: float,
+        divisions: bool,
+        max_drift: float,
+        max_move: float,
+    ) -> None:
+        self.max_gap, self.max_cost, self.division_cost = max_gap, max_cost, division_cost
+        self.divisions, self.max_drift = divisions, max_drift
+        self.slack = max_move**2 / (8 * max_cost)  # so that max_move alone costs no more than max_cost
+        self.cells = Cells(np.zeros((0, 2)), np.zeros(0), np.zeros((0, 2, 2)))
+        self.ids = np.zeros(0, np.int64)
+        self.missing = np.zeros(0, np.int64)  # frames since the cell was last seen
+        self.velocity = np.zeros((0, 2))  # px per frame, beyond the shared motion
+        self.persistence = np.array([0.0, 1.0])  # sums for the regression of motion on earlier motion
+        self.next_id, self.parents = 1, {}
+
+    def step(self, regions: Regions) -> NDArray[np.int64]:
+        """The ids of one more frame."""
+        target = Cells(regions.centroid, regions.area, regions.cov)
+        shared, growth, h = self._explain(target)
+        ids = np.zeros(len(regions), np.int64)
+        velocity = np.zeros((len(regions), 2))
+        a, _, c, d = h.cells.T
+        one, two = d < 0, d >= 0
+        ids[c[one]] = self.ids[a[one]]
+        velocity[c[one]] = target.centroid[c[one]] - self.cells.centroid[a[one]] - shared[a[one]]
+        self._learn_persistence(a[one], velocity[c[one]])
+        new = np.flatnonzero(ids == 0)
+        ids[new] = np.arange(self.next_id, self.next_id + len(new))
+        self.next_id += len(new)
+        for mother, *daughters in zip(a[two], c[two], d[two]):
+            for k in daughters:
+                self.parents[int(ids[k])] = int(self.ids[mother])
+
+        wait = self.missing < self.max_gap
+        wait[a] = False
+        beta = self._beta
+        lost = self.cells.take(wait)
+        lost = Cells(
+            lost.centroid + (shared + beta * self.velocity)[wait], lost.area * growth, lost.cov * growth
+        )
+        self.cells = Cells(*(np.concatenate(v) for v in zip(target, lost)))
+        self.ids = np.concatenate([ids, self.ids[wait]])
+        self.velocity = np.concatenate([velocity, beta * self.velocity[wait]])
+        self.missing = np.concatenate([np.zeros(len(ids), np.int64), self.missing[wait] + 1])
+        return ids
+
+    @property
+    def _beta(self) -> float:
+        return float(np.clip(self.persistence[0] / self.persistence[1], 0, 1))
+
+    def _learn_persistence(self, source: NDArray, velocity: NDArray) -> None:
+        source, velocity = source[self.missing[source] == 0], velocity[self.missing[source] == 0]
+        before = self.velocity[source]
+        self.persistence = 0.9 * self.persistence + [(before * velocity).sum(), (before * before).sum()]
+
+    def _explain(self, target: Cells) -> tuple[NDArray, float, Hypotheses]:
+        """Shared motion of each cell, growth, and the chosen hypotheses."""
+        if not len(self.ids) or not len(target.area):
+            none = np.zeros((0, 4), np.int64)
+            return np.zeros((len(self.ids), 2)), 1.0, Hypotheses(none, np.zeros(0))
+        starts = [np.zeros(2)]
+        if self.max_drift:
+            shift = voted_shift(self.cells, target, self.max_drift)
+            if np.hypot(*shift) > 0.5 * np.sqrt(np.median(target.area) / np.pi):
+                starts.append(shift)
+        return max((self._explain_from(shift, target) for shift in starts), key=lambda found: found[0])[1:]
+
+    def _explain_from(self, shift: NDArray, target: Cells) -> tuple[float, NDArray, float, Hypotheses]:
+        shared, growth = np.tile(shift, (len(self.ids), 1)), 1.0
+        bandwidth = 2.5 * np.sqrt(np.median(target.area))
+        for _ in range(self.ROUNDS):
+            h, _ = self._hypotheses(target, shared, growth)
+            h = h.keep(mutual(h, len(self.ids), len(target.area)) & (self.missing[h.cells[:, 0]] == 0))
+            a, _, c, d = h.cells.T
+            to = np.where(d[:, None] < 0, target.centroid[c], target.joined(c, d).centroid)
+            start = self.cells.centroid[a]
+            shared = shared_motion(self.cells.centroid, a, start, to - start, bandwidth)
+            ratio = target.area[c[d < 0]] / self.cells.area[a[d < 0]]
+            growth = float(
+                np.exp(np.log(ratio).sum() / (len(ratio) + 5)) if len(ratio) < 5 else np.median(ratio)
+            )
+        h, gain = self._hypotheses(target, shared, growth)
+        chosen = packing(nodes(h.cells, len(self.ids)), gain, len(self.ids) + len(target.area))
+        return gain[chosen].sum(), shared, growth, h.keep(chosen)
+
+    def _hypotheses(self, target: Cells, shared: NDArray, growth: float) -> tuple[Hypotheses, NDArray]:
+        moved = self.cells.centroid + shared + self._beta * self.velocity
+        h = hypotheses(
+            Cells(moved, self.cells.area * growth, self.cells.cov * growth),
+            target,
+            self.max_cost,
+            pair_cost=self.division_cost,
+            slack=self.slack,
+            divisions=self.divisions,
+            merges=False,
+        )
+        # each cell that is explained is worth half the greatest cost of a link; one that was given up for
+        # lost, less
+        worth = np.where(self.missing > 0, 0.25, 0.5)[h.cells[:, 0]] + np.where(h.cells[:, 3] < 0, 0.5, 1.0)
+        return h, worth * self.max_cost - h.cost
