@@ -1,0 +1,246 @@
+"""LOG-STD: cells of a phase-contrast frame by the logarithm of the local standard deviation.
+
+1. L = log of the standard deviation in a window round each pixel: cells are rough, background is smooth.
+2. A threshold on the histogram of L.
+3. Closing, holes filled, opening (which is what takes specks out).
+4. The halo, which is rough too, is taken off: the outline moves in to where the halo falls into the cell.
+5. Touching cells are taken apart by a watershed on the distance to the outline.
+
+Steps 1-3 are the method of PyAMA (seed `004`); 4 and 5 make areas true and ids single.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.inference.basins import basins, components, fill_holes, keep_sizes
+
+_BINS = 200
+_EVERY = 4  # statistics of a frame come from every fourth row: 256 rows of 1024 say as much as all
+_STRIP = 64  # rows worked on at a time: float64 sums that stay in the cache are twice as fast
+_NECK = 0.75  # a neck narrower than this share of the wider cell beside it parts two cells
+
+
+def check_frame(frame: NDArray) -> NDArray:
+    """The frame as an array OpenCV takes: (y, x), uint8, uint16 or float32.
+
+    Raises DataError for another number of axes, no pixels, complex numbers, or values that are not finite.
+    """
+    frame = np.asarray(frame)
+    if frame.ndim != 2 or 0 in frame.shape:
+        raise DataError(f"the frame has shape {frame.shape}; expected two axes (y, x) with pixels in them")
+    if frame.dtype.kind not in "buif":
+        raise DataError(f"the frame holds {frame.dtype}; expected whole or floating-point numbers")
+    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+        bad = int(np.count_nonzero(~np.isfinite(frame)))
+        raise DataError(f"{bad} of {frame.size} pixels are NaN or infinite; mask or replace them first")
+    if frame.dtype not in (np.uint8, np.uint16):
+        frame = frame.astype(np.float32)
+    return np.ascontiguousarray(frame)
+
+
+def log_std(frame: NDArray, window: int = 3) -> NDArray[np.float32]:
+    """Natural logarithm of the standard deviation in a window of `window` x `window` px, mirrored at the border.
+
+    Sums are float64: exact for 8 and 16 bits, so that noise of 1 count on a mean of 50,000 is still measured.
+    Windows without any variation, as in saturated areas, give -inf.
+
+    frame: (y, x), uint8, uint16 or float32. Returns float32 (y, x).
+    """
+    import cv2
+
+    if frame.dtype == np.float32:  # the mean taken off costs little and keeps the squares small
+        frame = frame - np.float32(frame.mean(dtype=np.float64))
+    # BORDER_REFLECT repeats the border pixel, as scipy's uniform_filter does
+    half, n, height = window // 2, window * window, frame.shape[0]
+    framed = cv2.copyMakeBorder(frame, half, half, half, half, cv2.BORDER_REFLECT)
+    out = np.empty(frame.shape, np.float32)
+    for y in range(0, height, _STRIP):
+        rows = slice(half, half + min(_STRIP, height - y)), slice(half, -half)
+        strip = framed[y : y + _STRIP + 2 * half]
+        total = cv2.boxFilter(strip, cv2.CV_64F, (window, window), normalize=False)[rows]
+        squares = cv2.sqrBoxFilter(strip, cv2.CV_64F, (window, window), normalize=False)[rows]
+        squares *= n
+        variance = squares - total * total
+        if frame.dtype == np.float32:  # what rounding leaves is no variation
+            variance[variance <= 1e-13 * squares] = 0
+        np.multiply(variance, 1 / (n * n), out=out[y : y + _STRIP], casting="same_kind")
+    flat = out <= 0
+    cv2.log(np.maximum(out, np.float32(1e-30), out=out), dst=out)
+    out *= 0.5
+    out[flat] = -np.inf
+    return out
+
+
+def texture_threshold(texture: NDArray[np.float32], method: str = "mode3sigma") -> float:
+    """The value of L that parts background from cells; inf when nothing varies.
+
+    texture: (y, x) from `log_std`; windows without variation are left out.
+    method: "mode3sigma": mode + 3 standard deviations of the values up to the mode (PyAMA's code).
+        "valley": the lowest point of the smoothed histogram between the background's mode and that of the cells
+        (the seed's text); where there is no second mode, as in "mode3sigma".
+    """
+    import cv2
+
+    texture = texture[:: _EVERY if texture.size > 1 << 18 else 1]
+    values = texture[texture > -np.inf]
+    if not values.size:
+        return float("inf")
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-6:
+        return float("inf")
+    edges = np.linspace(low, high, _BINS + 1)
+    counts = cv2.calcHist([values], [0], None, [_BINS], [low, float(np.nextafter(np.float32(high), np.inf))])
+    counts = counts.ravel().astype(np.float64)
+    centres = (edges[:-1] + edges[1:]) / 2
+    top = int(np.argmax(counts))
+    mode = centres[top]
+    below = counts[: top + 1]
+    spread = float(np.sqrt(np.average((centres[: top + 1] - mode) ** 2, weights=below)))
+    cut = mode + 3 * max(spread, edges[1] - edges[0])
+    if method == "valley":
+        smooth = np.convolve(np.pad(counts, 4, mode="edge"), np.ones(9) / 9, mode="valid")
+        start = int(np.searchsorted(centres, mode + max(spread, edges[1] - edges[0])))
+        tail = smooth[start:]
+        if tail.size > 2:
+            # the second mode stands highest over the lowest point before it
+            rise = tail - np.minimum.accumulate(tail)
+            peak = int(np.argmax(rise))
+            if rise[peak] > 0.02 * smooth.max():
+                cut = centres[start + int(np.argmin(tail[: peak + 1]))]
+    elif method != "mode3sigma":
+        raise ParameterError(f"threshold is {method!r}; expected 'mode3sigma', 'valley' or a number")
+    return float(cut)
+
+
+def _reshape(mask: NDArray[np.uint8], opening: bool, size: int, iterations: int) -> NDArray[np.uint8]:
+    """Opening or closing by a disk that is `size` px wide in all, made of `iterations` steps."""
+    import cv2
+
+    radius = size // 2
+    steps = [radius // iterations + (i < radius % iterations) for i in range(iterations)]
+    kernels = [cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1)) for r in steps if r > 0]
+    first, second = (cv2.erode, cv2.dilate) if opening else (cv2.dilate, cv2.erode)
+    # nothing beyond the border: neither cell nor background may grow in from there
+    for kernel in kernels:
+        mask = first(mask, kernel)
+    for kernel in kernels:
+        mask = second(mask, kernel)
+    return mask
+
+
+def _halo_width(frame: NDArray, depth: NDArray[np.float32], window: int, reach: int) -> float:
+    """How far inside the rough area the cells begin, in px.
+
+    The mean brightness at each depth inside the rough area climbs to the halo's crest and falls into the cell:
+    the outline lies where it falls most steeply. Without a crest only the window's own reach is taken off.
+    """
+    bins = reach + 3
+    shallow = depth[::_EVERY] < bins
+    at = depth[::_EVERY][shallow].astype(np.int32)
+    n = np.bincount(at, minlength=bins)
+    base = float(window // 2)
+    if n[1:].min() < 8:
+        return base
+    profile = np.bincount(at, frame[::_EVERY][shallow], minlength=bins) / n
+    crest = 1 + int(np.argmax(profile[1 : reach + 1]))
+    fall = np.diff(profile[crest:])
+    if profile[crest] <= profile[0] or not fall.size or fall.min() >= 0:
+        return base
+    return max(base, crest + int(np.argmin(fall)) + 1.0)  # bin d holds depths from d to d + 1
+
+
+def part(mask: NDArray[np.uint8], min_object_size: float) -> NDArray[np.int32]:
+    """Number the objects of a mask (y, x), touching ones taken apart at their necks: int32 (y, x), 1..n.
+
+    Necks are looked for on a coarser grid, four pixels to a cell's radius; the outline stays that of the mask.
+    """
+    import cv2
+
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    if not (sample := depth[::2, ::2][mask[::2, ::2] > 0]).size:
+        return components(mask)[1]
+    widest = float(np.quantile(sample[:: 1 + sample.size // 20_000], 0.95))
+    step = int(np.clip(widest / 4, 1, 4))
+    height = cv2.GaussianBlur(np.ascontiguousarray(depth[::step, ::step]), (3, 3), 0)
+    small = (height > 0).astype(np.uint8)
+    reach = 2 * round(0.8 * widest / step) + 1
+    crest = cv2.dilate(height, np.ones((reach, reach), np.uint8))
+    enough = np.sqrt(min_object_size / np.pi) / 2
+    _, markers = components((height >= _NECK * crest) & (height >= enough))
+    parts = basins(height, markers, small).astype(np.float32)
+    full = cv2.resize(parts, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return (full * mask).astype(np.int32)
+
+
+def segment(
+    frame: NDArray,
+    *,
+    logstd_window_size: int = 3,
+    threshold: str | float = "mode3sigma",
+    morph_size: int = 7,
+    morph_iterations: int = 3,
+    min_object_size: int = 50,
+    max_object_size: int = 10_000,
+    halo_width: float = -1.0,
+    split: bool = True,
+) -> NDArray[np.int32]:
+    """Label the cells of one phase-contrast frame by LOG-STD.
+
+    frame: (y, x), any whole or floating-point dtype, at least 1 x 1 px.
+    logstd_window_size: side of the window of the standard deviation, px, odd.
+    threshold: "mode3sigma", "valley" (see `texture_threshold`) or a value of L itself.
+    morph_size: width in px of the disk that closes and opens, whatever the number of iterations. (The seed's
+        `disk(7)` three times over is 43 px wide and leaves no cell smaller than that; three steps of a
+        3 px element make the 7 px that its `morph_size` names.)
+    morph_iterations: steps that the disk is made of; more is rounder.
+    min_object_size, max_object_size: areas in px that are kept, both inclusive.
+    halo_width: px to take off the outline; negative finds it in the frame, 0 takes nothing off.
+    split: take touching cells apart.
+
+    Returns int32 (y, x): 0 = background, cells 1..n of this frame. A blank, constant or saturated frame has none.
+    Raises ParameterError for values out of bounds, DataError for a frame that is no image.
+    """
+    import cv2
+
+    if logstd_window_size < 3 or logstd_window_size % 2 == 0:
+        raise ParameterError(f"logstd_window_size is {logstd_window_size}; expected an odd number from 3 px")
+    if morph_size < 1 or morph_iterations < 1:
+        raise ParameterError(
+            f"morph_size {morph_size} and morph_iterations {morph_iterations} must be from 1"
+        )
+    if not 0 <= min_object_size <= max_object_size:
+        raise ParameterError(
+            f"min_object_size {min_object_size} and max_object_size {max_object_size} must be 0 or more, in order"
+        )
+    frame = check_frame(frame)
+    texture = log_std(frame, logstd_window_size)
+    cut = texture_threshold(texture, threshold) if isinstance(threshold, str) else float(threshold)
+    mask = cv2.threshold(texture, min(cut, 1e30), 1, cv2.THRESH_BINARY)[1].astype(np.uint8)
+    mask = _reshape(mask, False, morph_size, morph_iterations)
+    mask = fill_holes(mask)
+    mask = _reshape(mask, True, morph_size, morph_iterations)
+    if not mask.any():
+        return np.zeros(frame.shape, np.int32)
+    if halo_width != 0:
+        depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+        width = (
+            halo_width if halo_width > 0 else _halo_width(frame, depth, logstd_window_size, morph_size + 2)
+        )
+        mask = (depth > width).astype(np.uint8)
+    labels = part(mask, min_object_size) if split else components(mask)[1]
+    return keep_sizes(labels, min_object_size, max_object_size)
+
+
+def threshold_of_movie(
+    frames: Iterable[NDArray], *, logstd_window_size: int = 3, threshold: str = "mode3sigma", **_: Any
+) -> float:
+    """The median of the frames' thresholds: one value for a movie does not flicker. inf when no frame varies."""
+    each = [texture_threshold(log_std(check_frame(f), logstd_window_size), threshold) for f in frames]
+    each = [value for value in each if np.isfinite(value)]
+    return float(np.median(each)) if each else float("inf")
