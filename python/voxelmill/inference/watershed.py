@@ -1,0 +1,321 @@
+"""Supervoxels by the classic notebook method: a seeded watershed in each section.
+
+Foreground by quantile, opened, small pieces dropped; markers at the peaks of its distance transform; the
+watershed floods the Sobel gradient. Three departures, each measured on FIB-25, gala and VNC:
+
+* the flood goes on from the foreground into the dark pixels, darkest last, so that supervoxels meet in the
+  membrane instead of leaving half of the volume unlabelled;
+* neighbours whose common boundary is bright on average are one region (`merge_regions`);
+* sections are cut into tiles anchored at the section's first pixel, each segmented with a margin, so that
+  memory is bounded and ids do not depend on how sections and tiles are grouped into tasks.
+
+The flood is F. Meyer's ("Color image segmentation", 1992) as implemented by OpenCV.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+LOCAL_BITS = 21  # ids within a tile; the tile number takes the 32 bits above: exact as float64 (2**53)
+MAX_TILE = 1024
+MIN_FOREGROUND = 256  # px; below this a tile holds nothing to segment
+
+Range = tuple[int, int]
+
+
+class Supervoxels(NamedTuple):
+    """What `segment_block` returns."""
+
+    labels: np.ndarray  # uint64 (z, y, x), 0 = none
+    counts: np.ndarray  # int64 (z,): supervoxels that lie in the block, per section
+    empty: np.ndarray  # bool (z,): too little foreground in every tile; the section is all zero
+
+
+def encode(tile_number: np.ndarray | int, local: np.ndarray | int) -> np.ndarray:
+    """Supervoxel id, uint64: tile number in the bits above `LOCAL_BITS`, local id (from 1) below."""
+    return (np.asarray(tile_number, np.uint64) << np.uint64(LOCAL_BITS)) | np.asarray(local, np.uint64)
+
+
+def decode(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tile number and local id of supervoxel ids."""
+    ids = np.asarray(ids, np.uint64)
+    return ids >> np.uint64(LOCAL_BITS), ids & np.uint64((1 << LOCAL_BITS) - 1)
+
+
+def source_range(start: int, stop: int, size: int, tile: int = 1024, margin: int = 64) -> Range:
+    """Rows (or columns) ``[lo, hi)`` of a section that rows ``[start, stop)`` of the labels depend on."""
+    last = min(-(-stop // tile) * tile, size)
+    return max(start // tile * tile - margin, 0), min(last + margin, size)
+
+
+def histogram(sections: np.ndarray, nodata: int | None = None) -> np.ndarray:
+    """Grey-level counts of each section: uint8 ``(z, y, x)`` to int64 ``(z, 256)``; add those of blocks."""
+    counts = np.stack([np.bincount(section.ravel(), minlength=256) for section in sections])
+    if nodata is not None:
+        counts[:, nodata] = 0
+    return counts
+
+
+def threshold(counts: np.ndarray, quantile: float = 0.55) -> np.ndarray:
+    """Grey level of each section's quantile: int64 ``(z,)``. Pixels above it are foreground.
+
+    Equal to ``image > numpy.quantile(image, quantile)`` for integer images: only the lower of the two
+    order statistics that NumPy interpolates between decides.
+    """
+    cumulative = np.cumsum(counts, axis=1)
+    rank = np.floor(quantile * (cumulative[:, -1] - 1)).astype(np.int64)
+    return (cumulative <= np.maximum(rank, 0)[:, None]).sum(axis=1)
+
+
+def segment_block(
+    sections: np.ndarray,
+    thresholds: np.ndarray | None = None,
+    *,
+    first_section: int = 0,
+    section_shape: tuple[int, int] | None = None,
+    origin: tuple[int, int] = (0, 0),
+    core: tuple[Range, Range] | None = None,
+    quantile: float = 0.55,
+    min_distance: int = 8,
+    min_size: int = 128,
+    merge_level: int = 90,
+    tile: int = 1024,
+    margin: int = 64,
+    nodata: int | None = None,
+) -> Supervoxels:
+    """Segment the sections of a block, each by itself.
+
+    Args:
+        sections: uint8 ``(z, y, x)``: whole sections, or the part that `source_range` names.
+        thresholds: foreground grey level of each section (see `threshold`); by default taken from
+            ``sections``, which must then be whole sections.
+        first_section: the volume's index of ``sections[0]``; it goes into the ids.
+        section_shape, origin, core: as in `transform.contrast.enhance`.
+        quantile: share of a section's pixels that are not foreground.
+        min_distance: distance transform peaks nearer than this (px, Chebyshev) become one marker.
+        min_size: foreground pieces below this many px get no marker.
+        merge_level: neighbours whose common boundary is on average brighter than this grey level are
+            one region; 255 leaves all apart.
+        tile, margin: side of a tile and what it sees of its neighbours, px.
+        nodata: grey level of pixels outside the imaged area; patches of it stay 0.
+
+    Raises:
+        ValueError: wrong dtype or shape, or pixels that the core depends on are missing.
+    """
+    if sections.dtype != np.uint8 or sections.ndim != 3 or 0 in sections.shape:
+        raise ValueError(
+            f"watershed: sections are {sections.dtype} of shape {sections.shape}; expected non-empty uint8 (z, y, x): "
+            "run the contrast stage first"
+        )
+    if not 64 <= tile <= MAX_TILE:
+        raise ValueError(f"watershed: tile is {tile}; expected 64..{MAX_TILE} px")
+    shape = section_shape or sections.shape[1:]
+    core = core or tuple((o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True))
+    for axis, (start, stop), size, o, n in zip("yx", core, shape, origin, sections.shape[1:], strict=True):
+        lo, hi = source_range(start, stop, size, tile, margin)
+        if lo < o or hi > o + n:
+            raise ValueError(
+                f"watershed: along {axis} the block holds pixels [{o}, {o + n}) but its core depends on "
+                f"[{lo}, {hi}); read what source_range() names"
+            )
+    if thresholds is None:
+        if tuple(sections.shape[1:]) != tuple(shape):
+            raise ValueError(
+                f"watershed: the block holds {sections.shape[1:]} px of sections of {tuple(shape)} px and got no "
+                "thresholds; sum histogram() over the blocks of a section and pass threshold() of it"
+            )
+        thresholds = threshold(histogram(sections, nodata), quantile)
+
+    (y0, y1), (x0, x1) = core
+    out = np.zeros((len(sections), y1 - y0, x1 - x0), np.uint64)
+    counts = np.zeros(len(sections), np.int64)
+    empty = np.ones(len(sections), bool)
+    rows, columns = (-(-size // tile) for size in shape)
+    for z, section in enumerate(sections):
+        for r in range(y0 // tile, -(-y1 // tile)):
+            for c in range(x0 // tile, -(-x1 // tile)):
+                (ya, yb), (xa, xb) = (
+                    (max(i * tile - margin, 0), min((i + 1) * tile + margin, size)) for i, size in zip((r, c), shape, strict=True)
+                )
+                window = section[ya - origin[0] : yb - origin[0], xa - origin[1] : xb - origin[1]]
+                labels = segment_section(
+                    window, int(thresholds[z]), min_distance=min_distance, min_size=min_size, merge_level=merge_level, nodata=nodata
+                )
+                # Numbered over the whole tile, then cut to the core: the same ids in any block.
+                ty, tx = r * tile, c * tile
+                labels = labels[ty - ya : ty - ya + tile, tx - xa : tx - xa + tile]
+                labels, _ = _renumber(labels)
+                dy, dx = max(y0 - ty, 0), max(x0 - tx, 0)
+                labels = labels[dy : y1 - ty, dx : x1 - tx]
+                number = ((first_section + z) * rows + r) * columns + c
+                ids = encode(number, labels)
+                ids[labels == 0] = 0
+                top, left = ty + dy - y0, tx + dx - x0
+                out[z, top : top + labels.shape[0], left : left + labels.shape[1]] = ids
+                present = np.count_nonzero(np.bincount(labels.ravel())[1:])
+                counts[z] += present
+                empty[z] &= not present
+    return Supervoxels(out, counts, empty)
+
+
+def segment_section(
+    image: np.ndarray,
+    level: int,
+    *,
+    min_distance: int = 8,
+    min_size: int = 128,
+    merge_level: int = 90,
+    nodata: int | None = None,
+) -> np.ndarray:
+    """Regions of one uint8 ``(y, x)`` image: int32 labels, 0 only where there is nothing to segment."""
+    import cv2
+
+    foreground = _foreground(image, level, min_size)
+    if cv2.countNonZero(foreground) < MIN_FOREGROUND:
+        return np.zeros(image.shape, np.int32)
+    markers = _markers(foreground, min_distance)
+    labels = flood(_elevation(image, foreground), markers)
+    if merge_level < 255:
+        labels = merge_regions(labels, cv2.GaussianBlur(image, (7, 7), 1.0), merge_level)
+    if nodata is not None:  # opened: single dark pixels are image, patches are not
+        void = cv2.morphologyEx((image == nodata).view(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+        labels[void > 0] = 0
+    return labels
+
+
+def _foreground(image: np.ndarray, level: int, min_size: int) -> np.ndarray:
+    import cv2
+
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    mask = cv2.threshold(image, level, 1, cv2.THRESH_BINARY)[1]
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, cross)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    large = (stats[:, cv2.CC_STAT_AREA] >= min_size).astype(np.uint8)
+    large[0] = 0
+    return large[pieces]
+
+
+def _markers(foreground: np.ndarray, min_distance: int) -> np.ndarray:
+    """Peaks of the distance transform; equal peaks within ``min_distance`` are one marker."""
+    import cv2
+
+    side = 2 * min_distance + 1
+    distance = cv2.distanceTransform(foreground, cv2.DIST_L2, 5)
+    peaks = (distance == cv2.dilate(distance, np.ones((side, side), np.uint8))).view(np.uint8) & foreground
+    near = cv2.dilate(peaks, np.ones((min_distance + 1,) * 2, np.uint8)) & foreground
+    return cv2.connectedComponents(near, connectivity=4)[1] * peaks
+
+
+def _elevation(image: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Gradient (0..127) in the foreground, above it the darkness (128..254) of what is not."""
+    import cv2
+
+    gx, gy = (cv2.Sobel(image, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    gradient = np.minimum(cv2.convertScaleAbs(cv2.magnitude(gx, gy), alpha=0.25), 127)
+    return np.where(foreground, gradient, 254 - (image >> 1).clip(max=126)).astype(np.uint8)
+
+
+def flood(elevation: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """Meyer's watershed of a uint8 elevation (0..254) from int32 markers; no watershed lines.
+
+    OpenCV orders pixels by the colour difference of neighbours. Neighbours lie on opposite fields of a
+    chessboard: with the elevation in one channel on black and in another on white, their difference
+    is the higher of the two elevations, and OpenCV's queue becomes that of a flood. 10 times
+    the speed of scikit-image's.
+    """
+    import cv2
+
+    padded = cv2.copyMakeBorder(elevation, 1, 1, 1, 1, cv2.BORDER_REPLICATE)  # OpenCV walls the frame
+    labels = cv2.copyMakeBorder(markers, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    rows, columns = padded.shape
+    chess = np.tile(np.array([[255, 0], [0, 255]], np.uint8), (rows // 2 + 1, columns // 2 + 1))[:rows, :columns]
+    black = padded & chess
+    cv2.watershed(cv2.merge([black, padded ^ black, black]), labels)
+    filled = np.maximum(labels[1:-1, 1:-1], 0).astype(np.float32)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    while True:  # the lines, and the few pixels that lines enclose, go to a neighbour
+        holes = filled == 0
+        if not holes.any():
+            break
+        grown = cv2.dilate(filled, cross)
+        if np.array_equal(grown, filled):
+            break
+        np.copyto(filled, grown, where=holes)
+    return filled.astype(np.int32)
+
+
+def merge_regions(labels: np.ndarray, brightness: np.ndarray, level: int) -> np.ndarray:
+    """Merge neighbouring regions across bright boundaries: mean-linkage agglomeration.
+
+    A boundary's brightness is the mean, over pairs of touching pixels (4-connected), of the darker
+    one. In each round those pairs merge that are each other's brightest; with mean linkage that gives
+    the same as one merge at a time, brightest first.
+
+    Args:
+        labels: int ``(y, x)``, 0 is no region.
+        brightness: uint8 ``(y, x)``.
+        level: grey level above which regions merge.
+    """
+    n = int(labels.max()) + 1
+    keys, values = [], []
+    for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        touch = np.flatnonzero((labels[a] != labels[b]).ravel())
+        p, q = labels[a].ravel()[touch].astype(np.int64), labels[b].ravel()[touch].astype(np.int64)
+        keys.append(np.minimum(p, q) * n + np.maximum(p, q))
+        values.append(np.minimum(brightness[a].ravel()[touch], brightness[b].ravel()[touch]))
+    key, total, length = _sum_by_key(np.concatenate(keys), np.concatenate(values), None)
+    real = key >= n  # the smaller label is not 0
+    key, total, length = key[real], total[real], length[real]
+    parent = np.arange(n)
+    while key.size:
+        u, v = key // n, key % n
+        mean = total / length
+        best = np.full(n, -np.inf)
+        np.maximum.at(best, u, mean)
+        np.maximum.at(best, v, mean)
+        chosen = (mean > level) & (mean >= best[u]) & (mean >= best[v])
+        if not chosen.any():
+            break
+        root = components(n, u[chosen], v[chosen])
+        parent = root[parent]
+        u, v = root[u], root[v]
+        apart = u != v
+        u, v = u[apart], v[apart]
+        key, total, length = _sum_by_key(np.minimum(u, v) * n + np.maximum(u, v), total[apart], length[apart])
+    return parent.astype(labels.dtype)[labels]
+
+
+def components(n: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Smallest node of each of ``n`` nodes' connected component, given edges ``(u, v)``; int64 ``(n,)``."""
+    root = np.arange(n)
+    while True:
+        a, b = root[u], root[v]
+        open_edges = a != b
+        if not open_edges.any():
+            return root
+        u, v = u[open_edges], v[open_edges]
+        a, b = a[open_edges], b[open_edges]
+        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
+        while True:  # pointer jumping
+            jumped = root[root]
+            if np.array_equal(jumped, root):
+                break
+            root = jumped
+
+
+def _sum_by_key(keys: np.ndarray, values: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct keys in ascending order with the sums of their values and lengths (1 each when None)."""
+    unique, inverse = np.unique(keys, return_inverse=True)
+    total = np.bincount(inverse, values, minlength=unique.size)
+    length = np.bincount(inverse, lengths, minlength=unique.size)
+    return unique, total, length
+
+
+def _renumber(labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Labels 1..n in the order of their first pixel."""
+    import fastremap
+
+    labels, mapping = fastremap.renumber(np.ascontiguousarray(labels), in_place=False)
+    return labels.astype(np.int64), len(mapping) - (0 in mapping)

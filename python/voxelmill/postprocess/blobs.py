@@ -1,0 +1,170 @@
+"""Synapse candidates by the classic notebook heuristic: dark blobs where two segments meet.
+
+In each section: blobs of the scale-normalised Laplacian of Gaussian (LoG) on inverted intensity (T. Lindeberg,
+"Feature detection with automatic scale selection", 1998), kept where the 7 x 7 px around them hold a
+boundary and two segments. Of the two that fill most of it the darker one is called presynaptic.
+The direction is a guess: it makes the graph directed, no more.
+
+The scale space is a cascade of small blurs with a 3 x 3 Laplacian of each. A pixel keeps the best of
+its scales before maxima are sought: blobs within blobs, which the notebook detects and then prunes,
+never arise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+REACH = 3  # px: the neighbourhood is 7 x 7
+CELL = 4  # px: at most one candidate per cell of 4 x 4 px and pair of segments
+FIXED_POINT = 256  # grey levels are blurred in 16 bits: 256 steps each
+
+DTYPE = np.dtype(
+    [("z", "<i8"), ("y", "<i8"), ("x", "<i8"), ("sigma", "<f4"), ("pre_id", "<u8"), ("post_id", "<u8"), ("score", "<f4")]
+)
+
+Range = tuple[int, int]
+
+
+def halo(max_sigma: float = 4.0) -> int:
+    """In-plane px around a block on which its candidates depend; no neighbouring sections are needed."""
+    return int(np.ceil(8 * max_sigma)) + 2 * int(np.ceil(2 * max_sigma)) + REACH + CELL
+
+
+def detect(
+    sections: np.ndarray,
+    labels: np.ndarray,
+    windows: np.ndarray | None = None,
+    *,
+    first_section: int = 0,
+    section_shape: tuple[int, int] | None = None,
+    origin: tuple[int, int] = (0, 0),
+    core: tuple[Range, Range] | None = None,
+    min_sigma: float = 1.0,
+    max_sigma: float = 4.0,
+    num_sigma: int = 6,
+    threshold: float = 0.08,
+    min_labelled: int = 10,
+    spacing: int = 4,
+) -> np.ndarray:
+    """Synapse candidates of a block of sections.
+
+    Args:
+        sections: uint8 ``(z, y, x)``, dark synapses on bright cytoplasm.
+        labels: integer ``(z, y, x)``, segments on the same grid, 0 = none.
+        windows: ``(z, 2)``, lowest and highest grey level of each whole section, which become 1 and 0
+            of inverted intensity; by default those of ``sections``, which must then be whole.
+        first_section: the volume's index of ``sections[0]``.
+        section_shape, origin, core: as in `transform.contrast.enhance`; a block needs `halo` px around
+            its core, except where the section ends.
+        min_sigma, max_sigma, num_sigma: scales of the blobs, px (radius = 1.41 sigma), evenly spaced.
+        threshold: least LoG response, in units of inverted intensity (0..1).
+        min_labelled: labelled px that the neighbourhood holds at least.
+        spacing: a candidate is the strongest response within this many px (Chebyshev).
+
+    Returns:
+        Structured array of `DTYPE`, in the order z, y, x (voxel indices in the whole volume). ``score`` is
+        the mean inverted intensity of the presynaptic side, 0..1.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit, or the block lacks its halo.
+    """
+    if sections.dtype != np.uint8 or sections.ndim != 3 or sections.shape != labels.shape:
+        raise ValueError(
+            f"blobs: sections are {sections.dtype} of shape {sections.shape}, labels of shape {labels.shape}; "
+            "expected uint8 (z, y, x) and labels on the same grid"
+        )
+    shape = section_shape or sections.shape[1:]
+    core = core or tuple((o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True))
+    reach = halo(max_sigma)
+    for axis, (start, stop), size, o, n in zip("yx", core, shape, origin, sections.shape[1:], strict=True):
+        if o > max(start - reach, 0) or o + n < min(stop + reach, size):
+            raise ValueError(
+                f"blobs: along {axis} the block holds pixels [{o}, {o + n}) for a core of [{start}, {stop}); "
+                f"it needs {reach} px around the core (halo())"
+            )
+    if windows is None:
+        if tuple(sections.shape[1:]) != tuple(shape):
+            raise ValueError("blobs: a part of a section came without windows; pass each whole section's lowest and highest grey level")
+        windows = np.stack([sections.min((1, 2)), sections.max((1, 2))], 1)
+
+    found = []
+    for z, (image, segments, window) in enumerate(zip(sections, labels, np.asarray(windows, float), strict=True)):
+        lo, span = window[0], max(window[1] - window[0], 1.0)
+        y, x, sigma = _blobs(image, threshold * span, np.linspace(min_sigma, max_sigma, num_sigma), spacing)
+        inside = (y + origin[0] >= 2) & (x + origin[1] >= 2) & (y + origin[0] < shape[0] - 2) & (x + origin[1] < shape[1] - 2)
+        rows = _pair_up(image, segments, y[inside], x[inside], sigma[inside], min_labelled, lo, span)
+        rows["z"] = first_section + z
+        rows["y"] += origin[0]
+        rows["x"] += origin[1]
+        found.append(_one_per_cell(rows))
+    out = np.concatenate(found) if found else np.zeros(0, DTYPE)
+    (y0, y1), (x0, x1) = core
+    return out[(out["y"] >= y0) & (out["y"] < y1) & (out["x"] >= x0) & (out["x"] < x1)]
+
+
+def _blobs(image: np.ndarray, threshold: float, sigmas: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Position and scale of dark blobs: maxima of ``sigma**2 * laplacian`` over place and scale."""
+    import cv2
+
+    # 16-bit blurs are fixed point: the same bits wherever a block begins.
+    blurred = image.astype(np.uint16) * FIXED_POINT
+    best, scale, at = None, None, 0.0
+    for index, sigma in enumerate(sigmas):
+        step = float(np.sqrt(sigma**2 - at**2))
+        if step > 0:
+            side = 2 * int(4 * step + 0.5) + 1
+            blurred = cv2.GaussianBlur(blurred, (side, side), step, borderType=cv2.BORDER_REFLECT_101)
+        at = sigma
+        response = cv2.Laplacian(blurred, cv2.CV_32F, ksize=1, scale=sigma**2 / FIXED_POINT)
+        if best is None:
+            best, scale = response, np.zeros(image.shape, np.uint8)
+        else:
+            scale[response > best] = index
+            cv2.max(best, response, best)
+    peak = (best > threshold) & (best == cv2.dilate(best, np.ones((2 * spacing + 1,) * 2, np.uint8)))
+    y, x = np.nonzero(peak)
+    return y, x, sigmas[scale[y, x]]
+
+
+def _pair_up(
+    image: np.ndarray, segments: np.ndarray, y: np.ndarray, x: np.ndarray, sigma: np.ndarray, min_labelled: int, lo: float, span: float
+) -> np.ndarray:
+    """Rows (within the section) of those blobs that have two segments around them.
+
+    Two ids within a square imply a boundary in it, so that needs no test of its own.
+    """
+    side = 2 * REACH + 1
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(segments, REACH), (side, side))[y, x].reshape(len(y), side * side)
+    grey = np.lib.stride_tricks.sliding_window_view(np.pad(image, REACH), (side, side))[y, x].reshape(len(y), side * side)
+    order = np.sort(around, axis=1).ravel()
+    start = np.flatnonzero(np.concatenate(([True], order[1:] != order[:-1]))[: order.size] | (np.arange(order.size) % (side * side) == 0))
+    count = np.diff(start, append=order.size)
+    row, segment = start // (side * side), order[start]
+    real = segment > 0
+    row, segment, count = row[real], segment[real], count[real]
+    labelled = np.bincount(row, count, minlength=len(y))
+    rank = np.lexsort((segment, -count, row))
+    row, segment = row[rank], segment[rank]
+    first = np.searchsorted(row, np.arange(len(y)))
+    kept = np.flatnonzero((np.searchsorted(row, np.arange(len(y)), side="right") - first >= 2) & (labelled >= min_labelled))
+    a, b = segment[first[kept]], segment[first[kept] + 1]
+    around, grey = around[kept], grey[kept]
+    dark_a, dark_b = (1.0 - ((grey * (m := around == s[:, None])).sum(1) / m.sum(1) - lo) / span for s in (a, b))
+    rows = np.zeros(len(kept), DTYPE)
+    rows["y"], rows["x"], rows["sigma"] = y[kept], x[kept], sigma[kept]
+    rows["pre_id"], rows["post_id"] = np.where(dark_a >= dark_b, (a, b), (b, a))
+    rows["score"] = np.maximum(dark_a, dark_b)
+    return rows
+
+
+def _one_per_cell(rows: np.ndarray) -> np.ndarray:
+    """The best of the rows that share a cell of the section's 4 px grid and both segments."""
+    cell_y, cell_x = rows["y"] // CELL, rows["x"] // CELL
+    order = np.lexsort((rows["x"], rows["y"], -rows["score"], rows["post_id"], rows["pre_id"], cell_x, cell_y))
+    same = np.ones(len(rows), bool)
+    for column in (cell_y, cell_x, rows["pre_id"], rows["post_id"]):
+        sorted_column = column[order]
+        same[1:] &= sorted_column[1:] == sorted_column[:-1]
+    if len(rows):
+        same[0] = False
+    return rows[np.sort(order[~same])]
