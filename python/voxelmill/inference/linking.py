@@ -26,14 +26,21 @@ PAIR_AREA = (0.6, 1.8)  # area of a pair over the area of the single cell
 
 
 class Cells(NamedTuple):
-    """Ellipses of n cells: centroid (n, 2) in (y, x) px, area (n,) px, covariance (n, 2, 2) px^2."""
+    """Ellipses of n cells: centroid (n, 2) in (y, x) px, area (n,) px, covariance (n, 2, 2) px^2, and
+    whether the
+    border of the frame cuts the cell, (n,) bool."""
 
     centroid: NDArray[np.float64]
     area: NDArray[np.float64]
     cov: NDArray[np.float64]
+    cut: NDArray[np.bool_]
 
     def take(self, index: NDArray) -> Cells:
-        return Cells(self.centroid[index], self.area[index], self.cov[index])
+        return Cells(*(v[index] for v in self))
+
+    def expected(self, shift: NDArray, growth: float) -> Cells:
+        """The cells after they moved by `shift` (n, 2) px and grew in area by the factor `growth`."""
+        return Cells(self.centroid + shift, self.area * growth, self.cov * growth, self.cut)
 
     def joined(self, a: NDArray, b: NDArray) -> Cells:
         """The ellipses of the pairs a[i] and b[i] taken as one cell each."""
@@ -46,6 +53,7 @@ class Cells(NamedTuple):
             wa[:, None] * self.centroid[a] + wb[:, None] * self.centroid[b],
             area,
             wa[:, None, None] * self.cov[a] + wb[:, None, None] * self.cov[b] + spread,
+            self.cut[a] | self.cut[b],
         )
 
 
@@ -60,7 +68,7 @@ class Hypotheses(NamedTuple):
         return Hypotheses(self.cells[mask], self.cost[mask])
 
 
-def distance(a: Cells, b: Cells, slack: float = 0.0) -> NDArray[np.float64]:
+def distance(a: Cells, b: Cells, slack: NDArray | float = 0.0) -> NDArray[np.float64]:
     """Bhattacharyya distance of ellipses, (n,). `slack` (px^2) is the variance of unexplained motion."""
     d = b.centroid - a.centroid
     yy, yx, xx = ((a.cov[:, i, j] + b.cov[:, i, j]) / 2 for i, j in ((0, 0), (0, 1), (1, 1)))
@@ -74,9 +82,17 @@ def _det(cov: NDArray) -> NDArray:
     return cov[:, 0, 0] * cov[:, 1, 1] - cov[:, 0, 1] ** 2
 
 
-def _misfit(ratio: NDArray) -> NDArray:
+def _area_misfit(ratio: NDArray) -> NDArray:
     """Cost of an area ratio that should be 1."""
     return np.minimum(np.log(ratio) ** 2 / (2 * AREA_SPREAD**2), AREA_CAP)
+
+
+def misfit(a: Cells, b: Cells, slack: float, usual: float) -> NDArray[np.float64]:
+    """(n,) how badly b fits a: distance and area. A cell that the border cuts has lost an unknown part of
+    itself: its
+    area says nothing, and its centroid is uncertain as that of a cell of `usual` variance (px^2)."""
+    cut = a.cut | b.cut
+    return distance(a, b, slack + usual * cut) + np.where(cut, 0, _area_misfit(b.area / a.area))
 
 
 def _neighbours(points: NDArray, of: NDArray) -> NDArray[np.int64]:
@@ -108,50 +124,57 @@ def hypotheses(
     """
     if not len(source.area) or not len(target.area):
         return Hypotheses(np.zeros((0, 4), np.int64), np.zeros(0))
+    usual = float(np.median(np.trace(target.cov, axis1=1, axis2=2))) / 2
     near = _neighbours(source.centroid, target.centroid)
-    cost = _link_cost(source, target, near, slack)
+    cost = _link_cost(source, target, near, slack, usual)
     i, k = np.nonzero(cost < limit)
     none = np.full(len(i), -1)
     found = [Hypotheses(np.stack([i, none, near[i, k], none], axis=1), cost[i, k])]
     if divisions:
-        one, a, b, paired = _pairs(source, target, near, cost + limit / 2 - pair_cost, slack)
-        found.append(Hypotheses(np.stack([one, np.full(len(a), -1), a, b], axis=1), paired + pair_cost))
+        one, a, b, paired = _pairs(source, target, near, cost, limit, pair_cost, slack, usual)
+        found.append(Hypotheses(np.stack([one, np.full(len(a), -1), a, b], axis=1), paired))
     if merges:
         near = _neighbours(target.centroid, source.centroid)
-        cost = _link_cost(target, source, near, slack)
-        one, a, b, paired = _pairs(target, source, near, cost + limit / 2 - pair_cost, slack)
-        found.append(Hypotheses(np.stack([a, b, one, np.full(len(a), -1)], axis=1), paired + pair_cost))
+        cost = _link_cost(target, source, near, slack, usual)
+        one, a, b, paired = _pairs(target, source, near, cost, limit, pair_cost, slack, usual)
+        found.append(Hypotheses(np.stack([a, b, one, np.full(len(a), -1)], axis=1), paired))
     cells, cost = (np.concatenate(v) for v in zip(*found))
     return Hypotheses(cells, cost).keep(cost < 1.5 * limit)
 
 
-def _link_cost(one: Cells, other: Cells, near: NDArray, slack: float) -> NDArray[np.float64]:
+def _link_cost(one: Cells, other: Cells, near: NDArray, slack: float, usual: float) -> NDArray[np.float64]:
     """(n, k) cost of linking each cell to each of its neighbours; the same in both directions of time."""
     i, j = np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()
-    return (distance(one.take(i), other.take(j), slack) + _misfit(other.area[j] / one.area[i])).reshape(
-        near.shape
-    )
+    return misfit(one.take(i), other.take(j), slack, usual).reshape(near.shape)
 
 
-def _pairs(single: Cells, double: Cells, near: NDArray, most: NDArray, slack: float) -> tuple[NDArray, ...]:
+def _pairs(
+    single: Cells,
+    double: Cells,
+    near: NDArray,
+    half: NDArray,
+    limit: float,
+    pair_cost: float,
+    slack: float,
+    usual: float,
+) -> tuple[NDArray, ...]:
     """Single cells against pairs of `double`: index of the single, of both, and the cost.
 
-    `most` (n, k): a pair that costs more than this for one of its halves would gain less than that half
-    alone, and no best choice contains it.
+    `half` (n, k) is the cost of each link alone. A pair that gains no more than one of its halves is left
+    out: no best choice contains it.
     """
     p, q = np.triu_indices(near.shape[1], 1)
     one, a, b = np.repeat(np.arange(len(near)), len(p)), near[:, p].ravel(), near[:, q].ravel()
-    most = np.minimum(most[:, p], most[:, q]).ravel()
+    most = np.minimum(half[:, p], half[:, q]).ravel() + limit / 2
     area = double.area[a] + double.area[b]
     share = np.minimum(double.area[a], double.area[b]) / area
     ratio = area / single.area[one]
     fits = np.flatnonzero((ratio > PAIR_AREA[0]) & (ratio < PAIR_AREA[1]) & (share > FAIR_SHARE))
-    one, a, b, share, ratio, most = one[fits], a[fits], b[fits], share[fits], ratio[fits], most[fits]
-    cost = (
-        distance(single.take(one), double.joined(a, b), slack)
-        + _misfit(ratio)
-        + _misfit(share / (1 - share)) / 2
-    )
+    one, a, b, share, most = one[fits], a[fits], b[fits], share[fits], most[fits]
+    alone, joined = single.take(one), double.joined(a, b)
+    cost = pair_cost + misfit(alone, joined, slack, usual) + _area_misfit(share / (1 - share)) / 2
+    # at the border a cell that comes in or goes out explains the third cell just as well
+    cost += np.where(alone.cut | joined.cut, limit / 2, 0)
     fits = cost < most
     return one[fits], a[fits], b[fits], cost[fits]
 

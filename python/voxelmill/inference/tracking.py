@@ -263,7 +263,7 @@ class _Growth:
         self.max_gap, self.max_cost, self.division_cost = max_gap, max_cost, division_cost
         self.divisions, self.max_drift = divisions, max_drift
         self.slack = max_move**2 / (8 * max_cost)  # so that max_move alone costs no more than max_cost
-        self.cells = Cells(np.zeros((0, 2)), np.zeros(0), np.zeros((0, 2, 2)))
+        self.cells = Cells(np.zeros((0, 2)), np.zeros(0), np.zeros((0, 2, 2)), np.zeros(0, bool))
         self.ids = np.zeros(0, np.int64)
         self.missing = np.zeros(0, np.int64)  # frames since the cell was last seen
         self.velocity = np.zeros((0, 2))  # px per frame, beyond the shared motion
@@ -272,7 +272,7 @@ class _Growth:
 
     def step(self, regions: Regions) -> NDArray[np.int64]:
         """The ids of one more frame."""
-        target = Cells(regions.centroid, regions.area, regions.cov)
+        target = Cells(regions.centroid, regions.area, regions.cov, regions.on_border)
         shared, growth, h = self._explain(target)
         ids = np.zeros(len(regions), np.int64)
         velocity = np.zeros((len(regions), 2))
@@ -291,10 +291,7 @@ class _Growth:
         wait = self.missing < self.max_gap
         wait[a] = False
         beta = self._beta
-        lost = self.cells.take(wait)
-        lost = Cells(
-            lost.centroid + (shared + beta * self.velocity)[wait], lost.area * growth, lost.cov * growth
-        )
+        lost = self.cells.expected(shared + beta * self.velocity, growth).take(wait)
         self.cells = Cells(*(np.concatenate(v) for v in zip(target, lost)))
         self.ids = np.concatenate([ids, self.ids[wait]])
         self.velocity = np.concatenate([velocity, beta * self.velocity[wait]])
@@ -341,9 +338,8 @@ class _Growth:
         return gain[chosen].sum(), shared, growth, h.keep(chosen)
 
     def _hypotheses(self, target: Cells, shared: NDArray, growth: float) -> tuple[Hypotheses, NDArray]:
-        moved = self.cells.centroid + shared + self._beta * self.velocity
         h = hypotheses(
-            Cells(moved, self.cells.area * growth, self.cells.cov * growth),
+            self.cells.expected(shared + self._beta * self.velocity, growth),
             target,
             self.max_cost,
             pair_cost=self.division_cost,
