@@ -1,0 +1,140 @@
+"""ND2 movies (Nikon), by the package `nd2`.
+
+Times are the time stamps of the frames (`relativeTimeMs`, milliseconds since the acquisition began); where a
+file has none, the period of its time loop. A frame that the file's chunk map does not hold (a stopped
+acquisition) would be
+read as zeros by the package: the map is read here too, frames missing at the end shorten the field of view,
+and one missing inside is an error when it is read.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.core.errors import DataError
+
+from .movies import Fov, Movie, usable
+
+SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+
+
+class Nd2Movie(Movie):
+    """An ND2 file: positions are fields of view."""
+
+    file_type = "nd2"
+
+    def __init__(self, path: Path):
+        self.path = path
+        stored = stored_frames(path)
+        import nd2
+
+        self._file = file = nd2.ND2File(path)
+        if file.is_rgb:
+            file.close()
+            raise DataError(f"{path}: colour (RGB) images are not supported; export single channels")
+        sizes = file.sizes
+        unknown = set(sizes) - set("TPZCYX")
+        if unknown:
+            file.close()
+            raise DataError(f"{path}: axes {sorted(unknown)} are not supported; export time, position, "
+                            "channel and z")
+        n_t, n_p, n_z = (sizes.get(axis, 1) for axis in "TPZ")
+        self._sequence = {tuple(i.get(axis, 0) for axis in "PTZ"): k for k, i in enumerate(file.loop_indices)}
+        self._stored = set(range(len(self._sequence))) if stored is None else stored
+        self._last: tuple[int, NDArray] = (-1, np.zeros(0))  # channels share a sequence: read it once
+        self.dtype = np.dtype(file.dtype)
+        self.channel_names = tuple(c.channel.name or f"Channel {i}"
+                                   for i, c in enumerate(file.metadata.channels or [])) or ("Channel 0",)
+        voxel = file.voxel_size()
+        self.pixel_size_um = float(voxel.x) if voxel.x > 0 else None
+        fovs, notes = [], []
+        for p in range(n_p):
+            there = [all(self._sequence.get((p, t, z), -1) in self._stored for z in range(n_z))
+                     for t in range(n_t)]
+            frames = max((t + 1 for t in range(n_t) if there[t]), default=0)
+            if frames < n_t:
+                notes.append(f"Field of view {p} has {frames} of {n_t} planned frames: the acquisition was "
+                             "stopped.")
+            times = self._times(p, frames)
+            fovs.append(Fov(self._position_name(p), sizes["Y"], sizes["X"], frames, n_z, times))
+        self.fovs, self.notes = tuple(fovs), tuple(notes)
+        self.time_source = "ND2 frame time stamps"
+        if not all(usable(f.times, f.n_frames) for f in fovs):
+            self._times_by_period()
+
+    def _times(self, p: int, frames: int) -> NDArray[np.float64]:
+        """Minutes of the first z plane and channel of each frame; NaN where there is no stamp."""
+        times = np.full(frames, np.nan)
+        for t in range(frames):
+            try:
+                stamp = self._file.frame_metadata(self._sequence[p, t, 0]).channels[0].time.relativeTimeMs
+            except (KeyError, IndexError, AttributeError, TypeError, ValueError):
+                continue
+            times[t] = stamp / 60_000
+        return times
+
+    def _times_by_period(self) -> None:
+        for loop in self._file.experiment:
+            phases = getattr(loop.parameters, "phases", None) or [loop.parameters]
+            period = getattr(phases[0], "periodMs", 0)
+            if loop.type.endswith("TimeLoop") and period and len(phases) == 1:
+                self.fovs = tuple(Fov(f.name, f.height, f.width, f.n_frames, f.n_planes,
+                                      np.arange(f.n_frames) * period / 60_000) for f in self.fovs)
+                self.time_source = "ND2 time loop period (frames have no time stamps)"
+
+    def _position_name(self, p: int) -> str:
+        for loop in self._file.experiment:
+            if loop.type == "XYPosLoop" and p < len(loop.parameters.points):
+                return loop.parameters.points[p].name or f"Position {p}"
+        return f"Position {p}"
+
+    def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
+        number = self._sequence.get((fov, t, z), -1)
+        if number not in self._stored:
+            raise DataError(f"{self.path}: field of view {fov}, frame {t} is not in the file (a stopped or "
+                            "damaged acquisition); leave this field of view out")
+        if self._last[0] != number:
+            self._last = (number, self._file.read_frame(number))
+        planes = self._last[1]
+        return planes[channel] if planes.ndim == 3 else planes
+
+    def close(self) -> None:
+        self._last = (-1, np.zeros(0))
+        self._file.close()
+
+
+def stored_frames(path: Path) -> set[int] | None:
+    """Numbers of the frames whose data lie within the file, by its chunk map; None for the JPEG 2000 kind of
+    ND2.
+
+    Raises:
+        DataError: the map, which is written last, is not there: the file is cut off.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"\xda\xce\xbe\x0a":
+            return None
+        size = file.seek(0, 2)
+        file.seek(max(size - 40, 0))
+        tail = file.read(40)
+        at = struct.unpack("<Q", tail[32:])[0] if len(tail) == 40 and tail.startswith(SIGNATURE) else size
+        if at + 16 > size:
+            raise DataError(f"{path}: the file is cut off or was never finished (no chunk map at its end); "
+                            "copy it again from the microscope")
+        file.seek(at)
+        _, name_length, data_length = struct.unpack("<IIQ", file.read(16))
+        file.seek(at + 16 + name_length)
+        data = file.read(min(data_length, size))
+    frames, start = set(), 0
+    while (end := data.find(b"!", start)) >= 0 and end + 17 <= len(data):
+        name = data[start:end]
+        offset, length = struct.unpack_from("<QQ", data, end + 1)
+        start = end + 17
+        if name == SIGNATURE[:-1]:
+            break
+        if name.startswith(b"ImageDataSeq|") and offset + length <= size:
+            frames.add(int(name[13:]))
+    return frames
