@@ -1,0 +1,129 @@
+"""The trace table of a field of view: filters that report what they drop, and CSV.
+
+A table is a dict of equally long columns, as `features.TraceBuilder.table` makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.core.errors import DataError, ParameterError
+
+Table = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterReport:
+    """How many cells a filter kept, how many it dropped, and why.
+
+    short, border: cell ids that were dropped, by reason; a cell that fails both counts as short.
+    notes: what the user has to know, one line each.
+    """
+
+    cells: int
+    kept: int
+    short: list[int]
+    border: list[int]
+    min_frames: int
+    border_margin: int
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        line = (f"{self.kept} of {self.cells} cells kept; dropped {len(self.short)} with fewer than "
+                f"{self.min_frames} frames, {len(self.border)} that come within {self.border_margin} px of "
+                "the border")
+        return " ".join([line + ".", *self.notes])
+
+
+def filter_traces(table: Table, shape: tuple[int, int], n_frames: int, min_frames: int = 30,
+                  border_margin: int = 50) -> tuple[Table, FilterReport]:
+    """Drop cells that are seen in too few frames, or that ever come near the border.
+
+    A limit that no cell could meet is lowered, and a note says so: a movie shorter than `min_frames` keeps
+    the cells seen in all its frames; an image without a pixel further than `border_margin` from its border
+    drops only cells that touch the border, since those are cut.
+
+    Args:
+        table: columns of `features.TraceBuilder.table`.
+        shape: (height, width) of the frames, px.
+        n_frames: frames of the movie.
+        min_frames: least number of rows of a cell (seed: 30).
+        border_margin: px; a cell whose bounding box is ever nearer is dropped whole (seed: 50).
+
+    Raises:
+        ParameterError: a limit is negative.
+    """
+    if min_frames < 0 or border_margin < 0:
+        raise ParameterError(f"min_frames {min_frames}, border_margin {border_margin}: expected 0 or more")
+    notes = []
+    if min_frames > n_frames:
+        notes.append(f"The movie has {n_frames} frames, fewer than min_frames = {min_frames}: cells seen in "
+                     f"all {n_frames} are kept. Set --min_frames to choose.")
+        min_frames = n_frames
+    if border_margin and 2 * border_margin >= min(shape):
+        notes.append(f"Frames of {shape[0]} x {shape[1]} px have no inside with border_margin = "
+                     f"{border_margin}: only cells that touch the border are dropped. Set --border_margin "
+                     "to choose.")
+        border_margin = 1
+    ids, cell, count = np.unique(table["cell"], return_inverse=True, return_counts=True)
+    short = count < min_frames
+    near = ((table["bbox_y0"] < border_margin) | (table["bbox_x0"] < border_margin)
+            | (table["bbox_y1"] > shape[0] - border_margin) | (table["bbox_x1"] > shape[1] - border_margin))
+    border = np.zeros(len(ids), bool)
+    border[cell[near]] = True
+    border &= ~short
+    keep = ~(short | border)
+    if len(ids) and not keep.any():
+        notes.append("No cell is left: lower --min_frames or --border_margin.")
+    report = FilterReport(len(ids), int(keep.sum()), ids[short].tolist(), ids[border].tolist(), min_frames,
+                          border_margin, notes)
+    rows = keep[cell]
+    return {name: column[rows] for name, column in table.items()}, report
+
+
+def traces_name(base: str, fov: int) -> str:
+    """File name of the traces of one field of view: `{base}_fov_{fov:03d}_traces.csv`."""
+    return f"{base}_fov_{fov:03d}_traces.csv"
+
+
+def write_csv(path: str | Path, table: Table) -> None:
+    """Write a table: a header line, floats as `%.6f`, integers and True / False as they are."""
+    columns = list(table.values())
+    formats = ["%.6f" if c.dtype.kind == "f" else "%s" if c.dtype.kind == "b" else "%d" for c in columns]
+    line = ",".join(formats) + "\n"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(",".join(table) + "\n")
+        file.writelines(line % row for row in zip(*(c.tolist() for c in columns)))
+
+
+def read_csv(path: str | Path) -> Table:
+    """Read what `write_csv` wrote, with the same types.
+
+    Raises:
+        DataError: no header, or a line with another number of fields.
+    """
+    import csv
+
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(line for line in file if not line.startswith("#")) if row]
+    if not rows:
+        raise DataError(f"{path}: empty, expected a header line; run the extraction again")
+    names, body = rows[0], rows[1:]
+    for k, row in enumerate(body, start=2):
+        if len(row) != len(names):
+            raise DataError(f"{path}: line {k} has {len(row)} fields, expected {len(names)}; the file is "
+                            "damaged, run the extraction again")
+    return {name: _parse([row[i] for row in body], name) for i, name in enumerate(names)}
+
+
+def _parse(words: list[str], name: str) -> NDArray[Any]:
+    if name == "good":
+        return np.array([w.strip().lower() in ("true", "1", "1.0") for w in words], bool)
+    whole = name in ("fov", "cell", "frame") or name.startswith("bbox_")
+    numbers = np.array([float(w) if w.strip() else np.nan for w in words], np.float64)
+    return numbers.astype(np.int64) if whole else numbers
