@@ -1,4 +1,4 @@
-"""Touching objects taken apart: basins of a height map, grown from markers, and the tidying of label frames."""
+"""Touching objects taken apart: basins of a height map grown from markers; tidying of label frames."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def fill_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A mask (y, x) with the background that does not reach the border filled, as 0 and 1."""
     import cv2
 
-    # one pixel of background all round: then the outside is a single component, the first in raster order
-    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    _, outside = cv2.connectedComponents((padded == 0).astype(np.uint8), connectivity=4)
-    return (outside[1:-1, 1:-1] != 1).astype(np.uint8)
+    # one pixel of background all round, so that the flood from its corner reaches the whole outside
+    flooded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    cv2.floodFill(flooded, None, (0, 0), 2)
+    return (flooded[1:-1, 1:-1] != 2).astype(np.uint8)

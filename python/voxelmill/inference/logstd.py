@@ -12,7 +12,6 @@ Steps 1-3 are the method of PyAMA (seed `004`); 4 and 5 make areas true and ids 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,18 +43,15 @@ def check_frame(frame: NDArray) -> NDArray:
     return np.ascontiguousarray(frame)
 
 
-def log_std(frame: NDArray, window: int = 3) -> NDArray[np.float32]:
-    """Natural logarithm of the standard deviation in a window of `window` x `window` px, mirrored at the border.
+def local_variance(frame: NDArray, window: int = 3) -> NDArray[np.float32]:
+    """Variance in a window of `window` px a side, mirrored at the border.
 
-    Sums are float64: exact for 8 and 16 bits, so that noise of 1 count on a mean of 50,000 is still measured.
-    Windows without any variation, as in saturated areas, give -inf.
+    Squares and sums are float64, exact for 8 and 16 bits: noise of 1 count on a mean of 50,000 is measured.
 
-    frame: (y, x), uint8, uint16 or float32. Returns float32 (y, x).
+    frame: (y, x), uint8, uint16 or float32. Returns float32 (y, x), in squared counts.
     """
     import cv2
 
-    if frame.dtype == np.float32:  # the mean taken off costs little and keeps the squares small
-        frame = frame - np.float32(frame.mean(dtype=np.float64))
     # BORDER_REFLECT repeats the border pixel, as scipy's uniform_filter does
     half, n, height = window // 2, window * window, frame.shape[0]
     framed = cv2.copyMakeBorder(frame, half, half, half, half, cv2.BORDER_REFLECT)
@@ -70,25 +66,24 @@ def log_std(frame: NDArray, window: int = 3) -> NDArray[np.float32]:
         if frame.dtype == np.float32:  # what rounding leaves is no variation
             variance[variance <= 1e-13 * squares] = 0
         np.multiply(variance, 1 / (n * n), out=out[y : y + _STRIP], casting="same_kind")
-    flat = out <= 0
-    cv2.log(np.maximum(out, np.float32(1e-30), out=out), dst=out)
-    out *= 0.5
-    out[flat] = -np.inf
     return out
 
 
-def texture_threshold(texture: NDArray[np.float32], method: str = "mode3sigma") -> float:
-    """The value of L that parts background from cells; inf when nothing varies.
+def texture_threshold(variance: NDArray[np.float32], method: str = "mode3sigma") -> float:
+    """The value of L = log(standard deviation) that parts background from cells; inf when nothing varies.
 
-    texture: (y, x) from `log_std`; windows without variation are left out.
+    variance: (y, x) from `local_variance`; windows without variation, as in saturated areas, are left out.
     method: "mode3sigma": mode + 3 standard deviations of the values up to the mode (PyAMA's code).
-        "valley": the lowest point of the smoothed histogram between the background's mode and that of the cells
-        (the seed's text); where there is no second mode, as in "mode3sigma".
+        "valley": the lowest point of the smoothed histogram between the background's mode and that of the
+        cells (the seed's text); where there is no second mode, as in "mode3sigma".
+    Raises ParameterError for another method.
     """
     import cv2
 
-    texture = texture[:: _EVERY if texture.size > 1 << 18 else 1]
-    values = texture[texture > -np.inf]
+    if method not in ("mode3sigma", "valley"):
+        raise ParameterError(f"threshold is {method!r}; expected 'mode3sigma', 'valley' or a number")
+    variance = variance[:: _EVERY if variance.size > 1 << 18 else 1]
+    values = 0.5 * np.log(variance[variance > 0])
     if not values.size:
         return float("inf")
     low, high = float(values.min()), float(values.max())
@@ -113,8 +108,6 @@ def texture_threshold(texture: NDArray[np.float32], method: str = "mode3sigma") 
             peak = int(np.argmax(rise))
             if rise[peak] > 0.02 * smooth.max():
                 cut = centres[start + int(np.argmin(tail[: peak + 1]))]
-    elif method != "mode3sigma":
-        raise ParameterError(f"threshold is {method!r}; expected 'mode3sigma', 'valley' or a number")
     return float(cut)
 
 
@@ -137,8 +130,8 @@ def _reshape(mask: NDArray[np.uint8], opening: bool, size: int, iterations: int)
 def _halo_width(frame: NDArray, depth: NDArray[np.float32], window: int, reach: int) -> float:
     """How far inside the rough area the cells begin, in px.
 
-    The mean brightness at each depth inside the rough area climbs to the halo's crest and falls into the cell:
-    the outline lies where it falls most steeply. Without a crest only the window's own reach is taken off.
+    The mean brightness at each depth inside the rough area climbs to the halo's crest and falls into the
+    cell: the outline lies where it falls most steeply. Without a crest only the window's own reach is taken.
     """
     bins = reach + 3
     shallow = depth[::_EVERY] < bins
@@ -155,14 +148,14 @@ def _halo_width(frame: NDArray, depth: NDArray[np.float32], window: int, reach: 
     return max(base, crest + int(np.argmin(fall)) + 1.0)  # bin d holds depths from d to d + 1
 
 
-def part(mask: NDArray[np.uint8], min_object_size: float) -> NDArray[np.int32]:
+def part(mask: NDArray[np.uint8], depth: NDArray[np.float32], min_object_size: float) -> NDArray[np.int32]:
     """Number the objects of a mask (y, x), touching ones taken apart at their necks: int32 (y, x), 1..n.
 
-    Necks are looked for on a coarser grid, four pixels to a cell's radius; the outline stays that of the mask.
+    Necks are looked for on a coarser grid, four pixels to a cell's radius; the outline stays the mask's.
+    depth: float32 (y, x), distance to the outline in px, > 0 inside.
     """
     import cv2
 
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
     if not (sample := depth[::2, ::2][mask[::2, ::2] > 0]).size:
         return components(mask)[1]
     widest = float(np.quantile(sample[:: 1 + sample.size // 20_000], 0.95))
@@ -203,7 +196,7 @@ def segment(
     halo_width: px to take off the outline; negative finds it in the frame, 0 takes nothing off.
     split: take touching cells apart.
 
-    Returns int32 (y, x): 0 = background, cells 1..n of this frame. A blank, constant or saturated frame has none.
+    Returns int32 (y, x): 0 = background, cells 1..n of this frame; none in a blank or saturated frame.
     Raises ParameterError for values out of bounds, DataError for a frame that is no image.
     """
     import cv2
@@ -216,31 +209,28 @@ def segment(
         )
     if not 0 <= min_object_size <= max_object_size:
         raise ParameterError(
-            f"min_object_size {min_object_size} and max_object_size {max_object_size} must be 0 or more, in order"
+            f"min_object_size {min_object_size}, max_object_size {max_object_size}: expected 0 <= min <= max"
         )
     frame = check_frame(frame)
-    texture = log_std(frame, logstd_window_size)
-    cut = texture_threshold(texture, threshold) if isinstance(threshold, str) else float(threshold)
-    mask = cv2.threshold(texture, min(cut, 1e30), 1, cv2.THRESH_BINARY)[1].astype(np.uint8)
+    variance = local_variance(frame, logstd_window_size)
+    cut = texture_threshold(variance, threshold) if isinstance(threshold, str) else float(threshold)
+    mask = (variance > np.exp(2 * min(cut, 40.0))).astype(np.uint8)
     mask = _reshape(mask, False, morph_size, morph_iterations)
     mask = fill_holes(mask)
     mask = _reshape(mask, True, morph_size, morph_iterations)
-    if not mask.any():
-        return np.zeros(frame.shape, np.int32)
-    if halo_width != 0:
-        depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-        width = (
-            halo_width if halo_width > 0 else _halo_width(frame, depth, logstd_window_size, morph_size + 2)
-        )
-        mask = (depth > width).astype(np.uint8)
-    labels = part(mask, min_object_size) if split else components(mask)[1]
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    if halo_width < 0:
+        halo_width = _halo_width(frame, depth, logstd_window_size, morph_size + 2)
+    depth = np.maximum(depth - np.float32(halo_width), 0)
+    mask = (depth > 0).astype(np.uint8)
+    labels = part(mask, depth, min_object_size) if split else components(mask)[1]
     return keep_sizes(labels, min_object_size, max_object_size)
 
 
 def threshold_of_movie(
-    frames: Iterable[NDArray], *, logstd_window_size: int = 3, threshold: str = "mode3sigma", **_: Any
+    frames: Iterable[NDArray], *, logstd_window_size: int = 3, threshold: str = "mode3sigma"
 ) -> float:
-    """The median of the frames' thresholds: one value for a movie does not flicker. inf when no frame varies."""
-    each = [texture_threshold(log_std(check_frame(f), logstd_window_size), threshold) for f in frames]
+    """The median of the frames' thresholds: one for a movie does not flicker. inf when no frame varies."""
+    each = [texture_threshold(local_variance(check_frame(f), logstd_window_size), threshold) for f in frames]
     each = [value for value in each if np.isfinite(value)]
     return float(np.median(each)) if each else float("inf")
