@@ -303,12 +303,26 @@ def shared_motion(
 
     if len(own) < 4:  # too few to tell shared motion from chance
         return np.zeros_like(at)
+    trend = _trend(at, start, moved)
     far, near = cKDTree(start).query(at, k=min(13, len(own)))
     weight = np.exp(-0.5 * (far / bandwidth) ** 2)
     weight[own[near] == np.arange(len(at))[:, None]] = 0
-    base = 0.2  # isolated cells fall back to the median
-    mean = (weight[..., None] * moved[near]).sum(axis=1) + base * np.median(moved, axis=0)
-    mean /= (weight.sum(axis=1) + base)[:, None]
+    local = (weight[..., None] * (moved - trend[own])[near]).sum(axis=1)
+    mean = trend + local / (weight.sum(axis=1) + 0.2)[:, None]  # isolated cells follow the trend
     known = mean[own]
     slope = (known * moved).sum() / max((known * known).sum(), 1e-9)
     return np.clip(slope, 0, 1) * mean
+
+
+def _trend(at: NDArray, start: NDArray, moved: NDArray) -> NDArray[np.float64]:
+    """(n, 2) what a drift and a growing field as a whole make of the known motions, outliers played down."""
+    if len(start) < 30:  # six numbers would follow chance
+        return np.tile(np.median(moved, axis=0), (len(at), 1))
+    centre = start.mean(axis=0)
+    known = np.column_stack([np.ones(len(start)), start - centre])
+    weight = np.ones((len(start), 1))
+    for _ in range(4):
+        fit = np.linalg.lstsq(known * weight, moved * weight, rcond=None)[0]
+        off = np.hypot(*(moved - known @ fit).T)
+        weight = 1 / np.hypot(1, off / (1.5 * np.median(off) + 1e-6))[:, None]
+    return np.column_stack([np.ones(len(at)), at - centre]) @ fit

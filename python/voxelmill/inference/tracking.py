@@ -249,7 +249,7 @@ METHODS: dict[str, Method] = {"growth": link_growth, "iou": link_iou}
 class _Growth:
     """The state of `link_growth` between two frames: the cells that are there or are waited for."""
 
-    ROUNDS = 3  # motion, growth and links settle in two; a third costs little
+    ROUNDS = 8  # motion, growth and links mostly settle in two or three
 
     def __init__(
         self,
@@ -328,11 +328,13 @@ class _Growth:
             a, _, c, d = h.cells.T
             to = np.where(d[:, None] < 0, target.centroid[c], target.joined(c, d).centroid)
             start = self.cells.centroid[a]
-            shared = shared_motion(self.cells.centroid, a, start, to - start, bandwidth)
-            ratio = target.area[c[d < 0]] / self.cells.area[a[d < 0]]
+            before, shared = shared, shared_motion(self.cells.centroid, a, start, to - start, bandwidth)
+            ratio = np.log(target.area[c[d < 0]] / self.cells.area[a[d < 0]])
             growth = float(
-                np.exp(np.log(ratio).sum() / (len(ratio) + 5)) if len(ratio) < 5 else np.median(ratio)
-            )
+                np.exp(np.median(np.append(ratio, np.zeros(5))))
+            )  # of a few cells, next to nothing
+            if np.abs(shared - before).max() < 0.02 * bandwidth:
+                break
         h, gain = self._hypotheses(target, shared, growth)
         chosen = packing(nodes(h.cells, len(self.ids)), gain, len(self.ids) + len(target.area))
         return gain[chosen].sum(), shared, growth, h.keep(chosen)
