@@ -86,7 +86,7 @@ def join(
     seams: Overlaps | None = None,
     *,
     min_overlap: int = 200,
-    min_iou: float = 0.3,
+    min_iou: float = 0.33,
     min_seam_iou: float = 0.5,
 ) -> MergeTable:
     """Link supervoxels and number the segments; independent of block layout and table order.

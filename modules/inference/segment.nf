@@ -1,0 +1,24 @@
+process SEGMENT {
+    tag "${meta.block}"
+    label 'process_high'
+
+    input:
+    tuple path(volume), path(volume_manifest)
+    val meta
+    val flags
+
+    output:
+    tuple val(meta), path('supervoxels.ome.zarr'), path('supervoxels.ome.zarr.manifest.json'), emit: volume
+    tuple val(meta), path('overlaps.npz'), emit: overlaps
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    segment.py ${flags} --volume ${volume} --block ${meta.block} --output supervoxels.ome.zarr --overlaps overlaps.npz
+    """
+
+    stub:
+    """
+    stub.sh supervoxels.ome.zarr/ supervoxels.ome.zarr.manifest.json overlaps.npz segment.provenance.json
+    """
+}

@@ -1,0 +1,24 @@
+process SYNAPSES {
+    tag "${meta.block}"
+    label 'process_medium'
+
+    input:
+    tuple path(volume), path(volume_manifest)
+    tuple path(labels), path(labels_manifest)
+    val meta
+    val flags
+
+    output:
+    tuple val(meta), path('candidates.parquet'), emit: candidates
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    synapses.py ${flags} --volume ${volume} --labels ${labels} --block ${meta.block} --candidates candidates.parquet
+    """
+
+    stub:
+    """
+    stub.sh candidates.parquet synapses.provenance.json
+    """
+}

@@ -1,0 +1,24 @@
+process REPORT {
+    label 'process_single'
+
+    input:
+    path(records, stageAs: 'records/?/*')
+    path(figures, stageAs: 'figures/*')
+    path(tables, stageAs: 'tables/*')
+    val title
+    val flags
+
+    output:
+    path 'report.html', emit: report
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    report.py ${flags} --records records --figures figures --tables tables --title '${title}' --output report.html
+    """
+
+    stub:
+    """
+    stub.sh report.html report.provenance.json
+    """
+}

@@ -1,0 +1,21 @@
+process JOIN {
+    tag "${name}"
+    label 'process_single'
+
+    input:
+    tuple val(name), path(stores, stageAs: 'block?/*'), path(manifests, stageAs: 'block?/*')
+
+    output:
+    tuple path("${name}"), path("${name}.manifest.json"), emit: volume
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    join.py --stores block*/${name} --output ${name}
+    """
+
+    stub:
+    """
+    stub.sh ${name}/ ${name}.manifest.json join.provenance.json
+    """
+}

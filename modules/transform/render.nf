@@ -1,0 +1,24 @@
+process RENDER {
+    tag "${meta.block}"
+    label 'process_medium'
+
+    input:
+    tuple path(volume), path(volume_manifest)
+    path transforms
+    val meta
+    val flags
+
+    output:
+    tuple val(meta), path('aligned.ome.zarr'), path('aligned.ome.zarr.manifest.json'), emit: volume
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    render.py ${flags} --volume ${volume} --transforms ${transforms} --block ${meta.block} --output aligned.ome.zarr
+    """
+
+    stub:
+    """
+    stub.sh aligned.ome.zarr/ aligned.ome.zarr.manifest.json render.provenance.json
+    """
+}

@@ -1,0 +1,24 @@
+process SIMULATE_MISALIGNMENT {
+    tag "${meta.block}"
+    label 'process_medium'
+
+    input:
+    tuple path(volume), path(volume_manifest)
+    val meta
+    val flags
+
+    output:
+    tuple val(meta), path('jittered.ome.zarr'), path('jittered.ome.zarr.manifest.json'), emit: volume
+    path 'jitter.csv', emit: jitter
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    simulate_misalignment.py ${flags} --volume ${volume} --block ${meta.block} --output jittered.ome.zarr --jitter jitter.csv
+    """
+
+    stub:
+    """
+    stub.sh jittered.ome.zarr/ jittered.ome.zarr.manifest.json jitter.csv simulate_misalignment.provenance.json
+    """
+}

@@ -1,0 +1,117 @@
+"""The `voxelmill` command: score, runs, schema, verify."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    from .core.errors import VoxelmillError
+
+    args = parser().parse_args(argv)
+    try:
+        return args.action(args) or 0
+    except VoxelmillError as error:
+        print(f"ERROR [{args.command}] {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def parser() -> argparse.ArgumentParser:
+    from . import __version__
+
+    top = argparse.ArgumentParser(prog="voxelmill", description=__doc__)
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, action, help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(action=action)
+        return made
+
+    one = command("score", score, "compare two label volumes; prints JSON")
+    one.add_argument("truth")
+    one.add_argument("pred")
+    one.add_argument("--border", type=int, default=0, help="leave out voxels this near to a true boundary, px in-plane")
+    one.add_argument("--per-slice", action="store_true", help="score each section by itself and average")
+    one.add_argument("--truth-key", default="", help="dataset inside the truth (HDF5, NPZ)")
+    one.add_argument("--pred-key", default="", help="dataset inside the prediction")
+    one = command("runs", runs, "list the runs of a results folder")
+    one.add_argument("outdir", nargs="?", default="results")
+    one.add_argument("--json", action="store_true", help="all columns, as JSON")
+    one = command("schema", schema, "check, or with --write make, what is generated from the parameter models")
+    one.add_argument("--write", action="store_true")
+    one = command("verify", verify, "check a store against its manifest")
+    one.add_argument("store", type=Path)
+    return top
+
+
+def score(args: argparse.Namespace) -> None:
+    """Stream both volumes slab by slab; label stores may be named with `STORE/labels/NAME`."""
+    import numpy as np
+
+    from .core.errors import DataError
+    from .ingest.sources import open_source
+    from .postprocess.score import Contingency
+
+    truth, pred = open_source(args.truth, args.truth_key), open_source(args.pred, args.pred_key)
+    if truth.shape != pred.shape:
+        raise DataError(f"truth has shape {truth.shape} and prediction {pred.shape} (z, y, x); expected the same")
+    depth, height, width = truth.shape
+    thick = 1 if args.per_slice else max(1, int(32e6 // (height * width)))
+    whole, rows = Contingency(border=args.border), []
+    for z in range(0, depth, thick):
+        region = (slice(z, min(z + thick, depth)), slice(0, height), slice(0, width))
+        t, p = truth.read(region), pred.read(region)
+        if not args.per_slice:
+            whole.add(t, p)
+        elif t.any():
+            section = Contingency(border=args.border)
+            section.add(t, p)
+            rows.append(section.result())
+    result = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} if rows else whole.result()
+    print(json.dumps(result, indent=1, sort_keys=True))
+
+
+def runs(args: argparse.Namespace) -> None:
+    from .core.errors import StorageError
+    from .core.runs import table
+
+    outdir = Path(args.outdir)
+    if not (outdir / "runs.sqlite").exists():
+        raise StorageError(f"{outdir}: no runs.sqlite here; give the --outdir of a run")
+    rows = table(outdir)
+    if args.json:
+        print(json.dumps(rows, indent=1))
+        return
+    shown = ("run_id", "workflow", "status", "created_at", "finished_at", "tasks_done", "tasks_cached", "dataset_uri")
+    cells = [shown, *(tuple("" if r[c] is None else str(r[c]) for c in shown) for r in rows)]
+    width = [max(len(row[i]) for row in cells) for i in range(len(shown))]
+    print("\n".join("  ".join(v.ljust(w) for v, w in zip(row, width)).rstrip() for row in cells))
+
+
+def schema(args: argparse.Namespace) -> int:
+    from .core.schema import generated, project
+
+    stale = [name for name, text in generated().items()
+             if not (project() / name).exists() or (project() / name).read_text() != text]
+    if args.write:
+        for name in stale:
+            (project() / name).write_text(generated()[name])
+            print(f"wrote {name}")
+        return 0
+    for name in stale:
+        print(f"{name} is stale; run: voxelmill schema --write", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def verify(args: argparse.Namespace) -> None:
+    from .core.manifest import verify
+
+    print(f"{args.store}: {len(verify(args.store, deep=True)['files'])} files as listed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

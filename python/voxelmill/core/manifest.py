@@ -1,0 +1,90 @@
+"""A store's manifest: one line of digest and size per file, and a digest of the whole.
+
+Nextflow does not look below the root of a directory, so a store is declared as an input together
+with this small file: when a shard changes, the manifest changes, and what depends on it runs again.
+The digest is bound to the file's place in the store, so swapped shards do not pass.
+
+    {"format": 1, "digest": "sha256 of the rest", "files": {"0/c/0/0/0": [bytes, "sha256"], ...}}
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+from .errors import DataError
+
+
+def path_of(store: Path) -> Path:
+    """Where the manifest of a store stands: beside it."""
+    return store.with_name(store.name + ".manifest.json")
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def make(store: Path, known: dict[str, list] | None = None) -> dict:
+    """Digest every file of a store; `known` spares files whose digest is already sure (hard links)."""
+    known = known or {}
+    names = sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
+    files = {n: known.get(n) or [(store / n).stat().st_size, digest_file(store / n)] for n in names}
+    return {"format": 1, "digest": _digest(files), "files": files}
+
+
+def _digest(files: dict[str, list]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def write(store: Path, known: dict[str, list] | None = None) -> Path:
+    """Write the manifest of a finished store beside it, whole or not at all."""
+    target = path_of(store)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_text(json.dumps(make(store, known), sort_keys=True, indent=0))
+    partial.rename(target)
+    return target
+
+
+def read(store: Path) -> dict | None:
+    """The manifest beside a store, checked against its own digest; None where there is none.
+
+    Raises DataError when it has been altered."""
+    path = path_of(store)
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        good = _digest(found["files"]) == found["digest"]
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        raise DataError(f"{path}: manifest is damaged; re-run the stage that made the store")
+    return found
+
+
+def verify(store: Path, deep: bool = False) -> dict:
+    """Check that every listed file is there with its size (and, when deep, its digest).
+
+    Raises DataError naming the first file that is not as it was written."""
+    found = read(store)
+    if found is None:
+        raise DataError(f"{store}: no manifest beside it ({path_of(store).name}); cannot verify")
+    for name, (size, digest) in found["files"].items():
+        path = store / name
+        if not path.is_file():
+            raise DataError(f"{path}: missing, though the manifest lists it; re-run the stage that made it")
+        if path.stat().st_size != size or (deep and digest_file(path) != digest):
+            raise DataError(f"{path}: not the bytes that the manifest lists; re-run the stage that made it")
+    return found
+
+
+@functools.cache
+def digest_of(path: Path) -> str:
+    """Digest of an input or output: a store's from its manifest, a file's from its bytes."""
+    if path.is_dir():
+        return (read(path) or make(path))["digest"]
+    return digest_file(path)

@@ -1,0 +1,42 @@
+"""Parameters of the run as a whole: read by Nextflow, not by a stage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .params import Params, param
+
+WORKFLOWS = ("connectome", "timelapse")
+
+
+class General(Params):
+    """Input and output."""
+
+    workflow: Literal["connectome", "timelapse"] = param("connectome", "What to run")
+    outdir: str = param("results", "Folder for everything published")
+    publish_dir_mode: Literal["copy", "link", "rellink", "symlink"] = param(
+        "copy", "How results come from the work folder to --outdir",
+        more="`link` (hard links) needs no second copy where both lie on one file system.")
+    help: bool = param(False, "Print all parameters and stop")
+
+
+class Limits(Params):
+    """CPU and memory limits. Tasks x processes x threads never exceed max_cpus - reserved_cpus."""
+
+    enable_cpu_limits: bool = param(True, "Hold every thread pool (OMP, MKL, OpenBLAS, NumExpr, ITK) to its share")
+    max_cpus: int = param(0, "CPUs the run may use on one machine; 0: all", ge=0)
+    reserved_cpus: int = param(0, "CPUs left free", ge=0)
+    processes: int = param(1, "Worker processes inside a task", ge=1)
+    max_memory: str = param("16.GB", "Most memory one task may ask for", pattern=r"^\d+(\.\d+)?\.?\s*[KMGT]?B$")
+    max_time: str = param("48.h", "Most time one task may ask for", pattern=r"^\d+(\.\d+)?\.?\s*(s|m|h|d)$")
+    max_retries: int = param(2, "How often a task that ran out of memory or time is tried again", ge=0, le=10)
+
+
+class Cluster(Params):
+    """SLURM (with `-profile slurm`) and containers."""
+
+    queue: str = param("", "SLURM partition")
+    account: str = param("", "SLURM account")
+    cluster_options: str = param("", "Further sbatch options")
+    array_size: int = param(20, "Tasks of one kind submitted as one job array; 0: none", ge=0)
+    container: str = param("containers/voxelmill.sif", "Image for `-profile apptainer`")

@@ -1,0 +1,139 @@
+"""What a task did, as a record beside its output. The catalogue is built from these alone."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from .. import __version__
+from . import manifest
+from .params import canonical
+
+T = TypeVar("T")
+
+
+class Task:
+    """One run of a stage: progress, quality figures, and the provenance record."""
+
+    def __init__(self, stage: str, params: BaseModel, block: str = ""):
+        self.stage, self.params, self.block = stage, params, block
+        self.quality: dict[str, Any] = {}
+        self.device = "cpu"
+        self._carried: dict[str, dict[str, list]] = {}
+        self._started, self._cpu = time.time(), _cpu_seconds()
+
+    def report(self, **figures: Any) -> None:
+        """Record quality figures of this task."""
+        self.quality.update(figures)
+
+    def progress(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+        """Pass items on; a line on stderr at most every ten seconds and at the end."""
+        total = len(items) if total is None and hasattr(items, "__len__") else total  # type: ignore[arg-type]
+        shown = begun = time.monotonic()
+        done = 0
+        for item in items:
+            yield item
+            done += 1
+            if time.monotonic() - shown > 10:
+                shown = time.monotonic()
+                print(f"[{self.stage}] {what}: {done} of {total or '?'}", file=sys.stderr, flush=True)
+        print(f"[{self.stage}] {what}: {done} done in {time.monotonic() - begun:.1f} s", file=sys.stderr)
+
+    def carry(self, store: Path, files: dict[str, list]) -> None:
+        """Digests already known for files of an output store (hard links of checked shards)."""
+        self._carried.setdefault(store.name.removesuffix(".partial"), {}).update(files)
+
+    def carried(self, store: Path) -> dict[str, list]:
+        return self._carried.get(store.name, {})
+
+    def write_record(self, inputs: list[Path], outputs: list[Path]) -> Path:
+        """Write `<stage>[.<block>].provenance.json` in the working folder."""
+        cpu = _cpu_seconds() - self._cpu
+        text = canonical(self.params)
+        record = {
+            "format": 1, "stage": self.stage, "block": self.block,
+            "inputs": [_describe(p) for p in inputs], "outputs": [_describe(p) for p in outputs],
+            "params": json.loads(text), "params_hash": hashlib.sha256(text.encode()).hexdigest(),
+            "code_version": __version__, "code_hash": code_hash(), "commit": commit(),
+            "environment_hash": environment_hash(), "python": platform.python_version(),
+            "model_hash": None, "device": self.device, "host": socket.gethostname(),
+            "start": _iso(self._started), "end": _iso(time.time()),
+            "wall_s": round(time.time() - self._started, 3), "cpu_s": round(cpu, 3),
+            "startup_cpu_s": round(self._cpu, 3),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "bytes_in": sum(_size(p) for p in inputs), "bytes_out": sum(_size(p) for p in outputs),
+            "quality": self.quality,
+        }
+        name = ".".join(filter(None, [self.stage, self.block, "provenance.json"]))
+        Path(name).write_text(json.dumps(record, indent=1, sort_keys=True, default=_plain))
+        return Path(name)
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _iso(t: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(t)) + f".{int(t % 1 * 1000):03d}Z"
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars and arrays, paths: as JSON has them."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    return {"name": path.name, "path": str(path.resolve()), "digest": manifest.digest_of(path),
+            "bytes": _size(path)}
+
+
+def _size(path: Path) -> int:
+    if not path.is_dir():
+        return path.stat().st_size
+    listed = manifest.read(path)
+    if listed:
+        return sum(size for size, _ in listed["files"].values())
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+@functools.cache
+def code_hash() -> str:
+    """sha256 over the package's own source: what ran, whether or not it was committed."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def commit() -> str | None:
+    """The git commit of the checkout, where there is one."""
+    if os.environ.get("VOXELMILL_COMMIT"):
+        return os.environ["VOXELMILL_COMMIT"]
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return None
+    done = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip() or None
+
+
+@functools.cache
+def environment_hash() -> str:
+    """sha256 over the names and versions of all installed distributions (from their folders' names)."""
+    names = sorted(p.name for p in Path(sysconfig.get_path("purelib")).glob("*.dist-info"))
+    return hashlib.sha256("\n".join([platform.python_version(), *names]).encode()).hexdigest()

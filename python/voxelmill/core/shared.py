@@ -1,0 +1,71 @@
+"""Parameters that several stages share, each written down once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .params import Params, param
+
+Positive = Annotated[int, Field(ge=1)]
+Length = Annotated[float, Field(gt=0)]
+
+
+class Seeded(Params):
+    """Randomness."""
+
+    seed: int = param(7, "Seed of everything random", ge=0)
+
+
+class Storage(Params):
+    """How volumes lie on disk between stages."""
+
+    chunk: tuple[Positive, Positive, Positive] = param(
+        (32, 128, 128), "Chunk Z,Y,X: what a reader fetches at least", unit="voxel")
+    shard: tuple[Positive, Positive, Positive] = param(
+        (32, 1024, 1024), "Shard Z,Y,X: one file, and the least that a task works on", unit="voxel",
+        more="A multiple of --chunk. Memory per task grows with it.")
+
+
+class Tasks(Params):
+    """How a volume is divided among tasks."""
+
+    blocks: int = param(0, "Number of tasks a volume is divided into; 0: by --block_voxels", ge=0)
+    block_voxels: float = param(32e6, "Voxels per task when --blocks is 0", unit="voxel", gt=0)
+
+
+class Released(Params):
+    """How volumes are written at the end."""
+
+    ome_zarr_version: Literal["0.5", "0.4"] = param(
+        "0.5", "OME-Zarr version of the published volumes; 0.4 (Zarr v2) for older tools")
+    max_levels: int = param(6, "Most pyramid levels of a published volume; 1: none", ge=1, le=12)
+
+
+class Device(Params):
+    """Hardware."""
+
+    use_gpu: bool = param(True, "Use a GPU where CuPy finds one; else the CPU")
+
+
+class Strict(Params):
+    """What happens to doubtful data."""
+
+    strict: bool = param(False, "End with an error where data would be left out or bridged")
+
+
+class Grid(Params):
+    """Physical size of the data."""
+
+    voxel_size: tuple[Length, Length, Length] | None = param(
+        None, "Voxel size Z,Y,X; needed where the source does not state it, else it overrides", unit="nm")
+
+
+class Precision(Params):
+    """What the aligned volume is stored as, and what is kept."""
+
+    aligned_dtype: Literal["float32", "float16"] = param(
+        "float32", "Data type of the aligned volume; float16 halves it")
+    save_minimal: bool = param(
+        False, "Publish only the aligned volume, labels, tables and figures: no raw volume, no pyramid levels")

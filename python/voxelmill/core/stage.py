@@ -1,0 +1,173 @@
+"""The stage contract: a parameter model and one function make a command.
+
+A stage module holds
+
+    class Parameters(Params): ...                  # or  Parameters = Methods("tag", A, B)
+    def run(p: Parameters, task: Task, *, volume: In, output: Out) -> None: ...
+
+and `bin/<stage>.py` calls `main("layer.stage")`. The fields become `--name value`; the keyword-only
+arguments of `run` become `--volume PATH --output PATH`. An `Out` is written under a temporary name
+and renamed when `run` has returned: it appears whole or not at all. A directory gets a manifest
+beside it, every task a provenance record.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
+
+from . import params as par
+from .errors import (IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, StorageError, VoxelmillError)
+
+In = NewType("In", Path)      # an input file or store; its digest goes into the record
+Out = NewType("Out", Path)    # an output file or store; appears whole or not at all
+
+
+class Stage:
+    """A stage module, read: its name, layer, parameters and files."""
+
+    def __init__(self, dotted: str):
+        self.layer, self.name = dotted.split(".")
+        module = importlib.import_module(f"voxelmill.{dotted}")
+        self.parameters: par.Declared = module.Parameters
+        self.run: Callable[..., None] = module.run
+        self.doc = inspect.getdoc(module) or ""
+        hints = get_type_hints(self.run)
+        self.files = {name: (hints[name], arg.default) for name, arg in
+                      inspect.signature(self.run).parameters.items() if arg.kind is arg.KEYWORD_ONLY}
+
+    def outputs(self) -> list[str]:
+        return [name for name, (kind, _) in self.files.items() if _element(kind) is Out]
+
+    def inputs(self) -> list[str]:
+        return [name for name, (kind, _) in self.files.items() if _element(kind) is In]
+
+
+def _element(kind: Any) -> Any:
+    """`In` of `In`, `list[In]`, `In | None`."""
+    if get_origin(kind) in (list, Union, types.UnionType):
+        return next(_element(a) for a in get_args(kind) if a is not type(None))
+    return kind
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is list or any(get_origin(a) is list for a in get_args(kind))
+
+
+def split(stage: Stage, argv: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Command line -> (parameters, files). A list argument takes every word up to the next flag."""
+    known = set(par.fields_of(stage.parameters)) | set(stage.files)
+    given: dict[str, list[str]] = {}
+    name = ""
+    for word in argv:
+        if word.startswith("--") and len(word) > 2:
+            name, _, value = word[2:].partition("=")
+            par.refuse_unknown([name], known)
+            given[name] = [value] if "=" in word else []
+        elif not name:
+            raise ParameterError(f"{stage.name}: {word!r} stands before any --name")
+        else:
+            given[name].append(word)
+    files = {}
+    for name, (kind, default) in stage.files.items():
+        words = given.pop(name, None)
+        if not words and default is inspect.Parameter.empty:
+            raise ParameterError(f"{stage.name}: --{name} is missing")
+        if words:
+            made: list[Any] = [Path(w) if _element(kind) in (In, Out) else _element(kind)(w) for w in words]
+            files[name] = made if _is_list(kind) else made[0]
+    flags = {k: " ".join(v) if v else "true" for k, v in given.items()}
+    return flags, files
+
+
+def help_text(stage: Stage) -> str:
+    rows = [stage.doc, "", "files:"]
+    for name, (kind, default) in stage.files.items():
+        optional = "" if default is inspect.Parameter.empty else "  (optional)"
+        rows.append(f"  --{name} {'PATH ...' if _is_list(kind) else 'PATH'}{optional}")
+    rows.append("\nparameters:")
+    for name, field in par.fields_of(stage.parameters).items():
+        rows.append(f"  --{name:24s} {field.description} [{par.to_text(field.default)}]")
+    return "\n".join(rows)
+
+
+def main(dotted: str, argv: Sequence[str] | None = None) -> None:
+    """Run a stage from its command line and exit with the code that Nextflow acts on."""
+    sys.exit(call(dotted, sys.argv[1:] if argv is None else argv))
+
+
+def call(dotted: str, argv: Sequence[str]) -> int:
+    """As `main`, but returns the exit code. Every failure is one line on stderr."""
+    name = dotted.split(".")[-1]
+    try:
+        stage = Stage(dotted)
+        if "--help" in argv:
+            print(help_text(stage))
+            return 0
+        flags, files = split(stage, argv)
+        execute(stage, par.parse(stage.parameters, flags), files)
+        return 0
+    except VoxelmillError as error:
+        return _fail(name, str(error), error.exit_code)
+    except MemoryError:
+        return _fail(name, "out of memory; give the task more, or make --shard smaller", OUT_OF_MEMORY)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(name, f"no space left on the disk that holds {error.filename or Path.cwd()}; "
+                         "free some and run again with -resume", IO_FAILED)
+        return _fail(name, f"{error.filename or ''}: {error.strerror or error}", IO_FAILED)
+
+
+def _fail(stage: str, message: str, code: int) -> int:
+    print(f"ERROR [{stage}] {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
+    """Run with outputs under temporary names; rename, write manifests and the record."""
+    from . import manifest
+    from .provenance import Task
+
+    for name in stage.inputs():
+        for path in _paths(files.get(name)):
+            if not path.exists():
+                raise StorageError(errno.ENOENT, "no such file or store", str(path))
+    task = Task(stage.name, params)
+    final = {name: files[name] for name in stage.outputs() if name in files}
+    partial = {name: path.with_name(path.name + ".partial") for name, path in final.items()}
+    for path in partial.values():
+        _remove(path)
+    try:
+        stage.run(params, task, **{**files, **partial})
+        for name, path in final.items():
+            if partial[name].exists():
+                _remove(path)
+                partial[name].rename(path)
+                if path.is_dir():
+                    manifest.write(path, task.carried(path))
+            elif stage.files[name][1] is inspect.Parameter.empty:
+                raise DataError(f"{stage.name} ended without writing {path}")
+    finally:
+        for path in partial.values():
+            _remove(path)
+    read = [p for name in stage.inputs() for p in _paths(files.get(name))]
+    task.write_record(read, [p for p in final.values() if p.exists()])
+
+
+def _paths(value: Any) -> list[Path]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.exists() or path.is_symlink():
+        path.unlink()

@@ -1,0 +1,185 @@
+"""Cell segmentation by name: the methods, the place to add one, and the default, a small network.
+
+A method is two functions of arrays. `prepare(frames, params)` looks at some frames of a movie, in order, and
+returns what all of its frames should share, such as the width of the cells; it may be missing.
+`segment(frame, params)` labels one frame (y, x) and returns int32 (y, x), 0 = background, cells 1..n.
+
+    method = METHODS["cells"]
+    shared = method.prepare(frames, params)
+    labels = [method.segment(frame, {**params, **shared}) for frame in frames]
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.inference import cellnet, logstd
+from voxelmill.inference.basins import basins, components, keep_sizes
+from voxelmill.inference.logstd import check_frame
+
+Params = Mapping[str, Any]
+_WIDTHS = (6.0, 9.0, 13.5, 20.0, 30.0, 45.0)  # px, where the search for the cells' width starts
+_ROUNDS = 4  # times that a width is corrected
+_SAMPLE = 640  # widths are estimated on a window this many shrunk px a side
+_CENTRE = 0.5  # a marker is where a pixel is at least this central in its cell
+_HOLE = 0.25  # holes smaller than this share of a cell's disk are filled
+
+
+def _shrunk(frame: NDArray, diameter: float) -> NDArray[np.float32]:
+    """The frame brought to the size at which cells are as wide as the network expects."""
+    import cv2
+
+    scale = diameter / cellnet.WIDTH
+    size = tuple(max(8, round(n / scale)) for n in frame.shape[::-1])
+    how = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    return cv2.resize(frame, size, interpolation=how).astype(np.float32)
+
+
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return 1 / (1 + np.exp(-x))
+
+
+def _fill_small_holes(cell: NDArray[np.float32]) -> None:
+    """Make small holes of a shrunk likelihood map part of the cell, in place. Gaps in a colony stay."""
+    _, outside = components(cell <= 0)
+    area = np.bincount(outside.ravel())
+    small = area < _HOLE * np.pi / 4 * cellnet.WIDTH**2
+    small[0] = False
+    np.maximum(cell, 1.0, out=cell, where=small[outside])
+
+
+def segment(
+    frame: NDArray,
+    *,
+    cell_diameter: float = 0.0,
+    min_object_size: int = 50,
+    max_object_size: int = 10_000,
+) -> NDArray[np.int32]:
+    """Label the cells of one phase-contrast frame with the network of `cellnet`.
+
+    frame: (y, x), any whole or floating-point dtype.
+    cell_diameter: width of a typical cell, px: of the largest circle that fits inside it, so of a rod its
+        thickness. 0 estimates it from this frame; a movie should share one (`cell_diameter_of`).
+    min_object_size, max_object_size: areas in px that are kept, both inclusive.
+
+    Returns int32 (y, x): 0 = background, cells 1..n of this frame; none in a blank frame.
+    Raises ParameterError for values out of bounds, DataError for a frame that is no image.
+    """
+    import cv2
+
+    if cell_diameter != 0 and not 2 <= cell_diameter <= 500:
+        raise ParameterError(f"cell_diameter is {cell_diameter}; expected 2 to 500 px, or 0 to estimate it")
+    if not 0 <= min_object_size <= max_object_size:
+        raise ParameterError(
+            f"min_object_size {min_object_size}, max_object_size {max_object_size}: expected 0 <= min <= max"
+        )
+    frame = check_frame(frame)
+    diameter = cell_diameter or cell_diameter_of([frame])
+    cell, centre, _ = cellnet.predict(cellnet.flatten(_shrunk(frame, diameter)))
+    cell = np.ascontiguousarray(cell)
+    _fill_small_holes(cell)
+    inside = (cell > 0).astype(np.uint8)
+    height = cv2.GaussianBlur(_sigmoid(centre), (3, 3), 0)
+    _, markers = components((height > _CENTRE) & (inside > 0))
+    parts = basins(height, markers, inside).astype(np.float32)
+    # the outline is found on the frame's own grid, between the shrunk pixels, so parts must reach past it
+    rim = cv2.dilate(parts, np.ones((3, 3), np.uint8))
+    size = frame.shape[::-1]
+    full = cv2.resize(np.where(parts > 0, parts, rim), size, interpolation=cv2.INTER_NEAREST)
+    outline = cv2.resize(cell, size, interpolation=cv2.INTER_LINEAR)
+    labels = (full * (outline > 0)).astype(np.int32)
+    return keep_sizes(labels, min_object_size, max_object_size)
+
+
+def _at_width(frame: NDArray, diameter: float) -> tuple[float, float]:
+    """What the network takes the cells' width for when shown them as `diameter` px wide; how sure, 0-1."""
+    side = round(_SAMPLE * diameter / cellnet.WIDTH)
+    window = tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in frame.shape)
+    cell, centre, scale = cellnet.predict(cellnet.flatten(_shrunk(frame[window], diameter)))
+    inside = cell[::2, ::2] > 0
+    if np.count_nonzero(inside) < cellnet.WIDTH:
+        return diameter, 0.0
+    sure = float(np.quantile(_sigmoid(centre[cell > 0]), 0.9))
+    return diameter * 2.0 ** float(np.median(scale[inside])), sure
+
+
+def _width(frame: NDArray) -> float:
+    best, most = _WIDTHS[len(_WIDTHS) // 2], 0.0
+    for diameter in _WIDTHS:
+        for _ in range(_ROUNDS):
+            there, sure = _at_width(frame, diameter)
+            if sure > most:
+                best, most = diameter, sure
+            there = float(np.clip(there, _WIDTHS[0] / 2, _WIDTHS[-1] * 2))
+            if abs(np.log2(there / diameter)) < 0.1:
+                break
+            diameter = there
+    return best
+
+
+def cell_diameter_of(frames: Iterable[NDArray]) -> float:
+    """Estimate the width of the cells, px, from some frames (y, x) of a movie; 0 frames raise DataError.
+
+    From each start the network says how much wider or narrower the cells are, and is asked again at that
+    width. Of the widths it settles on, the one where cells have the surest centres wins.
+    """
+    found = [_width(check_frame(frame)) for frame in frames]
+    if not found:
+        raise DataError("no frames to estimate the cells' width from; give at least one")
+    return float(np.median(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to segment. Both functions get all parameters of the run and use the ones they know."""
+
+    segment: Callable[[NDArray, Params], NDArray[np.int32]]
+    prepare: Callable[[Iterable[NDArray], Params], Params] = lambda frames, params: {}
+
+
+def _known(function: Callable, params: Params) -> dict[str, Any]:
+    """The parameters that the function takes by name."""
+    names = inspect.signature(function).parameters
+    return {name: value for name, value in params.items() if name in names}
+
+
+def _prepare_cells(frames: Iterable[NDArray], params: Params) -> Params:
+    return {"cell_diameter": params.get("cell_diameter") or cell_diameter_of(frames)}
+
+
+def _prepare_logstd(frames: Iterable[NDArray], params: Params) -> Params:
+    threshold = params.get("threshold", "mode3sigma")
+    if isinstance(threshold, str):
+        threshold = logstd.threshold_of_movie(frames, **_known(logstd.threshold_of_movie, params))
+    # where the sample is blank, each frame is left to find its own
+    return {"threshold": threshold} if np.isfinite(threshold) else {}
+
+
+DEFAULT = "cells"
+METHODS: dict[str, Method] = {
+    "cells": Method(lambda frame, params: segment(frame, **_known(segment, params)), _prepare_cells),
+    "logstd": Method(
+        lambda frame, params: logstd.segment(frame, **_known(logstd.segment, params)), _prepare_logstd
+    ),
+}
+
+
+def register(name: str, method: Method) -> None:
+    """Add a method under a name of its own. Raises ParameterError where the name is taken."""
+    if name in METHODS:
+        raise ParameterError(f"segmentation method {name!r} is there already; choose another name")
+    METHODS[name] = method
+
+
+def method_named(name: str) -> Method:
+    """The method of that name. Raises ParameterError that lists the names there are."""
+    if name not in METHODS:
+        raise ParameterError(f"segmentation method {name!r} is unknown; expected one of {', '.join(METHODS)}")
+    return METHODS[name]

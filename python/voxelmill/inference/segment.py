@@ -1,0 +1,150 @@
+"""Segment: supervoxels of each section, and the tables by which they are joined.
+
+A task takes whole sections. It writes the supervoxels of its shards, counts how they lie on each other
+from section to section (the first section of the next slab is segmented here too, for that) and
+across tile seams, and leaves the tables; no later step looks at voxels to join them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ..core import blocks
+from ..core.params import Methods, Params, param
+from ..core.provenance import Task
+from ..core.stage import In, Out
+from ..core.volume import Image, Layout, create_image, open_image
+from . import stitching, watershed
+
+
+class Classic(Params):
+    """`--segmentation classic`: seeded watershed in each section."""
+
+    segmentation: Literal["classic"] = param("classic", "How neurites are segmented")
+    foreground_quantile: float = param(0.55, "Share of a section's pixels that are not foreground", ge=0, lt=1)
+    seed_distance: int = param(8, "Least distance between two seeds", unit="px", ge=1, le=64)
+    min_size: int = param(128, "Smaller pieces of foreground get no seed", unit="px", ge=0)
+    merge_level: int = param(90, "Neighbours whose boundary is brighter than this on average are one; 255: none",
+                             unit="grey level", ge=0, le=255)
+
+
+Parameters = Methods("segmentation", Classic)
+
+
+def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps: Out) -> None:
+    task.block = block
+    source = open_image(volume)
+    lay = source.layout()
+    blocks.require(lay, volume / "0")
+    target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.scale)
+    tables = Tables()
+    for z in task.progress(slabs_of(lay, block), "slabs segmented"):
+        tables.add_slab(segment_slab(p, source, target, z, lay))
+    tables.save(overlaps)
+    task.report(supervoxels=tables.number, empty_sections=tables.empty)
+
+
+def slabs_of(lay: Layout, block: str) -> list[slice]:
+    """The z ranges of a block that holds whole rows of shards."""
+    return sorted({(r[0].start, r[0].stop) for r in blocks.regions(lay, block)}) and [
+        slice(a, b) for a, b in sorted({(r[0].start, r[0].stop) for r in blocks.regions(lay, block)})]
+
+
+def grey(source: Image, region: tuple[slice, ...]) -> np.ndarray:
+    """Grey levels 0 to 255 of the aligned volume: exactly those that were rendered."""
+    values = source.read(region)
+    values = values.astype(np.float32) if values.dtype != np.float32 else values
+    return np.rint(values * 255.0).astype(np.uint8)
+
+
+def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout) -> Tables:
+    """Segment the sections of a slab, tile column by tile column; write them; return their tables."""
+    _, height, width = lay.shape
+    below = slice(z.start, min(z.stop + 1, lay.shape[0]))        # with the first section of the next slab
+    step = [int(np.lcm(s, watershed.MAX_TILE)) if s < n else n for s, n in zip(lay.shard[1:], lay.shape[1:])]
+    columns = [(slice(y, min(y + step[0], height)), slice(x, min(x + step[1], width)))
+               for y in range(0, height, step[0]) for x in range(0, width, step[1])]
+    levels = thresholds(p, source, below, columns)
+    tables, left, above = Tables(), None, {}
+    for y, x in columns:
+        core = ((y.start, y.stop), (x.start, x.stop))
+        need = [watershed.source_range(*span, size) for span, size in zip(core, (height, width))]
+        found = watershed.segment_block(
+            grey(source, (below, *(slice(*n) for n in need))), levels, first_section=z.start,
+            section_shape=(height, width), origin=(need[0][0], need[1][0]), core=core,
+            quantile=p.foreground_quantile, min_distance=p.seed_distance, min_size=p.min_size,
+            merge_level=p.merge_level)
+        labels, inside = found.labels, z.stop - z.start
+        target.write((z, y, x), labels[:inside])
+        tables.add_ids(labels[:inside], found.empty[:inside], z.start)
+        for upper, lower in zip(labels[:-1], labels[1:]):
+            tables.add_sections(upper, lower)
+        for n in range(inside):
+            section = labels[n]
+            for at in range(watershed.MAX_TILE, section.shape[0], watershed.MAX_TILE):
+                tables.add_seam(section[at - 1], section[at])
+            for at in range(watershed.MAX_TILE, section.shape[1], watershed.MAX_TILE):
+                tables.add_seam(section[:, at - 1], section[:, at])
+            if x.start and left is not None:
+                tables.add_seam(left[n], section[:, 0])
+            if y.start:
+                tables.add_seam(above[x.start][n], section[0])
+        left, above[x.start] = labels[:inside, :, -1].copy(), labels[:inside, -1].copy()
+    return tables
+
+
+def thresholds(p: Classic, source: Image, z: slice, columns: list) -> np.ndarray:
+    """Foreground grey level of each section, from the histogram of all of it."""
+    counts = sum(watershed.histogram(grey(source, (z, y, x))) for y, x in columns)
+    return watershed.threshold(counts, p.foreground_quantile)
+
+
+class Tables:
+    """Ids, overlaps and seams of a block, gathered and saved."""
+
+    def __init__(self) -> None:
+        self.ids: list[np.ndarray] = []
+        self.sections: list[stitching.Overlaps] = []
+        self.seams: list[stitching.Overlaps] = []
+        self.empty: list[int] = []
+
+    @property
+    def number(self) -> int:
+        return sum(len(i) for i in self.ids)
+
+    def add_ids(self, labels: np.ndarray, empty: np.ndarray, first: int) -> None:
+        import fastremap
+
+        found = fastremap.unique(labels)
+        self.ids.append(found[found > 0])
+        self.empty += [int(z) + first for z in np.flatnonzero(empty)]
+
+    def add_sections(self, upper: np.ndarray, lower: np.ndarray) -> None:
+        self.sections.append(stitching.section_overlaps(upper, lower))
+
+    def add_seam(self, one: np.ndarray, other: np.ndarray) -> None:
+        self.seams.append(stitching.section_overlaps(one, other))
+
+    def add_slab(self, more: Tables) -> None:
+        self.ids += more.ids
+        self.sections += more.sections
+        self.seams += more.seams
+        self.empty += more.empty
+
+    def save(self, path) -> None:
+        parts = {"ids": np.concatenate(self.ids) if self.ids else np.zeros(0, np.uint64)}
+        for name, tables in (("sections", self.sections), ("seams", self.seams)):
+            for part, column in zip(("pairs", "counts", "sizes"), stitching.concatenate(tables)):
+                parts[f"{name}_{part}"] = column
+        with open(path, "wb") as file:
+            np.savez(file, **parts)
+
+
+def load_tables(path) -> tuple[np.ndarray, stitching.Overlaps, stitching.Overlaps]:
+    """(ids, overlaps between sections, overlaps across seams) of one block."""
+    with np.load(path) as parts:
+        both = [stitching.Overlaps(*(parts[f"{n}_{c}"] for c in ("pairs", "counts", "sizes")))
+                for n in ("sections", "seams")]
+        return parts["ids"], both[0], both[1]

@@ -1,0 +1,194 @@
+"""Figures: overview, synapse candidates, graph, alignment; PNG and PDF, the same bytes every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.params import param
+from ..core.provenance import Task
+from ..core.shared import Seeded
+from ..core.stage import In, Out
+from ..core.volume import Image, open_image
+
+MOST_PX = 2048           # a section is shown at most this large
+NODES_SHOWN = 60
+
+
+class Parameters(Seeded):
+    """Figures."""
+
+    figure_dpi: int = param(200, "Resolution of the PNG figures", unit="dpi", ge=50, le=600)
+
+
+def run(p: Parameters, task: Task, *, raw: In, preprocessed: In, aligned: In, labels: In, alignment: In, tables: In,
+        output: Out) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({"svg.hashsalt": "voxelmill", "font.size": 9, "axes.titlesize": 10,
+                                "axes.spines.top": False, "axes.spines.right": False})
+    output.mkdir()
+    images = [open_image(path) for path in (raw, preprocessed, aligned, labels)]
+    rows = {n: read(tables / f"{n}.parquet") for n in ("synapses", "edges", "nodes")}
+    shifts = read_csv(alignment)
+    z = middle(shifts)
+    figures = {"figure1_overview": overview(images, z), "figure2_synapses": synapses(images[2], rows["synapses"], z),
+               "figure3_graph": graph(rows["edges"], rows["nodes"], p.seed), "figure4_alignment": shift_plot(shifts)}
+    for name, figure in task.progress(figures.items(), "figures drawn"):
+        save(figure, output / name, p.figure_dpi)
+
+
+def save(figure: Any, stem: Path, dpi: int) -> None:
+    """PNG and PDF without dates, so that the same picture has the same bytes."""
+    import matplotlib.pyplot as plt
+
+    figure.savefig(stem.with_suffix(".png"), dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(stem.with_suffix(".pdf"), bbox_inches="tight", dpi=dpi,
+                   metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    plt.close(figure)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def read_csv(path: Path) -> dict[str, np.ndarray]:
+    import csv
+
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {n: np.array([r[n] if n == "status" else float(r[n]) for r in rows]) for n in rows[0]}
+
+
+def middle(shifts: dict[str, np.ndarray]) -> int:
+    """The good section nearest to the middle of the stack."""
+    good = np.flatnonzero(shifts["status"] == "ok")
+    half = len(shifts["status"]) // 2
+    return int(good[np.argmin(abs(good - half))]) if len(good) else half
+
+
+def section(image: Image, z: int) -> tuple[np.ndarray, int]:
+    """One section, every n-th pixel where it is large, and n."""
+    step = max(1, -(-max(image.shape[1:]) // MOST_PX))
+    return image.read((slice(z, z + 1), slice(None, None, step), slice(None, None, step)))[0], step
+
+
+def scale_bar(axes: Any, nm_per_px: float, width_px: int, colour: str = "white") -> None:
+    """A bar of a round length, about a fifth of the width."""
+    wanted = nm_per_px * width_px / 5
+    length = max((m * 10.0**e for e in range(8) for m in (1, 2, 5) if m * 10.0**e <= wanted), default=wanted)
+    label = f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
+    px = length / nm_per_px
+    height = axes.get_ylim()[0]
+    axes.plot([0.05 * width_px, 0.05 * width_px + px], [0.94 * height] * 2, color=colour, lw=3, solid_capstyle="butt")
+    axes.text(0.05 * width_px + px / 2, 0.92 * height, label, color=colour, ha="center", va="bottom", fontsize=8)
+
+
+def coloured(labels: np.ndarray) -> np.ndarray:
+    """Labels as RGB: neighbouring ids get unlike colours, 0 is black; an id keeps its colour everywhere."""
+    mixed = labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    hue = (mixed >> np.uint64(40)).astype(np.float32) / 2**24
+    light = 0.65 + 0.35 * ((mixed >> np.uint64(20)) & np.uint64(0xFF)).astype(np.float32) / 255
+    k = (np.stack([hue, hue + 2 / 3, hue + 1 / 3], -1) % 1.0) * 6
+    rgb = light[..., None] * (1 - 0.7 * (1 - np.clip(np.abs(k - 3) - 1, 0, 1)))
+    rgb[labels == 0] = 0
+    return rgb
+
+
+def overview(images: list[Image], z: int) -> Any:
+    import matplotlib.pyplot as plt
+
+    raw, preprocessed, aligned, labels = images
+    figure, axes = plt.subplots(2, 2, figsize=(8, 8 * raw.shape[1] / raw.shape[2] + 0.6), layout="constrained")
+    titles = ("As acquired", "Denoised, contrast equalised", "Aligned", "Neurites")
+    for ax, image, title in zip(axes.flat, (raw, preprocessed, aligned, labels), titles):
+        values, step = section(image, z)
+        if image is labels:
+            ax.imshow(coloured(values), interpolation="nearest")
+            title = f"{title} ({len(np.unique(values[values > 0]))} in this section)"
+        else:
+            low, high = np.percentile(values.astype(np.float32), (0.5, 99.5))
+            ax.imshow(values, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+        ax.set_title(title)
+        ax.axis("off")
+        scale_bar(ax, image.scale[2] * step, values.shape[1])
+    figure.suptitle(f"Section {z} of {raw.shape[0]}", fontsize=11)
+    return figure
+
+
+def synapses(aligned: Image, table: dict[str, np.ndarray], z: int) -> Any:
+    import matplotlib.pyplot as plt
+
+    values, step = section(aligned, z)
+    figure, ax = plt.subplots(figsize=(7, 7 * aligned.shape[1] / aligned.shape[2] + 0.4), layout="constrained")
+    ax.imshow(values.astype(np.float32), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    here = table["z"] == z
+    if here.any():
+        dots = ax.scatter(table["x"][here] / step, table["y"][here] / step, c=table["score"][here], s=18, cmap="plasma",
+                          vmin=0, vmax=1, edgecolors="black", linewidths=0.4)
+        figure.colorbar(dots, ax=ax, label="score", shrink=0.7, pad=0.01)
+    ax.set_title(f"Synapse candidates in section {z}: {int(here.sum())} (of {len(table['z'])} in the volume)")
+    ax.axis("off")
+    scale_bar(ax, aligned.scale[2] * step, values.shape[1])
+    return figure
+
+
+def graph(edges: dict[str, np.ndarray], nodes: dict[str, np.ndarray], seed: int) -> Any:
+    """The neurites of highest PageRank and the edges among them."""
+    import matplotlib.pyplot as plt
+    import networkx as nx
+
+    figure, ax = plt.subplots(figsize=(8, 7), layout="constrained")
+    ax.axis("off")
+    shown = nodes["node"][:NODES_SHOWN].tolist()
+    title = f"Wiring graph: {len(nodes['node'])} neurites, {len(edges['weight'])} edges"
+    if not shown:
+        ax.set_title(title + " (empty)")
+        return figure
+    net: Any = nx.DiGraph()
+    net.add_nodes_from(shown)
+    inside = np.isin(edges["pre_root_id"], shown) & np.isin(edges["post_root_id"], shown)
+    net.add_weighted_edges_from(zip(*(edges[c][inside].tolist() for c in ("pre_root_id", "post_root_id", "weight"))))
+    place = nx.spring_layout(net, seed=seed, k=2.0 / np.sqrt(len(shown)), iterations=80)
+    weights = np.array([d["weight"] for *_, d in net.edges(data=True)], float)
+    rank = nodes["pagerank"][:NODES_SHOWN]
+    nx.draw_networkx_edges(net, place, ax=ax, width=0.3 + 2.2 * weights / weights.max(initial=1), alpha=0.45,
+                           edge_color="#4a5a6a", arrowsize=7, node_size=120, connectionstyle="arc3,rad=0.08")
+    nx.draw_networkx_nodes(net, place, ax=ax, node_size=60 + 500 * rank / rank.max(), node_color=rank, cmap="viridis",
+                           edgecolors="white", linewidths=0.6)
+    nx.draw_networkx_labels(net, place, {n: str(n) for n in shown[:10]}, font_size=7, ax=ax,
+                            bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.6, "edgecolor": "none"})
+    if len(nodes["node"]) > len(shown):
+        title += f"; the {len(shown)} of highest PageRank"
+    ax.set_title(title)
+    return figure
+
+
+def shift_plot(shifts: dict[str, np.ndarray]) -> Any:
+    import matplotlib.pyplot as plt
+
+    figure, (top, low) = plt.subplots(2, 1, figsize=(8, 5), sharex=True, layout="constrained", height_ratios=[2, 1])
+    z = shifts["section"]
+    top.plot(z, shifts["dy"], label="dy", lw=1.2, color="#1f77b4")
+    top.plot(z, shifts["dx"], label="dx", lw=1.2, color="#d95f02")
+    top.axhline(0, color="0.8", lw=0.6, zorder=0)
+    top.set_ylabel("added to content (px)")
+    top.set_title("Correction of each section")
+    bad = shifts["status"] != "ok"
+    for ax in (top, low):
+        for n in z[bad]:
+            ax.axvspan(n - 0.5, n + 0.5, color="#c0392b", alpha=0.25, lw=0)
+    if bad.any():
+        top.plot([], [], color="#c0392b", alpha=0.4, lw=6, label="bridged or flagged")
+    top.legend(frameon=False, ncols=3)
+    low.plot(z, shifts["residual_px"], color="0.25", lw=1)
+    low.set_ylim(bottom=0)
+    low.set_ylabel("residual (px)")
+    low.set_xlabel("section")
+    return figure

@@ -1,0 +1,135 @@
+"""Report: one HTML page with results, figures, parameters, timings, memory and sizes; opens offline."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from ..core.params import Params, param
+from ..core.provenance import Task
+from ..core.stage import In, Out
+
+STYLE = """
+:root{color-scheme:light}
+body{font:15px/1.5 system-ui,sans-serif;margin:0;color:#1b2530;background:#f6f7f9}
+main{max-width:1080px;margin:0 auto;padding:24px}
+h1{font-size:24px;margin:8px 0}h2{font-size:18px;margin:32px 0 8px}
+section,.card{background:#fff;border:1px solid #dfe4ea;border-radius:8px;padding:16px;margin:12px 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px}
+.card{margin:0}.card b{display:block;font-size:22px;overflow-wrap:anywhere}.card span{color:#5b6875;font-size:13px}
+table{border-collapse:collapse;width:100%;font-size:13px}th,td{text-align:left;padding:4px 8px;border-bottom:1px solid #edf0f3}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+img{max-width:100%;height:auto;display:block;margin:auto}.warn{border-left:4px solid #c0392b}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:12px}
+details summary{cursor:pointer;font-weight:600}code{overflow-wrap:anywhere}
+"""
+
+
+class Parameters(Params):
+    """Report."""
+
+    report_plots: bool = param(True, "Interactive plots in the report (adds 5 MB); else tables only")
+
+
+def run(p: Parameters, task: Task, *, records: In, figures: In, tables: In, title: str, output: Out) -> None:
+    found = sorted((json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
+                   key=lambda r: (r["start"], r["stage"], r["block"]))
+    body = [f"<h1>{html.escape(title)}</h1>", f"<p>Voxelmill {html.escape(str(found[0]['code_version']))}, "
+            f"{found[0]['start'][:16].replace('T', ' ')} UTC</p>" if found else "", cards(found, tables),
+            warnings(found), pictures(figures), quality(found),
+            plots(found) if p.report_plots and found else "", costs(found), parameters(found)]
+    page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+            f"<title>{html.escape(title)}</title><style>{STYLE}</style><main>{''.join(body)}</main></html>")
+    output.write_text(page, encoding="utf-8")
+
+
+def cards(records: list[dict], tables: Path) -> str:
+    """The few numbers that say whether the run is good."""
+    quality = {k: v for r in records for k, v in r["quality"].items()}
+    shown: list[tuple[str, str]] = []
+    if "shape" in quality:
+        shown.append((" × ".join(str(n) for n in quality["shape"]), "voxels (z, y, x)"))
+    shown += [(f"{quality[k]:,}", label) for k, label in
+              (("segments", "neurites"), ("synapses", "synapse candidates"), ("edges", "edges"),
+               ("cells", "cells"), ("tracks", "tracks"), ("fovs", "fields of view")) if k in quality]
+    score = tables / "score.json"
+    if score.exists() and score.stat().st_size:
+        result = json.loads(score.read_text())
+        shown += [(f"{result['voi_split']:.2f} / {result['voi_merge']:.2f}", "VOI split / merge (bits)"),
+                  (f"{result['arand']:.3f}", "adapted Rand error")]
+    cpu = sum(r["cpu_s"] for r in records)
+    shown.append((f"{cpu:.1f} s", "CPU time of all tasks"))
+    return "<div class='cards'>" + "".join(
+        f"<div class='card'><b>{html.escape(v)}</b><span>{html.escape(k)}</span></div>" for v, k in shown) + "</div>"
+
+
+def warnings(records: list[dict]) -> str:
+    """What was left out, bridged or assumed; never silent."""
+    rows = []
+    for record in records:
+        for name, value in record["quality"].items():
+            if value and (name.startswith(("sections_", "left_out", "empty_", "failed")) or
+                          (name == "voxel_size_from" and value == "assumed")):
+                rows.append(f"<li><b>{record['stage']}</b>: {html.escape(name.replace('_', ' '))}: "
+                            f"{html.escape(str(value))}</li>")
+    return f"<section class='warn'><h2>Please look at</h2><ul>{''.join(dict.fromkeys(rows))}</ul></section>" if rows else ""
+
+
+def pictures(folder: Path) -> str:
+    made = [f"<section><img alt='{f.stem}' src='data:image/png;base64,{base64.b64encode(f.read_bytes()).decode()}'></section>"
+            for f in sorted(folder.glob("*.png")) if f.stat().st_size]
+    return f"<h2>Figures</h2><div class='figures'>{''.join(made)}</div>" if made else ""
+
+
+def quality(records: list[dict]) -> str:
+    rows = [(r["stage"], r["block"], k, v) for r in records for k, v in r["quality"].items()]
+    return "<h2>Quality figures</h2><section>" + table(("stage", "block", "figure", "value"), rows) + "</section>"
+
+
+def costs(records: list[dict]) -> str:
+    """Per stage: tasks, wall, CPU, start-up, peak memory, bytes."""
+    rows = []
+    for stage in dict.fromkeys(r["stage"] for r in records):
+        these = [r for r in records if r["stage"] == stage]
+        rows.append((stage, len(these), *(f"{sum(r[k] for r in these):.2f}" for k in ("wall_s", "cpu_s", "startup_cpu_s")),
+                     f"{max(r['peak_memory_bytes'] for r in these) / 2**20:.0f}",
+                     *(f"{sum(r[k] for r in these) / 2**20:.1f}" for k in ("bytes_in", "bytes_out"))))
+    head = ("stage", "tasks", "wall s", "CPU s", "start-up CPU s", "peak MB", "MB in", "MB out")
+    return "<h2>Time, memory, sizes</h2><section>" + table(head, rows, numeric=1) + "</section>"
+
+
+def parameters(records: list[dict]) -> str:
+    found: dict[str, Any] = {}
+    for record in records:
+        found |= {f"{k}": v for k, v in record["params"].items()}
+    rows = [(f"--{k}", json.dumps(v)) for k, v in sorted(found.items())]
+    return "<h2>Parameters</h2><section><details><summary>All of them</summary>" + table(("name", "value"), rows) + "</details></section>"
+
+
+def table(head: tuple, rows: list, numeric: int = 99) -> str:
+    def cell(tag: str, i: int, value: Any) -> str:
+        return f"<{tag}{' class=n' if i >= numeric else ''}>{html.escape(str(value))}</{tag}>"
+
+    top = "".join(cell("th", i, h) for i, h in enumerate(head))
+    body = "".join("<tr>" + "".join(cell("td", i, v) for i, v in enumerate(row)) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def plots(records: list[dict]) -> str:
+    """CPU seconds and peak memory per stage; the script is inside the page."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    names = list(dict.fromkeys(r["stage"] for r in records))
+    cpu = [sum(r["cpu_s"] for r in records if r["stage"] == n) for n in names]
+    peak = [max(r["peak_memory_bytes"] for r in records if r["stage"] == n) / 2**20 for n in names]
+    figure = make_subplots(1, 2, subplot_titles=("CPU seconds", "Peak memory of a task (MB)"), horizontal_spacing=0.2)
+    figure.add_trace(go.Bar(y=names, x=cpu, orientation="h", marker_color="#1f77b4"), 1, 1)
+    figure.add_trace(go.Bar(y=names, x=peak, orientation="h", marker_color="#d95f02"), 1, 2)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(showlegend=False, height=80 + 24 * len(names), margin={"l": 10, "r": 10, "t": 40, "b": 30},
+                         template="plotly_white")
+    return "<section>" + figure.to_html(full_html=False, include_plotlyjs=True, div_id="costs") + "</section>"

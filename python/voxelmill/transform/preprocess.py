@@ -1,0 +1,38 @@
+"""Preprocess: denoise each section lightly and equalise its local contrast; uint8 out."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from ..core import blocks
+from ..core.params import Params, param
+from ..core.provenance import Task
+from ..core.stage import In, Out
+from ..core.volume import Layout, create_image, open_image
+from . import contrast
+
+
+class Parameters(Params):
+    """Denoising and contrast."""
+
+    denoise_sigma: float = param(0.7, "Gaussian sigma of the denoising; 0: none", unit="px", ge=0,
+                                 le=contrast.MAX_SIGMA)
+    clahe_clip: float = param(0.01, "CLAHE clip limit, as a share of a tile's pixels", gt=0, le=1)
+    clahe_tile: Literal[16, 32, 64, 128, 256, 512] = param(64, "Side of a CLAHE tile", unit="px")
+
+
+def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output: Out) -> None:
+    task.block = block
+    source = open_image(volume)
+    lay = source.layout()
+    blocks.require(lay, volume / "0")
+    window = None if lay.dtype == "uint8" else tuple(json.loads(facts.read_text())["value_range"])
+    target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.scale)
+    for region in task.progress(list(blocks.regions(lay, block)), "shards equalised"):
+        z, core = region[0], tuple((s.start, s.stop) for s in region[1:])
+        need = [contrast.source_range(*span, size, p.clahe_tile) for span, size in zip(core, lay.shape[1:])]
+        part = source.read((z, *(slice(*n) for n in need)))
+        target.write(region, contrast.enhance(
+            part, section_shape=lay.shape[1:], origin=(need[0][0], need[1][0]), core=core, window=window,
+            sigma=p.denoise_sigma, clip_limit=p.clahe_clip, tile=p.clahe_tile))
