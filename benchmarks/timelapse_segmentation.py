@@ -2,11 +2,11 @@
 
     python benchmarks/timelapse_segmentation.py [--real FOLDER] [--seed 7] [--out result.json]
 
-Made movies come from `voxelmill.testing.timelapse`; parameters and weights saw seeds 77 and 1000-1099, so take
-others to report. FOLDER holds real sets with hand-drawn truth: `t98g_manual/set*_{phase,instances}.tif`,
-`c2c12_manual/{phase,instances}.tif`, `bacteria_tracks/{phase,track_labels}.tif`; the weights saw these, so their
-figures here flatter. Speed is frame pixels over CPU seconds of one thread; what a movie shares, such as the width
-of its cells, is found once before and not timed.
+Made movies come from `voxelmill.testing.timelapse`; parameters and weights saw seeds 77 and 1000-1099, so
+take others to report. FOLDER holds real sets with hand-drawn truth: `t98g_manual/set*_{phase,instances}.tif`,
+`c2c12_manual/{phase,instances}.tif`, `bacteria_tracks/{phase,track_labels}.tif`; the weights saw these, so
+their figures here flatter. Speed is frame pixels over CPU seconds of one thread; what a movie shares, such as
+the width of its cells, is found once before and not timed.
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ def local_variance(frame: NDArray, window: int = 3) -> NDArray[np.float32]:
     half, n, height = window // 2, window * window, frame.shape[0]
     framed = cv2.copyMakeBorder(frame, half, half, half, half, cv2.BORDER_REFLECT)
     out = np.empty(frame.shape, np.float32)
+    # running sums of floats round; what that leaves is no variation
+    floor = 1e-14 * (n * float(np.abs(frame).max())) ** 2 if frame.dtype == np.float32 else 0.0
     for y in range(0, height, _STRIP):
         rows = slice(half, half + min(_STRIP, height - y)), slice(half, -half)
         strip = framed[y : y + _STRIP + 2 * half]
@@ -63,8 +65,7 @@ def local_variance(frame: NDArray, window: int = 3) -> NDArray[np.float32]:
         squares = cv2.sqrBoxFilter(strip, cv2.CV_64F, (window, window), normalize=False)[rows]
         squares *= n
         variance = squares - total * total
-        if frame.dtype == np.float32:  # what rounding leaves is no variation
-            variance[variance <= 1e-13 * squares] = 0
+        variance[variance < floor] = 0
         np.multiply(variance, 1 / (n * n), out=out[y : y + _STRIP], casting="same_kind")
     return out
 
