@@ -153,5 +153,5 @@ def _pixel_size(xml: dict) -> float | None:
     """Scaling along X; CZI stores metres."""
     for distance in _listed(_at(xml, "Scaling", "Items", "Distance")):
         if distance.get("@Id") == "X" and float(distance.get("Value") or 0) > 0:
-            return float(distance["Value"]) * 1e6
+            return round(float(distance["Value"]) * 1e6, 9)
     return None
