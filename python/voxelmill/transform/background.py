@@ -28,8 +28,11 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError, ParameterError
 
 SAMPLES = 16     # samples a half tile and axis: 1024 a tile, whatever its size
-PENALTY = 1e-3   # on second differences of the coefficients, against weights of mean 1
-RIDGE = 1e-7     # on first differences: makes two tiles, or one, a solvable problem
+MOST_PIECES = 24  # of the spline along an axis: bounds the equations of a very large frame
+# on differences of the coefficients, against tile weights of mean 1: third (vignettes are close to parabolas,
+# which
+# cost nothing), second (far from any background a plane), first (makes two tiles, or one, a solvable problem)
+PENALTIES = {3: 1e-2, 2: 1e-5, 1: 1e-7}
 ROUNDS = 3       # fits, each with the tile levels and weights that the one before suggests
 QUANTILES = (np.arange(8) + 4.5) / 16  # evenly through the middle half
 
@@ -41,13 +44,13 @@ class BackgroundOptions:
     tile_size: side of a tile in px; tiles overlap by half (seed: 50-100).
     dilation_radius: radius of the disk by which labels are dilated, px (seed: 10).
     min_background: part of a tile that has to be background for the tile to count, 0-1.
-    knot_spacing: greatest distance between knots of the surface, in tiles.
+    knot_spacing: distance between knots of the surface, in tiles; larger is smoother.
     """
 
     tile_size: int = 64
     dilation_radius: int = 10
     min_background: float = 0.05
-    knot_spacing: float = 2.0
+    knot_spacing: float = 1.5
 
     def __post_init__(self) -> None:
         for name, low, high in (("tile_size", 8, 4096), ("dilation_radius", 0, 200),
@@ -201,7 +204,7 @@ def _basis(n: int, options: BackgroundOptions, where: str) -> NDArray:
     from scipy.interpolate import BSpline
 
     half = _half_tiles(n, options)
-    pieces = max(1, round(half / 2 / options.knot_spacing))
+    pieces = int(np.clip(round(half / 2 / options.knot_spacing), 1, MOST_PIECES))
     knots = np.arange(-3, pieces + 4) / pieces
     at = {"tiles": lambda: np.arange(1, half) / half,
           "samples": lambda: (_sample_positions(n, half) + 0.5) / n,
@@ -289,12 +292,10 @@ def _solve(by: NDArray, bx: NDArray, z: NDArray, w: NDArray) -> NDArray[np.float
 
 @lru_cache(maxsize=16)
 def _penalty(ky: int, kx: int) -> NDArray[np.float64]:
-    """Roughness (ky kx, ky kx): second differences along y and x, plus a ridge on first differences."""
-    def difference(k: int, order: int) -> NDArray:
-        d = np.diff(np.eye(k), order, axis=0)
-        return d.T @ d
+    """Roughness (ky kx, ky kx): the `PENALTIES` on differences along y and along x."""
+    def roughness(k: int) -> NDArray:
+        differences = ((weight, np.diff(np.eye(k), order, axis=0)) for order, weight in PENALTIES.items())
+        return sum(weight * d.T @ d for weight, d in differences)
 
-    def both(order: int) -> NDArray:
-        return np.kron(difference(ky, order), np.eye(kx)) + np.kron(np.eye(ky), difference(kx, order))
-
-    return PENALTY * both(2) + RIDGE * both(1) + 1e-12 * np.eye(ky * kx)
+    # the last term only settles the mean, which the caller has taken out, when no tile has any weight
+    return (np.kron(roughness(ky), np.eye(kx)) + np.kron(np.eye(ky), roughness(kx)) + 1e-12 * np.eye(ky * kx))
