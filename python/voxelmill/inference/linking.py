@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .regions import Regions
+
 NEAREST = 10  # candidates per cell; a cell among touching neighbours has six
 AREA_SPREAD = 0.3  # usual spread of log area between frames: segmentation noise, cell cycle
 AREA_CAP = 1.0  # a wrong area alone must not rule out a link: masks get cut and joined
@@ -26,24 +28,42 @@ PAIR_AREA = (0.6, 1.8)  # area of a pair over the area of the single cell
 
 
 class Cells(NamedTuple):
-    """Ellipses of n cells: centroid (n, 2) in (y, x) px, area (n,) px, covariance (n, 2, 2) px^2, and
-    whether the
-    border of the frame cuts the cell, (n,) bool."""
+    """Ellipses of n cells.
+
+    Attributes:
+        centroid: (n, 2) in (y, x), px.
+        area: (n,) px.
+        cov: (n, 2, 2) covariance of their pixels, px^2.
+        cut: (n,) bool, the border of the frame cuts the cell.
+        doubt: (n,) variance of the centroid along each axis, px^2: motion that is not predicted.
+    """
 
     centroid: NDArray[np.float64]
     area: NDArray[np.float64]
     cov: NDArray[np.float64]
     cut: NDArray[np.bool_]
+    doubt: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, regions: Regions) -> Cells:
+        """A cell that the border cuts has lost an unknown part, so its centroid is as uncertain as a cell
+        is large."""
+        usual = np.median(np.trace(regions.cov, axis1=1, axis2=2)) / 2 if len(regions) else 0.0
+        cut = regions.on_border
+        return cls(regions.centroid, regions.area, regions.cov, cut, usual * cut)
 
     def take(self, index: NDArray) -> Cells:
         return Cells(*(v[index] for v in self))
 
-    def expected(self, shift: NDArray, growth: float) -> Cells:
-        """The cells after they moved by `shift` (n, 2) px and grew in area by the factor `growth`."""
-        return Cells(self.centroid + shift, self.area * growth, self.cov * growth, self.cut)
+    def expected(self, shift: NDArray, growth: float, doubt: float = 0.0) -> Cells:
+        """The cells after they moved by `shift` (n, 2) px, give or take, and grew in area by the factor
+        `growth`."""
+        return Cells(
+            self.centroid + shift, self.area * growth, self.cov * growth, self.cut, self.doubt + doubt
+        )
 
     def joined(self, a: NDArray, b: NDArray) -> Cells:
-        """The ellipses of the pairs a[i] and b[i] taken as one cell each."""
+        """The pairs a[i] and b[i] taken as one cell each."""
         area = self.area[a] + self.area[b]
         wa = self.area[a] / area
         wb = 1 - wa
@@ -54,6 +74,7 @@ class Cells(NamedTuple):
             area,
             wa[:, None, None] * self.cov[a] + wb[:, None, None] * self.cov[b] + spread,
             self.cut[a] | self.cut[b],
+            np.maximum(self.doubt[a], self.doubt[b]),
         )
 
 
@@ -68,12 +89,13 @@ class Hypotheses(NamedTuple):
         return Hypotheses(self.cells[mask], self.cost[mask])
 
 
-def distance(a: Cells, b: Cells, slack: NDArray | float = 0.0) -> NDArray[np.float64]:
-    """Bhattacharyya distance of ellipses, (n,). `slack` (px^2) is the variance of unexplained motion."""
+def distance(a: Cells, b: Cells) -> NDArray[np.float64]:
+    """Bhattacharyya distance of ellipses, (n,); doubt makes it matter less how far apart they are."""
     d = b.centroid - a.centroid
     yy, yx, xx = ((a.cov[:, i, j] + b.cov[:, i, j]) / 2 for i, j in ((0, 0), (0, 1), (1, 1)))
     spread = np.log((yy * xx - yx * yx) / np.sqrt(_det(a.cov) * _det(b.cov)))
-    yy, xx = yy + slack, xx + slack
+    doubt = a.doubt + b.doubt
+    yy, xx = yy + doubt, xx + doubt
     moved = (xx * d[:, 0] ** 2 - 2 * yx * d[:, 0] * d[:, 1] + yy * d[:, 1] ** 2) / (yy * xx - yx * yx)
     return moved / 8 + spread / 2
 
@@ -87,12 +109,9 @@ def _area_misfit(ratio: NDArray) -> NDArray:
     return np.minimum(np.log(ratio) ** 2 / (2 * AREA_SPREAD**2), AREA_CAP)
 
 
-def misfit(a: Cells, b: Cells, slack: float, usual: float) -> NDArray[np.float64]:
-    """(n,) how badly b fits a: distance and area. A cell that the border cuts has lost an unknown part of
-    itself: its
-    area says nothing, and its centroid is uncertain as that of a cell of `usual` variance (px^2)."""
-    cut = a.cut | b.cut
-    return distance(a, b, slack + usual * cut) + np.where(cut, 0, _area_misfit(b.area / a.area))
+def misfit(a: Cells, b: Cells) -> NDArray[np.float64]:
+    """(n,) how badly b fits a: distance and area. The area of a cell that the border cuts says nothing."""
+    return distance(a, b) + np.where(a.cut | b.cut, 0, _area_misfit(b.area / a.area))
 
 
 def _neighbours(points: NDArray, of: NDArray) -> NDArray[np.int64]:
@@ -107,11 +126,10 @@ def hypotheses(
     source: Cells,
     target: Cells,
     limit: float,
-    *,
     pair_cost: float,
-    slack: float = 0.0,
+    *,
     divisions: bool = True,
-    merges: bool = True,
+    merges: bool = False,
 ) -> Hypotheses:
     """All plausible links, divisions and merges between two sets of cells.
 
@@ -120,44 +138,35 @@ def hypotheses(
         target: the cells of the later frame.
         limit: greatest cost of a link; a pair may cost half as much again, as it explains three cells.
         pair_cost: what a division or merge costs beyond its misfit.
-        slack: variance of unexplained motion, px^2.
+        divisions, merges: which pairs to look for.
     """
     if not len(source.area) or not len(target.area):
         return Hypotheses(np.zeros((0, 4), np.int64), np.zeros(0))
-    usual = float(np.median(np.trace(target.cov, axis1=1, axis2=2))) / 2
     near = _neighbours(source.centroid, target.centroid)
-    cost = _link_cost(source, target, near, slack, usual)
+    cost = _link_cost(source, target, near)
     i, k = np.nonzero(cost < limit)
     none = np.full(len(i), -1)
     found = [Hypotheses(np.stack([i, none, near[i, k], none], axis=1), cost[i, k])]
     if divisions:
-        one, a, b, paired = _pairs(source, target, near, cost, limit, pair_cost, slack, usual)
+        one, a, b, paired = _pairs(source, target, near, cost, limit, pair_cost)
         found.append(Hypotheses(np.stack([one, np.full(len(a), -1), a, b], axis=1), paired))
     if merges:
         near = _neighbours(target.centroid, source.centroid)
-        cost = _link_cost(target, source, near, slack, usual)
-        one, a, b, paired = _pairs(target, source, near, cost, limit, pair_cost, slack, usual)
+        one, a, b, paired = _pairs(target, source, near, _link_cost(target, source, near), limit, pair_cost)
         found.append(Hypotheses(np.stack([a, b, one, np.full(len(a), -1)], axis=1), paired))
     cells, cost = (np.concatenate(v) for v in zip(*found))
     return Hypotheses(cells, cost).keep(cost < 1.5 * limit)
 
 
-def _link_cost(one: Cells, other: Cells, near: NDArray, slack: float, usual: float) -> NDArray[np.float64]:
+def _link_cost(one: Cells, other: Cells, near: NDArray) -> NDArray[np.float64]:
     """(n, k) cost of linking each cell to each of its neighbours; the same in both directions of time."""
     i, j = np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()
-    return misfit(one.take(i), other.take(j), slack, usual).reshape(near.shape)
+    return misfit(one.take(i), other.take(j)).reshape(near.shape)
 
 
 def _pairs(
-    single: Cells,
-    double: Cells,
-    near: NDArray,
-    half: NDArray,
-    limit: float,
-    pair_cost: float,
-    slack: float,
-    usual: float,
-) -> tuple[NDArray, ...]:
+    single: Cells, double: Cells, near: NDArray, half: NDArray, limit: float, pair_cost: float
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Single cells against pairs of `double`: index of the single, of both, and the cost.
 
     `half` (n, k) is the cost of each link alone. A pair that gains no more than one of its halves is left
@@ -172,7 +181,7 @@ def _pairs(
     fits = np.flatnonzero((ratio > PAIR_AREA[0]) & (ratio < PAIR_AREA[1]) & (share > FAIR_SHARE))
     one, a, b, share, most = one[fits], a[fits], b[fits], share[fits], most[fits]
     alone, joined = single.take(one), double.joined(a, b)
-    cost = pair_cost + misfit(alone, joined, slack, usual) + _area_misfit(share / (1 - share)) / 2
+    cost = pair_cost + misfit(alone, joined) + _area_misfit(share / (1 - share)) / 2
     # at the border a cell that comes in or goes out explains the third cell just as well
     cost += np.where(alone.cut | joined.cut, limit / 2, 0)
     fits = cost < most

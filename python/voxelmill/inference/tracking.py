@@ -209,7 +209,7 @@ def link_growth(
     max_cost: float = 2.0,
     division_cost: float = 0.3,
     divisions: bool = True,
-    max_drift: float = 60.0,
+    max_drift: float = 100.0,
     max_move: float = 0.0,
 ) -> Links:
     """Tracking for cells that move, grow and divide.
@@ -262,8 +262,10 @@ class _Growth:
     ) -> None:
         self.max_gap, self.max_cost, self.division_cost = max_gap, max_cost, division_cost
         self.divisions, self.max_drift = divisions, max_drift
-        self.slack = max_move**2 / (8 * max_cost)  # so that max_move alone costs no more than max_cost
-        self.cells = Cells(np.zeros((0, 2)), np.zeros(0), np.zeros((0, 2, 2)), np.zeros(0, bool))
+        self.least_doubt = max_move**2 / (8 * max_cost)  # so that max_move costs no more than max_cost
+        self.doubt: float | None = None  # measured variance of the motion that is not predicted, px^2
+        none = np.zeros(0)
+        self.cells = Cells(np.zeros((0, 2)), none, np.zeros((0, 2, 2)), none.astype(bool), none)
         self.ids = np.zeros(0, np.int64)
         self.missing = np.zeros(0, np.int64)  # frames since the cell was last seen
         self.velocity = np.zeros((0, 2))  # px per frame, beyond the shared motion
@@ -272,7 +274,7 @@ class _Growth:
 
     def step(self, regions: Regions) -> NDArray[np.int64]:
         """The ids of one more frame."""
-        target = Cells(regions.centroid, regions.area, regions.cov, regions.on_border)
+        target = Cells.of(regions)
         shared, growth, h = self._explain(target)
         ids = np.zeros(len(regions), np.int64)
         velocity = np.zeros((len(regions), 2))
@@ -280,7 +282,7 @@ class _Growth:
         one, two = d < 0, d >= 0
         ids[c[one]] = self.ids[a[one]]
         velocity[c[one]] = target.centroid[c[one]] - self.cells.centroid[a[one]] - shared[a[one]]
-        self._learn_persistence(a[one], velocity[c[one]])
+        self._learn(a[one], velocity[c[one]])
         new = np.flatnonzero(ids == 0)
         ids[new] = np.arange(self.next_id, self.next_id + len(new))
         self.next_id += len(new)
@@ -291,7 +293,7 @@ class _Growth:
         wait = self.missing < self.max_gap
         wait[a] = False
         beta = self._beta
-        lost = self.cells.expected(shared + beta * self.velocity, growth).take(wait)
+        lost = self.cells.expected(shared + beta * self.velocity, growth, self.doubt or 0.0).take(wait)
         self.cells = Cells(*(np.concatenate(v) for v in zip(target, lost)))
         self.ids = np.concatenate([ids, self.ids[wait]])
         self.velocity = np.concatenate([velocity, beta * self.velocity[wait]])
@@ -302,9 +304,14 @@ class _Growth:
     def _beta(self) -> float:
         return float(np.clip(self.persistence[0] / self.persistence[1], 0, 1))
 
-    def _learn_persistence(self, source: NDArray, velocity: NDArray) -> None:
-        source, velocity = source[self.missing[source] == 0], velocity[self.missing[source] == 0]
-        before = self.velocity[source]
+    def _learn(self, source: NDArray, velocity: NDArray) -> None:
+        """How far velocities persist, and how large the motion is that was not predicted."""
+        seen = self.missing[source] == 0
+        before, velocity = self.velocity[source[seen]], velocity[seen]
+        off = ((velocity - self._beta * before) ** 2).sum(axis=1)
+        if len(off) >= 5:
+            measured = float(np.median(off)) / (2 * np.log(2))  # of a normal distribution in two dimensions
+            self.doubt = (self.doubt + measured) / 2 if self.doubt is not None else measured
         self.persistence = 0.9 * self.persistence + [(before * velocity).sum(), (before * before).sum()]
 
     def _explain(self, target: Cells) -> tuple[NDArray, float, Hypotheses]:
@@ -330,9 +337,8 @@ class _Growth:
             start = self.cells.centroid[a]
             before, shared = shared, shared_motion(self.cells.centroid, a, start, to - start, bandwidth)
             ratio = np.log(target.area[c[d < 0]] / self.cells.area[a[d < 0]])
-            growth = float(
-                np.exp(np.median(np.append(ratio, np.zeros(5))))
-            )  # of a few cells, next to nothing
+            # no growth is added five times: a few cells say next to nothing
+            growth = float(np.exp(np.median(np.append(ratio, np.zeros(5)))))
             if np.abs(shared - before).max() < 0.02 * bandwidth:
                 break
         h, gain = self._hypotheses(target, shared, growth)
@@ -340,15 +346,11 @@ class _Growth:
         return gain[chosen].sum(), shared, growth, h.keep(chosen)
 
     def _hypotheses(self, target: Cells, shared: NDArray, growth: float) -> tuple[Hypotheses, NDArray]:
-        h = hypotheses(
-            self.cells.expected(shared + self._beta * self.velocity, growth),
-            target,
-            self.max_cost,
-            pair_cost=self.division_cost,
-            slack=self.slack,
-            divisions=self.divisions,
-            merges=False,
+        doubt = np.trace(target.cov, axis1=1, axis2=2).mean() / 2 if self.doubt is None else self.doubt
+        expected = self.cells.expected(
+            shared + self._beta * self.velocity, growth, max(doubt, self.least_doubt)
         )
+        h = hypotheses(expected, target, self.max_cost, self.division_cost, divisions=self.divisions)
         # each cell that is explained is worth half the greatest cost of a link; one that was given up for
         # lost, less
         worth = np.where(self.missing > 0, 0.25, 0.5)[h.cells[:, 0]] + np.where(h.cells[:, 3] < 0, 0.5, 1.0)
