@@ -52,7 +52,7 @@ class Cells(NamedTuple):
         cut = regions.on_border
         return cls(regions.centroid, regions.area, regions.cov, cut, usual * cut)
 
-    def take(self, index: NDArray) -> Cells:
+    def take(self, index: NDArray | slice) -> Cells:
         return Cells(*(v[index] for v in self))
 
     def expected(self, shift: NDArray, growth: float, doubt: float = 0.0) -> Cells:
@@ -172,6 +172,13 @@ def _pairs(
     `half` (n, k) is the cost of each link alone. A pair that gains no more than one of its halves is left
     out: no best choice contains it.
     """
+    if len(near) > 2000:  # bounds the memory, whatever the number of cells
+        parts = [
+            _pairs(single.take(k), double, near[k], half[k], limit, pair_cost)
+            for k in (slice(low, low + 2000) for low in range(0, len(near), 2000))
+        ]
+        one = np.concatenate([part[0] + 2000 * k for k, part in enumerate(parts)])
+        return one, *(np.concatenate(v) for v in list(zip(*parts))[1:])
     p, q = np.triu_indices(near.shape[1], 1)
     one, a, b = np.repeat(np.arange(len(near)), len(p)), near[:, p].ravel(), near[:, q].ravel()
     most = np.minimum(half[:, p], half[:, q]).ravel() + limit / 2
@@ -275,6 +282,7 @@ def voted_shift(source: Cells, target: Cells, reach: float) -> NDArray[np.float6
     from scipy.ndimage import gaussian_filter
     from scipy.spatial import cKDTree
 
+    source = source.take(slice(None, None, 1 + len(source.area) // 500))  # 500 votes are enough
     near = cKDTree(source.centroid).sparse_distance_matrix(
         cKDTree(target.centroid), reach, output_type="ndarray"
     )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voxelmill.core.errors import DataError
+
 
 @dataclass(frozen=True, slots=True)
 class Regions:
@@ -59,29 +61,30 @@ def check_frame(labels: NDArray, what: str = "label frame") -> NDArray:
     """The frame as a 2-D integer array.
 
     Raises:
-        TypeError: the values are not integers.
-        ValueError: the frame is not 2-D, is empty, or holds negative labels.
+        DataError: the values are not integers, the frame is not 2-D, is empty, or holds negative labels.
     """
     labels = np.asarray(labels)
     if labels.dtype == bool:
         labels = labels.view(np.uint8)
     if labels.dtype.kind not in "iu":
-        raise TypeError(
+        raise DataError(
             f"{what}: found dtype {labels.dtype}, expected integer labels; convert it, e.g. with "
             "labels.astype('uint32')"
         )
     if labels.ndim != 2 or 0 in labels.shape:
-        raise ValueError(
+        raise DataError(
             f"{what}: found shape {labels.shape}, expected one non-empty frame (y, x); pass "
             f"the frames of "
             "a movie one by one"
         )
     if labels.dtype.kind == "i" and labels.min() < 0:
-        raise ValueError(
+        raise DataError(
             f"{what}: found the label {labels.min()}, expected 0 for background and positive "
             f"labels; "
             "renumber it"
         )
+    if labels.dtype == np.uint64 and labels.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{what}: found the label {labels.max()}, which does not fit into int64; renumber it")
     return labels
 
 
@@ -103,7 +106,7 @@ def region_table(labels: NDArray) -> Regions:
         labels: (y, x) integers, 0 = background. A label may lie in several pieces: it is one region.
 
     Raises:
-        TypeError, ValueError: see `check_frame`.
+        DataError: see `check_frame`.
     """
     labels = check_frame(labels)
     start, length, value = _runs(labels)
@@ -161,12 +164,12 @@ def relabel_frame(labels: NDArray, label: NDArray, new: NDArray) -> NDArray[np.u
         (y, x) uint32.
 
     Raises:
-        ValueError: a label of the frame is not among `label`, or a new id does not fit into uint32.
+        DataError: a label of the frame is not among `label`, or a new id does not fit into uint32.
     """
     labels = check_frame(labels)
     label, new = np.concatenate([[0], label]).astype(np.int64), np.concatenate([[0], new]).astype(np.int64)
     if new.max() > np.iinfo(np.uint32).max or new.min() < 0:
-        raise ValueError(
+        raise DataError(
             f"track id {new.max() if new.min() >= 0 else new.min()} does not fit into "
             f"uint32; renumber the "
             "tracks from 1"
@@ -176,7 +179,7 @@ def relabel_frame(labels: NDArray, label: NDArray, new: NDArray) -> NDArray[np.u
     where = np.minimum(np.searchsorted(label, value), len(label) - 1)
     unknown = label[where] != value
     if unknown.any():
-        raise ValueError(
+        raise DataError(
             f"label {value[unknown][0]} is in the frame, but not in its table of "
             f"{len(label) - 1} regions; "
             "relabel the same frame that was tracked"

@@ -10,16 +10,30 @@ overlap of the PyAMA workflow. A plug-in is a function from tables to `Links`, p
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxelmill.core.errors import DataError, ParameterError
+
 from .linking import Cells, Hypotheses, hypotheses, mutual, nodes, packing, shared_motion, voted_shift
 from .regions import Regions, region_table, relabel_frame
 
-__all__ = ["Links", "Regions", "Tracks", "link_growth", "link_iou", "region_table", "relabel_frame", "track"]
+__all__ = [
+    "METHODS",
+    "Links",
+    "Regions",
+    "Tracks",
+    "link_growth",
+    "link_iou",
+    "link_labels",
+    "region_table",
+    "relabel_frame",
+    "track",
+]
 
 NODE = np.dtype(
     [("frame", "i4"), ("label", "i8"), ("track_id", "u4"), ("y", "f8"), ("x", "f8"), ("area", "f8")]
@@ -62,7 +76,7 @@ class Tracks:
         """Frame t, (y, x), with track ids in place of its labels, as uint32: more than 65,535 ids never wrap.
 
         Raises:
-            ValueError: the frame has a label that frame t did not have when it was tracked.
+            DataError: the frame has a label that frame t did not have when it was tracked.
         """
         return relabel_frame(labels, *self.ids(t))
 
@@ -82,21 +96,29 @@ def track(
 
     Args:
         tables: one table per frame, from `region_table`; frames without regions are fine.
-        method: "growth", "iou", or a function `(tables, **params) -> Links`.
+        method: "growth", "iou", "labels" (the labels are track ids already), or a function `(tables,
+            **params) -> Links`.
         min_size, max_size: regions outside these areas (px, both included; 0 = no bound) are left out: they
             get id 0.
         params: the parameters of the method.
 
     Raises:
-        ValueError: unknown method, bounds that contradict each other, a parameter out of its bounds, or a
-            method whose answer is not a set of tracks.
+        ParameterError: a method or parameter that is not known, bounds that contradict each other, a
+            parameter out of its bounds.
+        DataError: frames of unequal size, or a method whose answer is not a set of tracks.
     """
     if isinstance(method, str):
         if method not in METHODS:
-            raise ValueError(f"tracking method {method!r} is not known; choose one of {sorted(METHODS)}")
+            raise ParameterError(f"tracking method {method!r} is not known; choose one of {sorted(METHODS)}")
         method = METHODS[method]
+        if unknown := set(params) - set(inspect.signature(method).parameters):
+            raise ParameterError(f"tracking method {method.__name__} has no parameter {sorted(unknown)}")
+    shapes = [r.shape for r in tables]
+    if len(set(shapes)) > 1:
+        t = next(t for t, shape in enumerate(shapes) if shape != shapes[0])
+        raise DataError(f"tracking: frame {t} is {shapes[t]}, frame 0 is {shapes[0]}; expected equal frames")
     if min_size < 0 or max_size < 0 or 0 < max_size < min_size:
-        raise ValueError(
+        raise ParameterError(
             f"tracking: min_size {min_size} and max_size {max_size} leave no region; expected "
             "0 <= min_size <= max_size, or max_size 0 for no bound"
         )
@@ -112,21 +134,20 @@ def track(
 def _checked(links: Links, sized: Sequence[NDArray], name: str) -> list[NDArray[np.int64]]:
     """Ids of all regions, those left out included; a method that breaks the rules is refused by its name."""
     if len(links.ids) != len(sized):
-        raise ValueError(f"tracking method {name} answered {len(links.ids)} frames, expected {len(sized)}")
+        raise DataError(f"tracking method {name} answered {len(links.ids)} frames, expected {len(sized)}")
     out = []
     for t, (found, keep) in enumerate(zip(links.ids, sized)):
         ids = np.zeros(len(keep), np.int64)
         found = np.asarray(found, np.int64)
         if len(found) != keep.sum():
-            raise ValueError(f"tracking method {name}, frame {t}: {len(found)} ids for {keep.sum()} regions")
+            raise DataError(f"tracking method {name}, frame {t}: {len(found)} ids for {keep.sum()} regions")
         if len(found) and (found.min() < 1 or found.max() > np.iinfo(np.uint32).max):
-            raise ValueError(
+            raise DataError(
                 f"tracking method {name}, frame {t}: ids {found.min()} to {found.max()}, "
-                f"expected 1 to "
-                f"{np.iinfo(np.uint32).max}"
+                f"expected 1 to {np.iinfo(np.uint32).max}"
             )
         if len(np.unique(found)) != len(found):
-            raise ValueError(f"tracking method {name}, frame {t}: one id was given to two regions")
+            raise DataError(f"tracking method {name}, frame {t}: one id was given to two regions")
         ids[keep] = found
         out.append(ids)
     return out
@@ -148,9 +169,9 @@ def _track_table(nodes: NDArray, parents: dict[int, int]) -> NDArray:
     row = {int(i): k for k, i in enumerate(ids)}
     for child, parent in parents.items():
         if child not in row or parent not in row:
-            raise ValueError(f"tracking: daughter {child} of parent {parent}: there is no such track")
+            raise DataError(f"tracking: daughter {child} of parent {parent}: there is no such track")
         if table["last"][row[parent]] >= table["first"][row[child]]:
-            raise ValueError(
+            raise DataError(
                 f"tracking: parent {parent} is still there in frame "
                 f"{table['last'][row[parent]]}, but its "
                 f"daughter {child} begins in frame {table['first'][row[child]]}"
@@ -167,7 +188,7 @@ def link_iou(tables: Sequence[Regions], *, min_iou: float = 0.1) -> Links:
     for itself.
     """
     if not 0 < min_iou <= 1:
-        raise ValueError(f"tracking: min_iou is {min_iou}, expected 0 < min_iou <= 1")
+        raise ParameterError(f"tracking: min_iou is {min_iou}, expected 0 < min_iou <= 1")
     ids, next_id, before = [], 1, None
     for regions in tables:
         now = np.zeros(len(regions), np.int64)
@@ -187,14 +208,13 @@ def link_iou(tables: Sequence[Regions], *, min_iou: float = 0.1) -> Links:
 
 def _box_iou(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Index pairs of overlapping boxes (y0, x0, y1, x1), and their IoU."""
-    order = np.argsort(b[:, 0], kind="stable")
-    top = b[order, 0]
-    # boxes that begin above the end of a box, and not so high that even the tallest would end before it
-    # begins
-    low = np.searchsorted(top, a[:, 0] - (b[:, 2] - b[:, 0]).max(), side="right")
-    count = np.searchsorted(top, a[:, 2], side="left") - low
-    i = np.repeat(np.arange(len(a)), count)
-    j = order[np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + low[i]]
+    from scipy.spatial import cKDTree
+
+    # boxes overlap only if their centres are nearer than the largest height and width
+    largest = np.maximum((a[:, 2:] - a[:, :2]).max(axis=0), (b[:, 2:] - b[:, :2]).max(axis=0))
+    centres = (cKDTree((box[:, :2] + box[:, 2:]) / 2 / largest) for box in (a, b))
+    near = next(centres).sparse_distance_matrix(next(centres), 1.0, p=np.inf, output_type="ndarray")
+    i, j = near["i"], near["j"]
     side = np.minimum(a[i, 2:], b[j, 2:]) - np.maximum(a[i, :2], b[j, :2])
     inter = np.where((side > 0).all(axis=1), side.prod(axis=1), 0)
     both = (a[i, 2:] - a[i, :2]).prod(axis=1) + (b[j, 2:] - b[j, :2]).prod(axis=1)
@@ -238,12 +258,17 @@ def link_growth(
         ("max_move", max_move, 0),
     ]:
         if not value >= low:
-            raise ValueError(f"tracking: {name} is {value}, expected at least {low}")
+            raise ParameterError(f"tracking: {name} is {value}, expected at least {low}")
     linker = _Growth(max_gap, max_cost, division_cost, divisions, max_drift, max_move)
     return Links([linker.step(regions) for regions in tables], linker.parents)
 
 
-METHODS: dict[str, Method] = {"growth": link_growth, "iou": link_iou}
+def link_labels(tables: Sequence[Regions]) -> Links:
+    """Labels that are track ids already, as they are: for movies that something else has tracked."""
+    return Links([regions.label for regions in tables], {})
+
+
+METHODS: dict[str, Method] = {"growth": link_growth, "iou": link_iou, "labels": link_labels}
 
 
 class _Growth:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from voxelmill.core.errors import DataError
 from voxelmill.inference.tracking import Tracks
 
 
@@ -90,7 +91,7 @@ def write_ctc(folder: Path, tracks: Tracks, frames: Iterable[NDArray]) -> Path:
         frames: the label frames that were tracked, (y, x) each; one at a time is held in memory.
 
     Raises:
-        ValueError: a frame has labels that it did not have when it was tracked, or there are too few frames.
+        DataError: a frame has labels that it did not have when it was tracked, or there are too few frames.
     """
     import tifffile
 
@@ -106,7 +107,7 @@ def write_ctc(folder: Path, tracks: Tracks, frames: Iterable[NDArray]) -> Path:
         tifffile.imwrite(folder / f"mask{t:04d}.tif", mask, compression="zlib")
         count = t + 1
     if len(tracks.nodes) and count <= tracks.nodes["frame"][-1]:
-        raise ValueError(
+        raise DataError(
             f"{folder}: {count} frames were given, but frame {tracks.nodes['frame'][-1]} has tracks; "
             "give all frames that were tracked"
         )
