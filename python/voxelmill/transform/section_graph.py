@@ -14,9 +14,10 @@
    Section-to-section jitter J has next to none of that trend, so correcting it is untouched: the correction
    of (stack + J) is the correction of (stack) - J, up to the trend of J, which moves neighbours apart by
    0.28 sigma_J / drift_sections^1.5 (0.009 px of 1 px at 10 sections) far from the ends. A straight slant
-   is kept whole. In a stack too short for the two to be told apart (the trend of white jitter would leave
-   more than 0.04 of it: fewer than about 20 sections), the trend is given back by the share that keeps to
-   0.04, or more where it stands out from the jitter. Constant parts are not corrected at all.
+   is kept whole. In stacks of fewer than about 20 sections the trend of white jitter would leave more than
+   0.04 of it; there the trend is given back by the share that keeps to 0.04, or by more where it stands out
+   from the jitter. Fewer than 8 sections cannot tell the two apart: all is taken for jitter. What is
+   constant over the stack is never corrected.
 
 Signs and axes as in `warp`: dy, dx are added to the position of a section's content.
 """
@@ -37,7 +38,8 @@ from .warp import SectionTransform, apply, centre_of, rigid_matrix
 Status = Literal["ok", "blank", "corrupt", "unlinked"]
 
 LEAK = 0.04        # part of white jitter, section to section, that giving the trend back may leave
-CLEAR = 30.0       # a trend stands out when its power is this many times what jitter's own would be
+CLEAR = 4.0        # a trend stands out when its power is this many times that of the trend of jitter
+SHORT = 8          # sections: with fewer, no trend can be told from jitter
 DAMAGED = 0.5      # a tile is damaged when it agrees this much less with any neighbour than they do
 HUBER = 3.0        # residuals beyond this many robust deviations lose weight
 STEPS = 3          # rounds of the displacement solution; fields are gentle, so these converge fast
@@ -182,18 +184,23 @@ def _bad_sections(pairs: Sequence[PairResult], n: int, max_damage: float) -> tup
     for _ in range(3):  # a section is judged by sections that are not bad themselves
         before = bad.copy()
         for z in np.flatnonzero(~blank):
-            reach = {p.fixed + p.moving - z for p in of[z]}
             mine = [p.agreement for p in of[z] if not before[p.fixed + p.moving - z]]
-            others = {(p.fixed, p.moving): p.agreement for y in reach for p in of[y]
-                      if {p.fixed, p.moving} <= reach and not (before[p.fixed] or before[p.moving])}
-            if not mine or not others:
+            reach = max((p.moving - p.fixed for p in of[z]), default=0)
+            others = [_between(of, z, r, before) for r in (reach, 2 * reach)]
+            if not mine or not others[0]:
                 continue
-            theirs = np.median(list(others.values()), axis=0)
+            theirs = np.minimum(*(np.median(o, axis=0) for o in others))
             damage[z] = np.mean((np.max(mine, axis=0) < DAMAGED * theirs) & (theirs > 0.1))
             bad[z] |= damage[z] > max_damage
         if (bad == before).all():
             break
     return bad, damage
+
+
+def _between(of: Sequence[Sequence[PairResult]], z: int, reach: int, bad: np.ndarray) -> list[np.ndarray]:
+    """Agreement of the pairs around section z that are not of it, both sections good and within reach of it."""
+    return [p.agreement for y in range(max(z - reach, 0), min(z + reach + 1, len(of))) for p in of[y]
+            if p.fixed == y != z != p.moving <= z + reach and not (bad[y] or bad[p.moving])]
 
 
 # --- joint solution -------------------------------------------------------------------------------
@@ -225,7 +232,7 @@ class _Graph:
         rhs = np.vstack([differences, np.zeros((len(self.unlinked), differences.shape[1]))])
         base = self.weight
         x = self._least_squares(rhs)
-        for _ in range(5 if floor is not None and self.measured else 0):
+        for _ in range(3 if floor is not None and self.measured else 0):
             off = np.linalg.norm(x[self.j] - x[self.i] - rhs, axis=1)
             limit = HUBER * max(1.4826 * float(np.median(off[:self.measured])), floor or 0.0)
             self.weight = base * np.minimum(1, limit / np.maximum(off, 1e-12))
@@ -239,23 +246,37 @@ class _Graph:
         if k < 2:
             return np.zeros((k, rhs.shape[1]))
         w = self.weight
-        right = np.zeros((k, rhs.shape[1]))
+        width = int((self.j - self.i).max(initial=1))
+        right, bands = np.zeros((k, rhs.shape[1])), np.zeros((k, width + 1))
         np.add.at(right, self.j, rhs * w[:, None])
         np.add.at(right, self.i, -rhs * w[:, None])
-        if k <= 400:
-            normal = np.zeros((k, k))
-            for a, b in ((self.i, self.j), (self.j, self.i)):
-                np.add.at(normal, (a, a), w)
-                np.add.at(normal, (a, b), -w)
-            x = np.linalg.solve(normal[1:, 1:], right[1:])  # the first stays put
-        else:
-            from scipy.sparse import coo_array
-            from scipy.sparse.linalg import splu
+        np.add.at(bands[:, 0], self.i, w)
+        np.add.at(bands[:, 0], self.j, w)
+        np.add.at(bands, (self.j, self.j - self.i), -w)
+        bands[0, 0] += float(w.sum())  # holds the first section, which leaves all differences as they are
+        return _solve_banded(bands, right)
 
-            a, b = np.r_[self.i, self.j, self.i, self.j], np.r_[self.i, self.j, self.j, self.i]
-            normal = coo_array((np.r_[w, w, -w, -w], (a, b)), (k, k)).tocsc()
-            x = splu(normal[1:, 1:]).solve(right[1:])
-        return np.vstack([np.zeros((1, rhs.shape[1])), x])
+
+def _solve_banded(bands: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """x of A x = right (n, k), A positive definite with A[i, i - d] in bands[i, d]: Cholesky, row by row.
+
+    Written out because LAPACK's last bits depend on the number of threads; bands are a few wide.
+    """
+    n, width = bands.shape
+    low, x = bands.tolist(), right.copy()
+    for i in range(n):
+        for j in range(max(0, i - width + 1), i + 1):
+            first = max(0, i - width + 1)
+            s = low[i][i - j] - sum(low[i][i - m] * low[j][j - m] for m in range(first, j))
+            low[i][i - j] = s**0.5 if i == j else s / low[j][0]
+        for j in range(max(0, i - width + 1), i):
+            x[i] -= low[i][i - j] * x[j]
+        x[i] /= low[i][0]
+    for i in reversed(range(n)):
+        for j in range(i + 1, min(n, i + width)):
+            x[i] -= low[j][j - i] * x[j]
+        x[i] /= low[i][0]
+    return x
 
 
 def _first_of_parts(ends: Sequence[tuple[int, int]], good: np.ndarray) -> list[int]:
@@ -334,7 +355,7 @@ def _trend(values: np.ndarray, good: np.ndarray, sigma: float) -> np.ndarray:
     if not len(where):
         return np.zeros_like(values)
     mean = values[where].mean(0)
-    if sigma == 0 or len(where) < 2:
+    if sigma == 0 or len(where) < SHORT:
         return np.broadcast_to(mean, values.shape)
     trend, leak, freedom = np.empty_like(values), [], float(len(where))
     last: np.ndarray | None = None
@@ -349,9 +370,10 @@ def _trend(values: np.ndarray, good: np.ndarray, sigma: float) -> np.ndarray:
             row[near] = w * (s2 - s1 * d) / tilted
         elif s0 > 0:
             row[near] = w / s0
-        else:
+        else:  # alone in the middle of a long bad run
             row[np.abs(where - z).argmin()] = 1
-        trend[z] = row[near] @ values[where[near]] if s0 > 0 else row @ values[where]
+        used = np.flatnonzero(row)
+        trend[z] = (row[used, None] * values[where[used]]).sum(0)
         if good[z]:
             freedom -= row[np.searchsorted(where, z)]
         if last is not None:
@@ -359,7 +381,7 @@ def _trend(values: np.ndarray, good: np.ndarray, sigma: float) -> np.ndarray:
         last = row
     power = float(np.mean(leak))  # of one section's step, in units of the jitter's
     share = min(1.0, LEAK / power**0.5)
-    if freedom >= 0.5 and share < 1:
+    if share < 1:
         noise = float(((values - trend)[where] ** 2).sum()) / freedom
         drift = float((np.diff(trend, axis=0) ** 2).sum()) / (len(values) - 1)
         share = max(share, 1 - CLEAR * noise * power / max(drift, 1e-30))

@@ -16,10 +16,10 @@ Rendering asks the other way round (which raw position does this output pixel sh
 
 so the displacement field lives on the grid of the *output* and nothing has to be inverted numerically.
 
-Sampling positions are computed in float64 from absolute output coordinates, then rounded to 1/32 px
-(off by at most 1/64 px, 0.009 px rms: the resolution of `cv2.remap`'s own tables) *before* the
-window's offset is subtracted, which then is an exact whole number. So a region has the same bytes
-whether it is rendered whole or in tiles.
+Sampling positions are whole numbers of 1/256 px, made from absolute output coordinates *before* the
+window's offset is subtracted, which is a whole number too. So a region has the same bytes whether it is
+rendered whole or in tiles. (OpenCV before 5, and its cubic, go on to round to 1/32 px: off by at most
+1/64 px, 0.009 px rms.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ import numpy as np
 
 from ..core.errors import DataError, ParameterError
 
-SUBPIXEL = 32  # positions are multiples of 1/32 px, as in cv2.remap
+SUBPIXEL = 256  # positions are multiples of 1/256 px: exact in float32 over 65536 px
+_FINE = 64  # parts of that in which the terms of a position are summed
+_REACH = 30000  # px: what a region may read across, a bound of cv2.remap
 INTERPOLATIONS = ("nearest", "linear", "cubic")
 _IDENTITY = np.eye(2, 3)
 
@@ -61,7 +63,8 @@ def rigid_parameters(matrix: np.ndarray, centre: Sequence[float]) -> tuple[float
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (..., 2) as (y, x) through a 2x3 matrix."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
+    y, x = points[..., 0], points[..., 1]  # element by element: a product of matrices may depend on threads
+    return np.stack([m[0] * y + m[1] * x + m[2] for m in matrix], -1)
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
@@ -71,7 +74,10 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 def invert(matrix: np.ndarray) -> np.ndarray:
     """The 2x3 matrix that undoes `matrix`."""
-    back = np.linalg.inv(matrix[:, :2])
+    (a, b), (c, d) = matrix[:, :2].tolist()
+    if a * d == b * c:
+        raise ParameterError(f"transform: matrix {matrix.tolist()} cannot be undone; expected full rank")
+    back = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
     return np.hstack([back, -(back @ matrix[:, 2])[:, None]])
 
 
@@ -149,7 +155,7 @@ class SectionTransform:
         at = apply(self.matrix, np.asarray(points, float))
         for _ in range(steps if self.field is not None else 0):
             missed = np.moveaxis(self.positions(at[..., 0], at[..., 1]), 0, -1) - points
-            at = at - missed @ self.matrix[:, :2].T
+            at = at - apply(self.matrix, missed) + self.matrix[:, 2]
         return at
 
 
@@ -161,7 +167,7 @@ def source_window(transform: SectionTransform, region: Region, source_shape: Seq
 
     Tight to a pixel or two, never too small: a block has to read no more than this.
     """
-    return _window(_positions32(transform, region), source_shape)
+    return _window(*_positions(transform, region), source_shape)
 
 
 def render(source: Any, transform: SectionTransform, region: Region | None = None, *,
@@ -189,59 +195,63 @@ def render(source: Any, transform: SectionTransform, region: Region | None = Non
     if transform.is_identity and region == (0, source.shape[0], 0, source.shape[1]):
         return np.array(source[:, :])
     dtype = np.dtype(getattr(source.dtype, "numpy_dtype", source.dtype))
-    positions = _positions32(transform, region)
-    y0, y1, x0, x1 = _window(positions, source.shape)
+    corner, positions = _positions(transform, region)
+    y0, y1, x0, x1 = _window(corner, positions, source.shape)
     if y1 <= y0:
         return np.full(positions[0].shape, fill, dtype)
     window = np.ascontiguousarray(source[y0:y1, x0:x1])
     outside = None
-    for p, n in zip(positions, source.shape):
-        first, last = -(SUBPIXEL // 2), (n - 1) * SUBPIXEL + SUBPIXEL // 2
+    for p, at, start, n in zip(positions, corner, (y0, x0), source.shape):
+        p += (at - start) * SUBPIXEL
+        first, last = -start * SUBPIXEL - SUBPIXEL // 2, (n - 1 - start) * SUBPIXEL + SUBPIXEL // 2
         if p.min() < first or p.max() > last:
             beyond = (p < first) | (p > last)
             outside = beyond if outside is None else outside | beyond
             np.clip(p, first, last, out=p)
-    y, x = positions[0] - y0 * SUBPIXEL, positions[1] - x0 * SUBPIXEL
     if interpolation == "nearest":
-        half = SUBPIXEL // 2
-        out = window[np.clip((y + half) >> 5, 0, y1 - y0 - 1), np.clip((x + half) >> 5, 0, x1 - x0 - 1)]
+        y, x = ((p + SUBPIXEL // 2) // SUBPIXEL for p in positions)
+        out = window[np.clip(y, 0, y1 - y0 - 1), np.clip(x, 0, x1 - x0 - 1)]
     else:
-        out = _remap(window, y, x, interpolation)
+        out = _remap(window, positions, interpolation)
     if outside is not None:
         out[outside] = fill
     return out
 
 
-def _positions32(transform: SectionTransform, region: Region) -> list[np.ndarray]:
-    """Raw positions [y, x] of a region's pixels in whole 1/32 px, int32.
+def _positions(transform: SectionTransform, region: Region) -> tuple[list[int], list[np.ndarray]]:
+    """Raw positions of a region's pixels: a pixel (y, x), and [y, x] from there on in 1/256 px, int32.
 
-    A sum of a term of the row and a term of the column in 2^-20 of 1/32 px: whole numbers, so that the sum
-    is exact and a pixel's position cannot depend on the tile it is rendered in.
+    A sum of a term of the row and a term of the column in whole 1/64 of 1/256 px, so that it is exact and
+    a pixel's position cannot depend on the tile it is rendered in.
     """
     y0, y1, x0, x1 = region
     if y1 <= y0 or x1 <= x0:
         raise ParameterError(f"render: region {region} is empty; expected y0 < y1 and x0 < x1")
     y, x = np.arange(y0, y1, dtype=float), np.arange(x0, x1, dtype=float)
-    m, unit = invert(transform.matrix), SUBPIXEL * 2.0**20
-    out = []
+    m = invert(transform.matrix)
+    corner, out = [], []
     for k in (0, 1):
-        rows = np.rint((m[k, 0] * y + m[k, 2]) * unit).astype(np.int64) + 2**19
-        columns = np.rint(m[k, 1] * x * unit).astype(np.int64)
-        p = rows[:, None] + columns
+        rows = np.rint((m[k, 0] * y + m[k, 2]) * (SUBPIXEL * _FINE)).astype(np.int64) + _FINE // 2
+        columns = np.rint(m[k, 1] * x * (SUBPIXEL * _FINE)).astype(np.int64)
+        corner.append((int(rows.min()) + int(columns.min())) // (SUBPIXEL * _FINE))
+        rows -= corner[k] * (SUBPIXEL * _FINE)
+        if int(rows.max()) + int(columns.max()) >= _REACH * SUBPIXEL * _FINE:
+            raise ParameterError(f"render: region {region} reads across more than {_REACH} px; ask for less")
+        p = rows.astype(np.int32)[:, None] + columns.astype(np.int32)
         if transform.field is not None:
-            p += _field_on(transform.field[k], y / transform.spacing, x / transform.spacing, unit)
-        p >>= 20
-        out.append(p.clip(-2**30, 2**30).astype(np.int32))
-    return out
+            p += _field_on(transform.field[k], y / transform.spacing, x / transform.spacing)
+        p >>= 6
+        out.append(p)
+    return corner, out
 
 
-def _field_on(field: np.ndarray, y: np.ndarray, x: np.ndarray, unit: float) -> np.ndarray:
-    """One component of a field on the lattice of grid positions y by x, bilinear, in whole units (int64)."""
+def _field_on(field: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """A component of a field on the lattice of grid positions y by x, bilinear, in terms of `_positions`."""
     (iy, jy, fy), (ix, jx, fx) = _between(y, field.shape[0]), _between(x, field.shape[1])
     rows = field[iy] * (1 - fy)[:, None] + field[jy] * fy[:, None]
-    rows *= unit
+    rows *= SUBPIXEL * _FINE
     left = rows[:, ix]
-    return np.rint(left + (rows[:, jx] - left) * fx).astype(np.int64)
+    return np.rint(left + (rows[:, jx] - left) * fx).astype(np.int32)
 
 
 def _between(p: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -251,32 +261,28 @@ def _between(p: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return i, np.minimum(i + 1, n - 1), p - i
 
 
-def _window(positions: Sequence[np.ndarray], shape: Sequence[int]) -> Region:
-    """The source window that positions in 1/32 px read, with cubic's reach, clipped to the source."""
+def _window(corner: Sequence[int], positions: Sequence[np.ndarray], shape: Sequence[int]) -> Region:
+    """The source window that positions read, with the reach of cubic interpolation, clipped to the source."""
     bounds: list[int] = []
-    for p, n in zip(positions, shape):
-        low, high = max((int(p.min()) >> 5) - 1, 0), min((int(p.max()) >> 5) + 4, n)
+    for at, p, n in zip(corner, positions, shape):
+        low = max(at + int(p.min()) // SUBPIXEL - 1, 0)
+        high = min(at + int(p.max()) // SUBPIXEL + 4, n)
         if low >= n or high <= 0:
             return 0, 0, 0, 0
         bounds += [low, high]
     return bounds[0], bounds[1], bounds[2], bounds[3]
 
 
-def _remap(window: np.ndarray, y: np.ndarray, x: np.ndarray, interpolation: str) -> np.ndarray:
-    """cv2.remap from positions in 1/32 px relative to the window, handed over in its own table format."""
+def _remap(window: np.ndarray, positions: Sequence[np.ndarray], interpolation: str) -> np.ndarray:
+    """Values of the window at positions in 1/256 px from its first pixel; the rim is continued outward."""
     import cv2
 
     if window.dtype not in (np.uint8, np.uint16, np.int16, np.float32, np.float64):
         raise DataError(f"render: a section of {window.dtype} cannot be interpolated; convert it to uint8, "
                         "uint16, int16, float32 or float64, or use interpolation='nearest' for labels")
-    if max(window.shape) > 32000:
-        raise ParameterError(f"render: this region reads a window of {window.shape} px; ask for regions that "
-                             "read at most 32000 px a side")
     flag = cv2.INTER_LINEAR if interpolation == "linear" else cv2.INTER_CUBIC
-    whole = np.empty((*y.shape, 2), np.int16)
-    whole[..., 0], whole[..., 1] = x >> 5, y >> 5
-    part = (((y & 31) << 5) | (x & 31)).astype(np.uint16)
-    return cv2.remap(window, whole, part, flag, borderMode=cv2.BORDER_REPLICATE)
+    y, x = (p.astype(np.float32) * np.float32(1 / SUBPIXEL) for p in positions)
+    return cv2.remap(window, x, y, flag, borderMode=cv2.BORDER_REPLICATE)
 
 
 # --- made misalignment ----------------------------------------------------------------------------
