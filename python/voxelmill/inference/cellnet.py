@@ -1,9 +1,13 @@
 """A small convolutional network that finds cells in phase contrast, in numpy alone.
 
 It sees a frame shrunk so that a cell is 8 px wide, and gives three maps: how likely a pixel is cell, how
-central it is in its cell, and by how much the cells are wider or narrower than 8 px. A U-Net of 37,000
+central it is in its cell, and by how much the cells are wider or narrower than 8 px. A U-Net of 52,000
 weights: three levels, additive skips, no layer at full size (pixels are folded 2 x 2 into channels at the
-way in and unfolded at the way out). Its weights, `cellnet.npz`, are trained by `benchmarks/train_cellnet.py`.
+way in and unfolded at the way out).
+
+Its weights, `cellnet.npz`, are trained by `benchmarks/train_cellnet.py` on made movies and on frames drawn by
+hand: T98G (MIT, Okinawa Institute of Science and Technology), C2C12 (Ker et al. 2018, CC BY 4.0,
+doi 10.1038/sdata.2018.237) and bacteria (MIT, B. Gallusser).
 """
 
 from __future__ import annotations

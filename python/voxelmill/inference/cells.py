@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,7 @@ from voxelmill.inference.basins import basins, components, keep_sizes
 from voxelmill.inference.logstd import check_frame
 
 Params = Mapping[str, Any]
-_WIDTHS = (6.0, 9.0, 13.5, 20.0, 30.0, 45.0)  # px, where the search for the cells' width starts
-_ROUNDS = 4  # times that a width is corrected
+_WIDTHS = (4.0, 6.0, 9.0, 13.5, 20.0, 30.0, 45.0, 67.0)  # px, between which the cells' width is looked for
 _SAMPLE = 640  # widths are estimated on a window this many shrunk px a side
 _CENTRE = 0.5  # a marker is where a pixel is at least this central in its cell
 _HOLE = 0.25  # holes smaller than this share of a cell's disk are filled
@@ -98,42 +98,46 @@ def segment(
     return keep_sizes(labels, min_object_size, max_object_size)
 
 
-def _at_width(frame: NDArray, diameter: float) -> tuple[float, float]:
-    """What the network takes the cells' width for when shown them as `diameter` px wide; how sure, 0-1."""
+def _seen_at(frame: NDArray, diameter: float) -> tuple[float, float]:
+    """Shown cells as if `diameter` px wide: log2 of how much wider they look, and how sure their centres are.
+
+    Sureness is 0 where there are no cells to see.
+    """
     side = round(_SAMPLE * diameter / cellnet.WIDTH)
     window = tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in frame.shape)
     cell, centre, scale = cellnet.predict(cellnet.flatten(_shrunk(frame[window], diameter)))
     inside = cell[::2, ::2] > 0
     if np.count_nonzero(inside) < cellnet.WIDTH:
-        return diameter, 0.0
-    sure = float(np.quantile(_sigmoid(centre[cell > 0]), 0.9))
-    return diameter * 2.0 ** float(np.median(scale[inside])), sure
+        return 0.0, 0.0
+    return float(np.median(scale[inside])), float(np.quantile(_sigmoid(centre[cell > 0]), 0.9))
 
 
-def _width(frame: NDArray) -> float:
-    best, most = _WIDTHS[len(_WIDTHS) // 2], 0.0
-    for diameter in _WIDTHS:
-        for _ in range(_ROUNDS):
-            there, sure = _at_width(frame, diameter)
-            if sure > most:
-                best, most = diameter, sure
-            there = float(np.clip(there, _WIDTHS[0] / 2, _WIDTHS[-1] * 2))
-            if abs(np.log2(there / diameter)) < 0.1:
-                break
-            diameter = there
-    return best
+def _width(frame: NDArray) -> float | None:
+    seen = [(np.log2(d), *_seen_at(frame, d)) for d in _WIDTHS]
+    seen = [s for s in seen if s[2] > 0]
+    # where "wider" turns into "narrower" lies the width; of several turns the one with the surest centres
+    turns = [
+        (s0 + s1, x0 + (x1 - x0) * up / (up - down))
+        for (x0, up, s0), (x1, down, s1) in pairwise(seen)
+        if up > 0 >= down
+    ]
+    if turns:
+        return float(2 ** max(turns)[1])
+    return float(2 ** (max(seen, key=lambda s: s[2])[0])) if seen else None
 
 
 def cell_diameter_of(frames: Iterable[NDArray]) -> float:
     """Estimate the width of the cells, px, from some frames (y, x) of a movie; 0 frames raise DataError.
 
-    From each start the network says how much wider or narrower the cells are, and is asked again at that
-    width. Of the widths it settles on, the one where cells have the surest centres wins.
+    The network is shown the frame at a ladder of sizes and says at each whether the cells look wider or
+    narrower than it expects; the width is where the one turns into the other. The median over frames; where
+    no frame shows a cell, the middle of the ladder.
     """
     found = [_width(check_frame(frame)) for frame in frames]
     if not found:
         raise DataError("no frames to estimate the cells' width from; give at least one")
-    return float(np.median(found))
+    seen = [width for width in found if width is not None]
+    return float(np.median(seen)) if seen else _WIDTHS[len(_WIDTHS) // 2]
 
 
 @dataclass(frozen=True, slots=True)
