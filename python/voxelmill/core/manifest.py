@@ -40,12 +40,17 @@ def _digest(files: dict[str, list]) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
-def write(store: Path, known: dict[str, list] | None = None) -> Path:
-    """Write the manifest of a finished store beside it, whole or not at all."""
+def write(store: Path, known: dict[str, list] | None = None, now: Path | None = None) -> Path:
+    """Write the manifest of a finished store beside it, whole or not at all.
+
+    `now` is where the store still lies, when it is about to be renamed."""
     target = path_of(store)
     partial = target.with_name(target.name + ".partial")
-    partial.write_text(json.dumps(make(store, known), sort_keys=True, indent=0))
-    partial.rename(target)
+    try:
+        partial.write_text(json.dumps(make(now or store, known), sort_keys=True, indent=0))
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return target
 
 
@@ -67,7 +72,7 @@ def read(store: Path) -> dict | None:
 
 
 def verify(store: Path, deep: bool = False) -> dict:
-    """Check that every listed file is there with its size (and, when deep, its digest).
+    """Check that every listed file is there with its size (and, when deep, its digest, and none besides).
 
     Raises DataError naming the first file that is not as it was written."""
     found = read(store)
@@ -79,6 +84,10 @@ def verify(store: Path, deep: bool = False) -> dict:
             raise DataError(f"{path}: missing, though the manifest lists it; re-run the stage that made it")
         if path.stat().st_size != size or (deep and digest_file(path) != digest):
             raise DataError(f"{path}: not the bytes that the manifest lists; re-run the stage that made it")
+    if deep:
+        for path in store.rglob("*"):
+            if path.is_file() and str(path.relative_to(store)) not in found["files"]:
+                raise DataError(f"{path}: not in the manifest; re-run the stage that made the store")
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -22,7 +23,7 @@ from .errors import ParameterError
 
 def param(default: Any, help: str, *, unit: str = "", more: str = "", **bounds: Any) -> Any:
     """A field with its one line of help, unit and bounds (`ge`, `gt`, `le`, `lt`, `pattern`)."""
-    extra = {k: v for k, v in {"unit": unit, "help_text": more}.items() if v}
+    extra: Any = {k: v for k, v in {"unit": unit, "help_text": more}.items() if v}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -103,7 +104,7 @@ def _choose(union: Methods, given: dict[str, Any]) -> tuple[type[Params], dict[s
 
 
 def _from_text(model: type[Params], name: str, value: Any) -> Any:
-    """`''` and `'null'` mean not given; `'1,2'` is a list where the field is one."""
+    """`''` and `'null'` mean not given; `'1,2'` or `'1 2'` is a list where the field is one."""
     if not isinstance(value, str):
         return value
     field = model.model_fields[name]
@@ -112,7 +113,7 @@ def _from_text(model: type[Params], name: str, value: Any) -> Any:
     if get_origin(field.annotation) is Literal:
         return {str(choice): choice for choice in get_args(field.annotation)}.get(value, value)
     if _is_sequence(field.annotation):
-        return [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
+        return re.split(r"[,\s]+", value.strip("[](), "))
     return value
 
 

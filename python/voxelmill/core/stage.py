@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
 from . import params as par
-from .errors import (IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, StorageError, VoxelmillError)
+from .errors import IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, StorageError, VoxelmillError
 
 In = NewType("In", Path)      # an input file or store; its digest goes into the record
 Out = NewType("Out", Path)    # an output file or store; appears whole or not at all
@@ -146,13 +146,15 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
     try:
         stage.run(params, task, **{**files, **partial})
         for name, path in final.items():
-            if partial[name].exists():
-                _remove(path)
-                partial[name].rename(path)
-                if path.is_dir():
-                    manifest.write(path, task.carried(path))
-            elif stage.files[name][1] is inspect.Parameter.empty:
+            if not partial[name].exists() and stage.files[name][1] is inspect.Parameter.empty:
                 raise DataError(f"{stage.name} ended without writing {path}")
+        made = {name: path for name, path in final.items() if partial[name].exists()}
+        for name, path in made.items():
+            if partial[name].is_dir():
+                manifest.write(path, task.carried(path), partial[name])
+        for name, path in made.items():
+            _remove(path)
+            partial[name].rename(path)
     finally:
         for path in partial.values():
             _remove(path)

@@ -12,9 +12,10 @@ writing; it imports in a tenth of zarr-python's time.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from .errors import DataError, StorageError
 
 Region = tuple[slice, ...]
 NM = "nanometer"
+MOST_METADATA = 2**24     # bytes of one metadata file
+MOST_IN_CHUNK = 2**30     # values that must be decoded together
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,17 @@ class Image:
     scale: tuple[float, ...] = (1.0, 1.0, 1.0)   # of level 0, in the axes' units
     levels: int = 1
     version: str = "0.5"
+    paths: tuple[str, ...] = ()                  # of the levels, where they are not 0, 1, 2, ...
     _open: dict[int, Any] = field(default_factory=dict, repr=False)
+
+    def path(self, n: int = 0) -> Path:
+        """The folder of a level's array."""
+        return self.root / (self.paths[n] if self.paths else str(n))
 
     def level(self, n: int = 0) -> Any:
         """The TensorStore of a level; `.shape`, `.dtype`, indexing, `.read()`."""
         if n not in self._open:
-            self._open[n] = open_array(self.root / str(n))
+            self._open[n] = open_array(self.path(n))
         return self._open[n]
 
     @property
@@ -98,15 +106,28 @@ class Image:
         try:
             return self.level(level)[region].read().result()
         except ValueError as error:
-            raise DataError(f"{self.root}/{level}: {_first_line(error)}; the store is damaged, "
+            raise DataError(f"{self.path(level)}: {first_line(error)}; the store is damaged, "
                             "re-run the stage that made it") from None
 
     def write(self, region: Region, values: np.ndarray, level: int = 0) -> None:
-        """Write a region that covers whole shards (except at the array's end)."""
-        self.level(level)[region].write(values).result()
+        """Write a region that covers whole shards (except at the array's end).
+
+        Raises OSError (no space left) or StorageError when the disk refuses."""
+        try:
+            self.level(level)[region].write(values).result()
+        except ValueError as error:
+            raise _refused(self.path(level), error) from None
 
 
-def _first_line(error: Exception) -> str:
+def _refused(path: Path, error: Exception) -> OSError:
+    """TensorStore tells of a full disk in words only; the stage contract wants the number."""
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        if os.strerror(number) in str(error):
+            return OSError(number, os.strerror(number), str(path))
+    return StorageError(f"{path}: cannot be written: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
     return str(error).split("[source locations")[0].strip().split("\n")[0][:300]
 
 
@@ -128,8 +149,12 @@ def context() -> Any:
     return _shared[0]
 
 
-def open_array(path: Path) -> Any:
+def open_array(path: Path, sparse: bool = False) -> Any:
     """Open an existing Zarr v2 or v3 array.
+
+    Args:
+        sparse: chunks that are not there read as the fill value, as the Zarr standard has it. Our own
+            volumes store every chunk: one that is missing was lost, and reading it is an error.
 
     Raises StorageError where there is none, DataError where its metadata cannot be used."""
     import tensorstore as ts
@@ -138,30 +163,53 @@ def open_array(path: Path) -> Any:
     if not v3 and not (path / ".zarray").exists():
         raise StorageError(f"{path}: no Zarr array here (neither zarr.json nor .zarray)")
     check_metadata(path / ("zarr.json" if v3 else ".zarray"))
-    spec = {"driver": "zarr3" if v3 else "zarr", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    spec = {"driver": "zarr3" if v3 else "zarr", "kvstore": {"driver": "file", "path": f"{path}/"},
+            "fill_missing_data_reads": sparse}
     try:
         return ts.open(spec, open=True, context=context()).result()
     except (ValueError, NotImplementedError) as error:
-        raise DataError(f"{path}: cannot open this Zarr array: {_first_line(error)}") from None
+        raise DataError(f"{path}: cannot open this Zarr array: {first_line(error)}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a metadata file. Raises DataError where there is none."""
+    try:
+        if path.stat().st_size > MOST_METADATA:
+            raise DataError(f"{path}: {path.stat().st_size} bytes of metadata; "
+                            f"expected under {MOST_METADATA}")
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise TypeError(f"a {type(found).__name__} where an object is expected")
+    except (UnicodeDecodeError, json.JSONDecodeError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as metadata ({error}); write it again") from None
+    return found
 
 
 def check_metadata(path: Path) -> None:
     """Refuse metadata that no real volume has, before anything is allocated.
 
-    Raises DataError naming the field: shape, chunk sizes."""
+    Raises DataError naming the field: shape, chunk shape, inner chunk shape."""
+    meta = read_json(path)
     try:
-        text = path.read_text()
-        meta = json.loads(text)
-        shape = meta["shape"]
-        chunks = meta["chunks"] if path.name == ".zarray" else meta["chunk_grid"]["configuration"]["chunk_shape"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as Zarr metadata ({type(error).__name__}: {error})") from None
-    for name, value in (("shape", shape), ("chunk shape", chunks)):
-        if not all(isinstance(n, int) and 0 < n < 2**40 for n in value):
-            raise DataError(f"{path}: {name} is {value}; expected whole numbers from 1 to 2^40")
-    size = int(np.prod([float(min(c, n)) for c, n in zip(chunks, shape)]))
-    if size > 2**33:
-        raise DataError(f"{path}: chunk shape {chunks} means {size:.1e} values in one chunk; expected under 8.6e9")
+        if path.name == ".zarray":
+            fields = {"shape": meta["shape"], "chunks": meta["chunks"]}
+        else:
+            outer = meta["chunk_grid"]["configuration"]["chunk_shape"]
+            fields = {"shape": meta["shape"], "chunk_shape": outer}
+            for codec in meta["codecs"]:
+                if codec["name"] == "sharding_indexed":
+                    fields["inner chunk_shape"] = codec["configuration"]["chunk_shape"]
+        for name, value in fields.items():
+            if len(value) != len(meta["shape"]) or not all(type(n) is int and 0 < n < 2**40 for n in value):
+                raise DataError(f"{path}: {name} is {str(value)[:80]}; expected whole numbers, 1 to 2^40, "
+                                "one per axis")
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a Zarr array's metadata ({type(error).__name__}: {error})") from None
+    name, chunk = fields.popitem()
+    size = float(np.prod([float(min(c, n)) for c, n in zip(chunk, meta["shape"])]))
+    if size > MOST_IN_CHUNK:
+        raise DataError(f"{path}: {name} {chunk} means {size:.1e} values in one chunk; expected under "
+                        f"{MOST_IN_CHUNK:.1e}. Rechunk it")
 
 
 def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Sequence[str] = "zyx") -> Any:
@@ -184,11 +232,15 @@ def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Seque
             "codecs": [{"name": "sharding_indexed", "configuration": {
                 "chunk_shape": list(lay.chunk),
                 "codecs": [to_bytes, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}],
-                "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+                "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}},
+                                 {"name": "crc32c"}],
             }}],
         },
     }
-    return ts.open(spec, create=True, open=True, context=context()).result()
+    try:
+        return ts.open(spec, create=True, open=True, context=context()).result()
+    except ValueError as error:
+        raise _refused(path, error) from None
 
 
 def multiscales(axes: Sequence[Axis], scales: Sequence[Sequence[float]],
@@ -213,8 +265,9 @@ def write_group(root: Path, attributes: dict[str, Any] | None = None, version: s
     (root / ".zgroup").write_text('{"zarr_format": 2}')
     if attributes:
         scales = [{**m, "version": "0.4"} for m in attributes.get("multiscales", [])]
-        extra = {"image-label": {**attributes["image-label"], "version": "0.4"}} if "image-label" in attributes else {}
-        body = {**attributes, **extra, **({"multiscales": scales} if scales else {})}
+        body = {**attributes, **({"multiscales": scales} if scales else {})}
+        if "image-label" in body:
+            body["image-label"] = {**body["image-label"], "version": "0.4"}
         (root / ".zattrs").write_text(json.dumps(body, indent=1))
 
 
@@ -248,7 +301,7 @@ def list_labels(store: Path) -> list[str]:
     return list(_attributes(store / "labels").get("labels", []))
 
 
-def check_scale(scale: Sequence[float], where: Path | str) -> None:
+def check_scale(scale: Iterable[float], where: Path | str) -> None:
     """Raises DataError unless every voxel size is a positive finite number."""
     if not all(np.isfinite(v) and v > 0 for v in scale):
         raise DataError(f"{where}: voxel size {list(scale)}; expected positive numbers (nm)")
@@ -256,23 +309,27 @@ def check_scale(scale: Sequence[float], where: Path | str) -> None:
 
 def _attributes(root: Path) -> dict[str, Any]:
     """OME attributes of a group, of 0.5 or 0.4; empty where there are none."""
-    try:
-        if (root / "zarr.json").exists():
-            attributes = json.loads((root / "zarr.json").read_text()).get("attributes", {})
-            return attributes.get("ome", attributes)
-        if (root / ".zattrs").exists():
-            return json.loads((root / ".zattrs").read_text())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{root}: group metadata is not JSON ({error})") from None
-    return {}
+    if (root / "zarr.json").exists():
+        attributes = read_json(root / "zarr.json").get("attributes", {})
+        found = attributes.get("ome", attributes) if isinstance(attributes, dict) else attributes
+    elif (root / ".zattrs").exists():
+        found = read_json(root / ".zattrs")
+    else:
+        return {}
+    if not isinstance(found, dict):
+        raise DataError(f"{root}: attributes are a {type(found).__name__}; expected an object")
+    return found
 
 
-_PER_NM = {"nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6, "meter": 1e9, "angstrom": 0.1}
+_PREFIX = {"femto": -15, "pico": -12, "nano": -9, "micro": -6, "milli": -3, "centi": -2, "deci": -1, "": 0}
+PER_NM = {f"{prefix}meter": 10.0 ** (power + 9) for prefix, power in _PREFIX.items()} | {
+    "angstrom": 0.1, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "mm": 1e6}
 
 
 def open_image(root: Path, labels: str | None = None) -> Image:
     """Open an image (or one of its label images); scale is returned in nm for spatial axes.
 
+    An axis without a unit keeps its number, and its `Axis.unit` is None.
     Raises StorageError where there is no image, DataError naming the field that is wrong."""
     root = root / "labels" / labels if labels else root
     found = _attributes(root)
@@ -280,17 +337,37 @@ def open_image(root: Path, labels: str | None = None) -> Image:
         raise StorageError(f"{root}: not an OME-Zarr image (no multiscales in zarr.json or .zattrs)")
     try:
         entry = found["multiscales"][0]
-        axes = tuple(Axis(a["name"], a.get("type", "space"), a.get("unit")) for a in entry["axes"])
-        scale = np.ones(len(axes))
-        for part in [*entry["datasets"][0].get("coordinateTransformations", []),
-                     *entry.get("coordinateTransformations", [])]:
-            if part["type"] == "scale":
-                scale = scale * np.asarray(part["scale"], float)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise DataError(f"{root}: multiscales metadata is malformed ({type(error).__name__}: {error})") from None
+        axes = tuple(Axis(str(a["name"]), str(a.get("type", "space")), a.get("unit")) for a in entry["axes"])
+        paths = tuple(str(d["path"]) for d in entry["datasets"])
+        scale = _scale(entry, len(axes))
+        to_nm = [_to_nm(a) for a in axes]
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from None
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError) as error:
+        raise DataError(f"{root}: multiscales metadata is malformed "
+                        f"({type(error).__name__}: {error})") from None
     check_scale(scale, root)
-    to_nm = [_PER_NM.get(a.unit or "", 1.0) if a.type == "space" else 1.0 for a in axes]
-    in_nm = tuple(Axis(a.name, a.type, NM if a.type == "space" and a.unit in _PER_NM else a.unit) for a in axes)
+    for path in paths:
+        if ".." in Path(path).parts or Path(path).is_absolute():
+            raise DataError(f"{root}: datasets path {path!r} leads out of the store")
+    in_nm = tuple(Axis(a.name, a.type, NM if a.type == "space" and a.unit else a.unit) for a in axes)
     version = "0.5" if (root / "zarr.json").exists() else "0.4"
-    scales = tuple(float(v) for v in scale * to_nm)
-    return Image(root, in_nm, scales, len(entry["datasets"]), version)
+    return Image(root, in_nm, tuple(float(v * f) for v, f in zip(scale, to_nm)), len(paths), version, paths)
+
+
+def _scale(entry: dict[str, Any], count: int) -> np.ndarray:
+    """Voxel size of level 0: the dataset's scale times that of the whole multiscales."""
+    parts = [t["scale"] for t in entry["datasets"][0]["coordinateTransformations"] if t["type"] == "scale"]
+    parts += [t["scale"] for t in entry.get("coordinateTransformations", []) if t["type"] == "scale"]
+    if not parts or any(len(part) != count for part in parts):
+        raise DataError(f"coordinateTransformations: scale {parts}; expected {count} numbers, one per axis")
+    return np.prod(np.asarray(parts, float), axis=0)
+
+
+def _to_nm(axis: Axis) -> float:
+    if axis.type != "space" or axis.unit is None:
+        return 1.0
+    if axis.unit not in PER_NM:
+        raise DataError(f"unit {str(axis.unit)[:40]!r} of axis {axis.name}; "
+                        "expected a unit of length, as nanometer")
+    return PER_NM[axis.unit]

@@ -8,8 +8,9 @@ before the work starts.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,8 +21,8 @@ from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
 from ..core.stage import In, Out
-from ..core.volume import Layout, create_image, layout
-from .sources import Source, open_source
+from ..core.volume import Layout, Region, create_image, layout
+from .sources import IMAGE, LABEL, Source, local, open_source
 
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
 Index = Annotated[int, Field(ge=0)]
@@ -35,7 +36,8 @@ class Parameters(Grid, Precision, Storage, Tasks, Seeded, Strict):
     input_key: str = param("", "Dataset inside HDF5, NPZ or Zarr; needed where there are several")
     channel: int = param(0, "Channel of an image that has several", ge=0)
     cutout: tuple[Positive, Positive, Positive] | None = param(
-        None, "Size X,Y,Z of the part to read; whole volume when not given (bossdb: 256,256,64)", unit="voxel")
+        None, "Size X,Y,Z of the part to read; whole volume when not given (bossdb: 256,256,64)",
+        unit="voxel")
     preset: Literal["none", "safe8gb", "medium"] = param(
         "none", "Ready-made cutout: safe8gb is 192,192,48, medium is 256,256,48; overrides --cutout")
     center: tuple[Index, Index, Index] | None = param(
@@ -44,57 +46,57 @@ class Parameters(Grid, Precision, Storage, Tasks, Seeded, Strict):
     rescale: bool = param(False, "Map the range of values to 0-255 (needed for floats)")
 
 
-def run(p: Parameters, task: Task, *, source: In | None = None, role: str = "raw", output: Out,
-        facts: Out, block_list: Out, slab_list: Out) -> None:
-    location, key = (p.input, p.input_key) if role == "raw" else (p.truth, "")
+def run(p: Parameters, task: Task, *, source: In | None = None, like: In | None = None, role: str = "raw",
+        output: Out, facts: Out, block_list: Out, slab_list: Out) -> None:
+    task.block, labels = role, role == "truth"
+    location, key = (p.truth, "") if labels else (p.input, p.input_key)
     if not location:
-        raise ParameterError("--input is missing: give a path or a URI")
-    with_labels = role == "truth"
-    volume = open_source(location, key, p.channel, source)
-    corner, shape = place(p, volume)
-    dtype, window = check_type(volume, p, with_labels, corner, shape)
-    voxel_size, stated = sizes(p, volume, task)
-    lay = layout(shape, dtype, p.shard, p.chunk)
+        raise ParameterError(f"--{'truth' if labels else 'input'} is missing: give a path or a URI")
     if any(s % c for s, c in zip(p.shard, p.chunk)):
         raise ParameterError(f"--shard {p.shard}: expected a multiple of --chunk {p.chunk} on every axis")
-    if not with_labels:
-        check_disk(estimate(lay, p), output.parent)
+    volume = open_source(location, key, p.channel, source, LABEL if labels else IMAGE)
+    raw = json.loads(like.read_text()) if like else None
+    corner, shape = place_truth(p, volume, raw) if labels else place(p, volume)
+    voxel_size, stated = (raw["voxel_size"], "raw volume") if raw else sizes(p, volume)
+    lay = layout(shape, check_type(volume, p, labels), p.shard, p.chunk)
+    check_disk(estimate(lay, p, labels), output.parent)
+    window = value_range(volume, lay, corner) if p.rescale and not labels else None
     image = create_image(output, lay, voxel_size)
-    seen = Sections(volume, corner[0], shape[0])
-    for region in slabs(lay):
-        part = tuple(slice(s.start + c, s.stop + c) for s, c in zip(region, corner))
-        values = volume.read(part)
-        seen.add(region, values, with_labels)
-        image.write(region, values.astype(dtype) if window is None else rescaled(values, window))
+    seen = Sections(volume, corner[0], shape[0], labels)
+    for region, values in slabs(volume, lay, corner):
+        seen.add(region, values)
+        stored = values.astype(lay.dtype) if window is None else rescaled(values, window)
+        stored[seen.missing[region[0]]] = 0
+        image.write(region, stored)
+    volume.close()
     found = seen.finish(p.strict)
     grid = int(np.prod(lay.grid[1:]))
     block_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels)) + "\n")
     slab_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels, unit=grid)) + "\n")
     facts.write_text(json.dumps({
-        "source": location, "kind": volume.kind, "digest": _digest(source), "source_shape": volume.shape,
-        "corner_zyx": corner, "shape": shape, "dtype": np.dtype(dtype).name, "voxel_size": voxel_size,
-        "voxel_size_from": stated, "value_range": seen.value_range, "rescaled_from": window,
-        "sections": found}, indent=1, default=int))
-    volume.close()
-    task.report(shape=list(shape), dtype=np.dtype(dtype).name, voxel_size_nm=list(voxel_size),
-                voxel_size_from=stated, sections_missing=[s["section"] for s in found if s["status"] == "missing"],
+        "source": location, "kind": volume.kind, "digest": _digest(source or local(location)),
+        "source_shape": volume.shape, "corner_zyx": corner, "shape": shape, "dtype": lay.dtype,
+        "voxel_size": voxel_size, "voxel_size_from": stated, "value_range": seen.value_range,
+        "rescaled_from": window, "sections": found}, indent=1, default=int, allow_nan=False))
+    task.report(shape=list(shape), dtype=lay.dtype, voxel_size_nm=list(voxel_size), voxel_size_from=stated,
+                sections_missing=[s["section"] for s in found if s["status"] == "missing"],
                 sections_blank=[s["section"] for s in found if s["status"] == "blank"])
 
 
-def _digest(source: Path | None) -> str | None:
+def _digest(path: Path | None) -> str | None:
     from ..core.manifest import digest_of
 
-    return digest_of(source) if source else None
+    return digest_of(path) if path else None
 
 
 def place(p: Parameters, volume: Source) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Corner and shape (z, y, x) of what is read; the truth is cut like the raw.
+    """Corner and shape (z, y, x) of what is read.
 
     The jitter draws X, Y, Z in this order from one generator, as the classic notebook does.
     Raises ParameterError where the cutout does not fit."""
-    size = PRESETS.get(p.preset, p.cutout)
-    if size is None and volume.kind == "bossdb":
-        size = (256, 256, 64)
+    size = cutout(p, volume)
+    if size is None and p.center:
+        raise ParameterError("--center has no use without --cutout or --preset; give the size of the part")
     if size is None:
         return (0, 0, 0), volume.shape
     whole, rng, corner = volume.shape[::-1], np.random.default_rng(p.seed), []
@@ -105,50 +107,80 @@ def place(p: Parameters, volume: Source) -> tuple[tuple[int, ...], tuple[int, ..
         if p.center:
             start = p.center[axis] - s // 2
             if start < 0 or start + s > n:
-                raise ParameterError(f"--cutout around --center {','.join(map(str, p.center))} leaves the volume: "
-                                     f"{'XYZ'[axis]} {start} to {start + s} of 0 to {n}")
+                raise ParameterError(f"--cutout around --center {','.join(map(str, p.center))} leaves "
+                                     f"{volume.name}: {'XYZ'[axis]} {start} to {start + s} of 0 to {n}; "
+                                     "move the centre or ask for less")
         else:
-            reach = n * p.center_jitter
-            shift = int(rng.integers(-reach, reach)) if reach >= 1 else 0
+            reach = int(n * p.center_jitter)
+            shift = int(rng.integers(-reach, reach)) if reach else 0
             start = max(0, min(n - s, n // 2 - s // 2 + shift))
         corner.append(start)
     return tuple(corner[::-1]), tuple(size[::-1])
 
 
-def check_type(volume: Source, p: Parameters, labels: bool, corner: tuple[int, ...],
-               shape: tuple[int, ...]) -> tuple[str, tuple[float, float] | None]:
-    """The dtype to store, and the range of values to map to 0-255 if asked.
+def cutout(p: Parameters, volume: Source) -> tuple[int, int, int] | None:
+    """Size X, Y, Z of the part to read; None for all of it."""
+    size = PRESETS.get(p.preset, p.cutout)
+    return (256, 256, 64) if size is None and volume.kind == "bossdb" else size
 
-    Raises DataError for a type that cannot stand for grey values or ids."""
+
+def place_truth(p: Parameters, truth: Source,
+                raw: dict[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """As `place`, for a truth of the whole volume; one of the cutout's shape is taken as it is.
+
+    With the facts of the raw volume both are sure to lie on the same place. Raises DataError otherwise."""
+    if raw is None:
+        size = cutout(p, truth)
+        return ((0, 0, 0), truth.shape) if size and truth.shape == size[::-1] else place(p, truth)
+    if list(truth.shape) == raw["shape"]:
+        return (0, 0, 0), truth.shape
+    if list(truth.shape) != raw["source_shape"]:
+        raise DataError(f"{truth.name}: shape {truth.shape} (z, y, x); expected {tuple(raw['source_shape'])} "
+                        f"as {raw['source']}, or {tuple(raw['shape'])} as its cutout")
+    return tuple(raw["corner_zyx"]), tuple(raw["shape"])
+
+
+def check_type(volume: Source, p: Parameters, labels: bool) -> str:
+    """The dtype to store. Raises DataError for a type that cannot stand for grey values or ids."""
     kind = volume.dtype.kind
     if labels:
         if kind not in "ui":
             raise DataError(f"{volume.name}: {volume.dtype} as labels; expected integers, 0 for background")
-        return ("uint32" if volume.dtype.itemsize <= 4 else "uint64"), None
+        return "uint32" if volume.dtype.itemsize <= 4 else "uint64"
     if kind not in "uif" or volume.dtype.itemsize > 8:
-        raise DataError(f"{volume.name}: {volume.dtype} values; expected uint8 or uint16")
-    if p.rescale:
-        low, high = np.inf, -np.inf
-        for z in range(corner[0], corner[0] + shape[0]):
-            values = volume.read((slice(z, z + 1), *(slice(c, c + n) for c, n in zip(corner[1:], shape[1:]))))
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise DataError(f"{volume.name}: NaN or infinite values; mend the source")
-        return "uint8", (low, high)
-    if volume.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{volume.name}: {volume.dtype} values; expected uint8 or uint16, grey values")
+    if volume.dtype not in (np.uint8, np.uint16) and not p.rescale:
         raise DataError(f"{volume.name}: {volume.dtype} values; expected uint8 or uint16. "
                         "--rescale true maps their range to 0-255")
-    return volume.dtype.name, None
+    return "uint8" if p.rescale else volume.dtype.name
+
+
+def value_range(volume: Source, lay: Layout, corner: tuple[int, ...]) -> tuple[float, float]:
+    """Lowest and highest value of the sections that are there. Raises DataError for NaN and infinity."""
+    low, high = np.inf, -np.inf
+    for region, values in slabs(volume, lay, corner):
+        first = region[0].start + corner[0]
+        there = [z for z in range(len(values)) if z + first not in volume.missing]
+        if values.dtype.kind == "f":
+            bad = np.count_nonzero(~np.isfinite(values), axis=(1, 2))
+            if bad.any():
+                raise DataError(f"{volume.name}: {bad.sum()} NaN or infinite values from section "
+                                f"{first + int(bad.argmax())} on; expected numbers. Mend the source")
+        if there:
+            low, high = min(low, float(values[there].min())), max(high, float(values[there].max()))
+    return (low, high) if low <= high else (0.0, 0.0)
 
 
 def rescaled(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Linear map of `window` to 0-255, rounded."""
     low, high = window
-    scaled = (values.astype(np.float32) - low) * (255.0 / max(high - low, 1e-12))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    if not high > low:
+        return np.zeros(values.shape, np.uint8)
+    exact: np.ndarray = values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
+    return np.clip(np.rint((exact - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
 
 
-def sizes(p: Parameters, volume: Source, task: Task) -> tuple[tuple[float, ...], str]:
+def sizes(p: Parameters, volume: Source) -> tuple[tuple[float, ...], str]:
     """Voxel size (z, y, x) in nm and where it comes from; a guess is said aloud."""
     if p.voxel_size:
         return p.voxel_size, "--voxel_size"
@@ -156,37 +188,34 @@ def sizes(p: Parameters, volume: Source, task: Task) -> tuple[tuple[float, ...],
         return volume.voxel_size, "source"
     if p.strict:
         raise ParameterError(f"{volume.name} does not state a voxel size; give --voxel_size Z,Y,X in nm")
-    print(f"WARNING [ingest] {volume.name} does not state a voxel size: 1,1,1 nm assumed; give --voxel_size Z,Y,X")
+    print(f"WARNING [ingest] {volume.name} does not state a voxel size: 1,1,1 nm assumed; "
+          "give --voxel_size Z,Y,X")
     return (1.0, 1.0, 1.0), "assumed"
 
 
-def slabs(lay: Layout, most: float = 256e6) -> list[tuple[slice, ...]]:
-    """Whole rows of shards where they fit in memory, else shard by shard."""
-    row = (lay.shard[0], *lay.shape[1:])
-    if float(np.prod([float(n) for n in row])) * np.dtype(lay.dtype).itemsize <= most:
-        return [(slice(z, min(z + lay.shard[0], lay.shape[0])), slice(0, lay.shape[1]), slice(0, lay.shape[2]))
-                for z in range(0, lay.shape[0], lay.shard[0])]
-    return [blocks.region(lay, n) for n in range(int(np.prod(lay.grid)))]
+def slabs(volume: Source, lay: Layout, corner: tuple[int, ...],
+          most: float = 256e6) -> Iterator[tuple[Region, np.ndarray]]:
+    """The volume in whole rows of shards where they fit in memory, else shard by shard."""
+    row = float(np.prod([float(n) for n in (lay.shard[0], *lay.shape[1:])])) * volume.dtype.itemsize
+    rows = Layout(lay.shape, lay.dtype, lay.chunk, (lay.shard[0], *lay.shape[1:])) if row <= most else lay
+    for n in range(int(np.prod(rows.grid))):
+        region = blocks.region(rows, n)
+        yield region, volume.read(tuple(slice(s.start + c, s.stop + c) for s, c in zip(region, corner)))
 
 
 class Sections:
     """What each section holds, gathered while the volume streams by."""
 
-    def __init__(self, volume: Source, first: int, count: int):
-        self.volume, self.first = volume, first
+    def __init__(self, volume: Source, first: int, count: int, labels: bool):
+        self.volume, self.first, self.labels = volume, first, labels
+        self.missing = np.isin(np.arange(first, first + count), volume.missing)
         self.low, self.high = np.full(count, np.inf), np.full(count, -np.inf)
         self.total, self.number = np.zeros(count), np.zeros(count)
 
-    def add(self, region: tuple[slice, ...], values: np.ndarray, labels: bool) -> None:
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            z = int(np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))[0]) + region[0].start
-            raise DataError(f"{self.volume.name}: NaN or infinite values in section {z + self.first}; mend the source")
-        if labels:
-            if values.dtype.kind == "i" and int(values.min()) < 0:
-                raise DataError(f"{self.volume.name}: negative ids; expected 0 for background and positive ids")
-            return
-        z = region[0]
-        flat = values.reshape(len(values), -1)
+    def add(self, region: Region, values: np.ndarray) -> None:
+        if self.labels and values.dtype.kind == "i" and int(values.min()) < 0:
+            raise DataError(f"{self.volume.name}: negative ids; expected 0 for background and positive ids")
+        z, flat = region[0], values.reshape(len(values), -1)
         self.low[z] = np.minimum(self.low[z], flat.min(1))
         self.high[z] = np.maximum(self.high[z], flat.max(1))
         self.total[z] += flat.sum(1, dtype=np.float64)
@@ -198,24 +227,26 @@ class Sections:
         chosen = usable if usable.any() else np.ones_like(usable)
         return [float(self.low[chosen].min()), float(self.high[chosen].max())]
 
-    def finish(self, strict: bool) -> list[dict]:
+    def finish(self, strict: bool) -> list[dict[str, Any]]:
         """One row a section: status `ok`, `blank` (one value only) or `missing` (not in the source)."""
-        gone = {z - self.first for z in self.volume.missing}
-        rows = [{"section": z, "status": "missing" if z in gone else "blank" if self.low[z] == self.high[z] else "ok",
-                 "mean": float(self.total[z] / max(self.number[z], 1)),
-                 "file": self.volume.sections[z + self.first] if self.volume.sections else ""}
-                for z in range(len(self.low))]
-        bad = [r["section"] for r in rows if r["status"] != "ok"]
+        status = np.where(self.missing, "missing", np.where(self.low == self.high, "blank", "ok"))
+        files = self.volume.sections[self.first:] or [""] * len(status)
+        rows = [{"section": z, "status": str(status[z]), "mean": float(self.total[z] / self.number[z]),
+                 "file": files[z]} for z in range(len(status))]
+        bad = [] if self.labels else [r["section"] for r in rows if r["status"] != "ok"]
         if bad:
             print(f"WARNING [ingest] {self.volume.name}: sections missing or blank: {bad}")
             if strict:
-                raise DataError(f"{self.volume.name}: sections missing or blank: {bad}; --strict false bridges them")
+                raise DataError(f"{self.volume.name}: sections missing or blank: {bad}; "
+                                "--strict false bridges them")
         return rows
 
 
-def estimate(lay: Layout, p: Parameters) -> dict[str, float]:
+def estimate(lay: Layout, p: Parameters, labels: bool = False) -> dict[str, float]:
     """Uncompressed bytes of every product of the workflow, work folder and results together."""
     n = float(np.prod([float(v) for v in lay.shape]))
+    if labels:
+        return {"truth": n * np.dtype(lay.dtype).itemsize}
     levels = 0.0 if p.save_minimal else 1 / 7
     aligned = n * np.dtype(p.aligned_dtype).itemsize
     return {"raw": n * np.dtype(lay.dtype).itemsize, "preprocessed": n, "aligned": aligned,

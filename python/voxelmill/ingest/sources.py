@@ -18,14 +18,26 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from ..core.errors import DataError, ParameterError, StorageError
-from ..core.volume import Region, check_metadata, open_array, open_image
+from ..core.errors import DataError, ParameterError, StorageError, TransientError, VoxelmillError
+from ..core.volume import (
+    PER_NM,
+    Region,
+    check_metadata,
+    check_scale,
+    context,
+    first_line,
+    open_array,
+    open_image,
+    read_json,
+)
+from .streams import Forward, check_size, whole
 
 READABLE = "bossdb://, OME-Zarr, HDF5, TIFF stack or folder, NRRD, NPY, NPZ, Neuroglancer precomputed"
+LABEL, IMAGE = ("labels", "raw"), ("raw", "labels")     # datasets looked for where there are several
 
 
 @dataclass
@@ -40,228 +52,298 @@ class Source:
     voxel_size: tuple[float, ...] | None = None
     missing: list[int] = field(default_factory=list)     # sections that the source lacks
     sections: list[str] = field(default_factory=list)    # file names, where a section is a file
-    close: Callable[[], None] = lambda: None
+    close: Callable[[], None] = lambda: None             # raises where the rest of the source is damaged
 
 
-def open_source(location: str, key: str = "", channel: int = 0, path: Path | None = None) -> Source:
+@dataclass(frozen=True)
+class Wanted:
+    """What of a file is wanted: a dataset, by name or by its usual names, and a channel."""
+
+    key: str = ""
+    channel: int = 0
+    usual: tuple[str, ...] = IMAGE
+
+    def choose(self, names: list[str], where: str) -> str:
+        """One of the datasets. Raises ParameterError where --input_key must say which."""
+        by_name = [[n for n in names if n.split("/")[-1] == u] for u in self.usual]
+        guess = next((found[0] for found in by_name if len(found) == 1), names[0] if len(names) == 1 else "")
+        chosen = self.key.strip("/") or guess
+        if chosen not in names:
+            raise ParameterError(f"{where}: {'no dataset ' + chosen if chosen else 'several datasets'}; "
+                                 f"give one of {', '.join(names[:20]) or '(none)'} with --input_key")
+        return chosen
+
+
+def open_source(location: str, key: str = "", channel: int = 0, path: Path | None = None,
+                usual: tuple[str, ...] = IMAGE) -> Source:
     """Open a volume by its path or URI.
 
     Args:
         location: what the user gave; `path` is where it lies now, if it is local.
-        key: dataset inside HDF5 or NPZ.
+        key: dataset inside HDF5, NPZ or a Zarr group.
         channel: channel of a 5-D image.
+        usual: names of the dataset to take where there are several and no key.
     Raises:
         StorageError: not there. DataError: there but unreadable. ParameterError: of no known kind.
     """
+    source = _open(location, Wanted(key, channel, usual), path)
+    source.name, source.dtype = location, source.dtype.newbyteorder("=")
+    if len(source.shape) != 3 or min(source.shape) < 1:
+        raise DataError(f"{location}: shape {source.shape}; expected three axes (z, y, x), each at least 1")
+    if float(np.prod([float(n) for n in source.shape])) > 2**60:
+        raise DataError(f"{location}: shape {source.shape} cannot be a volume; the header is damaged")
+    if source.voxel_size is not None:
+        if len(source.voxel_size) != 3:
+            raise DataError(f"{location}: voxel size {source.voxel_size}; expected three numbers (z, y, x)")
+        check_scale(source.voxel_size, location)
+    return source
+
+
+def _open(location: str, wanted: Wanted, path: Path | None) -> Source:
     if location.startswith("bossdb://"):
         from .bossdb import open_bossdb
         return open_bossdb(location)
     if location.startswith("precomputed://"):
         return _precomputed(location.removeprefix("precomputed://"), location)
-    if "://" in location and not location.startswith("file://"):
+    path = path or local(location)
+    if path is None:
         raise ParameterError(f"--input {location}: no reader for this scheme; readable are {READABLE}")
-    path = path or Path(location.removeprefix("file://"))
     if not path.exists():
-        raise StorageError(f"{location}: no such file or folder")
+        raise StorageError(f"{location}: no such file or folder; check the path")
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{location}: the file is empty (0 bytes); expected a volume. Fetch it again")
-    source = _opener(path)(path, key, channel)
-    source.name = location
-    if len(source.shape) != 3 or min(source.shape) < 1:
-        raise DataError(f"{location}: shape {source.shape}; expected three axes (z, y, x), each at least 1")
-    if float(np.prod([float(n) for n in source.shape])) > 2**60:
-        raise DataError(f"{location}: shape {source.shape} cannot be a volume; the header is damaged")
-    return source
+    return _opener(path)(path, wanted)
 
 
-def _opener(path: Path) -> Callable[[Path, str, int], Source]:
+def local(location: str) -> Path | None:
+    """The path behind a location, where it is one."""
+    plain = location.removeprefix("precomputed://").removeprefix("file://")
+    return None if "://" in plain else Path(plain)
+
+
+def _opener(path: Path) -> Callable[[Path, Wanted], Source]:
     if path.is_dir():
         if (path / "info").exists():
-            return lambda p, k, c: _precomputed(f"file://{p.resolve()}", str(p))
+            return lambda p, w: _precomputed(f"file://{p.resolve()}", str(p))
         if any((path / n).exists() for n in ("zarr.json", ".zgroup", ".zarray", ".zattrs")):
             return _zarr
         return _tiff_folder
-    suffix = "".join(path.suffixes[-2:]).lower() if path.name.lower().endswith(".ome.tif") else path.suffix.lower()
     openers = {".npy": _npy, ".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5, ".hdf": _hdf5, ".nrrd": _nrrd,
-               ".tif": _tiff, ".tiff": _tiff, ".ome.tif": _tiff}
+               ".tif": _tiff, ".tiff": _tiff}
+    suffix = path.suffix.lower()
     if suffix not in openers:
         raise ParameterError(f"--input {path.name}: no reader for {suffix or 'a file without suffix'}; "
                              f"readable are {READABLE}")
     return openers[suffix]
 
 
-def _npy(path: Path, key: str, channel: int) -> Source:
-    try:
+def _npy(path: Path, wanted: Wanted) -> Source:
+    with whole(path, "NPY file"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path.name}: not a whole NPY file ({error}); copy it again") from None
-    return Source(path.name, "npy", array.shape, array.dtype, lambda r: np.ascontiguousarray(array[r]))
+    return _in_memory(path, "npy", array)
 
 
-def _npz(path: Path, key: str, channel: int) -> Source:
+def _in_memory(path: Path, kind: str, array: np.ndarray, size: tuple[float, ...] | None = None) -> Source:
+    shape: Any = array.shape
+    return Source(path.name, kind, shape, array.dtype, lambda r: np.ascontiguousarray(array[r]), size)
+
+
+def _npz(path: Path, wanted: Wanted) -> Source:
     """NPZ members are deflated: read forward in z, never back, so that memory stays bounded."""
     import zipfile
 
-    try:
+    with whole(path, "NPZ file"):
         archive = zipfile.ZipFile(path)
-        names = [n.removesuffix(".npy") for n in archive.namelist()]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path.name}: not a whole NPZ file ({error}); copy it again") from None
-    chosen = key or next((n for n in ("raw", "labels") if n in names), names[0] if len(names) == 1 else "")
-    if chosen not in names:
-        raise DataError(f"{path.name}: no array {chosen or 'raw or labels'} in it; it holds {', '.join(names)}. "
-                        "Name one with --input_key")
-    stream = _Forward(lambda: archive.open(chosen + ".npy"), path.name)
-    return Source(path.name, "npz", stream.shape, stream.dtype, stream.read, close=archive.close)
+        names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+    member = wanted.choose(names, path.name) + ".npy"
+
+    def start() -> tuple[IO[bytes], tuple[int, ...], np.dtype]:
+        file = archive.open(member)
+        old = np.lib.format.read_magic(file) == (1, 0)
+        header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header(file)
+        if dtype.hasobject or (fortran and len(shape) > 1):
+            raise DataError(f"{path.name}/{member}: {dtype}, Fortran order {fortran}; "
+                            "save it as a C-ordered array of numbers")
+        return file, shape, dtype
+
+    with whole(path, "NPZ file"):
+        _, shape, dtype = start()
+    check_size(path, shape, dtype, archive.getinfo(member).file_size)
+    stream = Forward(lambda: start()[0], shape, dtype, path)
+
+    def close() -> None:
+        stream.finish()
+        archive.close()
+
+    return Source(path.name, "npz", stream.shape, dtype, stream.read, close=close)
 
 
-class _Forward:
-    """A C-ordered array in a stream: z slabs in ascending order; going back starts anew."""
-
-    def __init__(self, start: Callable[[], Any], name: str):
-        self._start, self._name = start, name
-        self._rewind()
-
-    def _rewind(self) -> None:
-        self._file, self._z = self._start(), 0
-        self._held: tuple[int, int, np.ndarray | None] = (0, 0, None)
-        version = np.lib.format.read_magic(self._file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        self.shape, fortran, self.dtype = header(self._file)
-        if fortran or self.dtype.hasobject:
-            raise DataError(f"{self._name}: Fortran order or objects; save it as a C-ordered numeric array")
-
-    def read(self, region: Region) -> np.ndarray:
-        z0, z1, _ = region[0].indices(self.shape[0])
-        if self._held[:2] != (z0, z1) or self._held[2] is None:
-            if z0 < self._z:
-                self._rewind()
-            self._section(z0 - self._z)
-            self._held = (z0, z1, self._section(z1 - z0))
-            self._z = z1
-        return self._held[2][:, region[1], region[2]]  # type: ignore[index]
-
-    def _section(self, count: int) -> np.ndarray:
-        out = np.empty((count, *self.shape[1:]), self.dtype)
-        for z in range(count):
-            view = memoryview(out[z]).cast("B") if out[z].size else b""
-            done = 0
-            while done < len(view):
-                try:
-                    got = self._file.readinto(view[done:])
-                except Exception as error:  # zlib and zipfile raise several kinds
-                    raise DataError(f"{self._name}: damaged ({error}); copy it again") from error
-                if not got:
-                    raise DataError(f"{self._name}: ends too early; copy it again")
-                done += got
-        return out
-
-
-def _hdf5(path: Path, key: str, channel: int) -> Source:
+def _hdf5(path: Path, wanted: Wanted) -> Source:
     import h5py
 
-    try:
+    with whole(path, "HDF5 file"):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path.name}: not a whole HDF5 file ({error}); copy it again") from None
-    found: list[str] = []
-    file.visititems(lambda n, o: found.append(n) if isinstance(o, h5py.Dataset) and o.ndim == 3 else None)
-    chosen = key or (found[0] if len(found) == 1 else "")
-    if chosen not in file:
-        raise DataError(f"{path.name}: 3-D datasets in it: {', '.join(found) or 'none'}; "
-                        f"{'no ' + chosen if chosen else 'choose one'} with --input_key")
+        names: list[str] = []
+        file.visititems(lambda n, o: names.append(n) if isinstance(o, h5py.Dataset) and o.ndim == 3 else None)
+    if not names:
+        raise DataError(f"{path.name}: no 3-D dataset in it; expected one (z, y, x)")
+    chosen = wanted.choose(names, path.name)
     data = file[chosen]
-    size = data.attrs.get("resolution")     # CREMI's convention: nm, z y x
+    with whole(path, "HDF5 file"):
+        nm, um = data.attrs.get("resolution"), data.attrs.get("element_size_um")    # CREMI, ilastik; z y x
+        size = () if um is None else tuple(float(v) * 1e3 for v in um)
+        size = size if nm is None else tuple(float(v) for v in nm)
 
     def read(region: Region) -> np.ndarray:
-        try:
+        with whole(path, f"HDF5 dataset {chosen}"):
             return data[region]
-        except OSError as error:
-            raise DataError(f"{path.name}/{chosen}: cannot be read ({error}); copy it again") from None
 
-    return Source(path.name, "hdf5", data.shape, data.dtype, read,
-                  None if size is None else tuple(float(v) for v in size), close=file.close)
+    return Source(path.name, "hdf5", data.shape, data.dtype, read, size or None, close=file.close)
 
 
-def _nrrd(path: Path, key: str, channel: int) -> Source:
+_NRRD = {"signed char": "i1", "uchar": "u1", "unsigned char": "u1", "short": "i2", "ushort": "u2",
+         "unsigned short": "u2", "int": "i4", "uint": "u4", "unsigned int": "u4",
+         "float": "f4", "double": "f8",
+         **{f"{k}int{8 * n}{t}": f"{k or 'i'}{n}"
+            for k in ("", "u") for n in (1, 2, 4, 8) for t in ("", "_t")}}
+
+
+def _nrrd(path: Path, wanted: Wanted) -> Source:
+    """Raw NRRD is mapped, gzip read forward; x is the fastest axis."""
+    import gzip
+
     import nrrd
 
-    try:
-        array, header = nrrd.read(str(path), index_order="C")
-    except (nrrd.NRRDError, OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path.name}: not a whole NRRD file ({error}); copy it again") from None
-    directions = header.get("space directions")
-    spacing = header.get("spacings") if directions is None else np.linalg.norm(np.asarray(directions, float), axis=1)
-    units = [str(u).lower() for u in header.get("space units", [])]
-    to_nm = {"nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "micrometer": 1e3, "mm": 1e6, "millimeter": 1e6}
-    known = spacing is not None and units and all(u in to_nm for u in units)
-    size = tuple(float(s) * to_nm[u] for s, u in zip(spacing, units))[::-1] if known else None
-    return Source(path.name, "nrrd", array.shape, array.dtype, lambda r: array[r], size)
+    with whole(path, "NRRD file"), open(path, "rb") as f:
+        header, begin = nrrd.read_header(f), f.tell()
+        shape = tuple(int(n) for n in header["sizes"])[::-1]
+        encoding, kind = header["encoding"].lower(), header["type"].lower()
+        size = _nrrd_size(header)
+    outside = "data file" in header or "datafile" in header
+    if outside or kind not in _NRRD or encoding not in ("raw", "gzip", "gz"):
+        raise DataError(f"{path.name}: {kind} in {encoding}{', in a file of its own' if outside else ''}; "
+                        "expected integers or floats, raw or gzip, in the file itself")
+    dtype = np.dtype(("<" if header.get("endian", "little") == "little" else ">") + _NRRD[kind])
+    inside = path.stat().st_size - begin
+    if encoding == "raw":
+        check_size(path, shape, dtype, inside)
+        return _in_memory(path, "nrrd", np.memmap(path, dtype, "r", begin, shape), size)
+    check_size(path, shape, dtype, 1100.0 * inside)     # deflate packs 1032 to 1 at best
+
+    def start() -> IO[bytes]:
+        file = open(path, "rb")  # noqa: SIM115
+        file.seek(begin)
+        return gzip.open(file)  # type: ignore[return-value]
+
+    stream = Forward(start, shape, dtype, path)
+    return Source(path.name, "nrrd", stream.shape, dtype, stream.read, size, close=stream.finish)
 
 
-def _zarr(path: Path, key: str, channel: int) -> Source:
-    node = path / key if key else path
-    if (node / ".zarray").exists() or _is_v3_array(node):
-        array, size, axes = open_array(node), None, "zyx"
+def _nrrd_size(header: Any) -> tuple[float, ...] | None:
+    """z, y, x in nm, where spacing and unit are stated."""
+    directions, spacing, units = header.get("space directions"), header.get("spacings"), header.get("units")
+    if directions is not None:
+        spacing, units = np.linalg.norm(np.asarray(directions, float), axis=1), header.get("space units")
+    if spacing is None or units is None or not all(str(u) in PER_NM for u in units):
+        return None
+    return tuple(float(s) * PER_NM[str(u)] for s, u in zip(spacing, units))[::-1]
+
+
+def _zarr(path: Path, wanted: Wanted) -> Source:
+    node, size, axes = path / wanted.key if wanted.key else path, None, "zyx"
+    if not node.exists():
+        raise ParameterError(f"{path.name}: no {wanted.key} in it; correct --input_key")
+    if not _is_array(node) and not _has_image(node):
+        inside = [p.name for p in sorted(node.iterdir()) if p.is_dir() and (_is_array(p) or _has_image(p))]
+        return _zarr(node, Wanted(Wanted("", 0, wanted.usual).choose(inside, path.name), wanted.channel))
+    if _is_array(node):
+        array = open_array(node, sparse=True)
     else:
         image = open_image(node)
-        array, size, axes = image.level(0), image.scale, "".join(a.name for a in image.axes)
-    fixed = {"t": 0, "c": channel}
-    if not set("zyx") <= set(axes) or not set(axes) <= set("tczyx"):
-        raise DataError(f"{path.name}: axes {axes}; expected zyx, or tczyx with one time point")
+        array, axes = open_array(image.path(), sparse=True), "".join(a.name for a in image.axes)
+        stated = all(a.unit for a in image.axes if a.name in "zyx")
+        size = tuple(image.scale[axes.index(a)] for a in "zyx" if a in axes) if stated else None
+    if len(axes) != len(set(axes)) or not set("zyx") <= set(axes) <= set("tczyx") or array.ndim != len(axes):
+        raise DataError(f"{path.name}: axes {axes} of shape {array.shape}; "
+                        "expected zyx, or tczyx with one time point")
     if "t" in axes and array.shape[axes.index("t")] != 1:
         raise DataError(f"{path.name}: {array.shape[axes.index('t')]} time points; expected one")
-    if "c" in axes and channel >= array.shape[axes.index("c")]:
-        raise ParameterError(f"--channel {channel}: {path.name} has {array.shape[axes.index('c')]} channels")
+    if "c" in axes and wanted.channel >= array.shape[axes.index("c")]:
+        raise ParameterError(f"--channel {wanted.channel}: {path.name} has "
+                             f"{array.shape[axes.index('c')]} channels, the first is 0")
+    fixed = {"t": 0, "c": wanted.channel}
     view = array[tuple(fixed.get(a, slice(None)) for a in axes)]
+    space = [a for a in axes if a in "zyx"]
+    return _tensor(view[_dims([space.index(a) for a in "zyx"])], path.name, "zarr", size)
 
+
+def _dims(order: list[int]) -> Any:
+    """Index expression that puts the axes in this order."""
+    import tensorstore as ts
+
+    return ts.d[order].transpose[:]
+
+
+def _tensor(view: Any, name: str, kind: str, size: tuple[float, ...] | None) -> Source:
     def read(region: Region) -> np.ndarray:
         try:
             return view[region].read().result()
         except ValueError as error:
-            raise DataError(f"{path.name}: {str(error).split('[')[0].strip()}; the store is damaged") from None
+            raise _remote(name, "cannot be read", error) from None
 
-    spatial = tuple(s for s, a in zip(size, axes) if a in "zyx") if size else None
-    return Source(path.name, "zarr", tuple(view.shape), view.dtype.numpy_dtype, read, spatial)
+    return Source(name, kind, tuple(view.shape), np.dtype(view.dtype.numpy_dtype), read, size)
 
 
-def _is_v3_array(path: Path) -> bool:
-    import json
+def _remote(name: str, what: str, error: Exception) -> VoxelmillError:
+    """A server that does not answer may do so later; anything else is bad data."""
+    text = first_line(error)
+    if text.startswith(("ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED")):
+        return TransientError(f"{name}: {what}: {text}; is the address right? Else run again with -resume")
+    return DataError(f"{name}: {what}: {text}; the source is damaged, or is not what its name says")
 
+
+def _is_array(path: Path) -> bool:
+    if (path / ".zarray").exists():
+        check_metadata(path / ".zarray")
+        return True
     file = path / "zarr.json"
+    if not file.exists() or read_json(file).get("node_type") != "array":
+        return False
+    check_metadata(file)
+    return True
+
+
+def _has_image(path: Path) -> bool:
     try:
-        is_array = file.exists() and json.loads(file.read_text()).get("node_type") == "array"
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not JSON ({error})") from None
-    if is_array:
-        check_metadata(file)
-    return is_array
+        open_image(path)
+    except StorageError:
+        return False
+    return True
 
 
 def _precomputed(location: str, name: str) -> Source:
     """Neuroglancer precomputed, scale 0; stored x, y, z and turned to z, y, x."""
     import tensorstore as ts
 
-    from ..core.volume import context
-
-    if location.startswith("file://"):
-        folder = Path(location.removeprefix("file://"))
-        if not (folder / "info").exists():
-            raise StorageError(f"{name}: no info file in {folder}")
-        store: dict[str, Any] = {"driver": "file", "path": f"{folder}/"}
-    else:
-        store = {"driver": "http", "base_url": location}
+    folder = local(location)
+    if folder and not (folder / "info").exists():
+        raise StorageError(f"{name}: no info file in {folder}; check the path")
+    if not folder and not location.startswith(("http://", "https://", "gs://", "s3://")):
+        raise ParameterError(f"{name}: no reader for this scheme; expected precomputed:// and then "
+                             "file://, http://, https://, gs:// or s3://")
+    where = f"file://{folder.resolve()}/" if folder else location.rstrip("/") + "/"
+    patience = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}
     try:
-        array = ts.open({"driver": "neuroglancer_precomputed", "kvstore": store}, open=True,
-                        context=context()).result()
+        spec = {"driver": "neuroglancer_precomputed", "kvstore": where,
+                "context": {"http_request_retries": patience}}
+        array = ts.open(spec, open=True, context=context()).result()
     except (ValueError, NotImplementedError) as error:
-        raise DataError(f"{name}: cannot open as precomputed: {str(error).split('[source')[0][:200]}") from None
-    unit = array.dimension_units
-    size = tuple(float(u.multiplier) * (1e9 if u.base_unit == "m" else 1.0) for u in unit[:3])[::-1]
-    view = array[ts.d["channel"][0]].T
-    view = view[ts.d[:].translate_to[0]]
-    return Source(name, "precomputed", tuple(view.shape), view.dtype.numpy_dtype,
-                  lambda r: view[r].read().result(), size)
+        raise _remote(name, "cannot be opened as precomputed", error) from None
+    units = array.dimension_units[:3]
+    nm = tuple(u.multiplier * PER_NM["meter"] if u and u.base_unit == "m" else 0.0 for u in units)[::-1]
+    view = array[ts.d["channel"][0]][_dims([2, 1, 0])][ts.d[:].translate_to[0]]
+    return _tensor(view, name, "precomputed", nm)
 
 
 def natural(name: str) -> list[Any]:
@@ -269,11 +351,11 @@ def natural(name: str) -> list[Any]:
     return [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", name)]
 
 
-def _tiff(path: Path, key: str, channel: int) -> Source:
+def _tiff(path: Path, wanted: Wanted) -> Source:
     from .tiff import open_stack
-    return open_stack(path)
+    return open_stack(path, wanted.channel)
 
 
-def _tiff_folder(path: Path, key: str, channel: int) -> Source:
+def _tiff_folder(path: Path, wanted: Wanted) -> Source:
     from .tiff import open_folder
     return open_folder(path)
