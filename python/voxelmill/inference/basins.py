@@ -71,7 +71,8 @@ def keep_sizes(labels: NDArray[np.int32], smallest: float, largest: float) -> ND
     area = np.bincount(labels.ravel())
     keep = (area >= smallest) & (area <= largest)
     keep[0] = False
-    return (np.cumsum(keep) * keep).astype(np.int32)[labels]
+    # "clip" only spares the check of bounds: every label is one that was counted
+    return np.take((np.cumsum(keep) * keep).astype(np.int32), labels, mode="clip")
 
 
 def fill_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

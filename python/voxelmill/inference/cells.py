@@ -88,13 +88,12 @@ def segment(
     inside = (cell > 0).astype(np.uint8)
     height = cv2.GaussianBlur(_sigmoid(centre), (3, 3), 0)
     _, markers = components((height > _CENTRE) & (inside > 0))
-    parts = basins(height, markers, inside).astype(np.float32)
+    parts = basins(height, markers, inside)
     # the outline is found on the frame's own grid, between the shrunk pixels, so parts must reach past it
-    rim = cv2.dilate(parts, np.ones((3, 3), np.uint8))
+    rim = cv2.dilate(parts.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
     size = frame.shape[::-1]
-    full = cv2.resize(np.where(parts > 0, parts, rim), size, interpolation=cv2.INTER_NEAREST)
-    outline = cv2.resize(cell, size, interpolation=cv2.INTER_LINEAR)
-    labels = (full * (outline > 0)).astype(np.int32)
+    labels = cv2.resize(np.where(parts > 0, parts, rim), size, interpolation=cv2.INTER_NEAREST)
+    labels *= cv2.resize(cell, size, interpolation=cv2.INTER_LINEAR) > 0
     return keep_sizes(labels, min_object_size, max_object_size)
 
 
