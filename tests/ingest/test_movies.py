@@ -128,13 +128,30 @@ def test_czi_stopped_acquisition_shortens_the_scene_and_a_hole_is_an_error(tmp_p
     path = tmp_path / "stopped.czi"
     with czi.create_czi(str(path)) as doc:
         for s, t in [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 2)]:
-            doc.write(np.full((16, 16, 1), 7 + t, np.uint16), plane={"T": t}, scene=s, location=(40 * s, 0))
+            doc.write(np.full((16, 16, 1), 7 + t, np.uint16), plane={"T": t}, scene=s,
+                      location=(40 * s, 0))
         doc.write_metadata("stopped")
     with open_movie(path) as movie:
         assert [f.n_frames for f in movie.fovs] == [3, 1, 3]
         assert any("Scene 1 has 1 of 3" in note for note in movie.notes)
         with pytest.raises(DataError, match=r"scene 2, frame 1.*not in the file"):  # libCZI gives zeros
             movie.read_frame(2, 1, 0)
+
+
+def test_czi_scene_that_was_never_completed_is_noted_and_harms_no_other(tmp_path):
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    path = tmp_path / "stopped.czi"
+    with czi.create_czi(str(path)) as doc:
+        for s, c in [(0, 0), (0, 1), (1, 0)]:
+            doc.write(np.full((16, 16, 1), 7, np.uint16), plane={"C": c}, scene=s, location=(40 * s, 0))
+        doc.write_metadata("stopped")
+    with open_movie(path) as movie:
+        assert [f.n_frames for f in movie.fovs] == [1, 0]
+        assert movie.notes[-1] == "Without a single frame: field of view 1."
+        assert movie.read_frame(0, 0, 1).max() == 7
+        movie.require([0])
+        with pytest.raises(DataError, match="field of view 1 has no frames"):
+            movie.read_frame(1, 0, 0)
 
 
 # ---- ND2 -----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ from voxelmill.core.errors import DataError
 from .movies import Fov, Movie, usable
 
 SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+
+
+class _Unmapped:
+    """An open file, but no `io` class: nd2 maps those into memory, and mapped pages add up."""
+
+    def __init__(self, path: Path):
+        self._file = open(path, "rb")  # noqa: SIM115 (closed by its user)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 class Nd2Movie(Movie):
@@ -32,20 +43,26 @@ class Nd2Movie(Movie):
         stored = stored_frames(path)
         import nd2
 
-        self._file = file = nd2.ND2File(path)
+        self._last: tuple[int, NDArray] = (-1, np.zeros(0))  # channels share a sequence: read it once
+        self._open = _Unmapped(path)
+        try:
+            self._file = nd2.ND2File(self._open)
+            self._read_metadata(stored)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_metadata(self, stored: set[int] | None) -> None:
+        file, sizes = self._file, self._file.sizes
         if file.is_rgb:
-            file.close()
-            raise DataError(f"{path}: colour (RGB) images are not supported; export single channels")
-        sizes = file.sizes
+            raise DataError(f"{self.path}: colour (RGB) images are not supported; export single channels")
         unknown = set(sizes) - set("TPZCYX")
         if unknown:
-            file.close()
-            raise DataError(f"{path}: axes {sorted(unknown)} are not supported; export time, position, "
+            raise DataError(f"{self.path}: axes {sorted(unknown)} are not supported; export time, position, "
                             "channel and z")
         n_t, n_p, n_z = (sizes.get(axis, 1) for axis in "TPZ")
         self._sequence = {tuple(i.get(axis, 0) for axis in "PTZ"): k for k, i in enumerate(file.loop_indices)}
         self._stored = set(range(len(self._sequence))) if stored is None else stored
-        self._last: tuple[int, NDArray] = (-1, np.zeros(0))  # channels share a sequence: read it once
         self.dtype = np.dtype(file.dtype)
         self.channel_names = tuple(c.channel.name or f"Channel {i}"
                                    for i, c in enumerate(file.metadata.channels or [])) or ("Channel 0",)
@@ -104,7 +121,7 @@ class Nd2Movie(Movie):
 
     def close(self) -> None:
         self._last = (-1, np.zeros(0))
-        self._file.close()
+        self._open.close()
 
 
 def stored_frames(path: Path) -> set[int] | None:

@@ -128,6 +128,9 @@ class Movie:
                                  f"0-{len(self.fovs) - 1}")
         self.require([channel], [])
         view = self.fovs[fov]
+        if not _has_frames(view):
+            raise DataError(f"{self.path}: field of view {fov} has no frames (a stopped acquisition); leave it "
+                            "out")
         if not 0 <= t < view.n_frames:
             raise ParameterError(f"{self.path}: field of view {fov} has frames 0-{view.n_frames - 1}, not "
                                  f"{t}")
@@ -291,13 +294,16 @@ def _reader(path: Path):
 
 
 def _check(movie: Movie) -> None:
-    """Every movie has something in it."""
-    if not movie.fovs or not movie.channel_names:
+    """Something is there; fields of view without frames are noted: they harm no other."""
+    if not movie.channel_names or not any(_has_frames(f) for f in movie.fovs):
         raise DataError(f"{movie.path}: holds no images")
-    for i, f in enumerate(movie.fovs):
-        if min(f.height, f.width, f.n_frames, f.n_planes) < 1:
-            raise DataError(f"{movie.path}: field of view {i} is empty ({f.n_frames} frames of {f.height} x "
-                            f"{f.width} px)")
+    empty = [str(i) for i, f in enumerate(movie.fovs) if not _has_frames(f)]
+    if empty:
+        movie.notes += (f"Without a single frame: field of view {', '.join(empty)}.",)
+
+
+def _has_frames(fov: Fov) -> bool:
+    return min(fov.height, fov.width, fov.n_frames, fov.n_planes) > 0
 
 
 def _settle_times(movie: Movie, frame_interval: float, mapping: Mapping[int, float] | None) -> None:
@@ -326,4 +332,4 @@ def usable(times: NDArray | None, n: int) -> bool:
     """Whether these are n real times: finite and, if several, never running backwards nor all equal."""
     if times is None or len(times) != n or not np.isfinite(times).all():
         return False
-    return n == 1 or bool((np.diff(times) >= 0).all() and times[-1] > times[0])
+    return n < 2 or bool((np.diff(times) >= 0).all() and times[-1] > times[0])

@@ -244,8 +244,9 @@ def _tile_sums(a: NDArray) -> NDArray:
 def _tile_levels(sample: NDArray, inside: NDArray[np.bool_], count: NDArray) -> NDArray[np.float64]:
     """Mean of the background of each tile within `CLIP` standard deviations of its median.
 
-    The deviation is that of the quartiles, so a quarter of the tile may be wrong. A median alone would be too low
-    by 1/6 count, the skew of photon noise, which is a tenth of a dim cell's signal; and whole counts only.
+    The deviation is that of the quartiles, so a quarter of the tile may be wrong. A median alone would be too
+    low by 1/6 count, the skew of photon noise, which is a tenth of a dim cell's signal; and whole counts
+    only.
     """
     values = np.where(inside, sample.astype(np.float32), np.inf)
     ranked = np.sort(_windows(values), axis=2)  # foreground ranks last
