@@ -1,21 +1,23 @@
 #!/usr/bin/env nextflow
 // Picks the workflow by --workflow; nothing else.
 
+include { helpText } from './workflows/options'
+include { beginRun ; endRun } from './workflows/run'
 include { CONNECTOME } from './workflows/connectome'
 
 workflow {
     main:
-    if (params.help.toString() == 'true') {
-        println Voxelmill.help(projectDir)
+    if ("${params.help}" == 'true') {
+        println(helpText())
     }
     else {
-        def options = Run.begin(params, workflow)
+        options = beginRun(params, workflow)
         if (options.workflow == 'connectome') {
             CONNECTOME(options)
         }
     }
 
     workflow.onComplete = {
-        Run.end(params, workflow)
+        endRun(params, workflow)
     }
 }

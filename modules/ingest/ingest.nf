@@ -8,18 +8,18 @@ process INGEST {
 
     output:
     tuple path("${role}.ome.zarr"), path("${role}.ome.zarr.manifest.json"), emit: volume
-    path "${role}.json", emit: facts
+    path "${role}.source.json", emit: facts
     path 'blocks.txt', emit: blocks
     path 'slabs.txt', emit: slabs
     path '*.provenance.json', emit: provenance
 
     script:
     """
-    ingest.py ${flags} ${source ? "--source '${source}'" : ''} --role ${role} --output ${role}.ome.zarr --facts ${role}.json --block_list blocks.txt --slab_list slabs.txt
+    ingest.py ${flags} ${source ? "--source '${source}'" : ''} --role ${role} --output ${role}.ome.zarr --facts ${role}.source.json --block_list blocks.txt --slab_list slabs.txt
     """
 
     stub:
     """
-    stub.sh ${role}.ome.zarr/ ${role}.ome.zarr.manifest.json ${role}.json blocks.txt=0-0 slabs.txt=0-0 ingest.provenance.json
+    stub.sh ${role}.ome.zarr/ ${role}.ome.zarr.manifest.json ${role}.source.json blocks.txt=0-0 slabs.txt=0-0 ingest.${role}.provenance.json
     """
 }

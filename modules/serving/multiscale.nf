@@ -17,6 +17,6 @@ process MULTISCALE {
 
     stub:
     """
-    stub.sh ${name}.ome.zarr/ ${name}.ome.zarr.manifest.json multiscale.provenance.json
+    stub.sh ${name}.ome.zarr/ ${name}.ome.zarr.manifest.json multiscale.${name}.provenance.json
     """
 }

@@ -5,9 +5,9 @@ In each section: blobs of the scale-normalised Laplacian of Gaussian (LoG) on in
 boundary and two segments. Of the two that fill most of it the darker one is called presynaptic.
 The direction is a guess: it makes the graph directed, no more.
 
-The scale space is a cascade of small blurs with a 3 x 3 Laplacian of each. A pixel keeps the best of
-its scales before maxima are sought: blobs within blobs, which the notebook detects and then prunes,
-never arise.
+The scale space is a cascade of small fixed-point blurs (the same bits wherever a block begins) with a
+5-point Laplacian of each; from sigma 2 on it goes on at half the resolution. A place keeps the best of its
+scales before maxima are sought: blobs within blobs, which the notebook detects and then prunes, never arise.
 """
 
 from __future__ import annotations
@@ -17,17 +17,53 @@ import numpy as np
 REACH = 3  # px: the neighbourhood is 7 x 7
 CELL = 4  # px: at most one candidate per cell of 4 x 4 px and pair of segments
 FIXED_POINT = 256  # grey levels are blurred in 16 bits: 256 steps each
+HALVE_AT = 2.0  # px: scales from here on are sought on every second pixel,
+BEFORE_HALVING = 1.5  # px: once the image is at least this smooth
+FOUR = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 DTYPE = np.dtype(
-    [("z", "<i8"), ("y", "<i8"), ("x", "<i8"), ("sigma", "<f4"), ("pre_id", "<u8"), ("post_id", "<u8"), ("score", "<f4")]
+    [
+        ("z", "<i8"),
+        ("y", "<i8"),
+        ("x", "<i8"),
+        ("sigma", "<f4"),
+        ("pre_id", "<u8"),
+        ("post_id", "<u8"),
+        ("score", "<f4"),
+    ]
 )
 
 Range = tuple[int, int]
 
 
-def halo(max_sigma: float = 4.0) -> int:
+def halo(min_sigma: float = 1.0, max_sigma: float = 4.0, num_sigma: int = 6, spacing: int = 4) -> int:
     """In-plane px around a block on which its candidates depend; no neighbouring sections are needed."""
-    return int(np.ceil(8 * max_sigma)) + 2 * int(np.ceil(2 * max_sigma)) + REACH + CELL
+    cascade = sum(
+        (_radius(step) + (response and 1)) * shrink
+        for shrink, step, response, _ in _cascade(min_sigma, max_sigma, num_sigma)
+    )
+    return cascade + 2 * (spacing // 2) + 2 + REACH + CELL
+
+
+def _cascade(min_sigma: float, max_sigma: float, num_sigma: int) -> list[tuple[int, float, bool, float]]:
+    """Blurs one after the other: (px per sample, sigma of the step in samples, is it a scale, sigma so far in px)."""
+    scales = np.linspace(min_sigma, max_sigma, num_sigma)
+    fine, coarse = scales[scales < HALVE_AT], scales[scales >= HALVE_AT]
+    steps, at = [], 0.0
+    for sigma in fine:
+        steps.append((1, float(np.sqrt(sigma**2 - at**2)), True, float(sigma)))
+        at = sigma
+    if coarse.size and at < BEFORE_HALVING:
+        steps.append((1, float(np.sqrt(BEFORE_HALVING**2 - at**2)), False, BEFORE_HALVING))
+        at = BEFORE_HALVING
+    for sigma in coarse:
+        steps.append((2, float(np.sqrt(sigma**2 - at**2)) / 2, True, float(sigma)))
+        at = sigma
+    return steps
+
+
+def _radius(step: float) -> int:
+    return max(int(4 * step + 0.5), 1)
 
 
 def detect(
@@ -75,7 +111,7 @@ def detect(
         )
     shape = section_shape or sections.shape[1:]
     core = core or tuple((o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True))
-    reach = halo(max_sigma)
+    reach = halo(min_sigma, max_sigma, num_sigma, spacing)
     for axis, (start, stop), size, o, n in zip("yx", core, shape, origin, sections.shape[1:], strict=True):
         if o > max(start - reach, 0) or o + n < min(stop + reach, size):
             raise ValueError(
@@ -84,14 +120,29 @@ def detect(
             )
     if windows is None:
         if tuple(sections.shape[1:]) != tuple(shape):
-            raise ValueError("blobs: a part of a section came without windows; pass each whole section's lowest and highest grey level")
+            raise ValueError(
+                "blobs: a part of a section came without windows; pass each whole section's lowest and highest grey level"
+            )
         windows = np.stack([sections.min((1, 2)), sections.max((1, 2))], 1)
 
+    # Every second pixel of the section, not of the block: begin at an even one.
+    odd = tuple(o % 2 for o in origin)
+    sections, labels = (volume[:, odd[0] :, odd[1] :] for volume in (sections, labels))
+    origin = tuple(o + skip for o, skip in zip(origin, odd, strict=True))
+
     found = []
-    for z, (image, segments, window) in enumerate(zip(sections, labels, np.asarray(windows, float), strict=True)):
+    steps = _cascade(min_sigma, max_sigma, num_sigma)
+    for z, (image, segments, window) in enumerate(
+        zip(sections, labels, np.asarray(windows, float), strict=True)
+    ):
         lo, span = window[0], max(window[1] - window[0], 1.0)
-        y, x, sigma = _blobs(image, threshold * span, np.linspace(min_sigma, max_sigma, num_sigma), spacing)
-        inside = (y + origin[0] >= 2) & (x + origin[1] >= 2) & (y + origin[0] < shape[0] - 2) & (x + origin[1] < shape[1] - 2)
+        y, x, sigma = _blobs(image, threshold * span, steps, spacing)
+        inside = (
+            (y + origin[0] >= 2)
+            & (x + origin[1] >= 2)
+            & (y + origin[0] < shape[0] - 2)
+            & (x + origin[1] < shape[1] - 2)
+        )
         rows = _pair_up(image, segments, y[inside], x[inside], sigma[inside], min_labelled, lo, span)
         rows["z"] = first_section + z
         rows["y"] += origin[0]
@@ -102,42 +153,77 @@ def detect(
     return out[(out["y"] >= y0) & (out["y"] < y1) & (out["x"] >= x0) & (out["x"] < x1)]
 
 
-def _blobs(image: np.ndarray, threshold: float, sigmas: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _blobs(
+    image: np.ndarray, threshold: float, steps: list[tuple[int, float, bool, float]], spacing: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Position and scale of dark blobs: maxima of ``sigma**2 * laplacian`` over place and scale."""
     import cv2
 
-    # 16-bit blurs are fixed point: the same bits wherever a block begins.
-    blurred = image.astype(np.uint16) * FIXED_POINT
-    best, scale, at = None, None, 0.0
-    for index, sigma in enumerate(sigmas):
-        step = float(np.sqrt(sigma**2 - at**2))
-        if step > 0:
-            side = 2 * int(4 * step + 0.5) + 1
-            blurred = cv2.GaussianBlur(blurred, (side, side), step, borderType=cv2.BORDER_REFLECT_101)
-        at = sigma
-        response = cv2.Laplacian(blurred, cv2.CV_32F, ksize=1, scale=sigma**2 / FIXED_POINT)
-        if best is None:
-            best, scale = response, np.zeros(image.shape, np.uint8)
-        else:
-            scale[response > best] = index
+    blurred, pitch = image.astype(np.uint16) * FIXED_POINT, 1
+    best, scale = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
+    fine = best
+    for shrink, step, is_scale, sigma in steps:
+        if shrink != pitch:
+            fine, pitch = best, shrink
+            blurred = np.ascontiguousarray(blurred[::2, ::2])
+            best, scale = _best_of_four(best, scale)
+        side = 2 * _radius(step) + 1
+        blurred = cv2.GaussianBlur(blurred, (side, side), step)
+        if is_scale:
+            response = cv2.Laplacian(blurred, cv2.CV_32F, ksize=1, scale=(sigma / shrink) ** 2 / FIXED_POINT)
+            scale[response > best] = sigma
             cv2.max(best, response, best)
-    peak = (best > threshold) & (best == cv2.dilate(best, np.ones((2 * spacing + 1,) * 2, np.uint8)))
+    side = 2 * (spacing // pitch) + 1
+    peak = (best > threshold) & (best == cv2.dilate(best, np.ones((side, side), np.uint8)))
     y, x = np.nonzero(peak)
-    return y, x, sigmas[scale[y, x]]
+    sigma = scale[y, x]
+    if pitch == 2:  # back to the pixel: for fine scales the best of its four
+        y, x, is_fine = 2 * y, 2 * x, sigma < HALVE_AT
+        fine = np.pad(fine, [(0, n % 2) for n in fine.shape])
+        best_of_four = np.argmax([fine[y + dy, x + dx] for dy, dx in FOUR], axis=0)
+        offset = np.array(FOUR)[best_of_four] * is_fine[:, None]
+        y, x = y + offset[:, 0], x + offset[:, 1]
+    return y, x, sigma
+
+
+def _best_of_four(best: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The highest of 2 x 2 px with its scale."""
+    pad = [(0, n % 2) for n in best.shape]
+    best, scale = np.pad(best, pad), np.pad(scale, pad)
+    top, top_scale = best[::2, ::2].copy(), scale[::2, ::2].copy()
+    for dy, dx in FOUR[1:]:
+        other = best[dy::2, dx::2]
+        np.copyto(top_scale, scale[dy::2, dx::2], where=other > top)
+        np.maximum(top, other, out=top)
+    return top, top_scale
 
 
 def _pair_up(
-    image: np.ndarray, segments: np.ndarray, y: np.ndarray, x: np.ndarray, sigma: np.ndarray, min_labelled: int, lo: float, span: float
+    image: np.ndarray,
+    segments: np.ndarray,
+    y: np.ndarray,
+    x: np.ndarray,
+    sigma: np.ndarray,
+    min_labelled: int,
+    lo: float,
+    span: float,
 ) -> np.ndarray:
     """Rows (within the section) of those blobs that have two segments around them.
 
     Two ids within a square imply a boundary in it, so that needs no test of its own.
     """
     side = 2 * REACH + 1
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(segments, REACH), (side, side))[y, x].reshape(len(y), side * side)
-    grey = np.lib.stride_tricks.sliding_window_view(np.pad(image, REACH), (side, side))[y, x].reshape(len(y), side * side)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(segments, REACH), (side, side))[y, x].reshape(
+        len(y), side * side
+    )
+    grey = np.lib.stride_tricks.sliding_window_view(np.pad(image, REACH), (side, side))[y, x].reshape(
+        len(y), side * side
+    )
     order = np.sort(around, axis=1).ravel()
-    start = np.flatnonzero(np.concatenate(([True], order[1:] != order[:-1]))[: order.size] | (np.arange(order.size) % (side * side) == 0))
+    start = np.flatnonzero(
+        np.concatenate(([True], order[1:] != order[:-1]))[: order.size]
+        | (np.arange(order.size) % (side * side) == 0)
+    )
     count = np.diff(start, append=order.size)
     row, segment = start // (side * side), order[start]
     real = segment > 0
@@ -146,10 +232,14 @@ def _pair_up(
     rank = np.lexsort((segment, -count, row))
     row, segment = row[rank], segment[rank]
     first = np.searchsorted(row, np.arange(len(y)))
-    kept = np.flatnonzero((np.searchsorted(row, np.arange(len(y)), side="right") - first >= 2) & (labelled >= min_labelled))
+    kept = np.flatnonzero(
+        (np.searchsorted(row, np.arange(len(y)), side="right") - first >= 2) & (labelled >= min_labelled)
+    )
     a, b = segment[first[kept]], segment[first[kept] + 1]
     around, grey = around[kept], grey[kept]
-    dark_a, dark_b = (1.0 - ((grey * (m := around == s[:, None])).sum(1) / m.sum(1) - lo) / span for s in (a, b))
+    dark_a, dark_b = (
+        1.0 - ((grey * (m := around == s[:, None])).sum(1) / m.sum(1) - lo) / span for s in (a, b)
+    )
     rows = np.zeros(len(kept), DTYPE)
     rows["y"], rows["x"], rows["sigma"] = y[kept], x[kept], sigma[kept]
     rows["pre_id"], rows["post_id"] = np.where(dark_a >= dark_b, (a, b), (b, a))
@@ -160,7 +250,9 @@ def _pair_up(
 def _one_per_cell(rows: np.ndarray) -> np.ndarray:
     """The best of the rows that share a cell of the section's 4 px grid and both segments."""
     cell_y, cell_x = rows["y"] // CELL, rows["x"] // CELL
-    order = np.lexsort((rows["x"], rows["y"], -rows["score"], rows["post_id"], rows["pre_id"], cell_x, cell_y))
+    order = np.lexsort(
+        (rows["x"], rows["y"], -rows["score"], rows["post_id"], rows["pre_id"], cell_x, cell_y)
+    )
     same = np.ones(len(rows), bool)
     for column in (cell_y, cell_x, rows["pre_id"], rows["post_id"]):
         sorted_column = column[order]

@@ -81,20 +81,25 @@ def section(image: Image, z: int) -> tuple[np.ndarray, int]:
 
 def scale_bar(axes: Any, nm_per_px: float, width_px: int, colour: str = "white") -> None:
     """A bar of a round length, about a fifth of the width."""
+    from matplotlib import patheffects
+
     wanted = nm_per_px * width_px / 5
     length = max((m * 10.0**e for e in range(8) for m in (1, 2, 5) if m * 10.0**e <= wanted), default=wanted)
     label = f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
     px = length / nm_per_px
+    outline = [patheffects.withStroke(linewidth=2, foreground="black")]
     height = axes.get_ylim()[0]
-    axes.plot([0.05 * width_px, 0.05 * width_px + px], [0.94 * height] * 2, color=colour, lw=3, solid_capstyle="butt")
-    axes.text(0.05 * width_px + px / 2, 0.92 * height, label, color=colour, ha="center", va="bottom", fontsize=8)
+    axes.plot([0.05 * width_px, 0.05 * width_px + px], [0.94 * height] * 2, color=colour, lw=3, solid_capstyle="butt",
+              path_effects=[patheffects.withStroke(linewidth=4.5, foreground="black")])
+    axes.text(0.05 * width_px + px / 2, 0.92 * height, label, color=colour, ha="center", va="bottom", fontsize=8,
+              path_effects=outline)
 
 
 def coloured(labels: np.ndarray) -> np.ndarray:
     """Labels as RGB: neighbouring ids get unlike colours, 0 is black; an id keeps its colour everywhere."""
-    mixed = labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    hue = (mixed >> np.uint64(40)).astype(np.float32) / 2**24
-    light = 0.65 + 0.35 * ((mixed >> np.uint64(20)) & np.uint64(0xFF)).astype(np.float32) / 255
+    # Steps of the golden ratio: ids that follow each other, and so often touch, lie far apart in hue.
+    hue = (labels.astype(np.float64) * 0.6180339887498949 % 1.0).astype(np.float32)
+    light = (0.75 + 0.25 * ((labels.astype(np.uint64) * np.uint64(7)) % np.uint64(5)).astype(np.float32) / 4)
     k = (np.stack([hue, hue + 2 / 3, hue + 1 / 3], -1) % 1.0) * 6
     rgb = light[..., None] * (1 - 0.7 * (1 - np.clip(np.abs(k - 3) - 1, 0, 1)))
     rgb[labels == 0] = 0

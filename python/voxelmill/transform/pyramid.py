@@ -19,7 +19,7 @@ COARSEST = 64        # px: the pyramid ends when its shorter side is no longer t
 SMALL = 128          # px: shorter sections are estimated at full resolution at every level
 HIGH_PASS = 19       # px of each layer: side of the box whose mean, taken twice, is shading
 LOW_PASS = 1.0       # px of each layer: pixel noise is what is finer than this
-FLAT = 7             # px: areas of one value that hold a square of this side are no signal
+FLAT = 4             # px: areas of one value that hold a square of this side are no signal
 
 
 @dataclass
@@ -83,9 +83,8 @@ def prepare(section: Any, *, full: bool = False, max_size: int = 1024, name: str
     factor = -(-max(shape) // max_size)
     if not full and factor == 1 and min(shape) >= SMALL:
         factor = 2
-    image = _reduced(section, shape, factor, name)
+    image, mask = _reduced(section, shape, factor, name)
     blank = bool(image.min() == image.max())
-    mask = None if blank else _mask(image)
     layers = [Layer(float(factor), _band_pass(image, mask), mask)]
     while min(image.shape) > COARSEST:
         image, mask = _halved(image), None if mask is None else _halved(mask)
@@ -101,20 +100,41 @@ def padded(shape: Sequence[int]) -> list[int]:
     return [cv2.getOptimalDFTSize(2 * n) for n in shape]
 
 
-def _reduced(section: Any, shape: tuple[int, int], factor: int, name: str) -> np.ndarray:
-    """Means of factor x factor px as float32; rows are read in strips, remainders at the far rim left out."""
+def _reduced(section: Any, shape: tuple[int, int], factor: int,
+             name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Means of factor x factor px, and where there is signal (None for everywhere), both float32.
+
+    Rows are read in strips, remainders at the far rim left out. The mask is also None when less than a
+    quarter is signal: then what is flat is background that belongs to the image.
+    """
     import cv2
 
     ny, nx = shape[0] // factor, shape[1] // factor
     strip = max(1, 2**25 // (factor * shape[1]))
-    out = np.empty((ny, nx), np.float32)
+    image, mask = np.empty((ny, nx), np.float32), np.ones((ny, nx), np.float32)
     for y in range(0, ny, strip):
-        rows = np.asarray(section[y * factor:min(y + strip, ny) * factor, :nx * factor]).astype(np.float32)
-        out[y:y + strip] = rows if factor == 1 else cv2.resize(rows, (nx, len(rows) // factor),
-                                                               interpolation=cv2.INTER_AREA)
-    if not np.isfinite(out.sum(dtype=np.float64)):
+        rows = np.asarray(section[y * factor:min(y + strip, ny) * factor, :nx * factor])
+        size = (nx, len(rows) // factor)
+        image[y:y + strip] = cv2.resize(rows.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        flat = _flat(rows)
+        if flat.any():
+            mask[y:y + strip] -= cv2.resize(flat.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    if not np.isfinite(image.sum(dtype=np.float64)):
         raise DataError(f"{name}: holds values that are not finite; replace or mask them at ingest")
-    return out
+    signal = float((mask > 0.999).mean())
+    return image, mask if 0.25 < signal < 1 else None
+
+
+def _flat(rows: np.ndarray) -> np.ndarray:
+    """uint8, 1 in areas without signal: squares of FLAT px and more of one value, or strips of 0 at a rim."""
+    import cv2
+
+    flat = (rows == 0).astype(np.uint8)
+    alike = (rows[1:, :-1] == rows[:-1, :-1]) & (rows[:-1, 1:] == rows[:-1, :-1])
+    flat[:-1, :-1] |= alike
+    flat[1:, 1:] |= alike
+    # cv2 takes what lies beyond the rim for flat.
+    return cv2.morphologyEx(flat, cv2.MORPH_OPEN, np.ones((FLAT, FLAT), np.uint8))
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
@@ -123,24 +143,6 @@ def _halved(image: np.ndarray) -> np.ndarray:
 
     ny, nx = image.shape[0] // 2, image.shape[1] // 2
     return cv2.resize(image[:2 * ny, :2 * nx], (nx, ny), interpolation=cv2.INTER_AREA)
-
-
-def _mask(image: np.ndarray) -> np.ndarray | None:
-    """1 where there is signal, 0 in flat areas (padding, lost bands); None when all is signal.
-
-    Also None when less than a quarter is signal: then the flat part is background that belongs to the image.
-    """
-    import cv2
-
-    level = np.zeros(image.shape, np.uint8)  # 1 where a pixel equals the next ones along y and x
-    np.equal(image[1:, :-1], image[:-1, :-1], out=level[:-1, :-1], casting="unsafe")
-    level[:-1, :-1] &= image[:-1, 1:] == image[:-1, :-1]
-    level[-1], level[:, -1] = level[-2], level[:, -2]
-    if not level.any():
-        return None
-    flat = cv2.morphologyEx(level, cv2.MORPH_OPEN, np.ones((FLAT - 1, FLAT - 1), np.uint8))
-    flat = cv2.dilate(flat, np.ones((3, 3), np.uint8))
-    return None if not flat.any() or flat.mean() > 0.75 else 1 - flat.astype(np.float32)
 
 
 def _band_pass(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

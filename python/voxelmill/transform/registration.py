@@ -40,8 +40,9 @@ Level = Literal["none", "translation", "rigid", "elastic"]
 LEVELS: tuple[Level, ...] = ("none", "translation", "rigid", "elastic")
 
 NODE = 8             # px of a layer between nodes of its displacement field
-LOST = 0.1           # coarse correlation below which other rotations are tried
-DEGREES = 8.0        # between rotations tried; Gauss-Newton steps find the rest
+CHANCE = 6.0         # standard deviations that the best of many chance correlations stays below
+LOST = 0.3           # coarse correlation below which other rotations are tried
+DEGREES = 6.0        # between rotations tried; Gauss-Newton steps find the rest
 GUARD = 0.01         # loss of correlation that interpolation alone can explain
 TILE = 32            # px of the finest layer: the least side of a tile of the agreement map
 PRIOR = 0.03         # weight of windows three times as wide, which decide where there is no structure
@@ -105,7 +106,8 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
     level              'translation', 'rigid' or 'elastic'
     max_size           px: the longer side of the finest level used (see `prepare`)
     max_rotation_deg   rotations tried when the direct way finds nothing; 0 for none
-    min_correlation    a result whose correlation times overlap is less is not trusted
+    min_correlation    a result whose correlation times overlap is less is not trusted, nor is one that an
+                       unlike section might reach by chance
     smoothness         px: sigma of the finest window of the elastic level
     numbers            section numbers, carried into the result
 
@@ -132,15 +134,16 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
         parameters, _ = _gauss_newton(a, b, i, parameters, turn=level != "translation")
     found = replace(best, level="translation" if level == "translation" else "rigid",
                     matrix=_matrix(parameters, centre_of(a.shape)))
-    best = _better(best, _at(found, a, b), min_correlation)
+    best = _better(best, _at(found, a, b), a, min_correlation)
     if level == "elastic" and best.trusted:
-        best = _better(best, _at(_elastic(best, a, b, smoothness), a, b), min_correlation)
+        best = _better(best, _at(_elastic(best, a, b, smoothness), a, b), a, min_correlation)
     return best
 
 
-def _better(best: PairResult, found: PairResult, min_correlation: float) -> PairResult:
+def _better(best: PairResult, found: PairResult, a: Prepared, min_correlation: float) -> PairResult:
     """`found` if it explains enough of the fixed section to be trusted, and no less than `best` does."""
-    enough = found.correlation * found.overlap >= min_correlation
+    chance = CHANCE * _spread(a.layers[-1]) / max(found.overlap, 1e-9) ** 0.5
+    enough = found.correlation * found.overlap >= min_correlation and found.correlation >= chance
     return found if enough and found.correlation >= best.correlation - GUARD else best
 
 
@@ -200,7 +203,7 @@ def _shared(fixed: Layer, moving: Layer,
 def _search(a: Prepared, b: Prepared, max_rotation_deg: float) -> np.ndarray:
     """Start parameters from the coarsest layer: no rotation, or the best of several if that fails."""
     start, correlation = _correlate(a, b, 0.0)
-    if correlation < LOST:
+    if correlation < max(LOST, CHANCE * _spread(a.layers[0])):
         turns = np.arange(DEGREES, max_rotation_deg + 1e-9, DEGREES)
         tried = [(start, correlation)] + [_correlate(a, b, float(s * t)) for t in turns for s in (1, -1)]
         start, _ = max(tried, key=lambda found: found[1])
@@ -221,7 +224,7 @@ def _correlate(a: Prepared, b: Prepared, turn_deg: float) -> tuple[np.ndarray, f
 
 
 def _gauss_newton(a: Prepared, b: Prepared, index: int, parameters: np.ndarray, *, turn: bool,
-                  steps: int = 12, tolerance: float = 0.02) -> tuple[np.ndarray, float]:
+                  steps: int = 12, tolerance: float = 0.005) -> tuple[np.ndarray, float]:
     """Refine parameters on one layer until a step moves no pixel by `tolerance` px of it."""
     fixed, moving = a.layers[index], b.layers[index]
     scale, (ny, nx) = fixed.scale, fixed.image.shape
@@ -333,6 +336,16 @@ def _at(result: PairResult, a: Prepared, b: Prepared) -> PairResult:
     power = float(ff.sum() * mm.sum())
     return replace(result, correlation=float(fm.sum()) / power**0.5 if power > 0 else 0.0,
                    overlap=np.count_nonzero(m) / m.size, agreement=fm / np.sqrt(np.maximum(ff * mm, 1e-9)))
+
+
+def _spread(layer: Layer) -> float:
+    """Standard deviation of the correlation with an unlike image of the same fineness.
+
+    sqrt(sum of squared autocorrelation / number of pixels) (Bartlett 1946), the autocorrelation taken for a
+    Gaussian whose width follows from the slopes.
+    """
+    power, (gy, gx) = _dot(layer.image, layer.image), layer.slopes
+    return (math.pi * power / max((_dot(gy, gy) * _dot(gx, gx)) ** 0.5, 1e-9) / layer.image.size) ** 0.5
 
 
 def _tiles_of(shape: Sequence[int]) -> list[int]:

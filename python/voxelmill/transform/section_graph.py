@@ -198,7 +198,7 @@ def _bad_sections(pairs: Sequence[PairResult], n: int, max_damage: float) -> tup
 
 
 def _between(of: Sequence[Sequence[PairResult]], z: int, reach: int, bad: np.ndarray) -> list[np.ndarray]:
-    """Agreement of the pairs around section z that are not of it, both sections good and within reach of it."""
+    """Agreement of pairs around section z but not of it, of good sections within reach of it."""
     return [p.agreement for y in range(max(z - reach, 0), min(z + reach + 1, len(of))) for p in of[y]
             if p.fixed == y != z != p.moving <= z + reach and not (bad[y] or bad[p.moving])]
 

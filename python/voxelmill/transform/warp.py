@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -280,9 +281,23 @@ def _remap(window: np.ndarray, positions: Sequence[np.ndarray], interpolation: s
     if window.dtype not in (np.uint8, np.uint16, np.int16, np.float32, np.float64):
         raise DataError(f"render: a section of {window.dtype} cannot be interpolated; convert it to uint8, "
                         "uint16, int16, float32 or float64, or use interpolation='nearest' for labels")
-    flag = cv2.INTER_LINEAR if interpolation == "linear" else cv2.INTER_CUBIC
-    y, x = (p.astype(np.float32) * np.float32(1 / SUBPIXEL) for p in positions)
-    return cv2.remap(window, x, y, flag, borderMode=cv2.BORDER_REPLICATE)
+    if interpolation == "linear":
+        y, x = (p.astype(np.float32) * np.float32(1 / SUBPIXEL) for p in positions)
+        return cv2.remap(window, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    fraction = _cubic_fractions()
+    y, x = ((p // SUBPIXEL).astype(np.float32) + fraction[p & (SUBPIXEL - 1)] for p in positions)
+    return cv2.remap(window, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+@cache
+def _cubic_fractions() -> np.ndarray:
+    """For each 1/256 px the fraction to ask OpenCV's cubic for.
+
+    Its kernel (a = -0.75; only a = -0.5 reproduces a ramp, Keys 1981) moves content by up to 0.05 px. The mean
+    position of its four weights at fraction g is g + g (1 - g) (1 - 2 g) / 2; this is the inverse of that.
+    """
+    g = np.arange(SUBPIXEL + 1) / SUBPIXEL
+    return np.interp(g[:-1], g + g * (1 - g) * (1 - 2 * g) / 2, g).astype(np.float32)
 
 
 # --- made misalignment ----------------------------------------------------------------------------
