@@ -88,7 +88,8 @@ class Nd2Movie(Movie):
         times = np.full(frames, np.nan)
         for t in range(frames):
             try:
-                stamp = self._file.frame_metadata(self._sequence[p, t, 0]).channels[0].time.relativeTimeMs
+                frame: Any = self._file.frame_metadata(self._sequence[p, t, 0])
+                stamp = frame.channels[0].time.relativeTimeMs
             except (KeyError, IndexError, AttributeError, TypeError, ValueError):
                 continue
             times[t] = stamp / 60_000

@@ -51,7 +51,7 @@ class TiffMovie(Movie):
                 raise
 
     def _read_metadata(self) -> None:
-        ome = read_ome_xml(self._file.ome_metadata) if self._file.is_ome else []
+        ome = read_ome_xml(self._file.ome_metadata or "") if self._file.is_ome else []
         if not ome and len(self._series) != 1:
             shapes = sorted({str(s.shape) for s in self._series})
             raise DataError(f"{self.path}: its pages are of unequal kind or size ({', '.join(shapes[:4])}); "
@@ -65,7 +65,9 @@ class TiffMovie(Movie):
             size = dict(zip(axes, series.shape))
             n_channels.add(size.get("C", 1))
             n_t = size.get("T", 1)
-            times = image.times if len(image.times) == n_t else np.arange(n_t) * _step(image.times)
+            times = image.times
+            if len(times) != n_t:
+                times = np.arange(n_t, dtype=np.float64) * _step(times)
             name = image.name if ome else f"Image {i}"
             fovs.append(Fov(name, size["Y"], size["X"], n_t, size.get("Z", 1), times))
         if len(n_channels) > 1:
@@ -110,12 +112,14 @@ class TiffMovie(Movie):
         leading = [(at[a], n) for a, n in zip(axes, series.shape) if a not in "YX"]
         k = int(np.ravel_multi_index([i for i, _ in leading], [n for _, n in leading])) if leading else 0
         view = self.fovs[fov]
-        if series.dataoffset is not None:  # all planes one after the other, perhaps behind a single page
-            stored, n = series.dtype.newbyteorder(series.parent.byteorder), view.height * view.width
+        if series.dataoffset is not None and not series.is_multifile:
+            # all planes one after the other, perhaps behind a single page
+            stored, n = np.dtype(series.dtype).newbyteorder(self._file.byteorder), view.height * view.width
             plane = np.fromfile(self.path, stored, n, offset=series.dataoffset + k * n * stored.itemsize)
             return plane.reshape(view.height, view.width).astype(self.dtype)
         per_page = int(np.prod([n for _, n in leading], dtype=np.int64)) // len(series.pages)
-        page = series.pages[k // per_page].asarray()
+        held: Any = series.pages[k // per_page]  # there: checked when the file was opened
+        page = held.asarray()
         return page if per_page == 1 else page.reshape(-1, view.height, view.width)[k % per_page]
 
     def close(self) -> None:

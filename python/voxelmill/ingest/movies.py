@@ -129,8 +129,8 @@ class Movie:
         self.require([channel], [])
         view = self.fovs[fov]
         if not _has_frames(view):
-            raise DataError(f"{self.path}: field of view {fov} has no frames (a stopped acquisition); leave it "
-                            "out")
+            raise DataError(f"{self.path}: field of view {fov} has no frames (a stopped acquisition); leave "
+                            "it out")
         if not 0 <= t < view.n_frames:
             raise ParameterError(f"{self.path}: field of view {fov} has frames 0-{view.n_frames - 1}, not "
                                  f"{t}")

@@ -63,5 +63,5 @@ def _times(pixels: ElementTree.Element, n_t: int) -> tuple[NDArray[np.float64], 
         return times, "OME DeltaT of the planes"
     step, unit = float(pixels.get("TimeIncrement", 0)), MINUTES.get(pixels.get("TimeIncrementUnit", "s"))
     if step > 0 and unit:
-        return np.arange(n_t) * step * unit, "OME TimeIncrement"
+        return np.arange(n_t, dtype=np.float64) * step * unit, "OME TimeIncrement"
     return np.full(n_t, np.nan), ""

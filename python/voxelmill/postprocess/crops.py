@@ -156,13 +156,12 @@ def frames_per_block(shape: tuple[int, int], bytes_per_pixel: int, budget: int =
 def _stack(read: Callable[[int], NDArray], start: int, stop: int, shape: tuple[int, int],
            what: str) -> NDArray:
     """Frames start to stop as (t, y, x)."""
-    stack: NDArray | None = None
+    frame = read(start)
+    stack = np.empty((stop - start, *shape), frame.dtype)
     for t in range(start, stop):
-        frame = read(t)
+        frame = frame if t == start else read(t)
         if frame.shape != shape:
             raise DataError(f"{what}: frame {t} is {frame.shape}, expected {shape} as in the others")
-        if stack is None:
-            stack = np.empty((stop - start, *shape), frame.dtype)
         stack[t - start] = frame
     return stack
 

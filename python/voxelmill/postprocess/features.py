@@ -241,28 +241,27 @@ class TraceBuilder:
             "time": np.full(n, self.times[frame]), "good": np.ones(n, bool),
             "position_x": (box[:, 1] + box[:, 3]) / 2, "position_y": (box[:, 0] + box[:, 2]) / 2,
             "bbox_x0": box[:, 1], "bbox_y0": box[:, 0], "bbox_x1": box[:, 3], "bbox_y1": box[:, 2]}
-        eroded = None
+        kernel = cells  # what intensities are taken over
+        if self.erosion_size > 1 and any(c != self.phase and names for c, names in self.features.items()):
+            kernel = cells.eroded(self.erosion_size)
+            self.empty_after_erosion += n - len(kernel.ids)
         for channel, names in self.features.items():
-            built_in = PHASE_FEATURES if channel == self.phase else FLUORESCENCE_FEATURES
-            needs_image = any(name not in PHASE_FEATURES for name in names)
-            image = _frame(images, channel, labels.shape) if needs_image else None
-            has_background = backgrounds is not None and channel in backgrounds
-            background = _frame(backgrounds, channel, labels.shape) if has_background else None
-            signal = None
+            if all(name in PHASE_FEATURES for name in names):  # no need for the image
+                row |= {f"{name}_ch_{channel}": PHASE_FEATURES[name](cells) for name in names}
+                continue
+            image = _frame(images, channel, labels.shape)
+            background = None
+            if backgrounds is not None and channel in backgrounds:
+                background = _frame(backgrounds, channel, labels.shape)
+            signal = None if channel == self.phase else self._signal(kernel, image, background)
             for name in names:
                 if name in self.plugins:
                     values = self._by_cell(self.plugins[name], frame, cells, image, background)
-                elif built_in is PHASE_FEATURES:
+                elif signal is None:
                     values = PHASE_FEATURES[name](cells)
-                else:
-                    if signal is None:
-                        if eroded is None:
-                            eroded = cells.eroded(self.erosion_size)
-                            self.empty_after_erosion += n - len(eroded.ids)
-                        signal = self._signal(eroded, image, background)
-                    empty = 0.0 if name == "intensity_total" else np.nan  # a mean over no pixels is not 0
-                    values = np.full(n, empty)
-                    values[np.searchsorted(cells.ids, eroded.ids)] = FLUORESCENCE_FEATURES[name](signal)
+                else:  # a total over no pixels is 0, a mean is not
+                    values = np.full(n, 0.0 if name == "intensity_total" else np.nan)
+                    values[np.searchsorted(cells.ids, kernel.ids)] = FLUORESCENCE_FEATURES[name](signal)
                 row[f"{name}_ch_{channel}"] = values
         self._rows.append(row)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,14 +66,13 @@ class BackgroundOptions:
 class Fit:
     """The background of one frame, reduced.
 
-    coefficients: float64 (ky, kx) of the spline basis; None when the frame has no background at all.
-    fallback: 1st percentile of the frame, counts; used only when no frame of the movie has background.
+    coefficients: float64 (ky, kx) of the spline basis. Without any background in the frame they are all its
+        1st percentile, a constant surface.
     background_fraction: part of the sampled pixels that are background, 0-1.
     tiles, tiles_used: tiles in the frame, and those with enough background.
     """
 
-    coefficients: NDArray[np.float64] | None
-    fallback: float
+    coefficients: NDArray[np.float64]
     background_fraction: float
     tiles: int
     tiles_used: int
@@ -81,7 +81,7 @@ class Fit:
 def estimate_movie(
     read: Callable[[int], tuple[NDArray, NDArray]], n_frames: int, shape: tuple[int, int],
     options: BackgroundOptions = BackgroundOptions(),
-) -> tuple[Callable[[int], NDArray[np.float32]], dict[str, list[int] | float]]:
+) -> tuple[Callable[[int], NDArray[np.float32]], dict[str, Any]]:
     """Fit every frame of a movie, one frame in memory at a time.
 
     Args:
@@ -106,11 +106,7 @@ def estimate_movie(
         fits.append(fit_frame(image, labels, options))
     coefficients, report = fill_gaps(fits)
 
-    def surface(t: int) -> NDArray[np.float32]:
-        c = coefficients[t]
-        return evaluate(c, shape, options) if np.ndim(c) else np.full(shape, c, np.float32)
-
-    return surface, report
+    return lambda t: evaluate(coefficients[t], shape, options), report
 
 
 def estimate_frame(image: NDArray, labels: NDArray,
@@ -147,35 +143,31 @@ def fit_frame(image: NDArray, labels: NDArray, options: BackgroundOptions = Back
     area = (2 * SAMPLES) ** 2
     used = count >= max(1, options.min_background * area)
     fraction = float(inside.mean())
-    if not used.any():
-        return Fit(None, float(np.percentile(sample, 1)), fraction, used.size, 0)
-    coefficients = _fit_surface(sample, inside, np.where(used, count, 0), image.shape, options)
-    return Fit(coefficients, 0.0, fraction, used.size, int(np.count_nonzero(used)))
+    if used.any():
+        coefficients = _fit_surface(sample, inside, np.where(used, count, 0), image.shape, options)
+    else:
+        size = [_basis(n, options, "tiles").shape[1] for n in image.shape]
+        coefficients = np.full(size, np.percentile(sample, 1), np.float64)
+    return Fit(coefficients, fraction, used.size, int(np.count_nonzero(used)))
 
 
-def fill_gaps(fits: Sequence[Fit]) -> tuple[list[NDArray[np.float64] | float], dict[str, list[int] | float]]:
-    """Coefficients for every frame: between two good frames linear in time, outside them the nearest.
+def fill_gaps(fits: Sequence[Fit]) -> tuple[list[NDArray[np.float64]], dict[str, Any]]:
+    """Coefficients (ky, kx) for every frame, and the report described at `estimate_movie`.
 
-    Returns:
-        A list with, per frame, coefficients (ky, kx) or (no good frame in the movie) one level in counts; and
-        the report described at `estimate_movie`.
+    A frame without background gets what is linear in time between the nearest frames that have some, beyond
+    the first and the last of those their own. If no frame has any, each keeps its 1st percentile.
     """
-    good = [t for t, f in enumerate(fits) if f.coefficients is not None]
-    missing = [t for t, f in enumerate(fits) if f.coefficients is None]
+    good = [t for t, fit in enumerate(fits) if fit.tiles_used]
+    missing = [t for t, fit in enumerate(fits) if not fit.tiles_used]
+    fraction = np.mean([fit.background_fraction for fit in fits]) if fits else 0.0
     report = {"frames_borrowed": missing if good else [], "frames_guessed": [] if good else missing,
-              "background_fraction": float(np.mean([f.background_fraction for f in fits])) if fits else 0.0}
-    if not good:
-        return [f.fallback for f in fits], report
-    filled: list[NDArray[np.float64] | float] = []
-    for t, fit in enumerate(fits):
-        if fit.coefficients is not None:
-            filled.append(fit.coefficients)
-            continue
+              "background_fraction": float(fraction)}
+    filled = [fit.coefficients for fit in fits]
+    for t in missing if good else ():
         k = int(np.searchsorted(good, t))
         before, after = good[max(k - 1, 0)], good[min(k, len(good) - 1)]
-        part = 0.0 if before == after else (t - before) / (after - before)
-        part = min(max(part, 0.0), 1.0)
-        filled.append((1 - part) * fits[before].coefficients + part * fits[after].coefficients)
+        part = 0.0 if k in (0, len(good)) else (t - before) / (after - before)
+        filled[t] = (1 - part) * fits[before].coefficients + part * fits[after].coefficients
     return filled, report
 
 
@@ -299,8 +291,11 @@ def _solve(by: NDArray, bx: NDArray, z: NDArray, w: NDArray) -> NDArray[np.float
 def _penalty(ky: int, kx: int) -> NDArray[np.float64]:
     """Roughness (ky kx, ky kx): the `PENALTIES` on differences along y and along x."""
     def roughness(k: int) -> NDArray:
-        differences = ((weight, np.diff(np.eye(k), order, axis=0)) for order, weight in PENALTIES.items())
-        return sum(weight * d.T @ d for weight, d in differences)
+        total = np.zeros((k, k))
+        for order, weight in PENALTIES.items():
+            d = np.diff(np.eye(k), order, axis=0)
+            total += weight * d.T @ d
+        return total
 
     # the last term only settles the mean, which the caller has taken out, when no tile has any weight
-    return (np.kron(roughness(ky), np.eye(kx)) + np.kron(np.eye(ky), roughness(kx)) + 1e-12 * np.eye(ky * kx))
+    return np.kron(roughness(ky), np.eye(kx)) + np.kron(np.eye(ky), roughness(kx)) + 1e-12 * np.eye(ky * kx)
