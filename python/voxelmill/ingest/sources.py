@@ -37,6 +37,7 @@ from ..core.volume import (
 from .streams import Forward, check_size, whole
 
 READABLE = "bossdb://, OME-Zarr, HDF5, TIFF stack or folder, NRRD, NPY, NPZ, Neuroglancer precomputed"
+PATIENCE = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}     # with a server
 LABEL, IMAGE = ("labels", "raw"), ("raw", "labels")     # datasets looked for where there are several
 
 
@@ -333,15 +334,14 @@ def _precomputed(location: str, name: str) -> Source:
         raise ParameterError(f"{name}: no reader for this scheme; expected precomputed:// and then "
                              "file://, http://, https://, gs:// or s3://")
     where = f"file://{folder.resolve()}/" if folder else location.rstrip("/") + "/"
-    patience = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}
     try:
         spec = {"driver": "neuroglancer_precomputed", "kvstore": where,
-                "context": {"http_request_retries": patience}}
+                "context": {"http_request_retries": PATIENCE}}
         array = ts.open(spec, open=True, context=context()).result()
     except (ValueError, NotImplementedError) as error:
         raise _remote(name, "cannot be opened as precomputed", error) from None
     units = array.dimension_units[:3]
-    nm = tuple(u.multiplier * PER_NM["meter"] if u and u.base_unit == "m" else 0.0 for u in units)[::-1]
+    nm = tuple(u.multiplier * PER_NM.get(u.base_unit, 0.0) if u else 0.0 for u in units)[::-1]
     view = array[ts.d["channel"][0]][_dims([2, 1, 0])][ts.d[:].translate_to[0]]
     return _tensor(view, name, "precomputed", nm)
 

@@ -75,7 +75,7 @@ class Forward:
         out = np.empty((sections, *self.shape[1:]), self.dtype)
         view, done = out.reshape(-1).view(np.uint8).data, 0
         while done < len(view):
-            got = self._file.readinto(view[done:])  # type: ignore[union-attr]
+            got = self._file.readinto(view[done : done + 2**20])  # type: ignore[union-attr]
             if not got:
                 raise DataError(f"{self._path.name}: ends too early; copy it again")
             done += got
