@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,17 @@ def test_czi_scene_that_was_never_completed_is_noted_and_harms_no_other(tmp_path
             movie.read_frame(1, 0, 0)
 
 
+def test_czi_without_a_complete_frame_holds_no_images(tmp_path):
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    path = tmp_path / "stopped.czi"
+    with czi.create_czi(str(path)) as doc:
+        for t, c in [(0, 0), (1, 1)]:
+            doc.write(np.full((16, 16, 1), 7, np.uint16), plane={"T": t, "C": c}, scene=0, location=(0, 0))
+        doc.write_metadata("stopped")
+    with pytest.raises(DataError, match="holds no images"):
+        open_movie(path)
+
+
 # ---- ND2 -----------------------------------------------------------------------------------------
 
 def test_nd2_times_pixel_size_and_channel():
@@ -169,6 +181,12 @@ def test_nd2_times_pixel_size_and_channel():
         assert first.shape == (64, 64)
         assert first.dtype == np.uint16
         assert not np.array_equal(first, last)
+
+
+def test_a_missing_reader_package_is_named_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nd2", None)
+    with pytest.raises(ParameterError, match=r"needs the package nd2; pip install 'voxelmill\[timelapse\]'"):
+        open_movie(ND2)
 
 
 def test_nd2_frames_that_the_chunk_map_lacks_are_not_zeros(tmp_path):

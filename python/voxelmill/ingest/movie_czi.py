@@ -89,7 +89,8 @@ class CziMovie(Movie):
                 acquired[fov, t] = segments.acquired(block) if block else np.nan
                 if np.isnan(acquired[fov, t]):
                     break
-        if all(usable(row[:f.n_frames], f.n_frames) for f, row in zip(self.fovs, acquired)):
+        known = all(usable(row[:f.n_frames], f.n_frames) for f, row in zip(self.fovs, acquired))
+        if known and np.isfinite(acquired).any():
             zero = stamps.min() if stamps.size else 0.0
             return (acquired - np.nanmin(acquired) + zero) / 60, "CZI acquisition times of the subblocks"
         if usable(stamps, n_t):
