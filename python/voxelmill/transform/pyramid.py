@@ -19,7 +19,7 @@ COARSEST = 64        # px: the pyramid ends when its shorter side is no longer t
 SMALL = 128          # px: shorter sections are estimated at full resolution at every level
 HIGH_PASS = 19       # px of each layer: side of the box whose mean, taken twice, is shading
 LOW_PASS = 1.0       # px of each layer: pixel noise is what is finer than this
-FLAT = 4             # px: areas of one value that hold a square of this side are no signal
+FLAT = 5             # px, odd: areas of one value that hold a square of this side are no signal
 
 
 @dataclass
@@ -85,10 +85,10 @@ def prepare(section: Any, *, full: bool = False, max_size: int = 1024, name: str
         factor = 2
     image, mask = _reduced(section, shape, factor, name)
     blank = bool(image.min() == image.max())
-    layers = [Layer(float(factor), _band_pass(image, mask), mask)]
+    layers = [_layer(float(factor), image, mask)]
     while min(image.shape) > COARSEST:
         image, mask = _halved(image), None if mask is None else _halved(mask)
-        layers.append(Layer(layers[-1].scale * 2, _band_pass(image, mask), mask))
+        layers.append(_layer(layers[-1].scale * 2, image, mask))
     coarse = layers[-1].image
     return Prepared(shape, layers[::-1], np.fft.rfft2(coarse, padded(coarse.shape)), blank)
 
@@ -110,7 +110,7 @@ def _reduced(section: Any, shape: tuple[int, int], factor: int,
     import cv2
 
     ny, nx = shape[0] // factor, shape[1] // factor
-    strip = max(1, 2**25 // (factor * shape[1]))
+    strip = max(1, 2**23 // (factor * shape[1]))
     image, mask = np.empty((ny, nx), np.float32), np.ones((ny, nx), np.float32)
     for y in range(0, ny, strip):
         rows = np.asarray(section[y * factor:min(y + strip, ny) * factor, :nx * factor])
@@ -133,8 +133,9 @@ def _flat(rows: np.ndarray) -> np.ndarray:
     alike = (rows[1:, :-1] == rows[:-1, :-1]) & (rows[:-1, 1:] == rows[:-1, :-1])
     flat[:-1, :-1] |= alike
     flat[1:, 1:] |= alike
-    # cv2 takes what lies beyond the rim for flat.
-    return cv2.morphologyEx(flat, cv2.MORPH_OPEN, np.ones((FLAT, FLAT), np.uint8))
+    # What lies beyond the rim is flat, so that a strip of 0 there counts at any width.
+    flat = cv2.copyMakeBorder(flat, FLAT, FLAT, FLAT, FLAT, cv2.BORDER_CONSTANT, value=1)
+    return cv2.morphologyEx(flat, cv2.MORPH_OPEN, np.ones((FLAT, FLAT), np.uint8))[FLAT:-FLAT, FLAT:-FLAT]
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
@@ -145,17 +146,22 @@ def _halved(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image[:2 * ny, :2 * nx], (nx, ny), interpolation=cv2.INTER_AREA)
 
 
-def _band_pass(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def _layer(scale: float, image: np.ndarray, mask: np.ndarray | None) -> Layer:
     """Image less its wide mean, less pixel noise, in standard deviations cut at 3; 0 outside the mask."""
     import cv2
 
     def wide(x: np.ndarray) -> np.ndarray:
         return cv2.blur(cv2.blur(x, (HIGH_PASS, HIGH_PASS)), (HIGH_PASS, HIGH_PASS))
 
+    def narrow(x: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(x, (0, 0), LOW_PASS)
+
     if mask is None:
-        out = cv2.GaussianBlur(image - wide(image), (0, 0), LOW_PASS)
+        out = narrow(image - wide(image))
     else:
+        mask = (mask > 0.999).astype(np.float32)
         out = (image - wide(image * mask) / np.maximum(wide(mask), 1e-3)) * mask
-        out = cv2.GaussianBlur(out, (0, 0), LOW_PASS) * mask
+        out = narrow(out) / np.maximum(narrow(mask), 1e-3) * mask
+        mask = cv2.erode(mask, np.ones((3, 3), np.uint8))  # a slope at the rim of a mask is not the image's
     out /= np.float32(float((out * out).mean()) ** 0.5 + 1e-6)
-    return np.clip(out, -3, 3, out=out)
+    return Layer(scale, np.clip(out, -3, 3, out=out), mask)

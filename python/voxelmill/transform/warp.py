@@ -293,11 +293,12 @@ def _remap(window: np.ndarray, positions: Sequence[np.ndarray], interpolation: s
 def _cubic_fractions() -> np.ndarray:
     """For each 1/256 px the fraction to ask OpenCV's cubic for.
 
-    Its kernel (a = -0.75; only a = -0.5 reproduces a ramp, Keys 1981) moves content by up to 0.05 px. The mean
-    position of its four weights at fraction g is g + g (1 - g) (1 - 2 g) / 2; this is the inverse of that.
+    Its kernel (a = -0.75; only a = -0.5 reproduces a ramp, Keys 1981) moves content by up to 0.05 px. The
+    mean position of its four weights at fraction g is g + g (1 - g) (1 - 2 g) / 2; this is the inverse.
     """
     g = np.arange(SUBPIXEL + 1) / SUBPIXEL
-    return np.interp(g[:-1], g + g * (1 - g) * (1 - 2 * g) / 2, g).astype(np.float32)
+    inverse = np.interp(g[:-1], g + g * (1 - g) * (1 - 2 * g) / 2, g)
+    return (np.rint(inverse * SUBPIXEL) / SUBPIXEL).astype(np.float32)
 
 
 # --- made misalignment ----------------------------------------------------------------------------
