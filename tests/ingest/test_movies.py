@@ -285,6 +285,33 @@ def test_tiff_pages_of_unequal_size_are_refused(tmp_path):
         open_movie(tmp_path / "a.tif")
 
 
+def set_tag(path: Path, code: int, value: int) -> None:
+    """Overwrite a tag's value (or its first value's place) on the first page."""
+    import tifffile
+
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages.first.tags[code].overwrite(value)
+
+
+def test_pixels_that_are_not_stored_are_not_zeros(tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", volume(40, 40), compression="zlib")
+    set_tag(tmp_path / "a.tif", 279, 0)  # StripByteCounts: tifffile reads such a strip as zeros
+    with pytest.raises(DataError, match="would be read as zeros"):
+        open_movie(tmp_path / "a.tif")
+
+
+def test_a_claimed_size_that_nothing_backs_is_refused_before_memory_is_taken(tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", volume(40, 40), compression="zlib")
+    for code in (256, 257, 278):  # width, height, rows per strip
+        set_tag(tmp_path / "a.tif", code, 2**31 - 1)
+    with pytest.raises(DataError, match="hostile"):
+        open_movie(tmp_path / "a.tif")
+
+
 def test_colour_tiff_is_refused(tmp_path):
     import tifffile
 

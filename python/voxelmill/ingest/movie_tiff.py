@@ -22,6 +22,7 @@ from .movies import Fov, Movie
 from .ome_xml import MICROMETRES, MINUTES, OmeImage, read_ome_xml
 
 FRAME_AXES = "TIQRSZ"  # of a plain TIFF, the letters that may stand for time, likeliest first
+LARGE, MOST_SHRUNK = 2**30, 10_000  # a plane above so many bytes, and shrunk by more, is no image
 
 
 class TiffMovie(Movie):
@@ -100,6 +101,15 @@ class TiffMovie(Movie):
                     raise DataError(f"{self.path}: the OME-TIFF lacks a plane that its metadata name; it is "
                                     "cut off, or one of its files is missing")
                 size = page.parent.filehandle.size
+                stored = sum(page.databytecounts)
+                if page.nbytes > LARGE and page.nbytes > MOST_SHRUNK * stored:
+                    raise DataError(f"{self.path}: a plane of {page.shape} is claimed to be stored in "
+                                    f"{stored} bytes; the file is damaged or hostile")
+                short = page.compression == 1 and stored < page.nbytes
+                if short or min(page.databytecounts, default=0) == 0:
+                    raise DataError(f"{self.path}: a plane of {page.shape} has only {stored} bytes of "
+                                    "pixels; they would be read as zeros, copy the file again from the "
+                                    "microscope")
                 if any(at + n > size for at, n in zip(page.dataoffsets, page.databytecounts)):
                     raise DataError(f"{self.path}: the TIFF is cut off (a plane ends beyond its {size} "
                                     "bytes); copy it again from the microscope")
