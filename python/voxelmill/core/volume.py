@@ -164,7 +164,7 @@ def open_array(path: Path, sparse: bool = False) -> Any:
         raise StorageError(f"{path}: no Zarr array here (neither zarr.json nor .zarray)")
     check_metadata(path / ("zarr.json" if v3 else ".zarray"))
     spec = {"driver": "zarr3" if v3 else "zarr", "kvstore": {"driver": "file", "path": f"{path}/"},
-            "fill_missing_data_reads": sparse}
+            "fill_missing_data_reads": sparse, "store_data_equal_to_fill_value": True}
     try:
         return ts.open(spec, open=True, context=context()).result()
     except (ValueError, NotImplementedError) as error:
