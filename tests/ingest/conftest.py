@@ -37,7 +37,7 @@ class Result:
         assert len(lines) == 1 and lines[0].startswith("ERROR [ingest] ")
         assert [w for w in words if w not in lines[0]] == [], lines[0]
         assert "Traceback" not in self.err
-        left = {p.name for p in self.folder.iterdir()}
+        left = {path.name for path in self.folder.iterdir()}
         made = {f"{self.role}.ome.zarr", f"{self.role}.ome.zarr.manifest.json", f"{self.role}.json",
                 "blocks.txt", "slabs.txt"}
         assert not left & made and not [n for n in left if n.endswith(".partial")], left
@@ -46,14 +46,14 @@ class Result:
 @pytest.fixture
 def ingest(tmp_path, monkeypatch, capfd):
     """`ingest("--input", path, ...)` in an empty folder; `role="truth"` reads the truth."""
-    monkeypatch.chdir(tmp_path)
 
-    def run(*words: object, role: str = "raw") -> Result:
+    def run(*words: object, role: str = "raw", at: Path = tmp_path) -> Result:
+        monkeypatch.chdir(at)
         manifest.digest_of.cache_clear()
         files = [f"--output={role}.ome.zarr", f"--facts={role}.json", "--block_list=blocks.txt",
                  "--slab_list=slabs.txt", f"--role={role}"]
         code = call("ingest.ingest", [*map(str, words), *files])
         said = capfd.readouterr()
-        return Result(code, said.err, said.out, tmp_path, role)
+        return Result(code, said.err, said.out, at, role)
 
     return run

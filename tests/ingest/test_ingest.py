@@ -1,0 +1,264 @@
+"""The ingest stage: cutouts, types, voxel sizes, room on the disk, and bad input in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from voxelmill.core import manifest
+from voxelmill.core.volume import create_image, layout
+from voxelmill.ingest import ingest as stage
+
+EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
+
+
+@pytest.fixture
+def em(tmp_path):
+    np.save(tmp_path / "em.npy", EM)
+    return "em.npy"
+
+
+def clear(folder, *kept):
+    """Remove what earlier runs left, so that what a refused one leaves can be seen."""
+    for path in folder.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def classic(shape, cutout_xyz, seed):
+    """Where the classic notebook begins its cutout (z, y, x), its lines unchanged."""
+    Z, Y, X = shape
+    cx, cy, cz = X // 2, Y // 2, Z // 2
+    sx, sy, sz = cutout_xyz
+    rng = np.random.default_rng(seed)
+    jitter_x = int(rng.integers(-X * 0.05, X * 0.05))
+    jitter_y = int(rng.integers(-Y * 0.05, Y * 0.05))
+    jitter_z = int(rng.integers(-Z * 0.05, Z * 0.05))
+    x0 = max(0, min(X - sx, cx - sx // 2 + jitter_x))
+    y0 = max(0, min(Y - sy, cy - sy // 2 + jitter_y))
+    z0 = max(0, min(Z - sz, cz - sz // 2 + jitter_z))
+    return z0, y0, x0
+
+
+def volume_of(shape, kind="npy"):
+    return SimpleNamespace(shape=shape, name="made", kind=kind)
+
+
+side = st.integers(20, 200_000)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.tuples(side, side, side), st.integers(0, 2**32), st.tuples(*[st.floats(0.01, 1)] * 3))
+@example((300, 9000, 12000), 7, (0.1, 0.1, 0.1))
+@example((20, 20, 20), 7, (1.0, 1.0, 1.0))
+def test_the_jitter_is_that_of_the_classic_notebook(shape, seed, share):
+    size = tuple(max(1, int(n * s)) for n, s in zip(shape[::-1], share))
+    p = stage.Parameters(cutout=size, seed=seed)
+    assert stage.place(p, volume_of(shape)) == (classic(shape, size, seed), size[::-1])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.tuples(*[st.integers(1, 19)] * 3), st.integers(0, 99))
+def test_volumes_too_small_to_jitter_are_cut_in_the_middle(shape, seed):
+    with pytest.raises(ValueError):
+        classic(shape, (1, 1, 1), seed)
+    corner, _ = stage.place(stage.Parameters(cutout=(1, 1, 1), seed=seed), volume_of(shape))
+    assert corner == tuple(n // 2 for n in shape)
+
+
+@pytest.mark.parametrize(("preset", "shape"), [("safe8gb", (48, 192, 192)), ("medium", (48, 256, 256))])
+def test_presets_override_the_cutout(preset, shape):
+    p = stage.Parameters(preset=preset, cutout=(1, 2, 3))
+    corner, size = stage.place(p, volume_of((500, 500, 500)))
+    assert size == shape and corner == classic((500, 500, 500), shape[::-1], 7)
+
+
+def test_bossdb_has_a_usual_cutout_and_other_sources_none():
+    assert stage.place(stage.Parameters(), volume_of((500, 500, 500), "bossdb"))[1] == (64, 256, 256)
+    assert stage.place(stage.Parameters(), volume_of((500, 501, 502))) == ((0, 0, 0), (500, 501, 502))
+
+
+@pytest.mark.parametrize("form", ["20,16,6", "20 16 6", "[20, 16, 6]"])
+def test_cutout_around_a_centre(ingest, em, form):
+    done = ingest("--input", em, "--center=30,20,10", "--cutout", *form.split(" "))
+    assert done.facts["corner_zyx"] == [7, 12, 20]
+    np.testing.assert_array_equal(done.volume.read(), EM[7:13, 12:28, 20:40])
+    assert done.facts["source_shape"] == [24, 60, 80]
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (["--cutout=81,16,6"], ["--cutout 81,16,6", "em.npy is only 80 voxels along X", "ask for less"]),
+    (["--cutout=20,16,25"], ["24 voxels along Z"]),
+    (["--preset=medium"], ["256,256,48", "ask for less"]),
+    (["--cutout=20,16,6", "--center=9,20,10"], ["leaves em.npy: X -1 to 19 of 0 to 80", "move the centre"]),
+    (["--cutout=20,16,6", "--center=30,20,22"], ["Z 19 to 25 of 0 to 24"]),
+    (["--center=30,20,22"], ["--center has no use without --cutout"]),
+    (["--cutout=0,16,6"], ["--cutout.0", "greater than or equal to 1"]),
+    (["--cutout=20,16"], ["--cutout"]),
+    (["--cutout=a,b,c"], ["--cutout.0 'a'"]),
+    (["--cutuot=20,16,6"], ["unknown parameter --cutuot. Did you mean --cutout?"]),
+    (["--shard=30,64,64"], ["--shard (30, 64, 64): expected a multiple of --chunk"]),
+])
+def test_parameters_that_do_not_fit(ingest, em, flags, words):
+    ingest("--input", em, *flags).refused(64, *words)
+
+
+def test_the_truth_is_cut_like_the_raw(ingest, em, tmp_path):
+    ids = EM.astype(np.int32) * 1000
+    np.savez(tmp_path / "truth.npz", raw=EM, labels=ids)
+    flags = ["--input", em, "--truth", "truth.npz", "--cutout=20,16,6", "--seed=3", "--voxel_size=30,4,5"]
+    raw, truth = ingest(*flags), ingest(*flags, role="truth")
+    assert truth.facts["corner_zyx"] == raw.facts["corner_zyx"] and truth.volume.dtype == np.uint32
+    part = tuple(slice(c, c + n) for c, n in zip(raw.facts["corner_zyx"], (6, 16, 20)))
+    np.testing.assert_array_equal(raw.volume.read(), EM[part])
+    np.testing.assert_array_equal(truth.volume.read(), ids[part])
+    np.save(tmp_path / "cut.npy", ids[part])
+    same = ingest(*flags, "--truth=cut.npy", role="truth")        # cut already: taken as it is
+    np.testing.assert_array_equal(same.volume.read(), ids[part])
+
+
+def test_with_the_facts_of_the_raw_the_truth_cannot_lie_elsewhere(ingest, em, tmp_path):
+    raw = ingest("--input", em, "--cutout=20,16,6", "--voxel_size=30,4,5")
+    ids = EM.astype(np.uint64)
+    for name, array in {"whole": ids, "cut": ids[:6, :16, :20], "other": ids[:, :, :70]}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    part = tuple(slice(c, c + n) for c, n in zip(raw.facts["corner_zyx"], (6, 16, 20)))
+    for name, expected in {"whole": ids[part], "cut": ids[:6, :16, :20]}.items():
+        done = ingest("--input", em, f"--truth={name}.npy", "--like=raw.json", role="truth")
+        np.testing.assert_array_equal(done.volume.read(), expected)
+        assert done.volume.scale == (30, 4, 5)
+    clear(tmp_path, "whole.npy", "cut.npy", "other.npy", "raw.json", em)
+    done = ingest("--input", em, "--truth=other.npy", "--like=raw.json", role="truth")
+    done.refused(65, "other.npy: shape (24, 60, 70)", "expected (24, 60, 80)", "(6, 16, 20) as its cutout")
+
+
+@pytest.mark.parametrize(("ids", "words"), [
+    (EM.astype(np.float32), "float32 as labels; expected integers"),
+    (EM.astype(np.int16) - 1, "negative ids; expected 0 for background"),
+])
+def test_labels_that_are_no_ids(ingest, tmp_path, ids, words):
+    np.save(tmp_path / "truth.npy", ids)
+    ingest("--truth=truth.npy", role="truth").refused(65, "truth.npy", words)
+
+
+def test_voxel_size_stated_overridden_assumed_or_demanded(ingest, em, tmp_path):
+    create_image(tmp_path / "em.ome.zarr", layout(EM.shape, "uint8", (8, 32, 32), (8, 32, 32)),
+                 (30, 4, 5)).write((slice(None),) * 3, EM)
+    done = ingest("--input=em.ome.zarr")
+    assert done.volume.scale == (30, 4, 5) and done.facts["voxel_size_from"] == "source"
+    done = ingest("--input=em.ome.zarr", "--voxel_size=31,4,5.5")
+    assert done.volume.scale == (31, 4, 5.5) and done.facts["voxel_size_from"] == "--voxel_size"
+    done = ingest("--input", em)
+    assert done.volume.scale == (1, 1, 1) and done.facts["voxel_size_from"] == "assumed"
+    assert "WARNING [ingest] em.npy does not state a voxel size" in done.out
+
+
+def test_a_voxel_size_is_demanded_under_strict(ingest, em):
+    ingest("--input", em, "--strict").refused(64, "em.npy does not state a voxel size", "--voxel_size Z,Y,X")
+
+
+def test_source_and_store_have_checksums(ingest, em, tmp_path):
+    done = ingest("--input", em)
+    digest = hashlib.sha256((tmp_path / em).read_bytes()).hexdigest()
+    assert done.facts["digest"] == digest
+    manifest.verify(tmp_path / "raw.ome.zarr", deep=True)
+    record = json.loads((tmp_path / "ingest.raw.provenance.json").read_text())
+    assert [o["name"] for o in record["outputs"]] == ["raw.ome.zarr", "raw.json", "blocks.txt", "slabs.txt"]
+    assert record["quality"]["shape"] == [24, 60, 80]
+
+
+def test_any_slabs_give_the_same_bytes(ingest, em, tmp_path, monkeypatch):
+    flags = ["--input", em, "--shard=8,32,32", "--chunk=8,16,16", "--blocks=5"]
+    assert ingest(*flags).volume.layout().grid == (3, 2, 3)
+    wide = manifest.make(tmp_path / "raw.ome.zarr")
+    lines = (tmp_path / "blocks.txt").read_text().split()
+    assert len(lines) == 5 and lines[0].startswith("0-") and lines[-1].endswith("-17")
+    slabs = stage.slabs
+    monkeypatch.setattr(stage, "slabs", lambda *a: slabs(*a, most=1))
+    ingest(*flags)
+    assert manifest.make(tmp_path / "raw.ome.zarr") == wide
+
+
+def test_rescaling_maps_the_range_to_bytes(ingest, tmp_path):
+    for dtype, low, high in (("float32", -1.5, 2.0), ("int16", -100, 100), ("uint32", 2**30, 2**30 + 255)):
+        ramp = np.linspace(low, high, 4 * 8 * 8).reshape(4, 8, 8).astype(dtype)
+        np.save(tmp_path / "ramp.npy", ramp)
+        done = ingest("--input=ramp.npy", "--rescale", "true")
+        exact = (ramp.astype(float) - low) * 255 / (high - low)
+        assert np.abs(done.volume.read() - exact).max() <= 0.5 + 1e-3
+        assert done.facts["rescaled_from"] == [low, high]
+    np.save(tmp_path / "flat.npy", np.full((4, 8, 8), 3.5))
+    assert not ingest("--input=flat.npy", "--rescale").volume.read().any()
+
+
+def test_integers_keep_their_values(ingest, tmp_path):
+    wide = EM.astype(">u2") * 17
+    np.save(tmp_path / "wide.npy", wide)
+    done = ingest("--input=wide.npy")
+    assert done.volume.dtype == np.uint16
+    np.testing.assert_array_equal(done.volume.read(), wide)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_nan_and_infinity(ingest, tmp_path, value, dtype):
+    sick = EM.astype(dtype)
+    sick[17, 3, 4] = value
+    np.save(tmp_path / "sick.npy", sick)
+    ingest("--input=sick.npy").refused(65, "sick.npy", f"{dtype} values; expected uint8", "--rescale true")
+    ingest("--input=sick.npy", "--rescale").refused(65, "sick.npy: 1 NaN or infinite values from section 17")
+    done = ingest("--input=sick.npy", "--rescale", "--cutout=8,8,4", "--center=60,40,18")
+    assert done.volume.shape == (4, 8, 8)       # it lies outside the cutout
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "S3"])
+def test_types_that_are_no_grey_values(ingest, tmp_path, dtype):
+    np.save(tmp_path / "odd.npy", np.zeros((4, 5, 6), dtype))
+    for flags in ([], ["--rescale"]):
+        ingest("--input=odd.npy", *flags).refused(65, "odd.npy", "expected uint8 or uint16")
+
+
+@pytest.mark.parametrize(("location", "code", "words"), [
+    ("", 64, "--input is missing"), ("nothing.npy", 74, "no such file"), ("empty.tif", 65, "empty (0 bytes)"),
+    ("https://example.org/em.npy", 64, "no reader for this scheme"), ("s3://bucket/em", 64, "scheme"),
+    ("precomputed://file:///nothing/here", 74, "no info file"), ("notes.txt", 64, "readable are"),
+])
+def test_input_that_cannot_be_read(ingest, tmp_path, location, code, words):
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "notes.txt").write_text("words")
+    ingest(f"--input={location}").refused(code, location, words)
+
+
+def test_sizes_are_printed_and_the_disk_is_asked_first(ingest, em, tmp_path, monkeypatch):
+    done = ingest("--input", em)
+    for product in ("raw", "preprocessed", "aligned", "supervoxels", "labels", "pyramids", "in all"):
+        assert f"{product}:" in done.out
+    clear(tmp_path, em)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6 - 10, 10))
+    ingest("--input", em).refused(74, "need up to", "0.0 GB free", "take a smaller --cutout")
+
+
+def test_a_disk_that_fills_up(ingest, em, tmp_path, monkeypatch):
+    """A real full disk, where the system lets a test make one."""
+    small = tmp_path / "small"
+    small.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"no right to mount a small file system: {made.stderr.decode().strip()}")
+    monkeypatch.setattr(stage, "check_disk", lambda need, folder: None)     # it would refuse before
+    try:
+        ingest(f"--input={tmp_path / em}", at=small).refused(74, "no space left on the disk", "free some")
+    finally:
+        os.chdir(tmp_path)
+        subprocess.run(["umount", small], check=True)
+    assert ingest("--input", em).volume.shape == EM.shape
