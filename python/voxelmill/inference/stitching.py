@@ -32,22 +32,25 @@ class MergeTable(NamedTuple):
     score: np.ndarray  # float32 (n,): best intersection over union of the supervoxel's links; 0 = alone
 
 
-def section_overlaps(a: np.ndarray, b: np.ndarray) -> Overlaps:
+def section_overlaps(a: np.ndarray, b: np.ndarray, *, step: int = 1) -> Overlaps:
     """Overlaps of the labels of two sections on one grid; 0 is no label.
 
     ``a`` and ``b`` are integer arrays of one shape: two adjacent sections, or the two rows of pixels
-    on either side of a tile seam. Linear in pixels: equal neighbours in a row count as one run.
+    on either side of a tile seam. Linear in pixels: equal neighbours in a row count as one run. With
+    ``step`` only every step-th row and column is looked at and counts for ``step**2`` px: what labels
+    made at ``shrink=2`` need, since they are constant on 2 x 2 px.
 
     Raises:
         ValueError: the shapes differ.
     """
     if a.shape != b.shape:
         raise ValueError(f"stitching: sections of shape {a.shape} and {b.shape}; expected one grid")
-    a, b = np.ravel(a), np.ravel(b)
+    weight = step**a.ndim
+    a, b = (np.ravel(x[(slice(None, None, step),) * x.ndim]) for x in (a, b))
     if not a.size:
         return _no_overlaps()
     start = np.flatnonzero(np.concatenate(([True], (a[1:] != a[:-1]) | (b[1:] != b[:-1]))))
-    run = np.diff(start, append=a.size)
+    run = np.diff(start, append=a.size) * weight
     a, b = a[start].astype(np.uint64), b[start].astype(np.uint64)
     (ids_a, index_a), (ids_b, index_b) = (np.unique(x, return_inverse=True) for x in (a, b))
     size_a, size_b = (np.bincount(i, run).astype(np.int64) for i in (index_a, index_b))
@@ -62,13 +65,19 @@ def section_overlaps(a: np.ndarray, b: np.ndarray) -> Overlaps:
     i, j = key // len(ids_b), key % len(ids_b)
     real = (ids_a[i] > 0) & (ids_b[j] > 0)
     i, j = i[real], j[real]
-    return Overlaps(np.stack([ids_a[i], ids_b[j]], 1), count[real].astype(np.int64), np.stack([size_a[i], size_b[j]], 1))
+    return Overlaps(
+        np.stack([ids_a[i], ids_b[j]], 1), count[real].astype(np.int64), np.stack([size_a[i], size_b[j]], 1)
+    )
 
 
 def concatenate(tables: Iterable[Overlaps]) -> Overlaps:
     """The tables of several section pairs as one."""
     tables = list(tables)
-    return Overlaps(*(np.concatenate(column) for column in zip(*tables, strict=True))) if tables else _no_overlaps()
+    return (
+        Overlaps(*(np.concatenate(column) for column in zip(*tables, strict=True)))
+        if tables
+        else _no_overlaps()
+    )
 
 
 def _no_overlaps() -> Overlaps:
@@ -116,7 +125,10 @@ def join(
             found = ids[np.minimum(edge, len(ids) - 1)] if len(ids) else np.zeros_like(edge)
             if not np.array_equal(found, table.pairs[linked]):
                 missing = table.pairs[linked][found != table.pairs[linked]][0]
-                raise ValueError(f"stitching: an overlap names supervoxel {missing}, which no block reports; rerun that block")
+                raise ValueError(
+                    f"stitching: an overlap names supervoxel {missing}, which no block reports; "
+                    "rerun that block"
+                )
             for side in (0, 1):
                 np.maximum.at(score, edge[:, side], iou[linked].astype(np.float32))
             edges.append(edge)
@@ -135,12 +147,18 @@ def remap(labels: np.ndarray, table: MergeTable) -> np.ndarray:
     """
     labels = np.ascontiguousarray(labels, np.uint64)
     flat = labels.ravel()
-    start = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1]))) if flat.size else np.zeros(0, np.int64)
+    start = (
+        np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
+        if flat.size
+        else np.zeros(0, np.int64)
+    )
     run = np.diff(start, append=flat.size)
     ids = np.concatenate((np.zeros(1, np.uint64), table.supervoxel))
     values = np.concatenate((np.zeros(1, np.uint64), table.segment))
     where = np.minimum(np.searchsorted(ids, flat[start]), len(ids) - 1)
     if not np.array_equal(ids[where], flat[start]):
         missing = flat[start][ids[where] != flat[start]][0]
-        raise ValueError(f"stitching: supervoxel {missing} is not in the merge table; is the table of another run?")
+        raise ValueError(
+            f"stitching: supervoxel {missing} is not in the merge table; is the table of another run?"
+        )
     return np.repeat(values[where], run).reshape(labels.shape)

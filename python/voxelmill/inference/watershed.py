@@ -15,6 +15,7 @@ The flood is F. Meyer's ("Color image segmentation", 1992) as implemented by Ope
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -110,18 +111,19 @@ def segment_block(
     """
     if sections.dtype != np.uint8 or sections.ndim != 3 or 0 in sections.shape:
         raise ValueError(
-            f"watershed: sections are {sections.dtype} of shape {sections.shape}; expected non-empty uint8 (z, y, x): "
-            "run the contrast stage first"
+            f"watershed: sections are {sections.dtype} of shape {sections.shape}; expected non-empty uint8 "
+            "(z, y, x): run the contrast stage first"
         )
     if not 64 <= tile <= MAX_TILE:
         raise ValueError(f"watershed: tile is {tile}; expected 64..{MAX_TILE} px")
     if shrink not in (1, 2) or tile % 2 or margin % 2:
         raise ValueError(
-            f"watershed: shrink is {shrink}, tile {tile}, margin {margin}; expected shrink 1 or 2 and even tiles and margins"
+            f"watershed: shrink is {shrink}, tile {tile}, margin {margin}; expected "
+            "shrink 1 or 2 and an even tile and margin"
         )
     shape = section_shape or sections.shape[1:]
-    core = core or tuple((o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True))
-    for axis, (start, stop), size, o, n in zip("yx", core, shape, origin, sections.shape[1:], strict=True):
+    spans = core or [(o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True)]
+    for axis, (start, stop), size, o, n in zip("yx", spans, shape, origin, sections.shape[1:], strict=True):
         lo, hi = source_range(start, stop, size, tile, margin)
         if lo < o or hi > o + n:
             raise ValueError(
@@ -131,12 +133,12 @@ def segment_block(
     if thresholds is None:
         if tuple(sections.shape[1:]) != tuple(shape):
             raise ValueError(
-                f"watershed: the block holds {sections.shape[1:]} px of sections of {tuple(shape)} px and got no "
-                "thresholds; sum histogram() over the blocks of a section and pass threshold() of it"
+                f"watershed: the block holds {sections.shape[1:]} px of sections of {tuple(shape)} px and "
+                "got no thresholds; sum histogram() over the blocks of a section and pass threshold() of it"
             )
         thresholds = threshold(histogram(sections, nodata), quantile)
 
-    (y0, y1), (x0, x1) = core
+    (y0, y1), (x0, x1) = spans
     out = np.zeros((len(sections), y1 - y0, x1 - x0), np.uint64)
     ids, empty = [], np.ones(len(sections), bool)
     grid = [-(-size // tile) for size in shape]
@@ -148,7 +150,14 @@ def segment_block(
             window = sections[:, ya - origin[0] : yb - origin[0], xa - origin[1] : xb - origin[1]]
             images = [_pool(image) for image in window] if shrink == 2 else list(window)
             labels = [
-                _regions(image, int(level), min_distance // shrink, min_size // shrink**2, nodata)
+                _regions(
+                    image,
+                    int(level),
+                    min_distance // shrink,
+                    min_size // shrink**2,
+                    MIN_FOREGROUND // shrink**2,
+                    nodata,
+                )
                 for image, level in zip(images, thresholds, strict=True)
             ]
             luts = merge_regions(labels, images, merge_level)
@@ -170,7 +179,7 @@ def segment_block(
 
 
 def _pool(image: np.ndarray) -> np.ndarray:
-    """Half the resolution, rounded up; half mean and half darkest of 2 x 2 px, so that thin membranes stay."""
+    """Half the resolution, rounded up; mean and darkest of 2 x 2 px, averaged: thin membranes stay."""
     import cv2
 
     rows, columns = image.shape
@@ -191,13 +200,13 @@ def _number(lut: np.ndarray, regions: np.ndarray, tile_number: int) -> np.ndarra
 
 
 def _regions(
-    image: np.ndarray, level: int, min_distance: int, min_size: int, nodata: int | None
+    image: np.ndarray, level: int, min_distance: int, min_size: int, min_foreground: int, nodata: int | None
 ) -> np.ndarray:
     """Basins of one uint8 ``(y, x)`` image: int32 labels, 0 only where there is nothing to segment."""
     import cv2
 
     foreground = _foreground(image, level, min_size)
-    if cv2.countNonZero(foreground) < MIN_FOREGROUND:
+    if cv2.countNonZero(foreground) < min_foreground:
         return np.zeros(image.shape, np.int32)
     labels = flood(_elevation(image, foreground), _markers(foreground, min_distance))
     if nodata is not None:  # opened: single dark pixels are image, patches are not
@@ -254,7 +263,7 @@ def flood(elevation: np.ndarray, markers: np.ndarray) -> np.ndarray:
     chess = np.tile(np.array([[255, 0], [0, 255]], np.uint8), (rows // 2 + 1, columns // 2 + 1))[
         :rows, :columns
     ]
-    black = padded & chess
+    black = np.bitwise_and(padded, chess)
     cv2.watershed(cv2.merge([black, padded ^ black, black]), labels)
     filled = np.maximum(labels[1:-1, 1:-1], 0).astype(np.float32)
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -290,12 +299,15 @@ def merge_regions(labels: Sequence[np.ndarray], images: Sequence[np.ndarray], le
     n = int(offsets[-1])
     parent = np.arange(n)
     if level < 255:
-        tables = [_boundaries(*pair, size) for *pair, size in zip(labels, images, sizes, strict=True)]
+        tables = [
+            _boundaries(section, image, size)
+            for section, image, size in zip(labels, images, sizes, strict=True)
+        ]
         u = np.concatenate([table[0] + offset for table, offset in zip(tables, offsets, strict=False)])
         v = np.concatenate([table[1] + offset for table, offset in zip(tables, offsets, strict=False)])
         total, length = (np.concatenate([table[i] for table in tables]) for i in (2, 3))
         parent = _agglomerate(n, u, v, total, length, level)
-    return [parent[a:b] - a for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [parent[a:b] - a for a, b in pairwise(offsets)]
 
 
 def _boundaries(
@@ -327,7 +339,6 @@ def _agglomerate(
 ) -> np.ndarray:
     """Root (smallest node) of each of ``n`` nodes after mean-linkage merging of means above ``level``."""
     parent = np.arange(n)
-    # Few clusters keep changing: only edges that can still merge, and those that touch them, matter.
     while u.size:
         mean = total / length
         best = np.full(n, -np.inf)

@@ -1,9 +1,9 @@
 """Synapse candidates by the classic notebook heuristic: dark blobs where two segments meet.
 
-In each section: blobs of the scale-normalised Laplacian of Gaussian (LoG) on inverted intensity (T. Lindeberg,
-"Feature detection with automatic scale selection", 1998), kept where the 7 x 7 px around them hold a
-boundary and two segments. Of the two that fill most of it the darker one is called presynaptic.
-The direction is a guess: it makes the graph directed, no more.
+In each section: blobs of the scale-normalised Laplacian of Gaussian (LoG) on inverted intensity
+(T. Lindeberg, "Feature detection with automatic scale selection", 1998), kept where the 7 x 7 px around
+them hold two segments. Of the two that fill most of it the darker one is called presynaptic. The direction
+is a guess: it makes the graph directed, no more.
 
 The scale space is a cascade of small fixed-point blurs (the same bits wherever a block begins) with a
 5-point Laplacian of each; from sigma 2 on it goes on at half the resolution. A place keeps the best of its
@@ -39,14 +39,14 @@ Range = tuple[int, int]
 def halo(min_sigma: float = 1.0, max_sigma: float = 4.0, num_sigma: int = 6, spacing: int = 4) -> int:
     """In-plane px around a block on which its candidates depend; no neighbouring sections are needed."""
     cascade = sum(
-        (_radius(step) + (response and 1)) * shrink
+        (_radius(step) + int(response)) * shrink
         for shrink, step, response, _ in _cascade(min_sigma, max_sigma, num_sigma)
     )
     return cascade + 2 * (spacing // 2) + 2 + REACH + CELL
 
 
 def _cascade(min_sigma: float, max_sigma: float, num_sigma: int) -> list[tuple[int, float, bool, float]]:
-    """Blurs one after the other: (px per sample, sigma of the step in samples, is it a scale, sigma so far in px)."""
+    """Blurs in turn: (px per sample, sigma of the step in samples, is it a scale, sigma so far in px)."""
     scales = np.linspace(min_sigma, max_sigma, num_sigma)
     fine, coarse = scales[scales < HALVE_AT], scales[scales >= HALVE_AT]
     steps, at = [], 0.0
@@ -106,13 +106,13 @@ def detect(
     """
     if sections.dtype != np.uint8 or sections.ndim != 3 or sections.shape != labels.shape:
         raise ValueError(
-            f"blobs: sections are {sections.dtype} of shape {sections.shape}, labels of shape {labels.shape}; "
-            "expected uint8 (z, y, x) and labels on the same grid"
+            f"blobs: sections are {sections.dtype} of shape {sections.shape}, labels of shape "
+            f"{labels.shape}; expected uint8 (z, y, x) and labels on the same grid"
         )
     shape = section_shape or sections.shape[1:]
-    core = core or tuple((o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True))
+    spans = core or [(o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True)]
     reach = halo(min_sigma, max_sigma, num_sigma, spacing)
-    for axis, (start, stop), size, o, n in zip("yx", core, shape, origin, sections.shape[1:], strict=True):
+    for axis, (start, stop), size, o, n in zip("yx", spans, shape, origin, sections.shape[1:], strict=True):
         if o > max(start - reach, 0) or o + n < min(stop + reach, size):
             raise ValueError(
                 f"blobs: along {axis} the block holds pixels [{o}, {o + n}) for a core of [{start}, {stop}); "
@@ -121,14 +121,15 @@ def detect(
     if windows is None:
         if tuple(sections.shape[1:]) != tuple(shape):
             raise ValueError(
-                "blobs: a part of a section came without windows; pass each whole section's lowest and highest grey level"
+                "blobs: a part of a section came without windows; pass each whole section's lowest and "
+                "highest grey level"
             )
         windows = np.stack([sections.min((1, 2)), sections.max((1, 2))], 1)
 
     # Every second pixel of the section, not of the block: begin at an even one.
-    odd = tuple(o % 2 for o in origin)
+    odd = (origin[0] % 2, origin[1] % 2)
     sections, labels = (volume[:, odd[0] :, odd[1] :] for volume in (sections, labels))
-    origin = tuple(o + skip for o, skip in zip(origin, odd, strict=True))
+    origin = (origin[0] + odd[0], origin[1] + odd[1])
 
     found = []
     steps = _cascade(min_sigma, max_sigma, num_sigma)
@@ -149,7 +150,7 @@ def detect(
         rows["x"] += origin[1]
         found.append(_one_per_cell(rows))
     out = np.concatenate(found) if found else np.zeros(0, DTYPE)
-    (y0, y1), (x0, x1) = core
+    (y0, y1), (x0, x1) = spans
     return out[(out["y"] >= y0) & (out["y"] < y1) & (out["x"] >= x0) & (out["x"] < x1)]
 
 
@@ -176,14 +177,14 @@ def _blobs(
     side = 2 * (spacing // pitch) + 1
     peak = (best > threshold) & (best == cv2.dilate(best, np.ones((side, side), np.uint8)))
     y, x = np.nonzero(peak)
-    sigma = scale[y, x]
+    sigmas = scale[y, x]
     if pitch == 2:  # back to the pixel: for fine scales the best of its four
-        y, x, is_fine = 2 * y, 2 * x, sigma < HALVE_AT
-        fine = np.pad(fine, [(0, n % 2) for n in fine.shape])
-        best_of_four = np.argmax([fine[y + dy, x + dx] for dy, dx in FOUR], axis=0)
+        y, x, is_fine = 2 * y, 2 * x, sigmas < HALVE_AT
+        fine = np.pad(fine, [(0, size % 2) for size in fine.shape])
+        best_of_four = np.argmax(np.stack([fine[y + dy, x + dx] for dy, dx in FOUR]), axis=0)
         offset = np.array(FOUR)[best_of_four] * is_fine[:, None]
         y, x = y + offset[:, 0], x + offset[:, 1]
-    return y, x, sigma
+    return y, x, sigmas
 
 
 def _best_of_four(best: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,9 @@ def to_uint8(volume: np.ndarray, window: tuple[float, float] | None = None) -> n
     scaled = volume.astype(np.float32)
     if volume.dtype.kind == "f" and not np.isfinite(scaled).all():
         bad = np.argwhere(~np.isfinite(scaled))[0].tolist()
-        raise ValueError(f"contrast: a value at index {bad} (z, y, x of the block) is not finite; repair the source")
+        raise ValueError(
+            f"contrast: a value at index {bad} (z, y, x of the block) is not finite; repair the source"
+        )
     scaled -= np.float32(lo)
     scaled *= np.float32(255.0 / (hi - lo))
     np.clip(scaled, 0, 255, out=scaled)
@@ -105,15 +107,15 @@ def enhance(
     if not 0 < clip_limit <= 1:
         raise ValueError(f"contrast: clip_limit is {clip_limit}; expected more than 0 and at most 1")
     shape = section_shape or sections.shape[1:]
-    core = core or tuple((o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True))
-    needed = [source_range(*span, size, tile) for span, size in zip(core, shape, strict=True)]
+    spans = core or [(o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True)]
+    needed = [source_range(*span, size, tile) for span, size in zip(spans, shape, strict=True)]
     _require(needed, origin, sections.shape[1:])
 
     (y0, y1), (x0, x1) = ((lo - o, hi - o) for (lo, hi), o in zip(needed, origin, strict=True))
     source = to_uint8(sections[:, y0:y1, x0:x1], window)
     # After the blur, keep whole tiles only; the last tile of a section is completed by reflection.
     trim, pad, grid, crop = [], [], [], []
-    for (lo, hi), (start, stop), size in zip(needed, core, shape, strict=True):
+    for (lo, hi), (start, stop), size in zip(needed, spans, shape, strict=True):
         first = -(-lo // tile) * tile  # lo is 0 or lies a blur radius before a tile
         end = hi if hi == size else hi - BLUR_RADIUS
         fill = -(end - first) % tile
@@ -124,11 +126,11 @@ def enhance(
     clahe = cv2.createCLAHE(clipLimit=clip_limit * 256, tileGridSize=(grid[1], grid[0]))
     side = 2 * BLUR_RADIUS + 1
 
-    out = np.empty((len(source), *(stop - start for start, stop in core)), np.uint8)
+    out = np.empty((len(source), *(stop - start for start, stop in spans)), np.uint8)
     for section, target in zip(source, out, strict=True):
         if sigma:
             section = cv2.GaussianBlur(section, (side, side), sigma)
-        section = np.pad(section[trim[0], trim[1]], ((0, pad[0]), (0, pad[1])), mode="reflect" )
+        section = np.pad(section[trim[0], trim[1]], ((0, pad[0]), (0, pad[1])), mode="reflect")
         target[:] = clahe.apply(section)[crop[0], crop[1]]
     return out
 
@@ -137,6 +139,6 @@ def _require(needed: Sequence[Range], origin: tuple[int, int], extent: Sequence[
     for axis, (lo, hi), start, size in zip("yx", needed, origin, extent, strict=True):
         if lo < start or hi > start + size:
             raise ValueError(
-                f"contrast: along {axis} the block holds pixels [{start}, {start + size}) but its core depends "
-                f"on [{lo}, {hi}); read it with the halo that source_range() or halo() gives"
+                f"contrast: along {axis} the block holds pixels [{start}, {start + size}) but its core "
+                f"depends on [{lo}, {hi}); read it with the halo that source_range() or halo() gives"
             )

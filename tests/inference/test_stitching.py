@@ -1,0 +1,105 @@
+"""Stitching: overlap tables, links, canonical segment numbers."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from voxelmill.inference import stitching
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 9), st.integers(1, 9), st.integers(1, 30))
+def test_overlaps_equal_a_count_by_hand(seed, rows, columns, labels):
+    rng = np.random.default_rng(seed)
+    names = np.concatenate(([0], rng.integers(1, 2**53, labels))).astype(np.uint64)
+    a, b = (names[rng.integers(0, labels + 1, (rows, columns))] for _ in range(2))
+    table = stitching.section_overlaps(a, b)
+    want = {(i, j): int(((a == i) & (b == j)).sum()) for i in np.unique(a) for j in np.unique(b) if i and j}
+    want = {pair: n for pair, n in want.items() if n}
+    assert {
+        tuple(pair): n for pair, n in zip(table.pairs.tolist(), table.counts.tolist(), strict=True)
+    } == want
+    for (i, j), (size_a, size_b) in zip(table.pairs, table.sizes, strict=True):
+        assert size_a == (a == i).sum() and size_b == (b == j).sum()
+
+
+def test_step_equals_the_full_count_on_doubled_labels():
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 5, (6, 7)).repeat(2, 0).repeat(2, 1) for _ in range(2))
+    for full, sampled in zip(
+        stitching.section_overlaps(a, b), stitching.section_overlaps(a, b, step=2), strict=True
+    ):
+        np.testing.assert_array_equal(full, sampled)
+
+
+def overlap(*rows: tuple[int, int, int, int, int]) -> stitching.Overlaps:
+    """Rows of a, b, count, size of a, size of b."""
+    array = np.array(rows).reshape(-1, 5)
+    return stitching.Overlaps(array[:, :2].astype(np.uint64), array[:, 2], array[:, 3:])
+
+
+def test_a_link_needs_both_the_overlap_and_the_share():
+    ids = np.arange(1, 9)
+    table = overlap(
+        (1, 2, 200, 300, 300),  # linked: 200 px, half of the union
+        (3, 4, 199, 199, 199),  # one px too few
+        (5, 6, 200, 500, 500),  # a quarter of the union
+    )
+    merged = stitching.join(ids, table)
+    np.testing.assert_array_equal(merged.supervoxel, ids)
+    np.testing.assert_array_equal(merged.segment, [1, 1, 2, 3, 4, 5, 6, 7])
+    np.testing.assert_allclose(merged.score, [0.5, 0.5, 0, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(stitching.join(ids, table, min_iou=0).segment, [1, 1, 2, 3, 4, 4, 5, 6])
+
+
+def test_seams_link_by_share_whatever_their_length():
+    merged = stitching.join(np.array([1, 2, 3]), overlap(), overlap((1, 2, 9, 10, 10), (2, 3, 1, 10, 10)))
+    np.testing.assert_array_equal(merged.segment, [1, 1, 2])
+
+
+def test_segments_do_not_depend_on_the_order_of_tables():
+    rng = np.random.default_rng(0)
+    ids = np.unique(rng.integers(1, 2**53, 300)).astype(np.uint64)
+    pairs = rng.choice(ids, (250, 2))
+    table = stitching.Overlaps(pairs, np.full(250, 500), np.full((250, 2), 600))
+    first = stitching.join(ids, table)
+    order = rng.permutation(250)
+    second = stitching.join(rng.permutation(ids), stitching.Overlaps(*(column[order] for column in table)))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    _, first_seen = np.unique(first.segment, return_index=True)
+    assert (np.diff(first_seen) > 0).all()  # numbered by their smallest supervoxel
+    for i, j in pairs:
+        assert first.segment[ids == i] == first.segment[ids == j]
+
+
+def test_remap_is_a_look_up():
+    table = stitching.MergeTable(
+        np.array([3, 2**52], np.uint64), np.array([1, 2], np.uint64), np.zeros(2, np.float32)
+    )
+    labels = np.array([[0, 3, 3], [2**52, 0, 3]], np.uint64)
+    np.testing.assert_array_equal(stitching.remap(labels, table), [[0, 1, 1], [2, 0, 1]])
+    with pytest.raises(ValueError, match="supervoxel 7 is not in the merge table"):
+        stitching.remap(np.array([7], np.uint64), table)
+
+
+def test_a_column_that_drifts_is_one_segment():
+    volume = np.zeros((5, 40, 60), np.uint64)
+    for z in range(5):
+        volume[z, 10:30, 5 + 3 * z : 30 + 3 * z] = z + 1
+    tables = stitching.concatenate(stitching.section_overlaps(*pair) for pair in pairwise(volume))
+    merged = stitching.join(np.unique(volume), tables)
+    assert set(stitching.remap(volume, merged).ravel().tolist()) == {0, 1}
+
+
+def test_empty_tables_join():
+    assert stitching.join(np.zeros(0, np.uint64), stitching.concatenate([])).segment.size == 0
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="expected one grid"):
+        stitching.section_overlaps(np.zeros((2, 2), int), np.zeros((2, 3), int))
+    with pytest.raises(ValueError, match="names supervoxel 9"):
+        stitching.join(np.array([1]), overlap((1, 9, 500, 500, 500)))
