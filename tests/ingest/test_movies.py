@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.ingest import movie_tiff
 from voxelmill.ingest.movies import base_name, open_movie, parse_range, to_uint16
 
 ND2 = Path(__file__).parents[1] / "data" / "timelapse" / "example-timelapse.nd2"
@@ -155,6 +157,20 @@ def test_czi_scene_that_was_never_completed_is_noted_and_harms_no_other(tmp_path
             movie.read_frame(1, 0, 0)
 
 
+def test_czi_kinds_that_are_not_supported_are_refused(tmp_path, monkeypatch, czi_scenes):
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    with czi.create_czi(str(tmp_path / "colour.czi")) as doc:
+        doc.write(np.zeros((16, 16, 3), np.uint8), plane={"T": 0})
+        doc.write_metadata("colour")
+    with pytest.raises(DataError, match="pixels are Bgr24, expected one of Gray8"):
+        open_movie(tmp_path / "colour.czi")
+    box = czi.CziReader.total_bounding_box
+    more = property(lambda self: box.fget(self) | {"H": (0, 32)})
+    monkeypatch.setattr(czi.CziReader, "total_bounding_box", more)
+    with pytest.raises(DataError, match=r"dimensions H .* are not supported"):
+        open_movie(czi_scenes[0])
+
+
 def test_czi_without_a_complete_frame_holds_no_images(tmp_path):
     czi = pytest.importorskip("pylibCZIrw.czi")
     path = tmp_path / "stopped.czi"
@@ -187,6 +203,21 @@ def test_a_missing_reader_package_is_named_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "nd2", None)
     with pytest.raises(ParameterError, match=r"needs the package nd2; pip install 'voxelmill\[timelapse\]'"):
         open_movie(ND2)
+
+
+@pytest.mark.parametrize(("attribute", "value", "message"), [
+    ("is_rgb", True, "colour"), ("sizes", {"W": 3, "Y": 64, "X": 64}, "axes .'W'. are not supported")])
+def test_nd2_kinds_that_are_not_supported_are_refused(monkeypatch, attribute, value, message):
+    nd2 = pytest.importorskip("nd2")
+    monkeypatch.setattr(nd2.ND2File, attribute, property(lambda self: value))
+    with pytest.raises(DataError, match=message):
+        open_movie(ND2)
+
+
+def test_nd2_without_its_chunk_map_says_what_is_missing(tmp_path):
+    (tmp_path / "a.nd2").write_bytes(ND2.read_bytes()[:-1])
+    with pytest.raises(DataError, match="no chunk map at its end"):
+        open_movie(tmp_path / "a.nd2")
 
 
 def test_nd2_frames_that_the_chunk_map_lacks_are_not_zeros(tmp_path):
@@ -253,7 +284,8 @@ def test_ome_tiff_several_images_of_unequal_size(tmp_path, axes, compression):
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 7])
-@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}])
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"},
+                                 {"truncate": True}])
 def test_plain_tiff_pages_are_frames(tmp_path, n, how):
     import tifffile
 
@@ -312,6 +344,60 @@ def test_a_claimed_size_that_nothing_backs_is_refused_before_memory_is_taken(tmp
         open_movie(tmp_path / "a.tif")
 
 
+def test_ome_tiff_images_with_unequal_channels_are_refused(tmp_path):
+    import tifffile
+
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        for n in (2, 3):
+            writer.write(volume(2, n, 16, 16), metadata={"axes": "TCYX"}, photometric="minisblack")
+    with pytest.raises(DataError, match=r"images have \[2, 3\] channels"):
+        open_movie(tmp_path / "a.ome.tif")
+
+
+def test_ome_tiff_over_several_files_needs_them_all(tmp_path):
+    import tifffile
+
+    data = volume(2, 16, 16)
+    files = [(f"{name}.ome.tif", f"urn:uuid:{name}0000000-0000-4000-8000-000000000000") for name in "ab"]
+    planes = "".join(f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1"><UUID '
+                     f'FileName="{name}">{uuid}</UUID></TiffData>'
+                     for t, (name, uuid) in enumerate(files))
+    for t, (name, uuid) in enumerate(files):
+        xml = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+               f'UUID="{uuid}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
+               'Type="uint16" SizeX="16" SizeY="16" SizeC="1" SizeZ="1" SizeT="2" '
+               f'TimeIncrement="30">{planes}</Pixels></Image></OME>')
+        tifffile.imwrite(tmp_path / name, data[t], description=xml, metadata=None)
+    with open_movie(tmp_path / "a.ome.tif") as movie:
+        assert [np.array_equal(movie.read_frame(0, t, 0), data[t]) for t in (0, 1)] == [True, True]
+        assert movie.fovs[0].times.tolist() == [0, 0.5]
+    (tmp_path / "b.ome.tif").unlink()
+    with pytest.raises(DataError, match=r"a\.ome\.tif: the OME-TIFF lacks planes"):
+        open_movie(tmp_path / "a.ome.tif")
+
+
+def test_ome_tiff_with_fewer_pages_than_it_names_is_refused(tmp_path, monkeypatch):
+    import tifffile
+
+    xml = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+           '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="16" '
+           'SizeY="16" SizeC="1" SizeZ="1" SizeT="3"><TiffData IFD="0" PlaneCount="2"/></Pixels></Image></OME>')
+    tifffile.imwrite(tmp_path / "a.ome.tif", volume(2, 16, 16), description=xml, metadata=None)
+    with pytest.raises(DataError, match="lacks planes .*missing 1 frames"):
+        open_movie(tmp_path / "a.ome.tif")
+    monkeypatch.setattr(movie_tiff, "_log", lambda: nullcontext([]))  # should tifffile say it in other words
+    with pytest.raises(DataError, match="lacks a plane"):
+        open_movie(tmp_path / "a.ome.tif")
+
+
+def test_tiff_axes_that_nobody_named_are_refused(tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", volume(2, 3, 16, 16), photometric="minisblack")
+    with pytest.raises(DataError, match="cannot tell time, channel and z apart in axes QQYX"):
+        open_movie(tmp_path / "a.tif")
+
+
 def test_colour_tiff_is_refused(tmp_path):
     import tifffile
 
@@ -360,6 +446,20 @@ def test_ome_zarr_collection_is_fields_of_view(tmp_path):
         group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
     with open_movie(tmp_path / "a.zarr") as movie:
         assert [movie.read_frame(f, 0, 0)[0, 0] for f in range(4)] == [0, 1, 2, 10]
+
+
+@pytest.mark.parametrize(("axes", "message"), [(("tyx", "tcyx"), r"\[1, 2\] channels"),
+                                               (("tyxc",), "has axes 'TYXC'")])
+def test_ome_zarr_images_that_make_no_movie_are_refused(tmp_path, axes, message):
+    import zarr
+
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    for i, names in enumerate(axes):
+        group = root.create_group(str(i))
+        group.create_array("0", data=np.zeros([2 if a == "c" else 8 for a in names], np.uint16))
+        group.attrs["ome"] = {"multiscales": [{"axes": list(names), "datasets": [{"path": "0"}]}]}
+    with pytest.raises(DataError, match=message):
+        open_movie(tmp_path / "a.zarr")
 
 
 def test_a_folder_without_ome_metadata_is_refused(tmp_path):
@@ -495,19 +595,17 @@ def _whole(kind: str, folder: Path) -> Path:
     import tifffile
 
     tifffile.imwrite(folder / "whole.tif", volume(6, 40, 40), compression="zlib" if "zlib" in kind else None,
-                     imagej=kind == "imagej.tif", metadata={"axes": "TYX"})
+                     imagej=kind == "imagej.tif", truncate=kind == "one_page.tif", metadata={"axes": "TYX"})
     return folder / "whole.tif"
 
 
-@pytest.mark.parametrize("kind", ["nd2", "czi", "ome.tif", "plain.tif", "zlib.tif", "imagej.tif"])
+@pytest.mark.parametrize("kind", ["nd2", "czi", "ome.tif", "plain.tif", "zlib.tif", "imagej.tif",
+                                  "one_page.tif"])
 def test_a_file_that_is_cut_off_is_refused(tmp_path, kind):
     data = _whole(kind, tmp_path).read_bytes()
     path = tmp_path / f"cut.{kind}"
     spare = 1 if kind == "nd2" else 64  # the last bytes of a CZI or TIFF hold no pixels, and may be lost
     for length in sorted({int(len(data) * part) for part in CUTS} | {len(data) - spare}):
         path.write_bytes(data[:length])
-        with pytest.raises(DataError, match=f"cut.{kind}"), open_movie(path) as movie:
-            for f, fov in enumerate(movie.fovs):
-                for t in range(fov.n_frames):
-                    movie.read_frame(f, t, 0)
-            pytest.fail(f"{length} of {len(data)} bytes were read as a whole movie")
+        with pytest.raises(DataError, match=f"cut.{kind}"), open_movie(path):
+            pytest.fail(f"{length} of {len(data)} bytes were taken for a whole movie")

@@ -37,14 +37,15 @@ class TiffMovie(Movie):
             try:
                 self._series = list(self._file.series)
                 self.file_type = "ome-tiff" if self._file.is_ome else "tiff"
-                faults = [line for line in log if "invalid" in line or "corrupt" in line or "failed" in line]
+                missing = [line for line in log if "FileNotFound" in line or "missing" in line]
+                if missing:
+                    raise DataError(f"{path}: the OME-TIFF lacks planes that its metadata name ({missing[0]}); "
+                                    "keep all its files in one folder, or copy it again")
+                words = ("invalid", "corrupt", "failed")
+                faults = [line for line in log if any(word in line for word in words)]
                 if faults:
                     raise DataError(f"{path}: the TIFF is cut off or damaged ({faults[0]}); copy it again "
                                     "from the microscope")
-                missing = [line for line in log if "missing" in line or "not found" in line]
-                if missing:
-                    raise DataError(f"{path}: the OME-TIFF names files that are not there ({missing[0]}); "
-                                    "keep all its files in one folder")
                 self._read_metadata()
                 self._check_extent()
             except BaseException:
