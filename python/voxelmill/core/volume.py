@@ -303,8 +303,9 @@ def list_labels(store: Path) -> list[str]:
 
 def check_scale(scale: Iterable[float], where: Path | str) -> None:
     """Raises DataError unless every voxel size is a positive finite number."""
-    if not all(np.isfinite(v) and v > 0 for v in scale):
-        raise DataError(f"{where}: voxel size {list(scale)}; expected positive numbers (nm)")
+    numbers = [float(v) for v in scale]
+    if not all(np.isfinite(v) and v > 0 for v in numbers):
+        raise DataError(f"{where}: voxel size {numbers}; expected positive numbers (nm)")
 
 
 def _attributes(root: Path) -> dict[str, Any]:
