@@ -381,9 +381,10 @@ def test_ome_tiff_with_fewer_pages_than_it_names_is_refused(tmp_path, monkeypatc
 
     xml = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="16" '
-           'SizeY="16" SizeC="1" SizeZ="1" SizeT="3"><TiffData IFD="0" PlaneCount="2"/></Pixels></Image></OME>')
+           'SizeY="16" SizeC="1" SizeZ="1" SizeT="3">'
+           '<TiffData IFD="0" PlaneCount="2"/></Pixels></Image></OME>')
     tifffile.imwrite(tmp_path / "a.ome.tif", volume(2, 16, 16), description=xml, metadata=None)
-    with pytest.raises(DataError, match="lacks planes .*missing 1 frames"):
+    with pytest.raises(DataError, match=r"lacks planes .*missing 1 frames"):
         open_movie(tmp_path / "a.ome.tif")
     monkeypatch.setattr(movie_tiff, "_log", lambda: nullcontext([]))  # should tifffile say it in other words
     with pytest.raises(DataError, match="lacks a plane"):

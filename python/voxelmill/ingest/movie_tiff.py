@@ -39,8 +39,8 @@ class TiffMovie(Movie):
                 self.file_type = "ome-tiff" if self._file.is_ome else "tiff"
                 missing = [line for line in log if "FileNotFound" in line or "missing" in line]
                 if missing:
-                    raise DataError(f"{path}: the OME-TIFF lacks planes that its metadata name ({missing[0]}); "
-                                    "keep all its files in one folder, or copy it again")
+                    raise DataError(f"{path}: the OME-TIFF lacks planes that its metadata name "
+                                    f"({missing[0]}); keep all its files in one folder, or copy it again")
                 words = ("invalid", "corrupt", "failed")
                 faults = [line for line in log if any(word in line for word in words)]
                 if faults:
