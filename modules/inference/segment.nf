@@ -1,6 +1,7 @@
 process SEGMENT {
     tag "${meta.block}"
     label 'process_high'
+    label 'per_block'
 
     input:
     tuple path(volume), path(volume_manifest)

@@ -1,6 +1,7 @@
 process EXPORT_LABELS {
     tag "${meta.block}"
     label 'process_medium'
+    label 'per_block'
 
     input:
     tuple path(supervoxels), path(supervoxels_manifest)

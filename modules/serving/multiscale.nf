@@ -1,6 +1,7 @@
 process MULTISCALE {
     tag "${name}"
     label 'process_medium'
+    label 'gpu'
 
     input:
     tuple val(name), path(volume), path(volume_manifest), path(labels), path(labels_manifest)

@@ -1,6 +1,7 @@
 process RENDER {
     tag "${meta.block}"
     label 'process_medium'
+    label 'per_block'
 
     input:
     tuple path(volume), path(volume_manifest)

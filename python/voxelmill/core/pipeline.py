@@ -39,4 +39,5 @@ class Cluster(Params):
     account: str = param("", "SLURM account")
     cluster_options: str = param("", "Further sbatch options")
     array_size: int = param(20, "Tasks of one kind submitted as one job array; 0: none", ge=0)
+    gpus: int = param(0, "GPUs that a task asks for where its stage can use one", ge=0)
     container: str = param("containers/voxelmill.sif", "Image for `-profile apptainer`")
