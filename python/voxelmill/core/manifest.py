@@ -64,7 +64,7 @@ def read(store: Path) -> dict | None:
     try:
         found = json.loads(path.read_text())
         good = _digest(found["files"]) == found["digest"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         good = False
     if not good:
         raise DataError(f"{path}: manifest is damaged; re-run the stage that made the store")

@@ -1,0 +1,170 @@
+"""The stage contract: outputs appear whole or not at all, every failure is one line and a code."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from voxelmill.core import manifest
+from voxelmill.core.errors import DataError, ParameterError, StorageError, TransientError
+from voxelmill.core.params import Params, param
+from voxelmill.core.provenance import Task
+from voxelmill.core.stage import In, Out, call, main
+
+
+class Parameters(Params):
+    """What the stage under test takes."""
+
+    size: int = param(3, "A number of things", ge=1)
+    fault: str = param("", "What to raise after the outputs were written")
+
+
+FAULTS = {"data": DataError("x.tif: bad\nin two lines; mend it"), "parameter": ParameterError("--size: bad"),
+          "storage": StorageError("disk: bad"), "busy": TransientError("server: busy"),
+          "memory": MemoryError(), "full": OSError(errno.ENOSPC, "No space left on device", "/data/x"),
+          "quota": OSError(errno.EDQUOT, "Disk quota exceeded"), "bug": KeyError("bug"),
+          "read": PermissionError(errno.EACCES, "no", "/x")}
+
+
+def run(p: Parameters, task: Task, *, source: In, more: list[In] | None = None, word: str = "none",
+        store: Out, table: Out, extra: Out | None = None) -> None:
+    store.mkdir()
+    (store / "shard").write_bytes(b"voxels" * p.size)
+    table.write_text(word + source.read_text() + "".join(m.read_text() for m in more or []))
+    task.report(things=p.size)
+    if p.fault == "nothing":
+        table.unlink()
+    elif p.fault:
+        raise FAULTS[p.fault]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """`stage("--size", "4")` runs the stage above in an empty folder with one input."""
+    module = types.ModuleType("voxelmill.core.made", "Make things.\n\nIn a store and a table.")
+    module.Parameters, module.run = Parameters, run
+    monkeypatch.setitem(sys.modules, "voxelmill.core.made", module)
+    monkeypatch.chdir(tmp_path)
+    manifest.digest_of.cache_clear()
+    (tmp_path / "in.txt").write_text("input")
+
+    def start(*words: str) -> int:
+        return call("core.made", ["--source", "in.txt", "--store", "v.zarr", "--table=t.csv", *words])
+
+    return start
+
+
+def files() -> set[str]:
+    return {str(p) for p in Path().rglob("*") if p.is_file()} - {"in.txt"}
+
+
+def test_outputs_manifest_and_record(stage):
+    assert stage("--size", "4") == 0
+    assert files() == {"v.zarr/shard", "v.zarr.manifest.json", "t.csv", "made.provenance.json"}
+    assert Path("v.zarr/shard").read_bytes() == b"voxels" * 4
+    listed = manifest.verify(Path("v.zarr"), deep=True)
+    record = json.loads(Path("made.provenance.json").read_text())
+    assert record["params"] == {"size": 4, "fault": ""} and record["quality"] == {"things": 4}
+    assert [(o["name"], o["digest"]) for o in record["outputs"]] == [
+        ("v.zarr", listed["digest"]), ("t.csv", manifest.digest_file(Path("t.csv")))]
+    assert [i["name"] for i in record["inputs"]] == ["in.txt"]
+    assert record["bytes_out"] == 24 + Path("t.csv").stat().st_size
+
+
+def test_lists_words_and_equals(stage):
+    Path("a.txt").write_text("A")
+    Path("b.txt").write_text("B")
+    assert stage("--more", "a.txt", "b.txt", "--word=hello") == 0
+    assert Path("t.csv").read_text() == "helloinputAB"
+
+
+@pytest.mark.parametrize(("fault", "code", "words"), [
+    ("data", 65, "x.tif: bad in two lines; mend it"), ("parameter", 64, "--size: bad"),
+    ("storage", 74, "disk: bad"), ("busy", 75, "server: busy"), ("memory", 137, "out of memory"),
+    ("full", 74, "no space left on the disk that holds /data/x"), ("quota", 74, "no space left"),
+    ("read", 74, "/x: no"), ("nothing", 65, "made ended without writing t.csv"),
+])
+def test_a_failure_is_one_line_and_leaves_nothing(stage, capsys, fault, code, words):
+    assert stage("--fault", fault) == code
+    said = capsys.readouterr().err
+    assert said.startswith("ERROR [made] ") and said.count("\n") == 1 and words in said
+    assert files() == set()
+
+
+def test_a_bug_is_not_hidden_and_leaves_nothing(stage):
+    with pytest.raises(KeyError):
+        stage("--fault=bug")
+    assert files() == set()
+
+
+def test_a_failure_leaves_the_old_output_as_it_was(stage):
+    assert stage("--size=4") == 0
+    before = {name: Path(name).read_bytes() for name in files()}
+    for fault in ("data", "nothing"):
+        assert stage("--size=5", f"--fault={fault}") == 65
+        assert {name: Path(name).read_bytes() for name in files()} == before
+    manifest.digest_of.cache_clear()
+    assert stage("--size=5") == 0
+    assert Path("v.zarr/shard").stat().st_size == 30
+    manifest.verify(Path("v.zarr"), deep=True)
+
+
+def test_left_overs_of_a_killed_run_do_no_harm(stage):
+    Path("v.zarr.partial").mkdir()
+    Path("v.zarr.partial/old").write_text("half")
+    Path("t.csv.partial").write_text("half")
+    assert stage() == 0
+    assert "v.zarr/old" not in files() and not [f for f in files() if "partial" in f]
+
+
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (["--szie", "4"], 64, "unknown parameter --szie. Did you mean --size?"),
+    (["--tabel", "x"], 64, "Did you mean --table?"), (["--size", "0"], 64, "--size '0'"),
+    (["--size", "many"], 64, "--size 'many'"), (["--source", "gone.txt"], 74, "gone.txt"),
+    (["--more", "in.txt", "gone.txt"], 74, "gone.txt"), (["--store"], 64, "--store is missing"),
+])
+def test_a_wrong_command_line(stage, capsys, words, code, said):
+    assert stage(*words) == code
+    err = capsys.readouterr().err
+    assert err.startswith("ERROR [made] ") and err.count("\n") == 1 and said in err
+    assert files() == set()
+
+
+def test_words_before_any_name_and_missing_files(stage, capsys):
+    assert call("core.made", ["in.txt"]) == 64
+    assert "'in.txt' stands before any --name" in capsys.readouterr().err
+    assert call("core.made", ["--store", "v.zarr", "--table", "t.csv"]) == 64
+    assert "--source is missing" in capsys.readouterr().err
+
+
+def test_help_lists_files_and_parameters(stage, capsys):
+    assert stage("--help") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Make things.")
+    for line in ("--source PATH\n", "--more PATH ...  (optional)", "--extra PATH  (optional)",
+                 "A number of things [3]"):
+        assert line in said
+    assert files() == set()
+
+
+def test_main_exits_with_the_code(stage, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["made.py", "--source", "gone.txt", "--store", "a", "--table", "b"])
+    with pytest.raises(SystemExit) as raised:
+        main("core.made")
+    assert raised.value.code == 74
+
+
+def test_a_manifest_that_cannot_be_written_leaves_nothing(stage, monkeypatch, capsys):
+    """The disk may fill up in the last moment."""
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "v.zarr.manifest.json")
+
+    with monkeypatch.context() as m:
+        m.setattr(manifest, "make", full)
+        assert stage() == 74
+    assert "no space left on the disk that holds v.zarr.manifest.json" in capsys.readouterr().err
+    assert files() == set()
