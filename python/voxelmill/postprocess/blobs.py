@@ -131,27 +131,26 @@ def detect(
     sections, labels = (volume[:, odd[0] :, odd[1] :] for volume in (sections, labels))
     origin = (origin[0] + odd[0], origin[1] + odd[1])
 
-    found = []
     steps = _cascade(min_sigma, max_sigma, num_sigma)
-    for z, (image, segments, window) in enumerate(
-        zip(sections, labels, np.asarray(windows, float), strict=True)
-    ):
-        lo, span = window[0], max(window[1] - window[0], 1.0)
-        y, x, sigma = _blobs(image, threshold * span, steps, spacing)
-        inside = (
-            (y + origin[0] >= 2)
-            & (x + origin[1] >= 2)
-            & (y + origin[0] < shape[0] - 2)
-            & (x + origin[1] < shape[1] - 2)
-        )
-        rows = _pair_up(image, segments, y[inside], x[inside], sigma[inside], min_labelled, lo, span)
-        rows["z"] = first_section + z
-        rows["y"] += origin[0]
-        rows["x"] += origin[1]
-        found.append(_one_per_cell(rows))
-    out = np.concatenate(found) if found else np.zeros(0, DTYPE)
+    lo, hi = np.asarray(windows, float).reshape(-1, 2).T
+    span = np.maximum(hi - lo, 1.0)
+    found = [_blobs(image, threshold * s, steps, spacing) for image, s in zip(sections, span, strict=True)]
+    z = np.repeat(np.arange(len(found)), [len(y) for y, _, _ in found])
+    y, x, sigma = (np.concatenate(column) for column in zip(*found, strict=True))
+    inside = np.ones(len(z), bool)  # away from the frame of the section
+    for at, o, size in ((y, origin[0], shape[0]), (x, origin[1], shape[1])):
+        inside &= (at + o >= 2) & (at + o < size - 2)
+    z, y, x, sigma = z[inside], y[inside], x[inside], sigma[inside]
+
+    rows = np.zeros(len(z), DTYPE)
+    rows["z"], rows["y"], rows["x"], rows["sigma"] = first_section + z, y + origin[0], x + origin[1], sigma
+    kept, *partners = _pair_up(sections, labels, (z, y, x), min_labelled, lo[z], span[z])
+    rows = rows[kept]
+    rows["pre_id"], rows["post_id"], rows["score"] = partners
+    rows = _one_per_cell(rows)
     (y0, y1), (x0, x1) = spans
-    return out[(out["y"] >= y0) & (out["y"] < y1) & (out["x"] >= x0) & (out["x"] < x1)]
+    rows = rows[(rows["y"] >= y0) & (rows["y"] < y1) & (rows["x"] >= x0) & (rows["x"] < x1)]
+    return rows[np.lexsort((rows["x"], rows["y"], rows["z"]))]
 
 
 def _blobs(
@@ -160,7 +159,8 @@ def _blobs(
     """Position and scale of dark blobs: maxima of ``sigma**2 * laplacian`` over place and scale."""
     import cv2
 
-    blurred, pitch = image.astype(np.uint16) * FIXED_POINT, 1
+    blurred: np.ndarray = image.astype(np.uint16) * FIXED_POINT
+    pitch = 1
     best, scale = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
     fine = best
     for shrink, step, is_scale, sigma in steps:
@@ -180,7 +180,7 @@ def _blobs(
     sigmas = scale[y, x]
     if pitch == 2:  # back to the pixel: for fine scales the best of its four
         y, x, is_fine = 2 * y, 2 * x, sigmas < HALVE_AT
-        fine = np.pad(fine, [(0, size % 2) for size in fine.shape])
+        fine = np.pad(fine, [(0, size % 2) for size in image.shape])
         best_of_four = np.argmax(np.stack([fine[y + dy, x + dx] for dy, dx in FOUR]), axis=0)
         offset = np.array(FOUR)[best_of_four] * is_fine[:, None]
         y, x = y + offset[:, 0], x + offset[:, 1]
@@ -200,64 +200,54 @@ def _best_of_four(best: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _pair_up(
-    image: np.ndarray,
-    segments: np.ndarray,
-    y: np.ndarray,
-    x: np.ndarray,
-    sigma: np.ndarray,
+    sections: np.ndarray,
+    labels: np.ndarray,
+    at: tuple[np.ndarray, np.ndarray, np.ndarray],
     min_labelled: int,
-    lo: float,
-    span: float,
-) -> np.ndarray:
-    """Rows (within the section) of those blobs that have two segments around them.
+    lo: np.ndarray,
+    span: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Which blobs have two segments around them; and the pre and post side and score of those.
 
     Two ids within a square imply a boundary in it, so that needs no test of its own.
     """
-    side = 2 * REACH + 1
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(segments, REACH), (side, side))[y, x].reshape(
-        len(y), side * side
-    )
-    grey = np.lib.stride_tricks.sliding_window_view(np.pad(image, REACH), (side, side))[y, x].reshape(
-        len(y), side * side
-    )
-    order = np.sort(around, axis=1).ravel()
-    start = np.flatnonzero(
-        np.concatenate(([True], order[1:] != order[:-1]))[: order.size]
-        | (np.arange(order.size) % (side * side) == 0)
-    )
-    count = np.diff(start, append=order.size)
-    row, segment = start // (side * side), order[start]
+    z, y, x = at
+    reach = np.arange(-REACH, REACH + 1)
+    near_y, near_x = y[:, None, None] + reach[:, None], x[:, None, None] + reach
+    outside = (near_y < 0) | (near_y >= labels.shape[1]) | (near_x < 0) | (near_x >= labels.shape[2])
+    where = z[:, None, None], near_y.clip(0, labels.shape[1] - 1), near_x.clip(0, labels.shape[2] - 1)
+    area = (2 * REACH + 1) ** 2
+    around = np.where(outside, 0, labels[where]).reshape(-1, area)
+    grey = sections[where].reshape(-1, area)
+
+    # Runs of equal ids in each sorted neighbourhood; the two longest are the partners.
+    ids = np.sort(around, axis=1)
+    first_of_run = np.ones(ids.shape, bool)
+    first_of_run[:, 1:] = ids[:, 1:] != ids[:, :-1]
+    start = np.flatnonzero(first_of_run)
+    count = np.diff(start, append=ids.size)
+    row, segment = start // area, ids.ravel()[start]
     real = segment > 0
     row, segment, count = row[real], segment[real], count[real]
-    labelled = np.bincount(row, count, minlength=len(y))
     rank = np.lexsort((segment, -count, row))
     row, segment = row[rank], segment[rank]
-    first = np.searchsorted(row, np.arange(len(y)))
-    kept = np.flatnonzero(
-        (np.searchsorted(row, np.arange(len(y)), side="right") - first >= 2) & (labelled >= min_labelled)
-    )
-    a, b = segment[first[kept]], segment[first[kept] + 1]
-    around, grey = around[kept], grey[kept]
-    dark_a, dark_b = (
-        1.0 - ((grey * (m := around == s[:, None])).sum(1) / m.sum(1) - lo) / span for s in (a, b)
-    )
-    rows = np.zeros(len(kept), DTYPE)
-    rows["y"], rows["x"], rows["sigma"] = y[kept], x[kept], sigma[kept]
-    rows["pre_id"], rows["post_id"] = np.where(dark_a >= dark_b, (a, b), (b, a))
-    rows["score"] = np.maximum(dark_a, dark_b)
-    return rows
+    labelled, distinct = np.bincount(row, count, len(z)), np.bincount(row, minlength=len(z))
+    kept = np.flatnonzero((distinct >= 2) & (labelled >= min_labelled))
+    longest = np.searchsorted(row, kept)
+    a, b = segment[longest], segment[longest + 1]
+    dark = []
+    for side in (a, b):
+        mask = around[kept] == side[:, None]
+        dark.append(1.0 - ((grey[kept] * mask).sum(1) / mask.sum(1) - lo[kept]) / span[kept])
+    first = dark[0] >= dark[1]
+    return kept, np.where(first, a, b), np.where(first, b, a), np.maximum(*dark)
 
 
 def _one_per_cell(rows: np.ndarray) -> np.ndarray:
     """The best of the rows that share a cell of the section's 4 px grid and both segments."""
-    cell_y, cell_x = rows["y"] // CELL, rows["x"] // CELL
-    order = np.lexsort(
-        (rows["x"], rows["y"], -rows["score"], rows["post_id"], rows["pre_id"], cell_x, cell_y)
-    )
-    same = np.ones(len(rows), bool)
-    for column in (cell_y, cell_x, rows["pre_id"], rows["post_id"]):
-        sorted_column = column[order]
-        same[1:] &= sorted_column[1:] == sorted_column[:-1]
-    if len(rows):
-        same[0] = False
-    return rows[np.sort(order[~same])]
+    keys = rows["pre_id"], rows["post_id"], rows["x"] // CELL, rows["y"] // CELL, rows["z"]
+    order = np.lexsort((rows["x"], rows["y"], -rows["score"], *keys))
+    repeated = np.ones(max(len(rows) - 1, 0), bool)
+    for key in keys:
+        repeated &= key[order][1:] == key[order][:-1]
+    return rows[np.delete(order, np.flatnonzero(repeated) + 1)]
