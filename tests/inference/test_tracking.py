@@ -120,6 +120,24 @@ def test_a_division_has_a_mother_and_two_daughters():
     assert not alone.tracks["parent"].any()
 
 
+@pytest.mark.parametrize("lived", [1, 2, 3])
+def test_a_fragment_that_is_lost_at_once_was_no_daughter(lived):
+    whole, split = frame((1, 30, 40, 10)), frame((1, 30, 33, 7), (2, 30, 48, 7))
+    other = frame((1, 30, 33, 7))
+    movie = [whole, whole, *[split] * lived, *[other] * 5]
+    result, out = tracked(movie, max_gap=0)
+    if lived < 3:
+        assert ids_along(out[-1:], (30, 33)) == [1] and not result.tracks["parent"].any()
+    else:
+        assert result.tracks["parent"].tolist() == [0, 1, 1]
+    assert tracked(movie, max_gap=0, min_daughter=0)[0].tracks["parent"].tolist() == [0, 1, 1]
+    assert tracked(movie[: 2 + lived])[0].tracks["parent"].tolist() == [
+        0,
+        1,
+        1,
+    ]  # the movie ended too soon to tell
+
+
 def test_a_neighbour_that_enters_at_the_border_is_no_daughter():
     before, after = frame((1, 20, 30, 12)), frame((1, 18, 21, 9), (2, 19, 40, 9))
     assert track([region_table(before), region_table(after)]).tracks["parent"].tolist() == [0, 1, 1]

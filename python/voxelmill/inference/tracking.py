@@ -229,6 +229,7 @@ def link_growth(
     max_cost: float = 2.0,
     division_cost: float = 0.3,
     divisions: bool = True,
+    min_daughter: int = 3,
     max_drift: float = 100.0,
     max_move: float = 0.0,
 ) -> Links:
@@ -246,12 +247,15 @@ def link_growth(
         max_cost: greatest cost of a link; 2 is a disc moved by its own diameter beyond what was predicted.
         division_cost: what a division costs beyond its misfit; higher finds fewer.
         divisions: False never links a cell to two.
+        min_daughter: frames a daughter must live for the division to count; one that is lost sooner was a
+            fragment of a cell that did not divide.
         max_drift: greatest jump of the whole field between frames that is looked for, px; 0 = none.
         max_move: px a cell may move in one frame beyond the shared motion; 0 = as `max_cost` says for its
             size. For objects that move by more than their own size.
     """
     for name, value, low in [
         ("max_gap", max_gap, 0),
+        ("min_daughter", min_daughter, 0),
         ("max_cost", max_cost, 1e-9),
         ("division_cost", division_cost, 0),
         ("max_drift", max_drift, 0),
@@ -260,7 +264,42 @@ def link_growth(
         if not value >= low:
             raise ParameterError(f"tracking: {name} is {value}, expected at least {low}")
     linker = _Growth(max_gap, max_cost, division_cost, divisions, max_drift, max_move)
-    return Links([linker.step(regions) for regions in tables], linker.parents)
+    ids = [linker.step(regions) for regions in tables]
+    return _without_fragments(Links(ids, linker.parents), tables, min_daughter)
+
+
+def _without_fragments(links: Links, tables: Sequence[Regions], min_daughter: int) -> Links:
+    """Undo the divisions of which a daughter was lost at once: the other daughter is the mother still.
+
+    What leaves through the border, divides again, or is there when the movie ends was not lost.
+    """
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    lost: set[int] = set()
+    for t, (ids, regions) in enumerate(zip(links.ids, tables)):
+        for i, cut in zip(ids.tolist(), regions.on_border.tolist()):
+            first.setdefault(i, t)
+            last[i] = t
+            (lost.discard if cut or t == len(tables) - 1 else lost.add)(i)
+    daughters: dict[int, list[int]] = {}
+    for daughter, mother in links.parents.items():
+        daughters.setdefault(mother, []).append(daughter)
+    same: dict[int, int] = {}  # daughter -> the mother that it is
+    for mother in sorted(daughters, key=last.__getitem__, reverse=True):  # late divisions first
+        brief, kept = sorted(daughters[mother], key=lambda i: last[i] - first[i])
+        if brief in lost and brief not in daughters and last[brief] - first[brief] + 1 < min_daughter:
+            same[kept], last[mother] = mother, last[kept]
+            lost = lost | {mother} if kept in lost else lost - {mother}
+            del daughters[mother]
+            if kept in daughters:
+                daughters[mother] = daughters.pop(kept)
+    parents = {daughter: mother for mother, both in daughters.items() for daughter in both}
+    if not same:
+        return Links(links.ids, parents)
+    new = np.arange(max(last) + 1)
+    for daughter in sorted(same):  # a mother's id is smaller than its daughters'
+        new[daughter] = new[same[daughter]]
+    return Links([new[ids] for ids in links.ids], parents)
 
 
 def link_labels(tables: Sequence[Regions]) -> Links:
