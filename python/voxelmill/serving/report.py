@@ -132,4 +132,5 @@ def plots(records: list[dict]) -> str:
     figure.update_yaxes(autorange="reversed")
     figure.update_layout(showlegend=False, height=80 + 24 * len(names), margin={"l": 10, "r": 10, "t": 40, "b": 30},
                          template="plotly_white")
-    return "<section>" + figure.to_html(full_html=False, include_plotlyjs=True, div_id="costs") + "</section>"
+    return "<section>" + figure.to_html(full_html=False, include_plotlyjs=True, div_id="costs",
+                                            config={"displaylogo": False}) + "</section>"

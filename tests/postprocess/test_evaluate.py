@@ -1,0 +1,45 @@
+"""Evaluate: the truth goes where the image went, before it is compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.testing.em import neurites
+from voxelmill.testing.stages import make_store, run_stage
+from voxelmill.transform import warp
+from voxelmill.transform.transforms import save
+
+
+def score(folder: Path, labels: np.ndarray, truth: np.ndarray, moves: list, **params) -> dict:
+    save(folder / "t.npz", moves)
+    assert run_stage("postprocess.evaluate", folder, labels=make_store(folder / "l.ome.zarr", labels, label=True),
+                     truth=make_store(folder / "truth.ome.zarr", truth, label=True), transforms=folder / "t.npz",
+                     output="score.json", **params) == 0
+    return json.loads((folder / "score.json").read_text())
+
+
+def test_the_truth_moves_with_the_image(tmp_path: Path):
+    _, truth = neurites((4, 96, 96))
+    moves = [warp.shift_transform(6, -4)] * 4
+    moved = np.stack([warp.render(s, m, interpolation="nearest") for s, m in zip(truth, moves)])
+    assert score(tmp_path / "a", moved, truth, moves)["arand"] == pytest.approx(0, abs=1e-9)
+    (tmp_path / "b").mkdir()
+    assert score(tmp_path / "b", truth, truth, moves)["arand"] > 0.1
+
+
+def test_jitter_and_correction_that_cancel_leave_it_in_place(tmp_path: Path):
+    _, truth = neurites((4, 96, 96))
+    moves = [warp.shift_transform(-dy, -dx) for dy, dx in warp.simulate_jitter(4, 1.0, 7)]
+    found = score(tmp_path, truth, truth, moves, simulate_misalignment=True)
+    assert found["voi_split"] == found["voi_merge"] == 0
+
+
+def test_unlike_shapes_are_refused(tmp_path: Path, capsys):
+    _, truth = neurites((4, 64, 64))
+    save(tmp_path / "t.npz", [warp.shift_transform(0, 0)] * 4)
+    assert run_stage("postprocess.evaluate", tmp_path, labels=make_store(tmp_path / "l.ome.zarr", truth[:, :32]),
+                     truth=make_store(tmp_path / "t.ome.zarr", truth), transforms=tmp_path / "t.npz", output="s.json") == 65
+    assert "--truth has shape (4, 64, 64) and the volume (4, 32, 64)" in capsys.readouterr().err

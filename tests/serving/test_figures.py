@@ -1,0 +1,53 @@
+"""Figures: all four, the same bytes twice, also where there is nothing to show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from voxelmill.postprocess.graph import edge_table, node_table, write_table
+from voxelmill.serving.figures import coloured, middle
+from voxelmill.testing.em import neurites
+from voxelmill.testing.stages import make_store, run_stage
+
+NAMES = {f"figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_alignment") for e in ("png", "pdf")}
+
+
+def draw(folder: Path, n: int, name: str = "figures") -> dict[str, bytes]:
+    raw, labels = neurites((8, 64, 64))
+    rng = np.random.default_rng(0)
+    synapses = {"id": np.arange(n), "z": np.full(n, 4), "y": rng.integers(0, 64, n), "x": rng.integers(0, 64, n),
+                "pre_id": rng.integers(1, 5, n).astype(np.uint64), "post_id": rng.integers(5, 9, n).astype(np.uint64),
+                "score": rng.random(n)}
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    edges = edge_table(synapses, 0.1)
+    for table, rows in (("synapses", synapses), ("edges", edges), ("nodes", node_table(edges))):
+        write_table(folder / "tables" / table, rows)
+    (folder / "a.csv").write_text("section,dy,dx,rotation_deg,residual_px,status\n" + "".join(
+        f"{z},{z * 0.1},{-z * 0.2},0,0.05,{'blank' if z == 2 else 'ok'}\n" for z in range(8)))
+    image = make_store(folder / "i.ome.zarr", raw)
+    aligned = make_store(folder / "a.ome.zarr", (raw / 255).astype(np.float16))
+    assert run_stage("serving.figures", folder, raw=image, preprocessed=image, aligned=aligned,
+                     labels=make_store(folder / "l.ome.zarr", labels, label=True), alignment="a.csv", tables="tables",
+                     output=name, figure_dpi=60) == 0
+    return {p.name: p.read_bytes() for p in (folder / name).iterdir()}
+
+
+def test_the_same_bytes_twice(tmp_path: Path):
+    first = draw(tmp_path, 20)
+    assert set(first) == NAMES and all(len(b) > 2000 for b in first.values())
+    assert first == draw(tmp_path, 20, "again")
+
+
+def test_nothing_to_show_is_shown(tmp_path: Path):
+    assert set(draw(tmp_path, 0)) == NAMES
+
+
+def test_a_good_section_near_the_middle_is_chosen():
+    assert middle({"status": np.array(["ok", "ok", "blank", "corrupt", "ok"])}) == 1
+
+
+def test_background_is_black_and_ids_differ():
+    rgb = coloured(np.array([[0, 1, 2, 3]], np.uint32))
+    assert not rgb[0, 0].any()
+    assert min(np.abs(rgb[0, i] - rgb[0, j]).max() for i in range(1, 4) for j in range(i)) > 0.2

@@ -1,0 +1,71 @@
+"""Multiscale: exact means, first labels, scales and translations, no copy of level 0, both versions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from ome_zarr_models import open_ome_zarr
+from voxelmill.core import manifest
+from voxelmill.serving.multiscale import factors, mean
+from voxelmill.testing.stages import make_store, run_stage
+
+
+def made(folder: Path, version: str = "0.5", **params) -> Path:
+    rng = np.random.default_rng(0)
+    raw = make_store(folder / "raw.ome.zarr", rng.integers(0, 256, (9, 130, 150)).astype(np.uint8))
+    labels = make_store(folder / "l.ome.zarr", rng.integers(0, 9, (9, 130, 150)).astype(np.uint32), label=True)
+    assert run_stage("serving.multiscale", folder, volume=raw, labels=labels, output="out.ome.zarr",
+                     ome_zarr_version=version, **params) == 0
+    return folder / "out.ome.zarr"
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_levels(tmp_path: Path, version: str):
+    path = made(tmp_path, version)
+    group = zarr.open_group(str(path), mode="r")
+    open_ome_zarr(group)
+    open_ome_zarr(zarr.open_group(str(path / "labels/neurites"), mode="r"))
+    raw, half = group["0"][:].astype(int), group["1"][:]
+    # z is 30 nm, y and x are 8: z is not halved until they have caught up.
+    assert half.shape == (9, 65, 75)
+    exact = (raw[:, ::2, ::2] + raw[:, 1::2, ::2] + raw[:, ::2, 1::2] + raw[:, 1::2, 1::2] + 2) // 4
+    assert np.array_equal(half, exact)
+    labels = zarr.open_group(str(path / "labels/neurites"), mode="r")
+    assert np.array_equal(labels["1"][:], labels["0"][:][:, ::2, ::2])
+    attributes = group.attrs["ome"] if version == "0.5" else group.attrs
+    scales = [d["coordinateTransformations"] for d in attributes["multiscales"][0]["datasets"]]
+    assert scales[1][0]["scale"] == [30.0, 16.0, 16.0] and scales[1][1]["translation"] == [0.0, 4.0, 4.0]
+
+
+def test_level_0_is_linked_not_copied(tmp_path: Path):
+    path = made(tmp_path)
+    assert (path / "0/c/0/0/0").stat().st_ino == (tmp_path / "raw.ome.zarr/0/c/0/0/0").stat().st_ino
+    assert manifest.verify(path, deep=True)
+
+
+def test_minimal_has_one_level(tmp_path: Path):
+    path = made(tmp_path, save_minimal=True)
+    assert not (path / "1").exists()
+    assert len(json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]["datasets"]) == 1
+
+
+def test_factors_halve_what_is_finest():
+    assert factors((100, 1000, 1000), (40.0, 4.0, 4.0), 6) == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8), (2, 16, 16)]
+    assert factors((500, 500, 500), (8.0, 8.0, 8.0), 3) == [(1, 1, 1), (2, 2, 2), (4, 4, 4)]
+
+
+def test_mean_of_odd_ends_and_floats():
+    values = np.array([[[0, 1, 2]]], np.float32)
+    assert mean(values, (1, 1, 2)).tolist() == [[[0.5, 2.0]]]
+    assert mean(np.array([[[1, 2, 255]]], np.uint8), (1, 1, 2)).tolist() == [[[2, 255]]]
+
+
+@pytest.mark.gpu
+def test_gpu_agrees_with_cpu():
+    cupy = pytest.importorskip("cupy")
+    values = np.random.default_rng(0).random((8, 64, 64), np.float32)
+    assert np.abs(mean(values, (2, 2, 2), cupy) - mean(values, (2, 2, 2))).max() < 1e-6

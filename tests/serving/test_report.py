@@ -1,0 +1,39 @@
+"""Report: one page that needs nothing else, and says aloud what was left out."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from voxelmill.testing.stages import run_stage
+
+
+def write(folder: Path, quality: dict, **params) -> str:
+    for name in ("records/1", "records/2", "figures", "tables"):
+        (folder / name).mkdir(parents=True)
+    base = {"block": "", "code_version": "0.1.0", "start": "2026-01-01T00:00:00.000Z", "wall_s": 1.0, "cpu_s": 0.5,
+            "startup_cpu_s": 0.2, "peak_memory_bytes": 2**27, "bytes_in": 10, "bytes_out": 20, "params": {"seed": 7}}
+    for n, stage in ((1, "align"), (2, "segment")):
+        record = {**base, "stage": stage, "quality": quality if stage == "align" else {"segments": 12}}
+        (folder / f"records/{n}/{stage}.provenance.json").write_text(json.dumps(record))
+    (folder / "tables/score.json").write_text(json.dumps({"voi_split": 1.0, "voi_merge": 0.5, "arand": 0.1}))
+    (folder / "figures/figure1.png").write_bytes(b"\x89PNG picture")
+    assert run_stage("serving.report", folder, records="records", figures="figures", tables="tables",
+                     title="a <b> title", output="report.html", **params) == 0
+    return (folder / "report.html").read_text()
+
+
+def test_it_stands_alone(tmp_path: Path):
+    page = write(tmp_path, {"pairs": 3})
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    outside = [u for u in re.findall(r'(?:src|href)=["\'](.*?)["\']', markup) if not u.startswith("data:")]
+    assert outside == []
+    assert "a &lt;b&gt; title" in page and "--seed" in page and "adapted Rand error" in page and "12" in page
+    assert "Please look at" not in page
+
+
+def test_what_was_bridged_is_said(tmp_path: Path):
+    page = write(tmp_path, {"sections_flagged": {"7": "blank"}}, report_plots=False)
+    assert "Please look at" in page and "sections flagged" in page and "blank" in page
+    assert "plotly" not in page.lower()

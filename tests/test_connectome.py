@@ -1,0 +1,207 @@
+"""`connectome` end to end through Nextflow: what it makes, task counts, blocks, resume, readers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NEXTFLOW, ROOT, SMALL, Run, environment, nextflow
+
+pytestmark = pytest.mark.xdist_group("connectome")
+
+ONCE = {"INGEST": 1, "INGEST_TRUTH": 1, "SIMULATE_MISALIGNMENT": 1, "PREPROCESS": 1, "ALIGN_PAIRS": 1, "ALIGN": 1,
+        "RENDER": 1, "SEGMENT": 1, "AGGLOMERATE": 1, "EXPORT_LABELS": 1, "SYNAPSES": 1, "GRAPH": 1, "EVALUATE": 1,
+        "MULTISCALE": 2, "FIGURES": 1, "REPORT": 1}
+PER_BLOCK = ("SIMULATE_MISALIGNMENT", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "EXPORT_LABELS", "SYNAPSES")
+
+
+def test_every_process_runs_as_often_as_it_should(connectome: Run):
+    assert dict(connectome.tasks("COMPLETED")) == ONCE
+
+
+def test_fixed_names_are_there(connectome: Run):
+    for name in ("volumes/raw.ome.zarr", "volumes/aligned.ome.zarr", "volumes/aligned.ome.zarr/labels/neurites",
+                 "tables/alignment.csv", "tables/score.json", "graph/wiring.graphml", "report.html", "runs.sqlite",
+                 "provenance", "pipeline_info", *(f"tables/{t}.{e}" for t in ("synapses", "edges", "nodes")
+                                                  for e in ("parquet", "csv")),
+                 *(f"figures/figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_alignment")
+                   for e in ("png", "pdf"))):
+        assert (connectome.outdir / name).exists(), name
+    assert not (connectome.outdir / "INCOMPLETE").exists()
+
+
+def test_alignment_table_and_score(connectome: Run):
+    rows = (connectome.outdir / "tables/alignment.csv").read_text().splitlines()
+    assert rows[0] == "section,dy,dx,rotation_deg,residual_px,status"
+    assert len(rows) == 1 + 28
+    score = json.loads((connectome.outdir / "tables/score.json").read_text())
+    assert {"voi_split", "voi_merge", "arand"} <= set(score)
+    assert score["arand"] < 0.25          # clean tubes: anything worse is a fault, not a hard case
+
+
+def test_correction_undoes_the_jitter(connectome: Run):
+    """dy, dx are added to the content: jitter + correction is smooth from section to section."""
+    def shifts(name: str) -> np.ndarray:
+        return np.genfromtxt(connectome.outdir / f"tables/{name}", delimiter=",", names=True, usecols=(0, 1, 2))
+
+    jitter, correction = shifts("jitter.csv"), shifts("alignment.csv")
+    for axis in ("dy", "dx"):
+        before, after = np.diff(jitter[axis]), np.diff(jitter[axis] + correction[axis])
+        assert np.sqrt((after**2).mean()) < 0.3 * np.sqrt((before**2).mean())
+
+
+def test_other_libraries_open_the_volumes(connectome: Run):
+    import tensorstore as ts
+    import zarr
+    from ome_zarr.io import parse_url
+    from ome_zarr.reader import Reader
+    from ome_zarr_models import open_ome_zarr
+
+    path = connectome.outdir / "volumes/aligned.ome.zarr"
+    open_ome_zarr(zarr.open_group(str(path), mode="r"))
+    group = zarr.open_group(str(path), mode="r")
+    scale = group.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    units = [a["unit"] for a in group.attrs["ome"]["multiscales"][0]["axes"]]
+    assert scale == [30.0, 8.0, 8.0] and units == ["nanometer"] * 3
+    store = ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/0"}}, open=True).result()
+    assert np.array_equal(store[...].read().result(), group["0"][:])
+    located = parse_url(path)
+    assert located is not None
+    nodes = list(Reader(located)())
+    assert nodes[0].data[0].shape == (28, 96, 96)
+    labels = zarr.open_group(str(path / "labels/neurites"), mode="r")
+    open_ome_zarr(labels)
+    assert labels["0"].shape == (28, 96, 96) and labels["0"].dtype.kind == "u"
+
+
+def test_the_log_lists_the_run(connectome: Run):
+    done = subprocess.run([ROOT / ".venv/bin/voxelmill", "runs", connectome.outdir, "--json"], capture_output=True,
+                          text=True, check=True)
+    (row,) = json.loads(done.stdout)
+    assert row["status"] == "finished" and row["tasks_done"] == sum(ONCE.values())
+    assert row["dataset_uri"].endswith("raw.npy")
+
+
+def test_records_chain_from_the_report_to_the_raw_bytes(connectome: Run, phantom: Path):
+    """Every input of every task is a source file or the output of another task, by digest."""
+    import hashlib
+
+    records = [json.loads(p.read_text()) for p in (connectome.outdir / "provenance").glob("*.json")]
+    assert len(records) == sum(ONCE.values())
+    made = {o["digest"] for r in records for o in r["outputs"]}
+    sources = {hashlib.sha256((phantom / f"{n}.npy").read_bytes()).hexdigest() for n in ("raw", "truth")}
+    for record in records:
+        for item in record["inputs"]:
+            if item["name"] not in ("tables", "figures", "records"):      # folders staged from several tasks
+                assert item["digest"] in made | sources, (record["stage"], item["name"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", [2, 7])
+def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp_path: Path, blocks: int):
+    run = nextflow(tmp_path, tmp_path / "out", "--input", str(phantom / "raw.npy"), "--truth",
+                   str(phantom / "truth.npy"), "--simulate_misalignment", "true", "--blocks", str(blocks), *SMALL)
+    assert run.code == 0, run.said
+    tasks = run.tasks("COMPLETED")
+    assert all(tasks[name] == blocks for name in PER_BLOCK)
+    assert tasks["JOIN"] == 5
+    ours, theirs = run.digests(), connectome.digests()
+    assert [n for n in theirs if ours.get(n) != theirs[n]] == []
+    assert set(ours) == set(theirs)
+
+
+@pytest.mark.slow
+def test_resume_after_a_kill_runs_only_what_is_unfinished(connectome: Run, phantom: Path, tmp_path: Path):
+    """The head process is killed three times, each time after more tasks have been done."""
+    args = ("--input", str(phantom / "raw.npy"), "--truth", str(phantom / "truth.npy"), "--simulate_misalignment",
+            "true", "--blocks", "1", *SMALL)
+    command = [str(NEXTFLOW), "run", str(ROOT / "main.nf"), "--outdir", str(tmp_path / "out"), *args, "-resume"]
+    finished = 0
+    for wanted in (2, 6, 11):
+        head = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, start_new_session=True)
+        finished = until_done(tmp_path / "work", head, max(wanted, finished + 1))
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+        time.sleep(0.5)
+    run = nextflow(tmp_path, tmp_path / "out", *args, "-resume")
+    assert run.code == 0, run.said
+    cached = sum(run.tasks("CACHED").values())
+    assert sum(run.tasks().values()) == sum(ONCE.values())
+    assert cached >= finished - 2         # the last ones may have ended before Nextflow noted them
+    assert run.digests() == connectome.digests()
+
+
+def until_done(work: Path, head: subprocess.Popen, wanted: int, patience: float = 120) -> int:
+    """Wait until so many tasks have ended well."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end and head.poll() is None:
+        done = sum(p.read_text().strip() == "0" for p in work.glob("*/*/.exitcode"))
+        if done >= wanted:
+            return done
+        time.sleep(0.05)
+    raise AssertionError(f"{wanted} tasks did not finish in {patience} s")
+
+
+@pytest.mark.slow
+def test_a_changed_chunk_runs_again_what_depends_on_it(phantom: Path, tmp_path: Path):
+    """Nextflow looks at a folder's root only; the manifest beside a store is what it sees."""
+    args = ("--input", str(phantom / "raw.npy"), "--blocks", "1", *SMALL)
+    assert nextflow(tmp_path, tmp_path / "out", *args).code == 0
+    source = tmp_path / "raw.npy"
+    values = np.load(phantom / "raw.npy")
+    values[10, 40:60, 40:60] = 20
+    np.save(source, values)
+    run = nextflow(tmp_path, tmp_path / "out", "--input", str(source), *args[2:], "-resume")
+    assert run.code == 0, run.said
+    assert not run.tasks("CACHED")
+    again = nextflow(tmp_path, tmp_path / "out", "--input", str(source), *args[2:], "--min_score", "0.3", "-resume")
+    assert set(again.tasks("COMPLETED")) == {"GRAPH", "FIGURES", "REPORT"}
+
+
+@pytest.mark.slow
+def test_older_tools_get_their_version(phantom: Path, tmp_path: Path):
+    import zarr
+    from ome_zarr_models import open_ome_zarr
+
+    run = nextflow(tmp_path, tmp_path / "out", "--input", str(phantom / "raw.npy"), "--ome_zarr_version", "0.4",
+                   "--aligned_dtype", "float16", *SMALL)
+    assert run.code == 0, run.said
+    for name in ("raw", "aligned"):
+        group = zarr.open_group(str(tmp_path / f"out/volumes/{name}.ome.zarr"), mode="r")
+        assert group.metadata.zarr_format == 2
+        open_ome_zarr(group)
+    assert group["0"].dtype == np.float16
+    assert np.array_equal(zarr.open_array(str(tmp_path / "out/volumes/raw.ome.zarr/0"), mode="r")[:],
+                          np.load(phantom / "raw.npy"))
+
+
+def test_save_minimal_publishes_no_raw_volume(phantom: Path, tmp_path: Path):
+    run = nextflow(tmp_path, tmp_path / "out", "--input", str(phantom / "raw.npy"), "--save_minimal", "true", *SMALL)
+    assert run.code == 0, run.said
+    assert not (tmp_path / "out/volumes/raw.ome.zarr").exists()
+    assert not (tmp_path / "out/volumes/aligned.ome.zarr/1").exists()
+
+
+@pytest.mark.parametrize("parser", ["v1", "v2"])
+def test_a_misspelt_parameter_stops_at_once(phantom: Path, tmp_path: Path, parser: str):
+    run = nextflow(tmp_path, tmp_path / "out", "--input", str(phantom / "raw.npy"), "--cutuot", "1,1,1",
+                   env={"NXF_SYNTAX_PARSER": parser})
+    assert run.code != 0
+    assert "unknown parameter --cutuot. Did you mean --cutout?" in run.said
+    assert not list(tmp_path.glob("work/*/*")) and not (tmp_path / "out/INCOMPLETE").exists()
+
+
+def test_bad_data_stops_with_one_line(tmp_path: Path):
+    np.save(tmp_path / "raw.npy", np.full((4, 32, 32), np.nan, np.float32))
+    run = nextflow(tmp_path, tmp_path / "out", "--input", str(tmp_path / "raw.npy"), "--rescale", "true")
+    assert run.code != 0
+    assert "ERROR [ingest]" in run.said and "NaN or infinite" in run.said and "(65)" in run.said
+    assert not list((tmp_path / "out").glob("volumes/*"))
+    assert (tmp_path / "out/INCOMPLETE").exists()

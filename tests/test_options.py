@@ -1,0 +1,91 @@
+"""Parameters as Nextflow hands them over, under both parsers: types, bounds, unknown names, flags."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import NEXTFLOW, ROOT, environment
+
+REFUSED = [
+    ({"cutuot": "1,1,1"}, "unknown parameter --cutuot. Did you mean --cutout?"),
+    ({"qqqqqqqqqq": 1}, "unknown parameter --qqqqqqqqqq."),
+    ({"alignment": "rigd"}, "--alignment rigd: expected one of none, translation, rigid, elastic"),
+    ({"min_score": "2"}, "--min_score 2: expected at most 1"),
+    ({"foreground_quantile": 1}, "--foreground_quantile 1: expected less than 1"),
+    ({"clahe_clip": 0}, "--clahe_clip 0: expected more than 0"),
+    ({"cutout": "1,2"}, "--cutout 1,2: expected 3 values with commas between"),
+    ({"seed": "1.5"}, "--seed 1.5: expected a whole number"),
+    ({"seed": "-1"}, "--seed -1: expected at least 0"),
+    ({"jitter_px": "abc"}, "--jitter_px abc: expected a number"),
+    ({"strict": "maybe"}, "--strict maybe: expected true or false"),
+    ({"max_memory": "lots"}, "--max_memory lots: expected something like 16.GB"),
+]
+TAKEN = [
+    ({"use_gpu": "false"}, {"use_gpu": False}),
+    ({"use_gpu": True}, {"use_gpu": True}),
+    ({"seed": "12"}, {"seed": 12}),
+    ({"clahe_tile": 128}, {"clahe_tile": 128}),
+    ({"cutout": "256,256,64"}, {"cutout": "256,256,64"}),
+    ({"voxel-size": "1,1,1", "voxelSize": "1,1,1"}, None),       # nobody declares either: refused below
+    ({"align_drift": "0.5"}, {"align_drift": 0.5}),
+]
+
+
+@pytest.fixture(scope="module", params=["v1", "v2"])
+def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    folder = tmp_path_factory.mktemp("options")
+    cases = [{"workflow": "connectome", **given} for given, _ in REFUSED + TAKEN]
+    (folder / "cases.json").write_text(json.dumps(cases))
+    # Run from a copy of the layout: projectDir is where the script lies, and the schema is read from there.
+    for name in ("workflows", "nextflow_schema.json"):
+        os.symlink(ROOT / name, folder / name)
+    (folder / "tests").mkdir()
+    script = (ROOT / "tests/options.nf").read_text().replace("'../workflows/options'", "'./workflows/options'")
+    (folder / "options.nf").write_text(script)
+    done = subprocess.run([str(NEXTFLOW), "run", "options.nf", "--cases", str(folder / "cases.json")], cwd=folder,
+                          env=environment(NXF_SYNTAX_PARSER=request.param), capture_output=True, text=True, timeout=120)
+    line = next((row for row in done.stdout.splitlines() if row.startswith("ANSWERS ")), None)
+    assert line, done.stdout + done.stderr
+    return json.loads(line.removeprefix("ANSWERS "))
+
+
+def test_wrong_values_are_refused_with_their_reason(answers: dict):
+    for (given, message), said in zip(REFUSED, answers["answers"]):
+        assert isinstance(said, str) and said.startswith(message), (given, said)
+
+
+def test_values_get_their_declared_type(answers: dict):
+    for (given, wanted), said in zip(TAKEN, answers["answers"][len(REFUSED):]):
+        if wanted is None:
+            assert said.startswith("unknown parameter --voxel-size. Did you mean --voxel_size?"), said
+        else:
+            assert {k: said[k] for k in wanted} == wanted, given
+
+
+def test_a_stage_gets_its_own_flags_only(answers: dict):
+    flags = answers["answers"][-1]["flags"]
+    assert "--align_drift 0.5" in flags["align"] and "align_drift" not in flags["render"]
+    assert flags["join"] == ""
+    assert answers["quoted"] == "'it'\\''s'"
+
+
+def test_help_is_grouped(answers: dict):
+    assert "Section registration" in answers["help"] and "--align_neighbours" in answers["help"]
+
+
+def test_every_default_is_accepted_by_its_stage():
+    """What Nextflow passes on by default, the stage's model takes."""
+    from voxelmill.core import params, schema
+
+    for stage in schema.stages().values():
+        for name, field in params.fields_of(stage.parameters).items():
+            if field.default is not None:
+                params.parse(stage.parameters, {name: params.to_text(field.default)})
+
+
+def test_launcher_is_there():
+    assert Path(NEXTFLOW).exists()
