@@ -61,6 +61,13 @@ def test_one_candidate_per_cell_and_pair_the_best():
     np.testing.assert_array_equal(np.sort(blobs._one_per_cell(rows)["score"]), np.float32([0.1, 0.9]))
 
 
+def test_no_two_candidates_share_a_cell_and_a_pair():
+    image, labels = scene(2.8)
+    found = blobs.detect(image, labels, spacing=1)  # every pixel above the threshold is a maximum
+    cells = {(row["y"] // 4, row["x"] // 4, row["pre_id"], row["post_id"]) for row in found}
+    assert len(cells) == len(found) > 4
+
+
 def test_blocks_equal_the_whole():
     rng = np.random.default_rng(0)
     total = 0
@@ -69,10 +76,7 @@ def test_blocks_equal_the_whole():
         smooth = cv2.GaussianBlur(rng.integers(0, 256, shape).astype(np.uint8), (0, 0), 1.5)
         image = ((smooth.astype(int) - 90) * 3).clip(0, 255).astype(np.uint8)[None]
         labels = (
-            rng.integers(0, 4, shape // 6 + 1)
-            .repeat(6, 0)
-            .repeat(6, 1)[None, : shape[0], : shape[1]]
-            .astype(np.uint64)
+            rng.integers(0, 4, shape // 6 + 1).repeat(6, 0).repeat(6, 1)[None, : shape[0], : shape[1]].astype(np.uint64)
         )
         window = np.array([[image.min(), image.max()]])
         whole = blobs.detect(image, labels, window)
@@ -88,12 +92,7 @@ def test_blocks_equal_the_whole():
             origin=tuple(origin),
             core=tuple(zip(start, stop, strict=True)),
         )
-        inside = (
-            (whole["y"] >= start[0])
-            & (whole["y"] < stop[0])
-            & (whole["x"] >= start[1])
-            & (whole["x"] < stop[1])
-        )
+        inside = (whole["y"] >= start[0]) & (whole["y"] < stop[0]) & (whole["x"] >= start[1]) & (whole["x"] < stop[1])
         np.testing.assert_array_equal(part, whole[inside])
         total += len(part)
     assert total > 300
