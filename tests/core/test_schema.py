@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from voxelmill.core import params, schema
 
@@ -36,7 +38,7 @@ def test_a_parameter_is_written_down_once():
     owner: dict[str, type] = {}
     for model in schema._models(None):
         for cls in model.__mro__:
-            for name in cls.__dict__.get("__annotations__", {}):
+            for name in inspect.get_annotations(cls):
                 if name in model.model_fields:
                     tag = any(name == union.tag for union in schema.tags().values())
                     assert tag or owner.setdefault(name, cls) is cls, f"{name}: in {owner[name]} and {cls}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ def tables(path: Path, *slabs: np.ndarray) -> Path:
     made = Tables()
     for slab in slabs:
         made.ids.append(np.unique(slab[slab > 0]).astype(np.uint64))
-        for upper, lower in zip(slab[:-1], slab[1:]):
+        for upper, lower in itertools.pairwise(slab):
             made.add_sections(upper, lower)
     made.save(path)
     return path
@@ -52,6 +53,6 @@ def test_the_order_of_blocks_does_not_matter(tmp_path: Path):
 
 
 def test_nothing_in_nothing_out(tmp_path: Path):
-    assert run_stage("inference.agglomerate", tmp_path, overlaps=[tables(tmp_path / "o.npz", np.zeros((2, 4, 4), np.uint64))],
-                     segments="s.parquet") == 0
+    nothing = tables(tmp_path / "o.npz", np.zeros((2, 4, 4), np.uint64))
+    assert run_stage("inference.agglomerate", tmp_path, overlaps=[nothing], segments="s.parquet") == 0
     assert pq.read_table(tmp_path / "s.parquet").num_rows == 0

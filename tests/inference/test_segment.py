@@ -12,9 +12,9 @@ from voxelmill.testing.stages import make_store, record_of, run_stage
 from voxelmill.transform import contrast
 
 
-def aligned(tmp_path: Path, shape: tuple[int, int, int] = (8, 96, 96), shard: tuple[int, int, int] = (4, 96, 96)) -> Path:
-    grey = contrast.enhance(neurites(shape)[0])
-    return make_store(tmp_path / f"in{'-'.join(map(str, shard))}.ome.zarr", (grey / 255).astype(np.float32), shard=shard)
+def aligned(tmp_path: Path) -> Path:
+    grey = contrast.enhance(neurites((8, 96, 96))[0])
+    return make_store(tmp_path / "in.ome.zarr", (grey / 255).astype(np.float32), shard=(4, 96, 96))
 
 
 def segment(folder: Path, store: Path, block: str) -> tuple:
@@ -53,7 +53,8 @@ def test_tiles_do_not_depend_on_shards(tmp_path: Path):
     grey = contrast.enhance(neurites((2, 96, 1100), spacing=32)[0])
     found = []
     for shard in ((2, 96, 384), (2, 96, 1120)):
-        store = make_store(tmp_path / f"{shard[2]}.ome.zarr", (grey / 255).astype(np.float32), shard=shard, chunk=(2, 96, 32))
+        store = make_store(tmp_path / f"{shard[2]}.ome.zarr", (grey / 255).astype(np.float32), shard=shard,
+                           chunk=(2, 96, 32))
         last = open_image(store).layout().grid[2] - 1
         tables = segment(tmp_path / str(shard[2]), store, f"0-{last}")
         found.append((open_image(tmp_path / str(shard[2]) / "s.ome.zarr").read(), tables))

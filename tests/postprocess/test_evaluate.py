@@ -41,5 +41,6 @@ def test_unlike_shapes_are_refused(tmp_path: Path, capsys):
     _, truth = neurites((4, 64, 64))
     save(tmp_path / "t.npz", [warp.shift_transform(0, 0)] * 4)
     assert run_stage("postprocess.evaluate", tmp_path, labels=make_store(tmp_path / "l.ome.zarr", truth[:, :32]),
-                     truth=make_store(tmp_path / "t.ome.zarr", truth), transforms=tmp_path / "t.npz", output="s.json") == 65
+                     truth=make_store(tmp_path / "t.ome.zarr", truth), transforms=tmp_path / "t.npz",
+                     output="s.json") == 65
     assert "--truth has shape (4, 64, 64) and the volume (4, 32, 64)" in capsys.readouterr().err

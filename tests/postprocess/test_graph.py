@@ -23,8 +23,9 @@ ROWS = [  # z, y, x, pre, post, score
 
 def candidates(path: Path, rows: list[tuple]) -> Path:
     z, y, x, pre, post, score = (np.array(c) for c in zip(*rows)) if rows else (np.zeros(0, int),) * 6
-    pq.write_table(pa.table({"z": z, "y": y, "x": x, "sigma": np.ones(len(z), np.float32), "pre_id": pre.astype(np.uint64),
-                             "post_id": post.astype(np.uint64), "score": score.astype(np.float32)}), path)
+    pq.write_table(pa.table({"z": z, "y": y, "x": x, "sigma": np.ones(len(z), np.float32),
+                             "pre_id": pre.astype(np.uint64), "post_id": post.astype(np.uint64),
+                             "score": score.astype(np.float32)}), path)
     return path
 
 

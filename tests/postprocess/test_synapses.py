@@ -21,7 +21,8 @@ def scene(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def find(folder: Path, image: Path, labels: Path, block: str) -> list[dict]:
-    assert run_stage("postprocess.synapses", folder, volume=image, labels=labels, block=block, candidates="c.parquet") == 0
+    assert run_stage("postprocess.synapses", folder, volume=image, labels=labels, block=block,
+                     candidates="c.parquet") == 0
     return pq.read_table(folder / "c.parquet").to_pylist()
 
 

@@ -23,8 +23,8 @@ def centre(section: np.ndarray) -> np.ndarray:
 
 def test_a_dot_moves_by_the_recorded_vector(tmp_path: Path):
     store = make_store(tmp_path / "in.ome.zarr", dots())
-    assert run_stage("transform.simulate_misalignment", tmp_path / "a", volume=store, block="0-3", output="out.ome.zarr",
-                     jitter="jitter.csv", jitter_px=2, seed=3) == 0
+    assert run_stage("transform.simulate_misalignment", tmp_path / "a", volume=store, block="0-3",
+                     output="out.ome.zarr", jitter="jitter.csv", jitter_px=2, seed=3) == 0
     moved = open_image(tmp_path / "a/out.ome.zarr").read()
     recorded = np.genfromtxt(tmp_path / "a/jitter.csv", delimiter=",", names=True)
     for z in range(8):

@@ -36,7 +36,8 @@ def log(outdir: str, facts: dict[str, Any]) -> None:
     from .. import __version__
 
     options = facts["params"]
-    cutout = [int(v) for v in str(options.get("cutout") or "").split(",") if v] or [None] * 3
+    cutout: list[int | None] = [int(v) for v in str(options.get("cutout") or "").split(",") if v]
+    cutout = cutout if len(cutout) == 3 else [None] * 3
     row = {
         "run_id": facts["run_id"], "dataset_uri": options.get("input"), "cutout_x": cutout[0],
         "cutout_y": cutout[1], "cutout_z": cutout[2], "meta_json": json.dumps(facts, sort_keys=True),
@@ -71,7 +72,18 @@ def closing_lines(outdir: Path) -> list[str]:
         found = json.loads(score.read_text())
         lines.append("  score    " + ", ".join(f"{k} {found[k]:.3f}" for k in ("voi_split", "voi_merge", "arand")
                                                  if k in found))
-    return lines
+    return lines + [f"  NOTE     {remark}" for remark in remarks(outdir / "provenance")]
+
+
+def remarks(records: Path) -> list[str]:
+    """What was left out, bridged or assumed, from the records of all tasks; never silent."""
+    found: dict[str, None] = {}
+    for path in sorted(records.glob("*.provenance.json")):
+        record = json.loads(path.read_text() or "{}")
+        for name, value in record.get("quality", {}).items():
+            if value and name.startswith(("sections_", "left_out", "empty_", "failed")):
+                found[f"{record['stage']}: {name.replace('_', ' ')}: {value}"] = None
+    return list(found)
 
 
 def table(outdir: Path) -> list[dict[str, Any]]:

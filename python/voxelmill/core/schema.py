@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def groups(root: Path | None = None) -> dict[str, tuple[str, dict[str, Any]]]:
     seen: set[str] = set()
     for model in _models(root):
         for cls in reversed(model.__mro__):
-            own = [n for n in cls.__dict__.get("__annotations__", {}) if n in model.model_fields and n not in seen]
+            own = [n for n in inspect.get_annotations(cls) if n in model.model_fields and n not in seen]
             if own:
                 seen.update(own)
                 name = cls.__name__ if cls.__name__ != "Parameters" else model.__module__.rsplit(".", 1)[-1]

@@ -7,6 +7,7 @@ across tile seams, and leaves the tables; no later step looks at voxels to join 
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -48,8 +49,8 @@ def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps
 
 def slabs_of(lay: Layout, block: str) -> list[slice]:
     """The z ranges of a block that holds whole rows of shards."""
-    return sorted({(r[0].start, r[0].stop) for r in blocks.regions(lay, block)}) and [
-        slice(a, b) for a, b in sorted({(r[0].start, r[0].stop) for r in blocks.regions(lay, block)})]
+    ends = {(r[0].start, r[0].stop) for r in blocks.regions(lay, block)}
+    return [slice(start, stop) for start, stop in sorted(ends)]
 
 
 def grey(source: Image, region: tuple[slice, ...]) -> np.ndarray:
@@ -67,7 +68,8 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
     columns = [(slice(y, min(y + step[0], height)), slice(x, min(x + step[1], width)))
                for y in range(0, height, step[0]) for x in range(0, width, step[1])]
     levels = thresholds(p, source, below, columns)
-    tables, left, above = Tables(), None, {}
+    tables, left = Tables(), None
+    above: dict[int, np.ndarray] = {}
     for y, x in columns:
         core = ((y.start, y.stop), (x.start, x.stop))
         need = [watershed.source_range(*span, size) for span, size in zip(core, (height, width))]
@@ -79,7 +81,7 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
         labels, inside = found.labels, z.stop - z.start
         target.write((z, y, x), labels[:inside])
         tables.add_ids(labels[:inside], found.empty[:inside], z.start)
-        for upper, lower in zip(labels[:-1], labels[1:]):
+        for upper, lower in itertools.pairwise(labels):
             tables.add_sections(upper, lower)
         for n in range(inside):
             section = labels[n]
@@ -97,7 +99,7 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
 
 def thresholds(p: Classic, source: Image, z: slice, columns: list) -> np.ndarray:
     """Foreground grey level of each section, from the histogram of all of it."""
-    counts = sum(watershed.histogram(grey(source, (z, y, x))) for y, x in columns)
+    counts = np.sum([watershed.histogram(grey(source, (z, y, x))) for y, x in columns], axis=0)
     return watershed.threshold(counts, p.foreground_quantile)
 
 
@@ -139,7 +141,7 @@ class Tables:
             for part, column in zip(("pairs", "counts", "sizes"), stitching.concatenate(tables)):
                 parts[f"{name}_{part}"] = column
         with open(path, "wb") as file:
-            np.savez(file, **parts)
+            np.savez(file, **parts)  # type: ignore[arg-type]
 
 
 def load_tables(path) -> tuple[np.ndarray, stitching.Overlaps, stitching.Overlaps]:

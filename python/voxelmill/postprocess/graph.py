@@ -91,7 +91,8 @@ def pagerank(n: int, pre: np.ndarray, post: np.ndarray, weight: np.ndarray, damp
     out = np.bincount(pre, weight, n)
     share = weight / np.maximum(out[pre], 1e-300)
     for _ in range(1000):
-        new = damping * (np.bincount(post, rank[pre] * share, n) + rank[out == 0].sum() / max(n, 1)) + (1 - damping) / max(n, 1)
+        passed = np.bincount(post, rank[pre] * share, n) + rank[out == 0].sum() / max(n, 1)
+        new = damping * passed + (1 - damping) / max(n, 1)
         if np.abs(new - rank).sum() < 1e-12:
             return new
         rank = new

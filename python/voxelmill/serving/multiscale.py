@@ -38,7 +38,8 @@ def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, outp
 
 def factors(shape: tuple[int, ...], scale: tuple[float, ...], levels: int) -> list[tuple[int, ...]]:
     """Cumulative downsampling (z, y, x) of each level."""
-    found, size, voxel = [(1, 1, 1)], np.array(shape), np.array(scale, float)
+    found: list[tuple[int, ...]] = [(1,) * len(shape)]
+    size, voxel = np.array(shape), np.array(scale, float)
     while len(found) < levels and max(size[1:]) > SMALLEST:
         step = np.where((voxel < 2 * voxel.min()) & (size > 1), 2, 1)
         size, voxel = -(-size // step), voxel * step

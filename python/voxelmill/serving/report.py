@@ -20,7 +20,8 @@ h1{font-size:24px;margin:8px 0}h2{font-size:18px;margin:32px 0 8px}
 section,.card{background:#fff;border:1px solid #dfe4ea;border-radius:8px;padding:16px;margin:12px 0}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px}
 .card{margin:0}.card b{display:block;font-size:22px;overflow-wrap:anywhere}.card span{color:#5b6875;font-size:13px}
-table{border-collapse:collapse;width:100%;font-size:13px}th,td{text-align:left;padding:4px 8px;border-bottom:1px solid #edf0f3}
+table{border-collapse:collapse;width:100%;font-size:13px}
+th,td{text-align:left;padding:4px 8px;border-bottom:1px solid #edf0f3}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 img{max-width:100%;height:auto;display:block;margin:auto}.warn{border-left:4px solid #c0392b}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:12px}
@@ -75,12 +76,14 @@ def warnings(records: list[dict]) -> str:
                           (name == "voxel_size_from" and value == "assumed")):
                 rows.append(f"<li><b>{record['stage']}</b>: {html.escape(name.replace('_', ' '))}: "
                             f"{html.escape(str(value))}</li>")
-    return f"<section class='warn'><h2>Please look at</h2><ul>{''.join(dict.fromkeys(rows))}</ul></section>" if rows else ""
+    once = "".join(dict.fromkeys(rows))
+    return f"<section class='warn'><h2>Please look at</h2><ul>{once}</ul></section>" if rows else ""
 
 
 def pictures(folder: Path) -> str:
-    made = [f"<section><img alt='{f.stem}' src='data:image/png;base64,{base64.b64encode(f.read_bytes()).decode()}'></section>"
-            for f in sorted(folder.glob("*.png")) if f.stat().st_size]
+    found = [(f.stem, base64.b64encode(f.read_bytes()).decode()) for f in sorted(folder.glob("*.png"))
+             if f.stat().st_size]
+    made = [f"<section><img alt='{name}' src='data:image/png;base64,{data}'></section>" for name, data in found]
     return f"<h2>Figures</h2><div class='figures'>{''.join(made)}</div>" if made else ""
 
 
@@ -94,7 +97,8 @@ def costs(records: list[dict]) -> str:
     rows = []
     for stage in dict.fromkeys(r["stage"] for r in records):
         these = [r for r in records if r["stage"] == stage]
-        rows.append((stage, len(these), *(f"{sum(r[k] for r in these):.2f}" for k in ("wall_s", "cpu_s", "startup_cpu_s")),
+        seconds = (f"{sum(r[k] for r in these):.2f}" for k in ("wall_s", "cpu_s", "startup_cpu_s"))
+        rows.append((stage, len(these), *seconds,
                      f"{max(r['peak_memory_bytes'] for r in these) / 2**20:.0f}",
                      *(f"{sum(r[k] for r in these) / 2**20:.1f}" for k in ("bytes_in", "bytes_out"))))
     head = ("stage", "tasks", "wall s", "CPU s", "start-up CPU s", "peak MB", "MB in", "MB out")
@@ -106,7 +110,8 @@ def parameters(records: list[dict]) -> str:
     for record in records:
         found |= {f"{k}": v for k, v in record["params"].items()}
     rows = [(f"--{k}", json.dumps(v)) for k, v in sorted(found.items())]
-    return "<h2>Parameters</h2><section><details><summary>All of them</summary>" + table(("name", "value"), rows) + "</details></section>"
+    shown = table(("name", "value"), rows)
+    return f"<h2>Parameters</h2><section><details><summary>All of them</summary>{shown}</details></section>"
 
 
 def table(head: tuple, rows: list, numeric: int = 99) -> str:

@@ -18,8 +18,8 @@ def run_stage(dotted: str, folder: Path, **arguments: Any) -> int:
     """Exit code of `dotted` with `--name value` for each argument; lists become several words."""
     argv: list[str] = []
     for name, value in arguments.items():
-        argv += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value).lower() if
-                                isinstance(value, bool) else str(value)])]
+        words = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
+        argv += [f"--{name}", *map(str, words)]
     folder.mkdir(parents=True, exist_ok=True)
     manifest.digest_of.cache_clear()
     with chdir(folder):

@@ -24,14 +24,15 @@ from .warp import SectionTransform
 class Parameters(align_pairs.Parameters, Strict):
     """Joint alignment."""
 
-    align_drift: float = param(10.0, "What is smooth over this many sections is structure, and is kept; 0: corrected too",
-                               unit="section", ge=0, le=1000)
+    align_drift: float = param(
+        10.0, "What is smooth over this many sections is structure, and is kept; 0: corrected too", unit="section",
+        ge=0, le=1000)
     align_max_damage: float = param(0.1, "A section with a larger part that fits no neighbour is corrupt", gt=0, le=1)
 
 
 def run(p: Parameters, task: Task, *, pairs: list[In], facts: In, volume: In, transforms: Out, table: Out) -> None:
     image = open_image(volume)
-    depth, *shape = image.shape
+    depth = image.shape[0]
     found = solve(p, image, [q for path in pairs for q in load(path)])
     rows = found.rows() if found else unmoved(depth)
     known = {s["section"]: s["status"] for s in json.loads(facts.read_text())["sections"]}
@@ -45,8 +46,8 @@ def run(p: Parameters, task: Task, *, pairs: list[In], facts: In, volume: In, tr
         for r in rows))
     bad = {r["section"]: r["status"] for r in rows if r["status"] != "ok"}
     residual = np.array([r["residual_px"] for r in rows])
-    task.report(sections_flagged=bad, residual_px_median=float(np.nanmedian(residual)) if np.isfinite(residual).any() else None,
-                alignment=p.alignment)
+    usual = float(np.nanmedian(residual)) if np.isfinite(residual).any() else None
+    task.report(sections_flagged=bad, residual_px_median=usual, alignment=p.alignment)
     if bad:
         print(f"WARNING [align] sections bridged: {bad}")
         if p.strict:
@@ -58,7 +59,7 @@ def solve(p: Parameters, image, pairs: list[registration.PairResult]) -> section
     if p.alignment == "none" or not pairs:
         return None
     depth = image.shape[0]
-    pairs = pairs + align_pairs.estimate(p, image, section_graph.bridges(pairs, depth, p.align_max_damage))
+    pairs = [*pairs, *align_pairs.estimate(p, image, section_graph.bridges(pairs, depth, p.align_max_damage))]
     return section_graph.solve(pairs, depth, drift_sections=p.align_drift, max_damage=p.align_max_damage)
 
 

@@ -63,10 +63,10 @@ class Reader:
         self.image, self.depth = image, lay.shape[0]
         section = lay.shape[1] * lay.shape[2] * np.dtype(lay.dtype).itemsize
         self.thick = max(1, min(lay.shard[0], int(MOST_BYTES // section)))
-        self.first, self.held = -1, None
+        self.first, self.held = -1, np.empty((0, 0, 0))
 
     def __call__(self, z: int) -> np.ndarray:
         first = z - z % self.thick
-        if first != self.first or self.held is None:
+        if first != self.first:
             self.first, self.held = first, self.image.read((slice(first, min(first + self.thick, self.depth)),))
         return self.held[z - first]

@@ -30,9 +30,9 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     window = None if lay.dtype == "uint8" else tuple(json.loads(facts.read_text())["value_range"])
     target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.scale)
     for region in task.progress(list(blocks.regions(lay, block)), "shards equalised"):
-        z, core = region[0], tuple((s.start, s.stop) for s in region[1:])
+        z, core = region[0], ((region[1].start, region[1].stop), (region[2].start, region[2].stop))
         need = [contrast.source_range(*span, size, p.clahe_tile) for span, size in zip(core, lay.shape[1:])]
         part = source.read((z, *(slice(*n) for n in need)))
         target.write(region, contrast.enhance(
-            part, section_shape=lay.shape[1:], origin=(need[0][0], need[1][0]), core=core, window=window,
+            part, section_shape=(lay.shape[1], lay.shape[2]), origin=(need[0][0], need[1][0]), core=core, window=window,
             sigma=p.denoise_sigma, clip_limit=p.clahe_clip, tile=p.clahe_tile))
