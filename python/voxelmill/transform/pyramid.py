@@ -20,6 +20,7 @@ SMALL = 128          # px: shorter sections are estimated at full resolution at 
 HIGH_PASS = 19       # px of each layer: side of the box whose mean, taken twice, is shading
 LOW_PASS = 1.0       # px of each layer: pixel noise is what is finer than this
 FLAT = 5             # px, odd: areas of one value that hold a square of this side are no signal
+TILE = 32            # px of the finest layer: the least side of a tile of the agreement map
 
 
 @dataclass
@@ -29,6 +30,10 @@ class Layer:
     scale: float
     image: np.ndarray
     mask: np.ndarray | None
+    centre: tuple[float, float]  # the section's, on this layer
+
+    def __post_init__(self) -> None:
+        self._views: dict[tuple[int, int, int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     @cached_property
     def slopes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +47,29 @@ class Layer:
     def signal(self) -> np.ndarray:
         """The mask, made if need be."""
         return np.ones(self.image.shape, np.float32) if self.mask is None else self.mask
+
+    def view(self, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of a part of the layer (4, pixels): image, its change per px along y and x, and per radian of turn;
+        and the sums of their products (4, 4). Kept, because steps and pairs ask for the same parts.
+        """
+        key = (y0, y1, x0, x1)
+        if key not in self._views:
+            image, gy, gx = (p[y0:y1, x0:x1] for p in (self.image, *self.slopes))
+            y = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(self.centre[0])
+            x = np.arange(x0, x1, dtype=np.float32) - np.float32(self.centre[1])
+            rows = np.array([image, gy, gx, gx * y - gy * x]).reshape(4, -1)
+            self._views[key] = rows, products(rows)
+        return self._views[key]
+
+    @cached_property
+    def tile_power(self) -> np.ndarray:
+        """Sums of squares over the tiles of the layer."""
+        return tile_sums(self.image * self.image)
+
+    @cached_property
+    def power(self) -> float:
+        """Sum of squares."""
+        return float(self.tile_power.sum())
 
     def positions(self, section_positions: np.ndarray) -> np.ndarray:
         """Section positions as positions on this layer."""
@@ -85,12 +113,25 @@ def prepare(section: Any, *, full: bool = False, max_size: int = 1024, name: str
         factor = 2
     image, mask = _reduced(section, shape, factor, name)
     blank = bool(image.min() == image.max())
-    layers = [_layer(float(factor), image, mask)]
+    centre = (shape[0] / 2, shape[1] / 2)
+    layers = [_layer(float(factor), image, mask, centre)]
     while min(image.shape) > COARSEST:
         image, mask = _halved(image), None if mask is None else _halved(mask)
-        layers.append(_layer(layers[-1].scale * 2, image, mask))
+        layers.append(_layer(layers[-1].scale * 2, image, mask, centre))
     coarse = layers[-1].image
     return Prepared(shape, layers[::-1], np.fft.rfft2(coarse, padded(coarse.shape)), blank)
+
+
+def products(rows: np.ndarray) -> np.ndarray:
+    """Sums of products of rows (k, n), (k, k) float64; unlike BLAS the same for any number of threads."""
+    return np.einsum("ki,li->kl", rows, rows).astype(float)
+
+
+def tile_sums(image: np.ndarray) -> np.ndarray:
+    """Sums over a lattice of tiles of at least TILE px a side, at most 8 x 8 of them."""
+    counts = [min(8, max(1, n // TILE)) for n in image.shape]
+    rows, columns = (np.arange(k) * n // k for n, k in zip(image.shape, counts))
+    return np.add.reduceat(np.add.reduceat(image, rows, 0), columns, 1)
 
 
 def padded(shape: Sequence[int]) -> list[int]:
@@ -117,7 +158,7 @@ def _reduced(section: Any, shape: tuple[int, int], factor: int,
         size = (nx, len(rows) // factor)
         image[y:y + strip] = cv2.resize(rows.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         flat = _flat(rows)
-        if flat.any():
+        if flat is not None:
             mask[y:y + strip] -= cv2.resize(flat.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     if not np.isfinite(image.sum(dtype=np.float64)):
         raise DataError(f"{name}: holds values that are not finite; replace or mask them at ingest")
@@ -125,17 +166,20 @@ def _reduced(section: Any, shape: tuple[int, int], factor: int,
     return image, mask if 0.25 < signal < 1 else None
 
 
-def _flat(rows: np.ndarray) -> np.ndarray:
+def _flat(rows: np.ndarray) -> np.ndarray | None:
     """uint8, 1 in areas without signal: squares of FLAT px and more of one value, or strips of 0 at a rim."""
     import cv2
 
-    flat = (rows == 0).astype(np.uint8)
-    alike = (rows[1:, :-1] == rows[:-1, :-1]) & (rows[:-1, 1:] == rows[:-1, :-1])
+    flat = (rows == 0).view(np.uint8)
+    alike = rows[1:, :-1] == rows[:-1, :-1]
+    alike &= rows[:-1, 1:] == rows[:-1, :-1]
     flat[:-1, :-1] |= alike
     flat[1:, 1:] |= alike
     # What lies beyond the rim is flat, so that a strip of 0 there counts at any width.
-    flat = cv2.copyMakeBorder(flat, FLAT, FLAT, FLAT, FLAT, cv2.BORDER_CONSTANT, value=1)
-    return cv2.morphologyEx(flat, cv2.MORPH_OPEN, np.ones((FLAT, FLAT), np.uint8))[FLAT:-FLAT, FLAT:-FLAT]
+    box = np.ones((FLAT, FLAT), np.uint8)
+    flat = cv2.erode(cv2.copyMakeBorder(flat, FLAT, FLAT, FLAT, FLAT, cv2.BORDER_CONSTANT, value=1), box)
+    inner = np.s_[FLAT // 2 + 1:-FLAT // 2, FLAT // 2 + 1:-FLAT // 2]  # squares that reach it
+    return cv2.dilate(flat, box)[FLAT:-FLAT, FLAT:-FLAT] if flat[inner].any() else None
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
@@ -146,7 +190,7 @@ def _halved(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image[:2 * ny, :2 * nx], (nx, ny), interpolation=cv2.INTER_AREA)
 
 
-def _layer(scale: float, image: np.ndarray, mask: np.ndarray | None) -> Layer:
+def _layer(scale: float, image: np.ndarray, mask: np.ndarray | None, centre: Sequence[float]) -> Layer:
     """Image less its wide mean, less pixel noise, in standard deviations cut at 3; 0 outside the mask."""
     import cv2
 
@@ -164,4 +208,5 @@ def _layer(scale: float, image: np.ndarray, mask: np.ndarray | None) -> Layer:
         out = narrow(out) / np.maximum(narrow(mask), 1e-3) * mask
         mask = cv2.erode(mask, np.ones((3, 3), np.uint8))  # a slope at the rim of a mask is not the image's
     out /= np.float32(float((out * out).mean()) ** 0.5 + 1e-6)
-    return Layer(scale, np.clip(out, -3, 3, out=out), mask)
+    y, x = (c / scale - 0.5 for c in centre)
+    return Layer(scale, np.clip(out, -3, 3, out=out), mask, (y, x))

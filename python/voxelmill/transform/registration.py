@@ -33,7 +33,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.errors import DataError, ParameterError
-from .pyramid import Layer, Prepared, padded, prepare
+from .pyramid import Layer, Prepared, padded, prepare, products, tile_sums
 from .warp import apply, centre_of, compose, invert, rigid_matrix, rigid_parameters, sample_grid
 
 Level = Literal["none", "translation", "rigid", "elastic"]
@@ -44,7 +44,6 @@ CHANCE = 6.0         # standard deviations that the best of many chance correlat
 LOST = 0.3           # coarse correlation below which other rotations are tried
 DEGREES = 6.0        # between rotations tried; Gauss-Newton steps find the rest
 GUARD = 0.01         # loss of correlation that interpolation alone can explain
-TILE = 32            # px of the finest layer: the least side of a tile of the agreement map
 PRIOR = 0.03         # weight of windows three times as wide, which decide where there is no structure
 
 
@@ -122,19 +121,18 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
     if a.shape != b.shape:
         raise DataError(f"sections {numbers[0]} and {numbers[1]}: shapes {a.shape} and {b.shape}; "
                         "expected the same, pad them first")
-    tiles = np.zeros(_tiles_of(a.layers[-1].image.shape), np.float32)
-    nothing = PairResult(*numbers, "none", np.eye(2, 3), None, NODE, 0.0, 0.0, 1.0, tiles,
-                         (a.blank, b.blank), a.shape)
+    nothing = PairResult(*numbers, "none", np.eye(2, 3), None, NODE, 0.0, 0.0, 1.0,
+                         np.zeros_like(a.layers[-1].tile_power), (a.blank, b.blank), a.shape)
     if a.blank or b.blank:
         return nothing
-    best = _at(nothing, a, b)
-    best = replace(best, correlation_before=best.correlation)
-    parameters = _search(a, b, 0 if level == "translation" else max_rotation_deg)
-    for i in range(len(a.layers)):
-        parameters, _ = _gauss_newton(a, b, i, parameters, turn=level != "translation")
-    found = replace(best, level="translation" if level == "translation" else "rigid",
-                    matrix=_matrix(parameters, centre_of(a.shape)))
-    best = _better(best, _at(found, a, b), a, min_correlation)
+    nothing = _at(nothing, a, b)
+    nothing = replace(nothing, correlation_before=nothing.correlation)
+    turn = level != "translation"
+    parameters = _search(a, b, turn, max_rotation_deg)
+    for layers in zip(a.layers[1:], b.layers[1:]):
+        parameters, _ = _gauss_newton(*layers, parameters, turn)
+    best = _better(nothing, _at(replace(nothing, level="rigid" if turn else "translation",
+                                        matrix=_matrix(parameters, centre_of(a.shape))), a, b), a, min_correlation)
     if level == "elastic" and best.trusted:
         best = _better(best, _at(_elastic(best, a, b, smoothness), a, b), a, min_correlation)
     return best
@@ -150,9 +148,8 @@ def _better(best: PairResult, found: PairResult, a: Prepared, min_correlation: f
 # --- translation and rotation ---------------------------------------------------------------------
 # Parameters are (turn in radians, dy, dx in px of the section) of the map fixed -> moving, about the centre.
 
-def _matrix(parameters: np.ndarray, centre: Sequence[float], scale: float = 1.0) -> np.ndarray:
-    """The 2x3 matrix of parameters; with `scale`, between layer positions, `centre` being on the layer."""
-    return rigid_matrix(parameters[1] / scale, parameters[2] / scale, np.rad2deg(parameters[0]), centre)
+def _matrix(parameters: Sequence[float], centre: Sequence[float]) -> np.ndarray:
+    return rigid_matrix(parameters[1], parameters[2], math.degrees(parameters[0]), centre)
 
 
 def _on_layer(matrix: np.ndarray, layer: Layer) -> np.ndarray:
@@ -171,46 +168,48 @@ def _warped(image: np.ndarray, matrix: np.ndarray, shape: Sequence[int]) -> np.n
                           borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
 
-def _shared(fixed: Layer, moving: Layer,
-            matrix: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """A rectangle of fixed whose pixels all fall inside moving, and both images seen on it.
+def _area(matrix: np.ndarray, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """A rectangle (y0, y1, x0, x1) of fixed whose pixels all fall inside moving, (0, 0, 0, 0) if there is none.
 
-    Both are 0 where either has no signal.
+    Margins are even, so that few different ones are asked for.
     """
-    ny, nx = fixed.image.shape
-    inner = []
-    for k, n in ((0, ny), (1, nx)):  # how far a pixel moves along k is extreme at the corners
-        a, b, c = matrix[k].tolist()
-        a, b = (a - 1, b) if k == 0 else (a, b - 1)
-        moves = [c + a * y + b * x for y in (0, ny - 1) for x in (0, nx - 1)]
-        first, stop = max(0, math.ceil(-min(moves))), min(n, n - math.ceil(max(moves)))
-        inner.append(slice(first, stop) if stop > first + 1 else slice(0, 0))
-    rows, columns = inner
-    size = (rows.stop - rows.start, columns.stop - columns.start)
-    if 0 in size:
-        return (rows, columns), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    bounds: list[int] = []
+    for k in (0, 1):  # how far a pixel moves along k is extreme at the corners
+        by_y, by_x, move = matrix[k].tolist()
+        by_y, by_x = (by_y - 1, by_x) if k == 0 else (by_y, by_x - 1)
+        moves = [move + by_y * y + by_x * x for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)]
+        first, last = (2 * math.ceil(max(0.0, m) / 2) for m in (-min(moves), max(moves)))
+        bounds += [first, shape[k] - last]
+    return (0, 0, 0, 0) if bounds[1] < bounds[0] + 4 or bounds[3] < bounds[2] + 4 else tuple(bounds)  # type: ignore
+
+
+def _seen(fixed: Layer, moving: Layer, matrix: np.ndarray,
+          area: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+    """`moving` on an area of fixed, and where both have signal there (None for everywhere), float32."""
+    y0, y1, x0, x1 = area
+    size = (y1 - y0, x1 - x0)
     local = matrix.copy()
-    local[:, 2] += matrix[:, 0] * rows.start + matrix[:, 1] * columns.start
-    f, m = fixed.image[rows, columns], _warped(moving.image, local, size)
-    if fixed.mask is not None or moving.mask is not None:
-        both = (_warped(moving.signal, local, size) > 0.999).astype(np.float32)
-        if fixed.mask is not None:
-            both *= fixed.mask[rows, columns] > 0.999
-        f, m = f * both, m * both
-    return (rows, columns), f, m
+    local[:, 2] += matrix[:, 0] * y0 + matrix[:, 1] * x0
+    m = _warped(moving.image, local, size)
+    if fixed.mask is None and moving.mask is None:
+        return m, None
+    both = (_warped(moving.signal, local, size) > 0.999).astype(np.float32)
+    if fixed.mask is not None:
+        both *= fixed.mask[y0:y1, x0:x1] > 0.999
+    return m * both, both
 
 
-def _search(a: Prepared, b: Prepared, max_rotation_deg: float) -> np.ndarray:
-    """Start parameters from the coarsest layer: no rotation, or the best of several if that fails."""
-    start, correlation = _correlate(a, b, 0.0)
-    if correlation < max(LOST, CHANCE * _spread(a.layers[0])):
+def _search(a: Prepared, b: Prepared, turn: bool, max_rotation_deg: float) -> Sequence[float]:
+    """Parameters on the coarsest layer: started without rotation, or at the best of several if that fails."""
+    start, correlation = _correlate(a, b, 0.0, turn)
+    if turn and correlation < max(LOST, CHANCE * _spread(a.layers[0])):
         turns = np.arange(DEGREES, max_rotation_deg + 1e-9, DEGREES)
-        tried = [(start, correlation)] + [_correlate(a, b, float(s * t)) for t in turns for s in (1, -1)]
+        tried = [(start, correlation)] + [_correlate(a, b, float(s * t), turn) for t in turns for s in (1, -1)]
         start, _ = max(tried, key=lambda found: found[1])
     return start
 
 
-def _correlate(a: Prepared, b: Prepared, turn_deg: float) -> tuple[np.ndarray, float]:
+def _correlate(a: Prepared, b: Prepared, turn_deg: float, turn: bool) -> tuple[Sequence[float], float]:
     """Best shift of the coarsest layer at one rotation, refined, and its correlation."""
     layer = b.layers[0]
     spectrum, size = b.spectrum, padded(layer.image.shape)
@@ -218,44 +217,45 @@ def _correlate(a: Prepared, b: Prepared, turn_deg: float) -> tuple[np.ndarray, f
         matrix = rigid_matrix(0, 0, turn_deg, centre_of(layer.image.shape))
         spectrum = np.fft.rfft2(_warped(layer.image, matrix, layer.image.shape), size)
     surface = np.fft.irfft2(np.conj(a.spectrum) * spectrum, size)
-    shift = [p - n if p > n // 2 else p for p, n in zip(np.unravel_index(int(surface.argmax()), size), size)]
-    shift = apply(rigid_matrix(0, 0, turn_deg, (0, 0)), np.array(shift)) * layer.scale
-    return _gauss_newton(a, b, 0, np.array([np.deg2rad(turn_deg), *shift]), turn=bool(turn_deg), steps=4)
+    peak = divmod(int(surface.argmax()), size[1])
+    shift = [p - n if p > n // 2 else p for p, n in zip(peak, size)]
+    y, x = apply(rigid_matrix(0, 0, turn_deg, (0, 0)), np.array(shift)).tolist()
+    start = (math.radians(turn_deg), y * layer.scale, x * layer.scale)
+    return _gauss_newton(a.layers[0], layer, start, turn)
 
 
-def _gauss_newton(a: Prepared, b: Prepared, index: int, parameters: np.ndarray, *, turn: bool,
-                  steps: int = 12, tolerance: float = 0.005) -> tuple[np.ndarray, float]:
-    """Refine parameters on one layer until a step moves no pixel by `tolerance` px of it."""
-    fixed, moving = a.layers[index], b.layers[index]
-    scale, (ny, nx) = fixed.scale, fixed.image.shape
-    centre = tuple((c + 0.5) / scale - 0.5 for c in centre_of(a.shape))
-    y, x = (np.arange(n, dtype=np.float32) - np.float32(c) for n, c in zip((ny, nx), centre))
-    found, correlation, area = parameters, -1.0, None
+def _gauss_newton(fixed: Layer, moving: Layer, parameters: Sequence[float], turn: bool, steps: int = 12,
+                  tolerance: float = 0.01) -> tuple[Sequence[float], float]:
+    """Refine parameters on one layer until a step moves no pixel by `tolerance` px of it; the correlation."""
+    k, radius = 4 if turn else 3, max(fixed.image.shape) / 2
+    angle, y, x = parameters[0], parameters[1] / fixed.scale, parameters[2] / fixed.scale
+    correlation = -1.0
     for _ in range(steps):
-        inner, f, m = _shared(fixed, moving, _matrix(found, centre, scale))
-        if inner != area:
-            area, (gy, gx) = inner, (g[inner] for g in fixed.slopes)
-            slopes = [gy, gx, gx * y[inner[0], None] - gy * x[inner[1]]] if turn else [gy, gx]
-            jacobian = np.array(slopes).reshape(len(slopes), -1)
-            normal = np.einsum("ki,li->kl", jacobian, jacobian).astype(float)
-        ff, fm, mm = _dot(f, f), _dot(f, m), _dot(m, m)
-        correlation = fm / max((ff * mm) ** 0.5, 1e-9)
+        matrix = _matrix((angle, y, x), fixed.centre)
+        area = _area(matrix, fixed.image.shape)
+        if not any(area):
+            return parameters, -1.0
+        m, both = _seen(fixed, moving, matrix, area)
+        rows, sums = fixed.view(*area)
+        if both is not None:
+            rows = rows * both.ravel()
+            sums = products(rows)
+        ff, (fm, *by_slope) = sums[0, 0], np.einsum("ki,i->k", rows[:k], m.ravel()).tolist()
+        correlation = fm / max((ff * _dot(m, m)) ** 0.5, 1e-9)
         if fm <= 0.02 * ff:  # nothing in common here: leave it to the guard
             return parameters, correlation
         # fixed explains fm/ff * fixed of moving; without this factor noise would shorten the steps.
-        # Where masked, f and m are 0, and so is the right-hand side.
-        rest = f - m * np.float32(ff / fm)
-        dy, dx, *more = np.linalg.solve(normal, np.einsum("ki,i->k", jacobian, rest.ravel())).tolist()
-        angle = more[0] if turn else 0.0
-        c, s = math.cos(found[0]), math.sin(found[0])
-        found = found + np.array([angle, scale * (c * dy - s * dx), scale * (s * dy + c * dx)])
-        if abs(dy) + abs(dx) + abs(angle) * max(ny, nx) / 2 < tolerance:
+        rest = sums[0, 1:k] - np.array(by_slope) * (ff / fm)
+        dy, dx, *turned = np.linalg.solve(sums[1:k, 1:k], rest).tolist()
+        c, s = math.cos(angle), math.sin(angle)
+        y, x, angle = y + c * dy - s * dx, x + s * dy + c * dx, angle + sum(turned)
+        if abs(dy) + abs(dx) + abs(sum(turned)) * radius < tolerance:
             break
-    return found, correlation
+    return (angle, y * fixed.scale, x * fixed.scale), correlation
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    """Sum of products; like einsum and unlike BLAS the same for any number of threads."""
+    """Sum of products; unlike that of BLAS the same for any number of threads."""
     return float((a * b).sum())
 
 
@@ -324,18 +324,27 @@ def _averaged(product: np.ndarray, grid: tuple[int, int], sigma: float) -> np.nd
 def _at(result: PairResult, a: Prepared, b: Prepared) -> PairResult:
     """The result with its correlation, overlap and agreement, measured on the finest layer."""
     fixed, moving = a.layers[-1], b.layers[-1]
-    f, m = np.zeros_like(fixed.image), np.zeros_like(fixed.image)
+    f, m, both = fixed.image, np.zeros_like(fixed.image), None
     if result.field is None:
-        inner, f[inner], m[inner] = _shared(fixed, moving, _on_layer(result.matrix, fixed))  # type: ignore
+        matrix = _on_layer(result.matrix, fixed)
+        y0, y1, x0, x1 = area = _area(matrix, f.shape)
+        m[y0:y1, x0:x1], part = _seen(fixed, moving, matrix, area) if any(area) else (0, None)
+        power, overlap = float(fixed.view(*area)[1][0, 0]), (y1 - y0) * (x1 - x0) / m.size
+        if part is not None:
+            both = np.zeros_like(f)
+            both[y0:y1, x0:x1] = part
     else:
         y, x = ((np.arange(n) + 0.5) * fixed.scale - 0.5 for n in f.shape)
         at = result.positions(np.stack(np.meshgrid(y, x, indexing="ij"), -1))
         seen, both = _remapped(np.moveaxis(fixed.positions(at), -1, 0).astype(np.float32), moving, fixed)
-        f, m = fixed.image * both, seen * both
-    fm, ff, mm = (_tile_sums(p) for p in (f * m, f * f, m * m))
-    power = float(ff.sum() * mm.sum())
-    return replace(result, correlation=float(fm.sum()) / power**0.5 if power > 0 else 0.0,
-                   overlap=np.count_nonzero(m) / m.size, agreement=fm / np.sqrt(np.maximum(ff * mm, 1e-9)))
+        m = seen * both
+    ff, fm, mm = fixed.tile_power, tile_sums(f * m), tile_sums(m * m)
+    if both is not None:
+        ff = tile_sums(f * f * both)
+        power, overlap = float(ff.sum()), float(both.mean())
+    power *= float(mm.sum())
+    return replace(result, correlation=float(fm.sum()) / power**0.5 if power > 0 else 0.0, overlap=overlap,
+                   agreement=fm / np.sqrt(np.maximum(ff * mm, 1e-9)))
 
 
 def _spread(layer: Layer) -> float:
@@ -344,18 +353,9 @@ def _spread(layer: Layer) -> float:
     sqrt(sum of squared autocorrelation / number of pixels) (Bartlett 1946), the autocorrelation taken for a
     Gaussian whose width follows from the slopes.
     """
-    power, (gy, gx) = _dot(layer.image, layer.image), layer.slopes
-    return (math.pi * power / max((_dot(gy, gy) * _dot(gx, gx)) ** 0.5, 1e-9) / layer.image.size) ** 0.5
-
-
-def _tiles_of(shape: Sequence[int]) -> list[int]:
-    """Tiles along y and x: of at least TILE px a side, at most 8."""
-    return [min(8, max(1, n // TILE)) for n in shape]
-
-
-def _tile_sums(image: np.ndarray) -> np.ndarray:
-    ends = [np.arange(k) * n // k for n, k in zip(image.shape, _tiles_of(image.shape))]
-    return np.add.reduceat(np.add.reduceat(image, ends[0], 0), ends[1], 1)
+    ny, nx = layer.image.shape
+    power, gy, gx, _ = np.diagonal(layer.view(0, ny, 0, nx)[1])
+    return float((math.pi * power / max((gy * gx) ** 0.5, 1e-9) / (ny * nx)) ** 0.5)
 
 
 def _remapped(at: Sequence[np.ndarray], moving: Layer, fixed: Layer) -> tuple[np.ndarray, np.ndarray]:

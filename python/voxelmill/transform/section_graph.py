@@ -185,12 +185,16 @@ def _bad_sections(pairs: Sequence[PairResult], n: int, max_damage: float) -> tup
         before = bad.copy()
         for z in np.flatnonzero(~blank):
             mine = [p.agreement for p in of[z] if not before[p.fixed + p.moving - z]]
-            reach = max((p.moving - p.fixed for p in of[z]), default=0)
+            best = np.max(mine, axis=0) if mine else np.ones(1)
+            if best.min() >= DAMAGED:  # fine, whatever theirs is; or unknown
+                damage[z] = 0.0
+                continue
+            reach = max(p.moving - p.fixed for p in of[z])
             others = [_between(of, z, r, before) for r in (reach, 2 * reach)]
-            if not mine or not others[0]:
+            if not others[0]:
                 continue
             theirs = np.minimum(*(np.median(o, axis=0) for o in others))
-            damage[z] = np.mean((np.max(mine, axis=0) < DAMAGED * theirs) & (theirs > 0.1))
+            damage[z] = np.mean((best < DAMAGED * theirs) & (theirs > 0.1))
             bad[z] |= damage[z] > max_damage
         if (bad == before).all():
             break
@@ -235,7 +239,10 @@ class _Graph:
         for _ in range(3 if floor is not None and self.measured else 0):
             off = np.linalg.norm(x[self.j] - x[self.i] - rhs, axis=1)
             limit = HUBER * max(1.4826 * float(np.median(off[:self.measured])), floor or 0.0)
-            self.weight = base * np.minimum(1, limit / np.maximum(off, 1e-12))
+            weight = base * np.minimum(1, limit / np.maximum(off, 1e-12))
+            if (weight == self.weight).all():
+                break
+            self.weight = weight
             x = self._least_squares(rhs)
         out = np.zeros((self.n, rhs.shape[1]))
         out[self.good] = x - x.mean(0) if len(x) else x
@@ -263,20 +270,23 @@ def _solve_banded(bands: np.ndarray, right: np.ndarray) -> np.ndarray:
     Written out because LAPACK's last bits depend on the number of threads; bands are a few wide.
     """
     n, width = bands.shape
-    low, x = bands.tolist(), right.copy()
+    low = bands.tolist()
+    # Rows of two numbers as complex ones: the same arithmetic, and plain numbers are quicker than arrays.
+    x = list(right) if right.shape[1] > 2 else (right[:, 0] + 1j * right[:, -1]).tolist()
     for i in range(n):
         for j in range(max(0, i - width + 1), i + 1):
             first = max(0, i - width + 1)
             s = low[i][i - j] - sum(low[i][i - m] * low[j][j - m] for m in range(first, j))
             low[i][i - j] = s**0.5 if i == j else s / low[j][0]
         for j in range(max(0, i - width + 1), i):
-            x[i] -= low[i][i - j] * x[j]
-        x[i] /= low[i][0]
+            x[i] = x[i] - low[i][i - j] * x[j]
+        x[i] = x[i] / low[i][0]
     for i in reversed(range(n)):
         for j in range(i + 1, min(n, i + width)):
-            x[i] -= low[j][j - i] * x[j]
-        x[i] /= low[i][0]
-    return x
+            x[i] = x[i] - low[j][j - i] * x[j]
+        x[i] = x[i] / low[i][0]
+    out = np.array(x)
+    return out if right.shape[1] > 2 else np.stack([out.real, out.imag], 1)[:, :right.shape[1]]
 
 
 def _first_of_parts(ends: Sequence[tuple[int, int]], good: np.ndarray) -> list[int]:
@@ -318,12 +328,12 @@ def _raw_positions(z: int, points: np.ndarray, turn: np.ndarray, shift: np.ndarr
 
 def _quality(links: Sequence[PairResult], turn: np.ndarray, shift: np.ndarray, fields: np.ndarray | None,
              spacing: int, shape: tuple[int, int], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) rms px by which a section's pairs miss the solution on 5 x 5 points; (n,) best correlation."""
-    points = np.stack(np.meshgrid(*(np.linspace(0, k - 1, 5) for k in shape), indexing="ij"), -1)
+    """(n,) rms px by which a section's pairs miss the solution on 4 x 4 points; (n,) best correlation."""
+    points = np.stack(np.meshgrid(*(np.linspace(0, k - 1, 4) for k in shape), indexing="ij"), -1).reshape(-1, 2)
     at = [_raw_positions(z, points, turn, shift, fields, spacing, shape) for z in range(n)]
     total, count, correlation = np.zeros(n), np.zeros(n), np.zeros(n)
     for p in links:
-        off = float(((p.positions(at[p.fixed]) - at[p.moving]) ** 2).sum(-1).mean())
+        off = float(((p.positions(at[p.fixed]) - at[p.moving]) ** 2).sum()) / len(points)
         for z in (p.fixed, p.moving):
             total[z] += off
             count[z] += 1
@@ -357,32 +367,27 @@ def _trend(values: np.ndarray, good: np.ndarray, sigma: float) -> np.ndarray:
     mean = values[where].mean(0)
     if sigma == 0 or len(where) < SHORT:
         return np.broadcast_to(mean, values.shape)
-    trend, leak, freedom = np.empty_like(values), [], float(len(where))
-    last: np.ndarray | None = None
-    for z in range(len(values)):
-        row = np.zeros(len(where))
-        near = slice(*np.searchsorted(where, (z - 4 * sigma, z + 4 * sigma + 1)))
-        d = (where[near] - z) / sigma
-        w = np.exp(-d * d / 2)
-        s0, s1, s2 = w.sum(), (w * d).sum(), (w * d * d).sum()
+    n, trend, kept, steps, last = len(values), np.empty_like(values), 0.0, 0.0, None
+    for z0 in range(0, n, 64):  # some rows of the smoother at a time, over the columns they reach
+        z = np.arange(z0, min(z0 + 64, n))
+        near = slice(*np.searchsorted(where, (z[0] - 4 * sigma, z[-1] + 4 * sigma + 1)))
+        near = near if near.stop > near.start else slice(0, len(where))
+        d = (where[near] - z[:, None]) / sigma
+        w = np.exp(np.maximum(-d * d / 2, -700))
+        s0, s1, s2 = (np.sum(w * d**k, axis=1, keepdims=True) for k in (0, 1, 2))
         tilted = s0 * s2 - s1 * s1
-        if tilted > 1e-9 * s0 * s0:
-            row[near] = w * (s2 - s1 * d) / tilted
-        elif s0 > 0:
-            row[near] = w / s0
-        else:  # alone in the middle of a long bad run
-            row[np.abs(where - z).argmin()] = 1
-        used = np.flatnonzero(row)
-        trend[z] = (row[used, None] * values[where[used]]).sum(0)
-        if good[z]:
-            freedom -= row[np.searchsorted(where, z)]
-        if last is not None:
-            leak.append(float(((row - last) ** 2).sum()))
-        last = row
-    power = float(np.mean(leak))  # of one section's step, in units of the jitter's
+        w *= np.where(tilted > 1e-9 * s0 * s0, (s2 - s1 * d) / np.maximum(tilted, 1e-300), 1 / s0)
+        trend[z] = np.einsum("zi,ik->zk", w, values[where[near]])
+        kept += float(w[where[near] == z[:, None]].sum())
+        rows = np.zeros((len(z), len(where)))
+        rows[:, near] = w
+        steps += float((np.diff(rows if last is None else np.vstack([last, rows]), axis=0) ** 2).sum())
+        last = rows[-1]
+    freedom = len(where) - kept
+    power = steps / (n - 1)  # of a step from section to section, in units of the jitter's
     share = min(1.0, LEAK / power**0.5)
-    if share < 1:
+    if share < 1 and freedom > 0.5:
         noise = float(((values - trend)[where] ** 2).sum()) / freedom
-        drift = float((np.diff(trend, axis=0) ** 2).sum()) / (len(values) - 1)
+        drift = float((np.diff(trend, axis=0) ** 2).sum()) / (n - 1)
         share = max(share, 1 - CLEAR * noise * power / max(drift, 1e-30))
     return mean + share * (trend - mean)
