@@ -119,6 +119,24 @@ def test_czi_scenes_have_their_own_acquisition_times(czi_scenes):
         assert np.array_equal(movie.read_frame(1, 2, 1), scenes[1][2, 1, 0])
 
 
+def test_czi_with_damaged_parts_says_which(czi_scenes):
+    path, _ = czi_scenes
+    add_time_stamps(path, [1.0, 2.0, 3.0])
+    data = path.read_bytes()
+    short = bytearray(data)
+    at = data.index(b"ZISRAWATTACH") + 32 + 256 + 4  # the number of times
+    struct.pack_into("<i", short, at, 3000)
+    path.write_bytes(short)
+    with pytest.raises(DataError, match="name 3000 times, but hold fewer"):
+        open_movie(path)
+    path.write_bytes(data.replace(b"ZISRAWDIRECTORY", b"ZISRAWDIRECTORX"))
+    with pytest.raises(DataError, match=r"found b'ZISRAWDIRECTORX' .* expected b'ZISRAWDIRECTORY'"):
+        open_movie(path)
+    path.write_bytes(data[:-64])
+    with pytest.raises(DataError, match="names parts beyond its end"):
+        open_movie(path)
+
+
 def test_czi_without_times_says_so_and_uses_the_interval(czi_scenes):
     with open_movie(czi_scenes[0], frame_interval=5) as movie:
         assert movie.fovs[0].times.tolist() == [0, 5, 10]
