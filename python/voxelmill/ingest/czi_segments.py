@@ -47,7 +47,9 @@ class Segments:
             header = self._segment(0, b"ZISRAWFILE", 80)
             directory, metadata = struct.unpack_from("<qq", header, 52)
             (attachments,) = struct.unpack_from("<q", header, 72)
-            self._check(metadata)
+            for position in (metadata, attachments):
+                if position > 0:
+                    self._check(position)
             self.subblocks = self._read_directory(directory)
             self._attachments = attachments
             for block in self.subblocks:
