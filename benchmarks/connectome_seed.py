@@ -57,9 +57,7 @@ def made_volume(shape: tuple[int, int, int] = (24, 256, 256), seed: int = 7) -> 
         membrane = score.near_boundary(labels[z], 1)
         image = 170.0 + 15 * np.sin(labels[z] * 2.4) - 90 * membrane
         for i in rng.choice(np.flatnonzero(membrane), count // 40 + 1):
-            cv2.circle(
-                spot := np.zeros(shape[1:], np.uint8), (int(i % shape[2]), int(i // shape[2])), 4, 1, -1
-            )
+            cv2.circle(spot := np.zeros(shape[1:], np.uint8), (int(i % shape[2]), int(i // shape[2])), 4, 1, -1)
             synapses[z] |= spot > 0
             image[spot > 0] = 30
         raw[z] = cv2.GaussianBlur(image + rng.normal(0, 25, image.shape), (5, 5), 1.0).clip(0, 255)
@@ -73,7 +71,7 @@ def ours_segment(volume: np.ndarray) -> watershed.Supervoxels:
 def ours_stitch(supervoxels: watershed.Supervoxels) -> np.ndarray:
     labels = supervoxels.labels
     overlaps = stitching.concatenate(stitching.section_overlaps(*pair, step=2) for pair in pairwise(labels))
-    return stitching.remap(labels, stitching.join(supervoxels.ids, overlaps))
+    return stitching.remap(labels, stitching.join(supervoxels.ids, overlaps), step=2)
 
 
 def measure(function: Callable, *inputs: Any, repeat: int) -> tuple[Any, float, float]:
@@ -106,9 +104,7 @@ def measure(function: Callable, *inputs: Any, repeat: int) -> tuple[Any, float, 
 
 def _small(value: Any) -> Any:
     return (
-        watershed.Supervoxels(value.labels[:2], value.ids, value.empty[:2])
-        if isinstance(value, tuple)
-        else value[:2]
+        watershed.Supervoxels(value.labels[:2], value.ids, value.empty[:2]) if isinstance(value, tuple) else value[:2]
     )
 
 
@@ -123,9 +119,7 @@ def quality(data: dict[str, np.ndarray], labels: np.ndarray, places: np.ndarray)
     keys = ("voi_split", "voi_merge", "arand")
     labels = labels.astype(np.uint64)
     if "labels" in data:
-        figures |= {
-            f"{key} 3-D": v for key, v in score.score_volumes(data["labels"], labels).items() if key in keys
-        }
+        figures |= {f"{key} 3-D": v for key, v in score.score_volumes(data["labels"], labels).items() if key in keys}
     truth = data.get("labels", data.get("labels2d"))
     if truth is not None:
         figures |= {f"{key} 2-D": v for key, v in score.score_sections(truth, labels).items() if key in keys}
@@ -177,9 +171,7 @@ def compare(data: dict[str, np.ndarray], repeat: int) -> dict[str, Any]:
         places = np.array([[row[0], row[1], row[2]] for row in rows_found], int).reshape(-1, 3)
         figures[name] = quality(data, labels, places) | {"candidates": len(places)}
     total = {key: sum(row[key] for row in rows.values()) for key in ("notebook_cpu_s", "voxelmill_cpu_s")}
-    total |= {
-        key: max(row[key] for row in rows.values()) for key in ("notebook_peak_mb", "voxelmill_peak_mb")
-    }
+    total |= {key: max(row[key] for row in rows.values()) for key in ("notebook_peak_mb", "voxelmill_peak_mb")}
     rows["total"] = total
     for row in rows.values():
         row["speedup"] = row["notebook_cpu_s"] / row["voxelmill_cpu_s"]
@@ -221,9 +213,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.volume:
         with np.load(arguments.volume) as archive:
-            data = {
-                key: archive[key] for key in ("raw", "labels", "labels2d", "synapses") if key in archive.files
-            }
+            data = {key: archive[key] for key in ("raw", "labels", "labels2d", "synapses") if key in archive.files}
     else:
         data = made_volume()
     data = {key: value[: arguments.sections] for key, value in data.items()}

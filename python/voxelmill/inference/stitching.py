@@ -52,8 +52,8 @@ def section_overlaps(a: np.ndarray, b: np.ndarray, *, step: int = 1) -> Overlaps
     start = np.flatnonzero(np.concatenate(([True], (a[1:] != a[:-1]) | (b[1:] != b[:-1]))))
     run = np.diff(start, append=a.size) * weight
     a, b = a[start].astype(np.uint64), b[start].astype(np.uint64)
-    (ids_a, index_a), (ids_b, index_b) = (np.unique(x, return_inverse=True) for x in (a, b))
-    size_a, size_b = (np.bincount(i, run).astype(np.int64) for i in (index_a, index_b))
+    (ids_a, index_a), (ids_b, index_b) = _index(a), _index(b)
+    size_a, size_b = (np.bincount(i, run, len(ids)).astype(np.int64) for i, ids in ((index_a, ids_a), (index_b, ids_b)))
     key = index_a * len(ids_b) + index_b
     if len(ids_a) * len(ids_b) <= 4 * len(key) + 4096:
         count = np.bincount(key, run)
@@ -70,14 +70,23 @@ def section_overlaps(a: np.ndarray, b: np.ndarray, *, step: int = 1) -> Overlaps
     )
 
 
+def _index(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending labels and the place of each element among them, as `numpy.unique`, which sorts.
+
+    The ids of one tile lie close together: a table does for them. It may name labels that do not occur.
+    """
+    some = labels[labels > 0]
+    low, span = (some.min(), int(some.max() - some.min())) if some.size else (np.uint64(1), 0)
+    if span > 4 * labels.size + 1024:
+        return np.unique(labels, return_inverse=True)
+    ids = np.concatenate((np.zeros(1, np.uint64), low + np.arange(span + 1, dtype=np.uint64)))
+    return ids, np.where(labels > 0, labels - (low - np.uint64(1)), 0).astype(np.int64)
+
+
 def concatenate(tables: Iterable[Overlaps]) -> Overlaps:
     """The tables of several section pairs as one."""
     tables = list(tables)
-    return (
-        Overlaps(*(np.concatenate(column) for column in zip(*tables, strict=True)))
-        if tables
-        else _no_overlaps()
-    )
+    return Overlaps(*(np.concatenate(column) for column in zip(*tables, strict=True))) if tables else _no_overlaps()
 
 
 def _no_overlaps() -> Overlaps:
@@ -126,8 +135,7 @@ def join(
             if not np.array_equal(found, table.pairs[linked]):
                 missing = table.pairs[linked][found != table.pairs[linked]][0]
                 raise ValueError(
-                    f"stitching: an overlap names supervoxel {missing}, which no block reports; "
-                    "rerun that block"
+                    f"stitching: an overlap names supervoxel {missing}, which no block reports; rerun that block"
                 )
             for side in (0, 1):
                 np.maximum.at(score, edge[:, side], iou[linked].astype(np.float32))
@@ -139,26 +147,25 @@ def join(
     return MergeTable(ids, segment, score)
 
 
-def remap(labels: np.ndarray, table: MergeTable) -> np.ndarray:
+def remap(labels: np.ndarray, table: MergeTable, *, step: int = 1) -> np.ndarray:
     """Segments of a block of supervoxels: uint64, same shape; 0 stays 0.
+
+    ``step`` as in `section_overlaps`: look at one of each step x step px and repeat it.
 
     Raises:
         ValueError: a label is not in the table.
     """
+    if step > 1:
+        out = remap(labels[..., ::step, ::step], table).repeat(step, axis=-1).repeat(step, axis=-2)
+        return out[..., : labels.shape[-2], : labels.shape[-1]]
     labels = np.ascontiguousarray(labels, np.uint64)
     flat = labels.ravel()
-    start = (
-        np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
-        if flat.size
-        else np.zeros(0, np.int64)
-    )
+    start = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1]))) if flat.size else np.zeros(0, np.int64)
     run = np.diff(start, append=flat.size)
     ids = np.concatenate((np.zeros(1, np.uint64), table.supervoxel))
     values = np.concatenate((np.zeros(1, np.uint64), table.segment))
     where = np.minimum(np.searchsorted(ids, flat[start]), len(ids) - 1)
     if not np.array_equal(ids[where], flat[start]):
         missing = flat[start][ids[where] != flat[start]][0]
-        raise ValueError(
-            f"stitching: supervoxel {missing} is not in the merge table; is the table of another run?"
-        )
+        raise ValueError(f"stitching: supervoxel {missing} is not in the merge table; is the table of another run?")
     return np.repeat(values[where], run).reshape(labels.shape)
