@@ -134,8 +134,8 @@ def pairs(stacks: dict[int, geometry_data.Stack]) -> list[dict]:
                     worse += clean[-1].mean() > residuals(stack, i, j, points, points).mean()
         every = np.concatenate(clean)
         rows.append({"method": name, "mean_px": float(every.mean()),
-                     "p95_px": float(np.percentile(every, 95)), "max_px": float(every.max()), "worse_than_nothing": worse, "pairs": len(clean),
-                     "cpu_s_a_pair": float(np.median(seconds))})
+                     "p95_px": float(np.percentile(every, 95)), "max_px": float(every.max()),
+                     "worse_than_nothing": worse, "pairs": len(clean), "cpu_s_a_pair": float(np.median(seconds))})
     return rows
 
 
@@ -165,7 +165,7 @@ def whole_stacks(stacks: dict[int, geometry_data.Stack], neighbours: int) -> lis
 
 
 def seed_correction(sections: np.ndarray) -> tuple[np.ndarray, float]:
-    """Phase correlation with the aligned section before, sign put right; (n, 2) px and CPU s with its warp."""
+    """Phase correlation with the aligned section before, sign put right; (n, 2) px, CPU s with warp."""
     from skimage.registration import phase_cross_correlation
     from skimage.transform import SimilarityTransform
     from skimage.transform import warp as skimage_warp

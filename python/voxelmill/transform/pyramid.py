@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,26 @@ FLAT = 5             # px, odd: areas of one value that hold a square of this si
 TILE = 32            # px of the finest layer: the least side of a tile of the agreement map
 
 
+class View(NamedTuple):
+    """Part of a layer as a linear model of small moves.
+
+    rows     (4, pixels) float32: image, its change per px along y and along x, and per radian of turn
+    sums     (4, 4) of products of the rows
+    shifted  (2, 2), and turned (3, 3): the inverses of the sums over the two or three changes
+    """
+
+    rows: np.ndarray
+    sums: np.ndarray
+    shifted: np.ndarray
+    turned: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> View:
+        sums = np.einsum("ki,li->kl", rows, rows).astype(float)  # unlike BLAS the same for any threads
+        steady = sums + np.diag(1e-9 * np.diagonal(sums) + 1e-12)
+        return cls(rows, sums, np.linalg.inv(steady[1:3, 1:3]), np.linalg.inv(steady[1:, 1:]))
+
+
 @dataclass
 class Layer:
     """One resolution of a section: `image` (ny, nx) float32, `mask` alike (1 is signal) or None for all."""
@@ -33,7 +53,7 @@ class Layer:
     centre: tuple[float, float]  # the section's, on this layer
 
     def __post_init__(self) -> None:
-        self._views: dict[tuple[int, int, int, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._views: dict[tuple[int, int, int, int], View] = {}
 
     @cached_property
     def slopes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -48,17 +68,15 @@ class Layer:
         """The mask, made if need be."""
         return np.ones(self.image.shape, np.float32) if self.mask is None else self.mask
 
-    def view(self, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of a part of the layer (4, pixels): image, its change per px along y and x, and per radian of turn;
-        and the sums of their products (4, 4). Kept, because steps and pairs ask for the same parts.
-        """
+    def view(self, y0: int, y1: int, x0: int, x1: int) -> View:
+        """Part of the layer, kept because steps and pairs ask for the same ones."""
         key = (y0, y1, x0, x1)
         if key not in self._views:
             image, gy, gx = (p[y0:y1, x0:x1] for p in (self.image, *self.slopes))
             y = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(self.centre[0])
             x = np.arange(x0, x1, dtype=np.float32) - np.float32(self.centre[1])
             rows = np.array([image, gy, gx, gx * y - gy * x]).reshape(4, -1)
-            self._views[key] = rows, products(rows)
+            self._views[key] = View.of(rows)
         return self._views[key]
 
     @cached_property
@@ -82,14 +100,17 @@ class Prepared:
 
     shape      (ny, nx) px of the section
     layers     coarse to fine
-    spectrum   of the coarsest image, zero-padded to twice its size
     blank      the section holds a single value
     """
 
     shape: tuple[int, int]
     layers: list[Layer]
-    spectrum: np.ndarray
     blank: bool
+
+    @cached_property
+    def spectrum(self) -> np.ndarray:
+        """Of the coarsest image, zero-padded to twice its size."""
+        return np.fft.rfft2(self.layers[0].image, padded(self.layers[0].image.shape))
 
 
 def prepare(section: Any, *, full: bool = False, max_size: int = 1024, name: str = "section") -> Prepared:
@@ -118,13 +139,7 @@ def prepare(section: Any, *, full: bool = False, max_size: int = 1024, name: str
     while min(image.shape) > COARSEST:
         image, mask = _halved(image), None if mask is None else _halved(mask)
         layers.append(_layer(layers[-1].scale * 2, image, mask, centre))
-    coarse = layers[-1].image
-    return Prepared(shape, layers[::-1], np.fft.rfft2(coarse, padded(coarse.shape)), blank)
-
-
-def products(rows: np.ndarray) -> np.ndarray:
-    """Sums of products of rows (k, n), (k, k) float64; unlike BLAS the same for any number of threads."""
-    return np.einsum("ki,li->kl", rows, rows).astype(float)
+    return Prepared(shape, layers[::-1], blank)
 
 
 def tile_sums(image: np.ndarray) -> np.ndarray:

@@ -15,9 +15,7 @@ Levels, each started from the one before:
 translation, rigid   cross-correlation of the coarsest level of a pyramid, then Gauss-Newton steps with the
              gradient of the fixed image (Lucas and Kanade 1981; inverse compositional form of Baker and
              Matthews 2004), its fixed point is the maximum of the correlation of the overlap.
-elastic      dense Lucas-Kanade steps whose products are averaged over Gaussian windows that shrink from
-             four times to once `smoothness` px; where a window holds too little structure, wider windows
-             decide. The field is as smooth as its window.
+elastic      adds a smooth displacement field, see `flow`.
 
 Images are band-passed first, so brightness, shading and contrast do not matter; large areas of one value
 (padding, lost bands) have no weight. A result that does not raise the correlation is not kept.
@@ -33,18 +31,19 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.errors import DataError, ParameterError
-from .pyramid import Layer, Prepared, padded, prepare, products, tile_sums
-from .warp import apply, centre_of, compose, invert, rigid_matrix, rigid_parameters, sample_grid
+from .flow import displacement, on_layer, remapped
+from .pyramid import Layer, Prepared, View, padded, prepare, tile_sums
+from .warp import apply, centre_of, invert, rigid_matrix, rigid_parameters, sample_grid
 
 Level = Literal["none", "translation", "rigid", "elastic"]
 LEVELS: tuple[Level, ...] = ("none", "translation", "rigid", "elastic")
 
-NODE = 8             # px of a layer between nodes of its displacement field
+RIM = 2              # px of a layer that are always left out of account
 CHANCE = 6.0         # standard deviations that the best of many chance correlations stays below
+SURE = 0.7           # coarse correlation at which no other shift is looked for
 LOST = 0.3           # coarse correlation below which other rotations are tried
 DEGREES = 6.0        # between rotations tried; Gauss-Newton steps find the rest
 GUARD = 0.01         # loss of correlation that interpolation alone can explain
-PRIOR = 0.03         # weight of windows three times as wide, which decide where there is no structure
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
     if a.shape != b.shape:
         raise DataError(f"sections {numbers[0]} and {numbers[1]}: shapes {a.shape} and {b.shape}; "
                         "expected the same, pad them first")
-    nothing = PairResult(*numbers, "none", np.eye(2, 3), None, NODE, 0.0, 0.0, 1.0,
+    nothing = PairResult(*numbers, "none", np.eye(2, 3), None, 16, 0.0, 0.0, 1.0,
                          np.zeros_like(a.layers[-1].tile_power), (a.blank, b.blank), a.shape)
     if a.blank or b.blank:
         return nothing
@@ -129,12 +128,15 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
     nothing = replace(nothing, correlation_before=nothing.correlation)
     turn = level != "translation"
     parameters = _search(a, b, turn, max_rotation_deg)
-    for layers in zip(a.layers[1:], b.layers[1:]):
+    stop = -1 if level == "elastic" and len(a.layers) > 2 else None  # half the resolution will do here
+    for layers in zip(a.layers[1:stop], b.layers[1:stop]):
         parameters, _ = _gauss_newton(*layers, parameters, turn)
     best = _better(nothing, _at(replace(nothing, level="rigid" if turn else "translation",
                                         matrix=_matrix(parameters, centre_of(a.shape))), a, b), a, min_correlation)
     if level == "elastic" and best.trusted:
-        best = _better(best, _at(_elastic(best, a, b, smoothness), a, b), a, min_correlation)
+        field, spacing = displacement(best.matrix, a, b, smoothness)
+        bent = replace(best, level="elastic", field=field, spacing=spacing)
+        best = _better(best, _at(bent, a, b), a, min_correlation)
     return best
 
 
@@ -152,13 +154,6 @@ def _matrix(parameters: Sequence[float], centre: Sequence[float]) -> np.ndarray:
     return rigid_matrix(parameters[1], parameters[2], math.degrees(parameters[0]), centre)
 
 
-def _on_layer(matrix: np.ndarray, layer: Layer) -> np.ndarray:
-    """A matrix between section positions as one between positions on a layer."""
-    half = (layer.scale - 1) / 2
-    up = np.array([[layer.scale, 0, half], [0, layer.scale, half]])
-    return compose(invert(up), compose(matrix, up))
-
-
 def _warped(image: np.ndarray, matrix: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """`image` seen from the fixed section: out(p) = image(matrix @ p), 0 beyond its rim."""
     import cv2
@@ -171,14 +166,14 @@ def _warped(image: np.ndarray, matrix: np.ndarray, shape: Sequence[int]) -> np.n
 def _area(matrix: np.ndarray, shape: Sequence[int]) -> tuple[int, int, int, int]:
     """A rectangle (y0, y1, x0, x1) of fixed whose pixels all fall inside moving, (0, 0, 0, 0) if there is none.
 
-    Margins are even, so that few different ones are asked for.
+    Margins are even and at least RIM, so that small moves all ask for the same one.
     """
     bounds: list[int] = []
     for k in (0, 1):  # how far a pixel moves along k is extreme at the corners
         by_y, by_x, move = matrix[k].tolist()
         by_y, by_x = (by_y - 1, by_x) if k == 0 else (by_y, by_x - 1)
         moves = [move + by_y * y + by_x * x for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)]
-        first, last = (2 * math.ceil(max(0.0, m) / 2) for m in (-min(moves), max(moves)))
+        first, last = (max(RIM, 2 * math.ceil(m / 2)) for m in (-min(moves), max(moves)))
         bounds += [first, shape[k] - last]
     return (0, 0, 0, 0) if bounds[1] < bounds[0] + 4 or bounds[3] < bounds[2] + 4 else tuple(bounds)  # type: ignore
 
@@ -188,6 +183,8 @@ def _seen(fixed: Layer, moving: Layer, matrix: np.ndarray,
     """`moving` on an area of fixed, and where both have signal there (None for everywhere), float32."""
     y0, y1, x0, x1 = area
     size = (y1 - y0, x1 - x0)
+    if fixed.mask is moving.mask is None and matrix.tolist() == [[1, 0, 0], [0, 1, 0]]:
+        return moving.image[y0:y1, x0:x1], None
     local = matrix.copy()
     local[:, 2] += matrix[:, 0] * y0 + matrix[:, 1] * x0
     m = _warped(moving.image, local, size)
@@ -200,7 +197,10 @@ def _seen(fixed: Layer, moving: Layer, matrix: np.ndarray,
 
 
 def _search(a: Prepared, b: Prepared, turn: bool, max_rotation_deg: float) -> Sequence[float]:
-    """Parameters on the coarsest layer: started without rotation, or at the best of several if that fails."""
+    """Parameters on the coarsest layer: from where it lies, else from any shift, else from any shift and turn."""
+    start, correlation = _gauss_newton(a.layers[0], b.layers[0], (0.0, 0.0, 0.0), turn)
+    if correlation >= max(SURE, CHANCE * _spread(a.layers[0])):
+        return start
     start, correlation = _correlate(a, b, 0.0, turn)
     if turn and correlation < max(LOST, CHANCE * _spread(a.layers[0])):
         turns = np.arange(DEGREES, max_rotation_deg + 1e-9, DEGREES)
@@ -236,17 +236,16 @@ def _gauss_newton(fixed: Layer, moving: Layer, parameters: Sequence[float], turn
         if not any(area):
             return parameters, -1.0
         m, both = _seen(fixed, moving, matrix, area)
-        rows, sums = fixed.view(*area)
+        view = fixed.view(*area)
         if both is not None:
-            rows = rows * both.ravel()
-            sums = products(rows)
-        ff, (fm, *by_slope) = sums[0, 0], np.einsum("ki,i->k", rows[:k], m.ravel()).tolist()
+            view = View.of(view.rows * both.ravel())
+        ff, (fm, *by_slope) = float(view.sums[0, 0]), np.einsum("ki,i->k", view.rows[:k], m.ravel())
         correlation = fm / max((ff * _dot(m, m)) ** 0.5, 1e-9)
         if fm <= 0.02 * ff:  # nothing in common here: leave it to the guard
             return parameters, correlation
         # fixed explains fm/ff * fixed of moving; without this factor noise would shorten the steps.
-        rest = sums[0, 1:k] - np.array(by_slope) * (ff / fm)
-        dy, dx, *turned = np.linalg.solve(sums[1:k, 1:k], rest).tolist()
+        rest = view.sums[0, 1:k] - np.array(by_slope) * (ff / fm)
+        dy, dx, *turned = ((view.turned if turn else view.shifted) * rest).sum(1).tolist()
         c, s = math.cos(angle), math.sin(angle)
         y, x, angle = y + c * dy - s * dx, x + s * dy + c * dx, angle + sum(turned)
         if abs(dy) + abs(dx) + abs(sum(turned)) * radius < tolerance:
@@ -259,66 +258,6 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum())
 
 
-# --- displacement fields --------------------------------------------------------------------------
-
-def _elastic(start: PairResult, a: Prepared, b: Prepared, smoothness: float) -> PairResult:
-    """Add a smooth field to `start`: windows of 4 to 1.5 smoothness on half, 1.5 to 1 on full resolution."""
-    plan: list[tuple[int, Sequence[float]]] = [(-2, (4, 4, 2, 2, 1.5, 1.5)), (-1, (1.5, 1, 1, 1))]
-    if len(a.layers) == 1:
-        plan = [(-1, (4, 4, 2, 2, 1, 1))]
-    finest = a.layers[-1]
-    sigma = max(smoothness, 2 * NODE * finest.scale)  # smaller windows would follow the noise
-    field = np.zeros((2, 2, 2), np.float32)
-    for index, windows in plan:
-        field = _flow(start.matrix, a.layers[index], b.layers[index], field, [sigma * w for w in windows])
-    spacing = int(2 * NODE * finest.scale)
-    y, x = ((finest.positions(np.arange(-(-(n - 1) // spacing) + 1) * float(spacing)) + 0.5) * g / k - 0.5
-            for n, g, k in zip(a.shape, field.shape[1:], finest.image.shape))
-    field = sample_grid(field, *np.meshgrid(y, x, indexing="ij")).astype(np.float32)
-    return replace(start, level="elastic", field=field, spacing=spacing)
-
-
-def _flow(matrix: np.ndarray, fixed: Layer, moving: Layer, field: np.ndarray,
-          windows: Iterable[float]) -> np.ndarray:
-    """Lucas-Kanade steps, one a window sigma (px); fields are (2, gy, gx) over the layer, in section px."""
-    import cv2
-
-    scale, image = np.float32(fixed.scale), fixed.image
-    ny, nx = image.shape
-    grid = (-(-nx // NODE), -(-ny // NODE))
-    m = _on_layer(matrix, fixed).astype(np.float32)
-    y, x = np.arange(ny, dtype=np.float32)[:, None], np.arange(nx, dtype=np.float32)
-    base = [m[k, 0] * y + m[k, 1] * x + m[k, 2] for k in (0, 1)]
-    gy, gx = fixed.slopes
-    field = np.stack([cv2.resize(f, grid, interpolation=cv2.INTER_CUBIC) for f in field])
-    for window in windows:
-        at = [p + cv2.resize(f, (nx, ny), interpolation=cv2.INTER_CUBIC) / scale for p, f in zip(base, field)]
-        seen, both = _remapped(at, moving, fixed)
-        ff, fm = float((image * image * both).sum()), float((image * seen * both).sum())
-        if fm <= 0.02 * ff:
-            break
-        rest = image - seen * np.float32(ff / fm)
-        wy, wx = gy * both, gx * both
-        yy, yx, xx, yr, xr = (_averaged(p, grid, window / scale / NODE)
-                              for p in (wy * gy, wy * gx, wx * gx, wy * rest, wx * rest))
-        size = np.maximum(yy * xx - yx * yx, 1e-12)
-        step = np.stack([xx * yr - yx * xr, yy * xr - yx * yr]) / size
-        # A step of more than a fraction of its window is not supported by it.
-        step *= np.minimum(1, window / scale / 4 / np.maximum(np.hypot(*step), 1e-6)).astype(np.float32)
-        field = field + step * scale
-    return field
-
-
-def _averaged(product: np.ndarray, grid: tuple[int, int], sigma: float) -> np.ndarray:
-    """Gaussian mean (sigma in nodes) on the grid, with a little of wider ones for where it is empty."""
-    import cv2
-
-    nodes = cv2.resize(product, grid, interpolation=cv2.INTER_AREA)
-    near = cv2.GaussianBlur(nodes, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    wide = cv2.GaussianBlur(nodes, (0, 0), 3 * sigma, borderType=cv2.BORDER_REFLECT)
-    return near + np.float32(PRIOR) * wide + np.float32(PRIOR**2 * float(nodes.mean()))
-
-
 # --- quality --------------------------------------------------------------------------------------
 
 def _at(result: PairResult, a: Prepared, b: Prepared) -> PairResult:
@@ -326,17 +265,17 @@ def _at(result: PairResult, a: Prepared, b: Prepared) -> PairResult:
     fixed, moving = a.layers[-1], b.layers[-1]
     f, m, both = fixed.image, np.zeros_like(fixed.image), None
     if result.field is None:
-        matrix = _on_layer(result.matrix, fixed)
+        matrix = on_layer(result.matrix, fixed)
         y0, y1, x0, x1 = area = _area(matrix, f.shape)
         m[y0:y1, x0:x1], part = _seen(fixed, moving, matrix, area) if any(area) else (0, None)
-        power, overlap = float(fixed.view(*area)[1][0, 0]), (y1 - y0) * (x1 - x0) / m.size
+        power, overlap = float(fixed.view(*area).sums[0, 0]), (y1 - y0) * (x1 - x0) / m.size
         if part is not None:
             both = np.zeros_like(f)
             both[y0:y1, x0:x1] = part
     else:
         y, x = ((np.arange(n) + 0.5) * fixed.scale - 0.5 for n in f.shape)
         at = result.positions(np.stack(np.meshgrid(y, x, indexing="ij"), -1))
-        seen, both = _remapped(np.moveaxis(fixed.positions(at), -1, 0).astype(np.float32), moving, fixed)
+        seen, both = remapped(tuple(np.moveaxis(fixed.positions(at), -1, 0).astype(np.float32)), moving, fixed)
         m = seen * both
     ff, fm, mm = fixed.tile_power, tile_sums(f * m), tile_sums(m * m)
     if both is not None:
@@ -353,22 +292,8 @@ def _spread(layer: Layer) -> float:
     sqrt(sum of squared autocorrelation / number of pixels) (Bartlett 1946), the autocorrelation taken for a
     Gaussian whose width follows from the slopes.
     """
-    ny, nx = layer.image.shape
-    power, gy, gx, _ = np.diagonal(layer.view(0, ny, 0, nx)[1])
-    return float((math.pi * power / max((gy * gx) ** 0.5, 1e-9) / (ny * nx)) ** 0.5)
-
-
-def _remapped(at: Sequence[np.ndarray], moving: Layer, fixed: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """`moving` at positions (y, x), and 1 where both sections have signal there."""
-    import cv2
-
-    def pick(image: np.ndarray) -> np.ndarray:
-        return cv2.remap(image, at[1], at[0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-
-    both = pick(moving.signal) > 0.999
-    if fixed.mask is not None:
-        both &= fixed.mask > 0.999
-    return pick(moving.image), both.astype(np.float32)
+    power, gy, gx, _ = np.diagonal(layer.view(*_area(np.eye(2, 3), layer.image.shape)).sums).tolist()
+    return (math.pi * power / max((gy * gx) ** 0.5, 1e-9) / layer.image.size) ** 0.5
 
 
 # --- many pairs -----------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def _bad_sections(pairs: Sequence[PairResult], n: int, max_damage: float) -> tup
     damage[blank] = 1.0
     for _ in range(3):  # a section is judged by sections that are not bad themselves
         before = bad.copy()
-        for z in np.flatnonzero(~blank):
+        for z in np.flatnonzero(~blank).tolist():
             mine = [p.agreement for p in of[z] if not before[p.fixed + p.moving - z]]
             best = np.max(mine, axis=0) if mine else np.ones(1)
             if best.min() >= DAMAGED:  # fine, whatever theirs is; or unknown

@@ -161,6 +161,7 @@ class SectionTransform:
 
 
 Region = tuple[int, int, int, int]  # y0, y1, x0, x1, half-open, in output px
+Span = tuple[int, int, int]  # along one axis: the pixel positions start from, least and greatest in 1/256 px
 
 
 def source_window(transform: SectionTransform, region: Region, source_shape: Sequence[int]) -> Region:
@@ -168,7 +169,7 @@ def source_window(transform: SectionTransform, region: Region, source_shape: Seq
 
     Tight to a pixel or two, never too small: a block has to read no more than this.
     """
-    return _window(*_positions(transform, region), source_shape)
+    return _window(_positions(transform, region)[1], source_shape)
 
 
 def render(source: Any, transform: SectionTransform, region: Region | None = None, *,
@@ -196,16 +197,16 @@ def render(source: Any, transform: SectionTransform, region: Region | None = Non
     if transform.is_identity and region == (0, source.shape[0], 0, source.shape[1]):
         return np.array(source[:, :])
     dtype = np.dtype(getattr(source.dtype, "numpy_dtype", source.dtype))
-    corner, positions = _positions(transform, region)
-    y0, y1, x0, x1 = _window(corner, positions, source.shape)
+    positions, spans = _positions(transform, region)
+    y0, y1, x0, x1 = _window(spans, source.shape)
     if y1 <= y0:
         return np.full(positions[0].shape, fill, dtype)
     window = np.ascontiguousarray(source[y0:y1, x0:x1])
     outside = None
-    for p, at, start, n in zip(positions, corner, (y0, x0), source.shape):
-        p += (at - start) * SUBPIXEL
+    for p, (corner, low, high), start, n in zip(positions, spans, (y0, x0), source.shape):
+        p += (corner - start) * SUBPIXEL
         first, last = -start * SUBPIXEL - SUBPIXEL // 2, (n - 1 - start) * SUBPIXEL + SUBPIXEL // 2
-        if p.min() < first or p.max() > last:
+        if low < -SUBPIXEL // 2 or high > (n - 1) * SUBPIXEL + SUBPIXEL // 2:
             beyond = (p < first) | (p > last)
             outside = beyond if outside is None else outside | beyond
             np.clip(p, first, last, out=p)
@@ -219,8 +220,8 @@ def render(source: Any, transform: SectionTransform, region: Region | None = Non
     return out
 
 
-def _positions(transform: SectionTransform, region: Region) -> tuple[list[int], list[np.ndarray]]:
-    """Raw positions of a region's pixels: a pixel (y, x), and [y, x] from there on in 1/256 px, int32.
+def _positions(transform: SectionTransform, region: Region) -> tuple[list[np.ndarray], list[Span]]:
+    """Raw positions of a region's pixels, [y, x] in 1/256 px from a whole pixel on, int32, and their spans.
 
     A sum of a term of the row and a term of the column in whole 1/64 of 1/256 px, so that it is exact and
     a pixel's position cannot depend on the tile it is rendered in.
@@ -230,20 +231,26 @@ def _positions(transform: SectionTransform, region: Region) -> tuple[list[int], 
         raise ParameterError(f"render: region {region} is empty; expected y0 < y1 and x0 < x1")
     y, x = np.arange(y0, y1, dtype=float), np.arange(x0, x1, dtype=float)
     m = invert(transform.matrix)
-    corner, out = [], []
+    out: list[np.ndarray] = []
+    spans: list[Span] = []
     for k in (0, 1):
         rows = np.rint((m[k, 0] * y + m[k, 2]) * (SUBPIXEL * _FINE)).astype(np.int64) + _FINE // 2
         columns = np.rint(m[k, 1] * x * (SUBPIXEL * _FINE)).astype(np.int64)
-        corner.append((int(rows.min()) + int(columns.min())) // (SUBPIXEL * _FINE))
-        rows -= corner[k] * (SUBPIXEL * _FINE)
+        corner = (int(rows.min()) + int(columns.min())) // (SUBPIXEL * _FINE)
+        rows -= corner * (SUBPIXEL * _FINE)
         if int(rows.max()) + int(columns.max()) >= _REACH * SUBPIXEL * _FINE:
             raise ParameterError(f"render: region {region} reads across more than {_REACH} px; ask for less")
         p = rows.astype(np.int32)[:, None] + columns.astype(np.int32)
         if transform.field is not None:
             p += _field_on(transform.field[k], y / transform.spacing, x / transform.spacing)
         p >>= 6
+        if transform.field is None:
+            low, high = ((int(f(rows)) + int(f(columns))) >> 6 for f in (np.min, np.max))
+        else:
+            low, high = int(p.min()), int(p.max())
+        spans.append((corner, corner * SUBPIXEL + low, corner * SUBPIXEL + high))
         out.append(p)
-    return corner, out
+    return out, spans
 
 
 def _field_on(field: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -262,12 +269,11 @@ def _between(p: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return i, np.minimum(i + 1, n - 1), p - i
 
 
-def _window(corner: Sequence[int], positions: Sequence[np.ndarray], shape: Sequence[int]) -> Region:
+def _window(spans: Sequence[Span], shape: Sequence[int]) -> Region:
     """The source window that positions read, with the reach of cubic interpolation, clipped to the source."""
     bounds: list[int] = []
-    for at, p, n in zip(corner, positions, shape):
-        low = max(at + int(p.min()) // SUBPIXEL - 1, 0)
-        high = min(at + int(p.max()) // SUBPIXEL + 4, n)
+    for (_, least, greatest), n in zip(spans, shape):
+        low, high = max(least // SUBPIXEL - 1, 0), min(greatest // SUBPIXEL + 4, n)
         if low >= n or high <= 0:
             return 0, 0, 0, 0
         bounds += [low, high]
