@@ -164,6 +164,18 @@ except DataError as error:
     assert "416 bytes claim 4611686018427387904 bytes of pixels" in done.stdout
 
 
+def test_cut_pixels_are_seen_in_the_header(tmp_path):
+    (tmp_path / "v.tif").write_bytes(header(4, 4)[:410])
+    with pytest.raises(DataError, match=r"v\.tif: cut off: pixels reach to byte 416 of 410; copy it again"):
+        open_source(str(tmp_path / "v.tif"))
+
+
+def test_a_palette_is_no_grey_scale(tmp_path):
+    tifffile.imwrite(tmp_path / "v.tif", EM, photometric="palette", colormap=np.zeros((3, 256), np.uint16))
+    with pytest.raises(DataError, match="colour"):
+        open_source(str(tmp_path / "v.tif"))
+
+
 def test_pages_in_a_circle_and_a_bomb(tmp_path):
     (tmp_path / "v.tif").write_bytes(header(4, 4, following=8))
     with pytest.raises(DataError, match=r"v\.tif: damaged TIFF"):
@@ -228,12 +240,12 @@ def test_missing_sections_are_listed_and_stay_empty(ingest, tmp_path, capfd):
 
 
 def test_missing_sections_take_no_part_in_rescaling(ingest, tmp_path):
-    signed = np.full((3, 4, 4), 100, np.int16)
-    signed[1], signed[2, 0] = 150, 200
+    signed = np.full((3, 4, 4), -100, np.int16)
+    signed[1], signed[2, 0] = -50, -1
     sections(tmp_path / "s", ["s1.tif", "s2.tif", "s4.tif"], signed)
     done = ingest("--input", "s", "--rescale")
-    assert done.facts["rescaled_from"] == [100.0, 200.0]
-    assert done.volume.read()[:, 0, 0].tolist() == [0, 128, 0, 255]
+    assert done.facts["rescaled_from"] == [-100.0, -1.0]
+    assert done.volume.read()[:, 0, 0].tolist() == [0, 129, 0, 255]
 
 
 def test_a_section_twice(tmp_path, capfd):

@@ -46,7 +46,7 @@ def listening(path: Path) -> Iterator[None]:
 
 def check_page(page: Any, size: int, path: Path) -> None:
     """Raises DataError unless the page is one grey plane whose bytes lie inside the file."""
-    if page.ndim != 2 or page.samplesperpixel != 1 or page.photometric == 3:
+    if page.ndim != 2 or page.photometric == 3:
         raise DataError(f"{path.name}: a page of shape {page.shape} (colour?); expected a grey plane (y, x)")
     wanted = math.prod(page.shape) * page.dtype.itemsize
     if wanted > MOST_RATIO * size:
