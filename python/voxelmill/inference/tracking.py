@@ -250,8 +250,8 @@ def link_growth(
         min_daughter: frames a daughter must live for the division to count; one that is lost sooner was a
             fragment of a cell that did not divide.
         max_drift: greatest jump of the whole field between frames that is looked for, px; 0 = none.
-        max_move: px a cell may move in one frame beyond the shared motion; 0 = as `max_cost` says for its
-            size. For objects that move by more than their own size.
+        max_move: px a cell may move in one frame beyond what is predicted, at the least; 0 = as measured from
+            the movie's own links.
     """
     for name, value, low in [
         ("max_gap", max_gap, 0),
