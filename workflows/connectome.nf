@@ -28,7 +28,7 @@ workflow CONNECTOME {
     options // map of checked parameters
 
     main:
-    INGEST(sourceOf('raw', options.input), options.flags.ingest)
+    INGEST(sourceOf('raw', options.input), [], options.flags.ingest)
     blocks = INGEST.out.blocks.flatMap { list -> blocksOf(list) }
     slabs = INGEST.out.slabs.flatMap { list -> blocksOf(list) }
     facts = INGEST.out.facts
@@ -64,7 +64,7 @@ workflow CONNECTOME {
 
     tables = GRAPH.out.tables.mix(ALIGN.out.table)
     if (options.truth) {
-        INGEST_TRUTH(sourceOf('truth', options.truth), options.flags.ingest)
+        INGEST_TRUTH(sourceOf('truth', options.truth), facts, options.flags.ingest)
         EVALUATE(labels, INGEST_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
         records = records.mix(INGEST_TRUTH.out.provenance, EVALUATE.out.provenance)

@@ -4,6 +4,7 @@ process INGEST {
 
     input:
     tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
+    path like, stageAs: 'like.json'
     val flags
 
     output:
@@ -15,7 +16,7 @@ process INGEST {
 
     script:
     """
-    ingest.py ${flags} ${source ? "--source '${source}'" : ''} --role ${role} --output ${role}.ome.zarr --facts ${role}.source.json --block_list blocks.txt --slab_list slabs.txt
+    ingest.py ${flags} ${source ? "--source ${source}" : ''} ${like ? '--like like.json' : ''} --role ${role} --output ${role}.ome.zarr --facts ${role}.source.json --block_list blocks.txt --slab_list slabs.txt
     """
 
     stub:

@@ -18,6 +18,12 @@ class Seeded(Params):
     seed: int = param(7, "Seed of everything random", ge=0)
 
 
+class Given(Params):
+    """What is read."""
+
+    input: str = param("", "What to read: path or URI (bossdb://..., precomputed://...)")
+
+
 class Storage(Params):
     """How volumes lie on disk between stages."""
 
@@ -69,3 +75,15 @@ class Precision(Params):
         "float32", "Data type of the aligned volume; float16 halves it")
     save_minimal: bool = param(
         False, "Publish only the aligned volume, labels, tables and figures: no raw volume, no pyramid levels")
+
+
+class Extensions(Params):
+    """Code of the user's own."""
+
+    plugins: str = param("", "Folder with plug-ins: features, preprocessors, methods; only code that you trust")
+
+
+class Copying(Params):
+    """How far a run goes."""
+
+    copy_only: bool = param(False, "Stop when the chosen channels are copied")

@@ -13,15 +13,14 @@ class Parameters(Params):
     """Joining sections."""
 
     min_overlap: int = param(200, "Least overlap of two supervoxels in adjacent sections", unit="px", ge=1)
-    min_iou: float = param(0.3, "And least intersection over union; 0: the overlap alone decides", ge=0, le=1)
+    min_iou: float = param(0.33, "And least intersection over union; 0: the overlap alone decides", ge=0, le=1)
     min_seam_iou: float = param(0.5, "The same for the pixels along a tile seam", ge=0, le=1)
 
 
 def run(p: Parameters, task: Task, *, overlaps: list[In], segments: Out) -> None:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    import numpy as np
 
     ids, sections, seams = zip(*(load_tables(path) for path in overlaps))
     table = stitching.join(np.concatenate(ids), stitching.concatenate(sections), stitching.concatenate(seams),

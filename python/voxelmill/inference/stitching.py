@@ -15,6 +15,8 @@ import numpy as np
 
 from voxelmill.inference.watershed import components
 
+from ..core.errors import DataError
+
 
 class Overlaps(NamedTuple):
     """Pairs of labels that touch, and how much: the table that a block task leaves."""
@@ -41,10 +43,10 @@ def section_overlaps(a: np.ndarray, b: np.ndarray, *, step: int = 1) -> Overlaps
     made at ``shrink=2`` need, since they are constant on 2 x 2 px.
 
     Raises:
-        ValueError: the shapes differ.
+        DataError: the shapes differ.
     """
     if a.shape != b.shape:
-        raise ValueError(f"stitching: sections of shape {a.shape} and {b.shape}; expected one grid")
+        raise DataError(f"stitching: sections of shape {a.shape} and {b.shape}; expected one grid")
     weight = step**a.ndim
     a, b = (np.ravel(x[(slice(None, None, step),) * x.ndim]) for x in (a, b))
     if not a.size:
@@ -118,7 +120,7 @@ def join(
         min_seam_iou: the same for the pixels along a seam.
 
     Raises:
-        ValueError: an overlap names a supervoxel that is not among ``supervoxels``.
+        DataError: an overlap names a supervoxel that is not among ``supervoxels``.
     """
     ids = np.unique(np.asarray(supervoxels, np.uint64))
     ids = ids[ids > 0]
@@ -134,7 +136,7 @@ def join(
             found = ids[np.minimum(edge, len(ids) - 1)] if len(ids) else np.zeros_like(edge)
             if not np.array_equal(found, table.pairs[linked]):
                 missing = table.pairs[linked][found != table.pairs[linked]][0]
-                raise ValueError(
+                raise DataError(
                     f"stitching: an overlap names supervoxel {missing}, which no block reports; rerun that block"
                 )
             for side in (0, 1):
@@ -153,7 +155,7 @@ def remap(labels: np.ndarray, table: MergeTable, *, step: int = 1) -> np.ndarray
     ``step`` as in `section_overlaps`: look at one of each step x step px and repeat it.
 
     Raises:
-        ValueError: a label is not in the table.
+        DataError: a label is not in the table.
     """
     if step > 1:
         out = remap(labels[..., ::step, ::step], table).repeat(step, axis=-1).repeat(step, axis=-2)
@@ -167,5 +169,5 @@ def remap(labels: np.ndarray, table: MergeTable, *, step: int = 1) -> np.ndarray
     where = np.minimum(np.searchsorted(ids, flat[start]), len(ids) - 1)
     if not np.array_equal(ids[where], flat[start]):
         missing = flat[start][ids[where] != flat[start]][0]
-        raise ValueError(f"stitching: supervoxel {missing} is not in the merge table; is the table of another run?")
+        raise DataError(f"stitching: supervoxel {missing} is not in the merge table; is the table of another run?")
     return np.repeat(values[where], run).reshape(labels.shape)

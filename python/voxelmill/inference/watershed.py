@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.errors import DataError
+
 LOCAL_BITS = 21  # ids within a tile; the tile number takes the 32 bits above: exact as float64 (2**53)
 MAX_TILE = 1024
 MIN_FOREGROUND = 256  # px; below this a tile holds nothing to segment
@@ -107,17 +109,17 @@ def segment_block(
         nodata: grey level of pixels outside the imaged area; patches of it stay 0.
 
     Raises:
-        ValueError: wrong dtype or shape, or pixels that the core depends on are missing.
+        DataError: wrong dtype or shape, or pixels that the core depends on are missing.
     """
     if sections.dtype != np.uint8 or sections.ndim != 3 or 0 in sections.shape:
-        raise ValueError(
+        raise DataError(
             f"watershed: sections are {sections.dtype} of shape {sections.shape}; expected non-empty uint8 "
             "(z, y, x): run the contrast stage first"
         )
     if not 64 <= tile <= MAX_TILE:
-        raise ValueError(f"watershed: tile is {tile}; expected 64..{MAX_TILE} px")
+        raise DataError(f"watershed: tile is {tile}; expected 64..{MAX_TILE} px")
     if shrink not in (1, 2) or tile % 2 or margin % 2:
-        raise ValueError(
+        raise DataError(
             f"watershed: shrink is {shrink}, tile {tile}, margin {margin}; expected "
             "shrink 1 or 2 and an even tile and margin"
         )
@@ -126,13 +128,13 @@ def segment_block(
     for axis, (start, stop), size, o, n in zip("yx", spans, shape, origin, sections.shape[1:], strict=True):
         lo, hi = source_range(start, stop, size, tile, margin)
         if lo < o or hi > o + n:
-            raise ValueError(
+            raise DataError(
                 f"watershed: along {axis} the block holds pixels [{o}, {o + n}) but its core depends on "
                 f"[{lo}, {hi}); read what source_range() names"
             )
     if thresholds is None:
         if tuple(sections.shape[1:]) != tuple(shape):
-            raise ValueError(
+            raise DataError(
                 f"watershed: the block holds {sections.shape[1:]} px of sections of {tuple(shape)} px and "
                 "got no thresholds; sum histogram() over the blocks of a section and pass threshold() of it"
             )

@@ -19,7 +19,7 @@ from ..core import blocks
 from ..core.errors import DataError, ParameterError, StorageError
 from ..core.params import param
 from ..core.provenance import Task
-from ..core.shared import Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
+from ..core.shared import Given, Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
 from ..core.stage import In, Out
 from ..core.volume import Layout, Region, create_image, layout
 from .sources import IMAGE, LABEL, Source, local, open_source
@@ -28,11 +28,11 @@ PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
 Index = Annotated[int, Field(ge=0)]
 
 
-class Parameters(Grid, Precision, Storage, Tasks, Seeded, Strict):
+class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
     """Input."""
 
-    input: str = param("", "Volume to read: path or URI (bossdb://..., precomputed://...)")
     truth: str = param("", "Label volume of the same shape to score against")
+    truth_key: str = param("", "Dataset of the truth inside HDF5, NPZ or Zarr; `labels` when not given")
     input_key: str = param("", "Dataset inside HDF5, NPZ or Zarr; needed where there are several")
     channel: int = param(0, "Channel of an image that has several", ge=0)
     cutout: tuple[Positive, Positive, Positive] | None = param(
@@ -49,7 +49,7 @@ class Parameters(Grid, Precision, Storage, Tasks, Seeded, Strict):
 def run(p: Parameters, task: Task, *, source: In | None = None, like: In | None = None, role: str = "raw",
         output: Out, facts: Out, block_list: Out, slab_list: Out) -> None:
     task.block, labels = role, role == "truth"
-    location, key = (p.truth, "") if labels else (p.input, p.input_key)
+    location, key = (p.truth, p.truth_key) if labels else (p.input, p.input_key)
     if not location:
         raise ParameterError(f"--{'truth' if labels else 'input'} is missing: give a path or a URI")
     if any(s % c for s, c in zip(p.shard, p.chunk)):

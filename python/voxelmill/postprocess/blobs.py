@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.errors import DataError
+
 REACH = 3  # px: the neighbourhood is 7 x 7
 CELL = 4  # px: at most one candidate per cell of 4 x 4 px and pair of segments
 FIXED_POINT = 256  # grey levels are blurred in 16 bits: 256 steps each
@@ -102,10 +104,10 @@ def detect(
         the mean inverted intensity of the presynaptic side, 0..1.
 
     Raises:
-        ValueError: shapes or dtypes do not fit, or the block lacks its halo.
+        DataError: shapes or dtypes do not fit, or the block lacks its halo.
     """
     if sections.dtype != np.uint8 or sections.ndim != 3 or sections.shape != labels.shape:
-        raise ValueError(
+        raise DataError(
             f"blobs: sections are {sections.dtype} of shape {sections.shape}, labels of shape "
             f"{labels.shape}; expected uint8 (z, y, x) and labels on the same grid"
         )
@@ -114,13 +116,13 @@ def detect(
     reach = halo(min_sigma, max_sigma, num_sigma, spacing)
     for axis, (start, stop), size, o, n in zip("yx", spans, shape, origin, sections.shape[1:], strict=True):
         if o > max(start - reach, 0) or o + n < min(stop + reach, size):
-            raise ValueError(
+            raise DataError(
                 f"blobs: along {axis} the block holds pixels [{o}, {o + n}) for a core of [{start}, {stop}); "
                 f"it needs {reach} px around the core (halo())"
             )
     if windows is None:
         if tuple(sections.shape[1:]) != tuple(shape):
-            raise ValueError(
+            raise DataError(
                 "blobs: a part of a section came without windows; pass each whole section's lowest and "
                 "highest grey level"
             )

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.errors import DataError
+
 
 class Contingency:
     """Contingency table of two label volumes, added up slab by slab.
@@ -25,7 +27,7 @@ class Contingency:
 
     def __init__(self, *, ignore_truth_zero: bool = True, border: int = 0):
         if border < 0:
-            raise ValueError(f"score: border is {border}; expected 0 px or more")
+            raise DataError(f"score: border is {border}; expected 0 px or more")
         self.ignore_truth_zero = ignore_truth_zero
         self.border = border
         self.truth = np.zeros(0, np.uint64)
@@ -36,19 +38,19 @@ class Contingency:
         """Count a slab of whole sections ``(z, y, x)`` (or one section): integer labels below 2**63.
 
         Raises:
-            ValueError: shapes differ, labels are not integers, or are negative.
+            DataError: shapes differ, labels are not integers, or are negative.
         """
         for name, labels in (("truth", truth), ("prediction", pred)):
             if labels.dtype.kind not in "uib":
-                raise ValueError(f"score: the {name} is {labels.dtype}; expected integer labels")
+                raise DataError(f"score: the {name} is {labels.dtype}; expected integer labels")
             if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-                raise ValueError(f"score: the {name} holds the label {labels.min()}; expected 0 or more")
+                raise DataError(f"score: the {name} holds the label {labels.min()}; expected 0 or more")
         if truth.shape != pred.shape:
-            raise ValueError(
+            raise DataError(
                 f"score: truth has shape {truth.shape}, prediction {pred.shape}; expected one grid"
             )
         if truth.ndim not in (2, 3):
-            raise ValueError(f"score: labels have shape {truth.shape}; expected (z, y, x) or (y, x)")
+            raise DataError(f"score: labels have shape {truth.shape}; expected (z, y, x) or (y, x)")
         sections = (truth, pred) if truth.ndim == 3 else (truth[None], pred[None])
         parts = [self._count(t, p) for t, p in zip(*sections, strict=True)]
         parts.append((self.truth, self.pred, self.count))
@@ -76,11 +78,11 @@ class Contingency:
         under-segmentation; ``arand`` = 1 - F1 of ``rand_precision`` and ``rand_recall``.
 
         Raises:
-            ValueError: no voxel was counted.
+            DataError: no voxel was counted.
         """
         n = int(self.count.sum())
         if n == 0:
-            raise ValueError("score: no voxel to score; the truth is 0 (or boundary) everywhere")
+            raise DataError("score: no voxel to score; the truth is 0 (or boundary) everywhere")
         _, t = np.unique(self.truth, return_inverse=True)
         _, p = np.unique(self.pred, return_inverse=True)
         joint = self.count.astype(float)
@@ -135,10 +137,10 @@ def score_sections(
     Sections without a voxel to score are left out; ``sections`` says how many were scored.
 
     Raises:
-        ValueError: no section can be scored.
+        DataError: no section can be scored.
     """
     if truth.shape != pred.shape or truth.ndim != 3:
-        raise ValueError(
+        raise DataError(
             f"score: truth has shape {truth.shape}, prediction {pred.shape}; expected one grid (z, y, x)"
         )
     scores = []
@@ -148,7 +150,7 @@ def score_sections(
         if table.count.sum():
             scores.append(table.result(self_pairs=self_pairs))
     if not scores:
-        raise ValueError("score: no section has a voxel to score; the truth is 0 (or boundary) everywhere")
+        raise DataError("score: no section has a voxel to score; the truth is 0 (or boundary) everywhere")
     mean = {key: float(np.mean([s[key] for s in scores])) for key in scores[0]}
     return mean | {"voxels": sum(s["voxels"] for s in scores), "sections": len(scores)}
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..core.errors import DataError
+
 BLUR_RADIUS = 3  # px: 4 sigma at the default sigma; the kernel is this wide at any sigma that is allowed
 MAX_SIGMA = 1.0
 TILES = (16, 32, 64, 128, 256, 512)
@@ -39,23 +41,23 @@ def source_range(start: int, stop: int, size: int, tile: int = 64) -> Range:
 def to_uint8(volume: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
     """Map the window ``(lo, hi)`` of grey values to 0..255; values outside are clipped.
 
-    uint8 without a window passes unchanged. Raises ``ValueError`` for another dtype without a window, for
+    uint8 without a window passes unchanged. Raises ``DataError`` for another dtype without a window, for
     an empty window, and for values that are not finite.
     """
     if window is None:
         if volume.dtype == np.uint8:
             return volume
-        raise ValueError(
+        raise DataError(
             f"contrast: the volume is {volume.dtype} and has no intensity window; expected uint8, or a "
             "window (lo, hi) of grey values that become 0 and 255"
         )
     lo, hi = window
     if not lo < hi:
-        raise ValueError(f"contrast: the intensity window is ({lo}, {hi}); expected lo < hi")
+        raise DataError(f"contrast: the intensity window is ({lo}, {hi}); expected lo < hi")
     scaled = volume.astype(np.float32)
     if volume.dtype.kind == "f" and not np.isfinite(scaled).all():
         bad = np.argwhere(~np.isfinite(scaled))[0].tolist()
-        raise ValueError(
+        raise DataError(
             f"contrast: a value at index {bad} (z, y, x of the block) is not finite; repair the source"
         )
     scaled -= np.float32(lo)
@@ -94,18 +96,18 @@ def enhance(
         uint8 array ``(z, y1 - y0, x1 - x0)``.
 
     Raises:
-        ValueError: parameter out of bounds, or ``sections`` lacks pixels that the core depends on.
+        DataError: parameter out of bounds, or ``sections`` lacks pixels that the core depends on.
     """
     import cv2
 
     if sections.ndim != 3 or 0 in sections.shape:
-        raise ValueError(f"contrast: sections have shape {sections.shape}; expected non-empty (z, y, x)")
+        raise DataError(f"contrast: sections have shape {sections.shape}; expected non-empty (z, y, x)")
     if tile not in TILES:
-        raise ValueError(f"contrast: tile is {tile}; expected one of {TILES} px")
+        raise DataError(f"contrast: tile is {tile}; expected one of {TILES} px")
     if not 0 <= sigma <= MAX_SIGMA:
-        raise ValueError(f"contrast: sigma is {sigma}; expected 0..{MAX_SIGMA} px")
+        raise DataError(f"contrast: sigma is {sigma}; expected 0..{MAX_SIGMA} px")
     if not 0 < clip_limit <= 1:
-        raise ValueError(f"contrast: clip_limit is {clip_limit}; expected more than 0 and at most 1")
+        raise DataError(f"contrast: clip_limit is {clip_limit}; expected more than 0 and at most 1")
     shape = section_shape or sections.shape[1:]
     spans = core or [(o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True)]
     needed = [source_range(*span, size, tile) for span, size in zip(spans, shape, strict=True)]
@@ -138,7 +140,7 @@ def enhance(
 def _require(needed: Sequence[Range], origin: tuple[int, int], extent: Sequence[int]) -> None:
     for axis, (lo, hi), start, size in zip("yx", needed, origin, extent, strict=True):
         if lo < start or hi > start + size:
-            raise ValueError(
+            raise DataError(
                 f"contrast: along {axis} the block holds pixels [{start}, {start + size}) but its core "
                 f"depends on [{lo}, {hi}); read it with the halo that source_range() or halo() gives"
             )

@@ -1,0 +1,22 @@
+process INSPECT_MOVIE {
+    label 'process_single'
+
+    input:
+    tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
+    val flags
+
+    output:
+    path 'movie.json', emit: facts
+    path 'batches.txt', emit: batches
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    inspect_movie.py ${flags} --source ${source} --facts movie.json --batch_list batches.txt
+    """
+
+    stub:
+    """
+    stub.sh movie.json batches.txt=0-0 inspect_movie.provenance.json
+    """
+}

@@ -1,0 +1,134 @@
+"""Segment cells: label the cells of every frame of the phase-contrast channel, field of view by field of view.
+
+`cells`, the default, is a small network; `logstd` is the method of PyAMA; `plugin` is one of your own. What the
+frames of a movie should share (width of the cells, threshold) is settled on a few of them first. Preprocessors
+in the plug-in folder are applied to each frame before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import DataError, ParameterError
+from ..core.movie import Facts, FrameWriter, each_fov, fovs_in, open_channel
+from ..core.params import Methods, param
+from ..core.plugins import Plugin, load_plugins
+from ..core.provenance import Task
+from ..core.shared import Extensions, Strict
+from ..core.stage import In, Out
+from . import cells
+
+SAMPLE = 5  # frames on which the shared values of a movie are settled
+
+
+class Sized(Extensions, Strict):
+    """Sizes of cells."""
+
+    min_object_size: int = param(50, "Smallest area of a cell", unit="px", ge=0)
+    max_object_size: int = param(10_000, "Largest area of a cell", unit="px", ge=1)
+
+
+class Cells(Sized):
+    """Segmentation by a small network."""
+
+    segmentation_method: Literal["cells"] = param("cells", "How cells are found in phase contrast")
+    cell_diameter: float = param(0.0, "Width of a typical cell (of a rod its thickness); 0: found in the movie",
+                                 unit="px", ge=0, le=500)
+
+
+class LogStd(Sized):
+    """Segmentation by the logarithm of the local standard deviation."""
+
+    segmentation_method: Literal["logstd"] = param("logstd", "How cells are found in phase contrast")
+    logstd_window_size: int = param(3, "Side of the window of the standard deviation; odd", unit="px", ge=3, le=101)
+    logstd_threshold: Literal["mode3sigma", "valley"] = param(
+        "mode3sigma", "Threshold: 3 sigma above the background's mode, or the valley before the cells' mode")
+    morph_size: int = param(7, "Width of the disk that closes and opens", unit="px", ge=1, le=101)
+    morph_iterations: int = param(3, "Steps that the disk is made of", ge=1, le=50)
+    halo_width: float = param(-1.0, "Halo to take off the outline; -1: found in the frame", unit="px", ge=-1, le=50)
+    split: bool = param(True, "Take touching cells apart")
+
+
+class ByPlugin(Sized):
+    """Segmentation by a plug-in."""
+
+    segmentation_method: Literal["plugin"] = param("plugin", "How cells are found in phase contrast")
+    segmentation_plugin: str = param("", "Name of the plug-in; may be missing where the folder holds only one")
+
+
+Parameters = Methods("segmentation_method", Cells, LogStd, ByPlugin)
+
+
+def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In | None = None, output: Out) -> None:
+    task.block, known = batch, Facts.read(facts)
+    added = load_plugins(plugins) if plugins else []
+    preprocessors = [plugin for plugin in added if plugin.kind == "preprocessor"]
+    method, values = method_of(p, added)
+    task.report(method=p.segmentation_method, preprocessors=[plugin.name for plugin in preprocessors])  # type: ignore[attr-defined]
+
+    def label(fov: int) -> dict[str, Any]:
+        image = open_channel(movie, fov, f"pc_ch_{known.phase}")
+        n_frames = image.shape[0]
+
+        def frame(t: int) -> NDArray:
+            found = image.read(t)
+            for plugin in preprocessors:
+                found = plugin(found)
+            return found
+
+        sample = sorted({round(t) for t in np.linspace(0, n_frames - 1, min(n_frames, SAMPLE))})
+        shared = dict(method.prepare((frame(t) for t in sample), values))
+        count = []
+        with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
+            for t in range(n_frames):
+                try:
+                    labels = method.segment(frame(t), {**values, **shared})
+                except DataError as error:
+                    raise DataError(f"field of view {fov}, frame {t}: {error}") from error
+                count.append(int(labels.max()))
+                writer.add(labels)
+        return {"cells_per_frame": round(float(np.mean(count)), 2), "empty_frames": count.count(0), **shared}
+
+    each_fov(task, known, fovs_in(movie), label, output=output, strict=p.strict)
+    task.report(empty_frames={f: n["empty_frames"] for f, n in task.quality["per_fov"].items() if n["empty_frames"]})
+
+
+def method_of(p: Sized, added: list[Plugin]) -> tuple[cells.Method, dict[str, Any]]:
+    """The method and its parameters, by the names that it knows them by.
+
+    Raises ParameterError for a plug-in that is not there."""
+    values = p.model_dump()
+    if isinstance(p, ByPlugin):
+        plugin = the_plugin(added, "segmentation", p.segmentation_plugin)
+        return cells.Method(lambda frame, _: numbered(plugin(frame), p)), values
+    if isinstance(p, LogStd):
+        values["threshold"] = values.pop("logstd_threshold")
+    if p.min_object_size > p.max_object_size:
+        raise ParameterError(f"--min_object_size {p.min_object_size} is above --max_object_size {p.max_object_size}")
+    return cells.method_named(p.segmentation_method), values  # type: ignore[attr-defined]
+
+
+def numbered(labels: NDArray, p: Sized) -> NDArray[np.int32]:
+    """Labels of a plug-in as 1..n, those of a wrong size dropped."""
+    from .basins import keep_sizes
+
+    _, dense = np.unique(labels, return_inverse=True)
+    dense = dense.reshape(labels.shape).astype(np.int32) + int(not (labels == 0).any())
+    return keep_sizes(dense, p.min_object_size, p.max_object_size)
+
+
+def the_plugin(added: list[Plugin], kind: str, name: str) -> Callable[..., Any]:
+    """The plug-in of that kind and name, or the only one of its kind.
+
+    Raises ParameterError that says what there is."""
+    these = {plugin.name: plugin for plugin in added if plugin.kind == kind}
+    if not name and len(these) == 1:
+        return next(iter(these.values()))
+    if name not in these:
+        raise ParameterError(f"--{kind}_plugin {name!r}: the folder of --plugins has {', '.join(these) or 'none'} of "
+                             f"this kind; give the folder and one of their names")
+    return these[name]
