@@ -44,7 +44,7 @@ def _shrunk(frame: NDArray, diameter: float) -> NDArray[np.float32]:
     return cv2.resize(frame, size, interpolation=how).astype(np.float32)
 
 
-def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sigmoid(x: NDArray[np.float32]) -> NDArray:
     return 1 / (1 + np.exp(-x))
 
 

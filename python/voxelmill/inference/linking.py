@@ -42,18 +42,18 @@ class Cells(NamedTuple):
     area: NDArray[np.float64]
     cov: NDArray[np.float64]
     cut: NDArray[np.bool_]
-    doubt: NDArray[np.float64]
+    doubt: NDArray
 
     @classmethod
     def of(cls, regions: Regions) -> Cells:
         """A cell that the border cuts has lost an unknown part, so its centroid is as uncertain as a cell
         is large."""
-        usual = np.median(np.trace(regions.cov, axis1=1, axis2=2)) / 2 if len(regions) else 0.0
+        usual: float = np.median(np.trace(regions.cov, axis1=1, axis2=2)) / 2 if len(regions) else 0.0
         cut = regions.on_border
         return cls(regions.centroid, regions.area, regions.cov, cut, usual * cut)
 
     def take(self, index: NDArray | slice) -> Cells:
-        return Cells(*(v[index] for v in self))
+        return Cells(self.centroid[index], self.area[index], self.cov[index], self.cut[index], self.doubt[index])
 
     def expected(self, shift: NDArray, growth: float, doubt: float = 0.0) -> Cells:
         """The cells after they moved by `shift` (n, 2) px, give or take, and grew in area by the factor
@@ -178,7 +178,8 @@ def _pairs(
             for k in (slice(low, low + 2000) for low in range(0, len(near), 2000))
         ]
         one = np.concatenate([part[0] + 2000 * k for k, part in enumerate(parts)])
-        return one, *(np.concatenate(v) for v in list(zip(*parts))[1:])
+        _, a, b, cost = (list(v) for v in zip(*parts))
+        return one, np.concatenate(a), np.concatenate(b), np.concatenate(cost)
     p, q = np.triu_indices(near.shape[1], 1)
     one, a, b = np.repeat(np.arange(len(near)), len(p)), near[:, p].ravel(), near[:, q].ravel()
     most = np.minimum(half[:, p], half[:, q]).ravel() + limit / 2
@@ -295,7 +296,7 @@ def voted_shift(source: Cells, target: Cells, reach: float) -> NDArray[np.float6
     bin_size = max(0.35 * np.sqrt(np.median(source.area) / np.pi), reach / 256)
     n = 2 * int(np.ceil(reach / bin_size)) + 1  # odd: one bin is centred on no shift
     edge = n * bin_size / 2
-    votes, at, _ = np.histogram2d(*shift.T, bins=n, range=[[-edge, edge]] * 2, weights=vote)
+    votes, at, _ = np.histogram2d(shift[:, 0], shift[:, 1], bins=n, range=[[-edge, edge]] * 2, weights=vote)
     peak = np.unravel_index(gaussian_filter(votes, 1).argmax(), votes.shape)
     return (at[:-1] + bin_size / 2)[list(peak)]
 

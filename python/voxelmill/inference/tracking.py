@@ -334,7 +334,8 @@ class _Growth:
         self.missing = np.zeros(0, np.int64)  # frames since the cell was last seen
         self.velocity = np.zeros((0, 2))  # px per frame, beyond the shared motion
         self.persistence = np.array([0.0, 1.0])  # sums for the regression of motion on earlier motion
-        self.next_id, self.parents = 1, {}
+        self.next_id = 1
+        self.parents: dict[int, int] = {}
 
     def step(self, regions: Regions) -> NDArray[np.int64]:
         """The ids of one more frame."""

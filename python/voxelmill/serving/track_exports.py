@@ -160,7 +160,7 @@ def write_geff(
     nodes = tracks.nodes[kept]
     number = np.full(len(tracks.nodes), -1)
     number[kept] = np.arange(len(kept))
-    roots = (
+    roots: NDArray | list[int] = (
         lineages(tracks)[np.searchsorted(tracks.tracks["track_id"], nodes["track_id"])] if len(nodes) else []
     )
     props = {
@@ -174,7 +174,7 @@ def write_geff(
     }
 
     def axis(name: str, kind: str, unit: str, scale: float | None, scaled: str) -> dict:
-        entry = {"name": name, "type": kind, "unit": unit}
+        entry: dict = {"name": name, "type": kind, "unit": unit}
         if len(nodes):
             entry |= {"min": float(props[name].min()), "max": float(props[name].max())}
         return entry | ({"scale": scale, "scaled_unit": scaled} if scale else {})

@@ -221,7 +221,8 @@ def make_movie(
         debris[y - 2 : y + 3, x - 2 : x + 3] += 5000
     still = 20000.0 * (1.0 + 0.05 * yy - 0.04 * xx) + debris
 
-    cells, tries = [], 0
+    cells: list[_Cell] = []
+    tries = 0
     wanted = how["cells"] * (size / 640) ** 2
     while len(cells) < wanted and tries < 200 * wanted:
         tries += 1
