@@ -4,6 +4,7 @@
 include { helpText } from './workflows/options'
 include { beginRun ; endRun } from './workflows/run'
 include { CONNECTOME } from './workflows/connectome'
+include { TIMELAPSE } from './workflows/timelapse'
 
 workflow {
     main:
@@ -14,6 +15,9 @@ workflow {
         options = beginRun(params, workflow)
         if (options.workflow == 'connectome') {
             CONNECTOME(options)
+        }
+        else if (options.workflow == 'timelapse') {
+            TIMELAPSE(options)
         }
     }
 

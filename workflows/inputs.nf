@@ -8,7 +8,7 @@ def sourceOf(role, location) {
     }
     def found = file(text.replaceFirst('^file://', ''))
     if (!found.exists()) {
-        throw new IllegalArgumentException("--${role == 'truth' ? 'truth' : 'input'} ${text}: no such file or folder")
+        throw new IllegalArgumentException("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
     }
     return [role, found, fingerprint(found)]
 }
@@ -40,4 +40,9 @@ def inOrder(tuples) {
 // All files of a channel of files, as one list that does not depend on who came first.
 def byName(files) {
     return files.flatten().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }
+}
+
+// [meta, stores, manifests] with one more store of the same batch.
+def along(stores, more) {
+    return stores.join(more).map { meta, all, manifests, store, manifest -> [meta, all + [store], manifests + [manifest]] }
 }

@@ -14,7 +14,7 @@ process REPORT {
 
     script:
     """
-    report.py ${flags} --records records --figures figures --tables tables --title '${title}' --output report.html
+    report.py ${flags} --records records ${figures ? '--figures figures' : ''} --tables tables --title '${title}' --output report.html
     """
 
     stub:

@@ -212,15 +212,16 @@ def check_metadata(path: Path) -> None:
                         f"{MOST_IN_CHUNK:.1e}. Rechunk it")
 
 
-def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Sequence[str] = "zyx") -> Any:
-    """Create a Zarr v3 array: sharded, blosc-zstd and crc32c."""
+def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Sequence[str] = "zyx",
+                 codec: str = "zstd") -> Any:
+    """Create a Zarr v3 array: sharded, blosc (zstd, or lz4 where reading must be fast) and crc32c."""
     import tensorstore as ts
 
     size = np.dtype(lay.dtype).itemsize
     to_bytes: dict[str, Any] = {"name": "bytes"}
     if size > 1:
         to_bytes["configuration"] = {"endian": "little"}
-    blosc = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle" if size > 1 else "noshuffle",
+    blosc = {"cname": codec, "clevel": 1, "shuffle": "shuffle" if size > 1 else "noshuffle",
              "typesize": size, "blocksize": 0}
     spec = {
         "driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"},

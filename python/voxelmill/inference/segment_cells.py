@@ -116,8 +116,8 @@ def numbered(labels: NDArray, p: Sized) -> NDArray[np.int32]:
     """Labels of a plug-in as 1..n, those of a wrong size dropped."""
     from .basins import keep_sizes
 
-    _, dense = np.unique(labels, return_inverse=True)
-    dense = dense.reshape(labels.shape).astype(np.int32) + int(not (labels == 0).any())
+    found, place = np.unique(labels, return_inverse=True)
+    dense = np.asarray(place.reshape(labels.shape) + (0 if 0 in found else 1), np.int32)
     return keep_sizes(dense, p.min_object_size, p.max_object_size)
 
 

@@ -35,12 +35,13 @@ class Parameters(Params):
     report_plots: bool = param(True, "Interactive plots in the report (adds 5 MB); else tables only")
 
 
-def run(p: Parameters, task: Task, *, records: In, figures: In, tables: In, title: str, output: Out) -> None:
+def run(p: Parameters, task: Task, *, records: In, figures: In | None = None, tables: In, title: str,
+        output: Out) -> None:
     found = sorted((json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
                    key=lambda r: (r["start"], r["stage"], r["block"]))
     body = [f"<h1>{html.escape(title)}</h1>", f"<p>Voxelmill {html.escape(str(found[0]['code_version']))}, "
             f"{found[0]['start'][:16].replace('T', ' ')} UTC</p>" if found else "", cards(found, tables),
-            warnings(found), pictures(figures), quality(found),
+            warnings(found), pictures(figures) if figures else "", quality(found),
             plots(found) if p.report_plots and found else "", costs(found), parameters(found)]
     page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
             f"<title>{html.escape(title)}</title><style>{STYLE}</style><main>{''.join(body)}</main></html>")
@@ -72,7 +73,7 @@ def warnings(records: list[dict]) -> str:
     rows = []
     for record in records:
         for name, value in record["quality"].items():
-            if value and (name.startswith(("sections_", "left_out", "empty_", "failed")) or
+            if value and (name.startswith(("sections_", "left_out", "empty_", "failed", "notes")) or
                           (name == "voxel_size_from" and value == "assumed")):
                 rows.append(f"<li><b>{record['stage']}</b>: {html.escape(name.replace('_', ' '))}: "
                             f"{html.escape(str(value))}</li>")

@@ -1,0 +1,23 @@
+process MERGE_SAMPLES {
+    label 'process_single'
+
+    input:
+    path(traces, stageAs: 'traces/*')
+    path sheet
+    path facts
+    val flags
+
+    output:
+    path 'merged/*', emit: tables
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    merge_samples.py ${flags} --traces traces --sheet ${sheet} --facts ${facts} --output merged
+    """
+
+    stub:
+    """
+    stub.sh merged/stub.csv merge_samples.provenance.json
+    """
+}

@@ -1,0 +1,237 @@
+"""Movies between stages: a folder per field of view, an OME-Zarr image (t, y, x) per channel.
+
+    STORE/fov_000/images.zarr/pc_ch_0/0           counts of a phase-contrast channel
+                             /fl_ch_1/0           counts of a fluorescence channel
+                             /seg_labeled_ch_0/0  cells, numbered frame by frame
+                             /seg_tracked_ch_0/0  cells, one id for life
+                             /fl_background_ch_1/0
+
+Every store of the workflow has this layout, so that publishing is laying them over one another. Frames are
+written one by one and read one by one: memory does not depend on the length of a movie.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+from .provenance import Task
+from .volume import Axis, Image, Layout, check_scale, create_array, multiscales, open_image, write_group
+
+SHARD_BYTES = 16 << 20  # frames are gathered into files of about this size
+CHUNK = 512  # px a side at most
+
+
+def fov_name(fov: int) -> str:
+    """Folder of a field of view."""
+    return f"fov_{fov:03d}"
+
+
+def channel_path(store: Path, fov: int, channel: str) -> Path:
+    """The image of one channel of one field of view."""
+    return store / fov_name(fov) / "images.zarr" / channel
+
+
+def fovs_in(store: Path) -> list[int]:
+    """Fields of view that a store holds, ascending."""
+    return sorted(int(path.name.removeprefix("fov_")) for path in store.glob("fov_*") if path.is_dir())
+
+
+@dataclass(frozen=True)
+class View:
+    """One field of view: what stages need to know without opening the movie. times: minutes, one per frame."""
+
+    name: str
+    height: int
+    width: int
+    n_frames: int
+    n_planes: int
+    times: list[float]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(t, y, x)."""
+        return self.n_frames, self.height, self.width
+
+    @property
+    def interval(self) -> float:
+        """Median minutes between frames; 1 where there is no second frame."""
+        step = float(np.median(np.diff(self.times))) if self.n_frames > 1 else 0.0
+        return step if step > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `inspect_movie` found out and settled.
+
+    base: first part of the names of tables. chosen: fields of view to process. phase: channel that cells are
+    found in, None without one. fluorescence: channels that are measured. known: everything else, as
+    `Movie.describe` says it.
+    """
+
+    base: str
+    views: list[View]
+    chosen: list[int]
+    phase: int | None
+    fluorescence: list[int]
+    pixel_size_um: float | None
+    known: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From `movie.json`."""
+        found = json.loads(path.read_text())
+        return cls(found["base_name"], [View(**v) for v in found["fovs"]], found["chosen"], found["pc_channel"],
+                   found["fl_channels"], found["pixel_size_um"], found)
+
+    @property
+    def phase_id(self) -> int:
+        """Number in the names of label images: of the phase channel, or 0."""
+        return self.phase or 0
+
+    def batch(self, text: str) -> list[int]:
+        """The chosen fields of view from the first to the last of `"4-7"`."""
+        first, last = map(int, text.split("-"))
+        return [fov for fov in self.chosen if first <= fov <= last]
+
+    def images(self) -> dict[str, int]:
+        """Name of each image of counts -> channel in the file."""
+        phase = {} if self.phase is None else {f"pc_ch_{self.phase}": self.phase}
+        return phase | {f"fl_ch_{c}": c for c in self.fluorescence}
+
+    def labeled(self) -> str:
+        return f"seg_labeled_ch_{self.phase_id}"
+
+    def tracked(self) -> str:
+        return f"seg_tracked_ch_{self.phase_id}"
+
+
+def each_fov(task: Task, facts: Facts, fovs: list[int], work: Callable[[int], dict[str, Any]], *, output: Path,
+             strict: bool) -> None:
+    """Do `work(fov)` for each; one that raises DataError is left out, and harms no other.
+
+    What it has written is removed, its reason stands in the record as `failed_fovs`; the figures that `work`
+    returns stand there as `per_fov`.
+    Raises DataError where `strict`, or where nothing of the whole run would be left.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    for fov in task.progress(fovs, "fields of view done"):
+        try:
+            figures[str(fov)] = work(fov)
+        except DataError as error:
+            failed[str(fov)] = " ".join(str(error).split())
+            shutil.rmtree(output / fov_name(fov), ignore_errors=True)
+            if strict or len(failed) == len(facts.chosen):
+                raise
+    output.mkdir(exist_ok=True)
+    task.report(per_fov=figures, failed_fovs=failed)
+
+
+def layout_of(shape: tuple[int, int, int], dtype: Any) -> Layout:
+    """Chunks of one frame, at most `CHUNK` px a side; files of a few whole frames."""
+    t, height, width = shape
+    chunk = (1, min(CHUNK, height), min(CHUNK, width))
+    whole = tuple(-(-n // c) * c for n, c in zip((height, width), chunk[1:]))
+    frames = int(np.clip(SHARD_BYTES // (whole[0] * whole[1] * np.dtype(dtype).itemsize), 1, t))
+    return Layout(shape, np.dtype(dtype).name, chunk, (frames, *whole))
+
+
+def axes_of(pixel_size_um: float | None) -> tuple[Axis, ...]:
+    """t in minutes, y and x in micrometers where the size of a pixel is known."""
+    space = "micrometer" if pixel_size_um else None
+    return Axis("t", "time", "minute"), Axis("y", "space", space), Axis("x", "space", space)
+
+
+def create_movie(root: Path, lay: Layout, scale: tuple[float, float, float], pixel_size_um: float | None, *,
+                 label_of: str | None = None, **attributes: Any) -> Image:
+    """An image (t, y, x) with level 0 and the metadata that viewers need.
+
+    Args:
+        scale: minutes per frame, then micrometers per pixel (1 where unknown).
+        label_of: of a label image, the name of the image beside it that it belongs to.
+        attributes: further facts, kept under `voxelmill`.
+    """
+    check_scale(scale, root)
+    axes = axes_of(pixel_size_um)
+    entry = multiscales(axes, [scale], [[0.0] * 3], root.name)
+    extra: dict[str, Any] = {"image-label": {"source": {"image": f"../{label_of}"}}} if label_of else {}
+    write_group(root, {"multiscales": [entry], **extra})
+    annotate(root, **attributes)
+    create_array(root / "0", lay, names=[a.name for a in axes])
+    return Image(root, axes, scale)
+
+
+def annotate(root: Path, **facts: Any) -> None:
+    """Add facts to a group's own attributes, under `voxelmill`."""
+    if facts:
+        meta = json.loads((root / "zarr.json").read_text())
+        meta["attributes"].setdefault("voxelmill", {}).update(facts)
+        (root / "zarr.json").write_text(json.dumps(meta, indent=1))
+
+
+class FrameWriter:
+    """Writes a channel frame by frame, a whole file at a time; a context manager.
+
+    Labels begin as uint16 and become uint32 from the first id on that needs it: ids never wrap.
+    """
+
+    def __init__(self, store: Path, fov: int, channel: str, facts: Facts, dtype: Any, *, label: bool = False):
+        self.root, self.view, self.facts = channel_path(store, fov, channel), facts.views[fov], facts
+        self.label = label
+        self.label_of = next(iter(facts.images())) if label else None
+        self._create(dtype)
+        self.done = 0
+
+    def _create(self, dtype: Any) -> None:
+        size = self.facts.pixel_size_um
+        self.lay = layout_of(self.view.shape, dtype)
+        self.image = create_movie(self.root, self.lay, (self.view.interval, size or 1.0, size or 1.0), size,
+                                  label_of=self.label_of, times_min=self.view.times)
+        self.held = np.zeros((self.lay.shard[0], *self.view.shape[1:]), dtype)
+
+    def add(self, frame: NDArray) -> None:
+        """Append a frame (y, x)."""
+        if frame.shape != self.view.shape[1:]:
+            raise DataError(f"{self.root.name}: frame {self.done} is {frame.shape}, expected {self.view.shape[1:]}")
+        if self.label and self.held.dtype == np.uint16 and frame.size and int(frame.max()) > 65535:
+            self._widen()
+        at = self.done % len(self.held)
+        self.held[at] = frame
+        self.done += 1
+        if at + 1 == len(self.held) or self.done == self.view.n_frames:
+            self.image.write((slice(self.done - at - 1, self.done),), self.held[:at + 1])
+
+    def _widen(self) -> None:
+        """Begin again as uint32, with the frames that are there already."""
+        flushed = self.done - self.done % len(self.held)
+        pending, old = self.held[:self.done - flushed].copy(), self.root.with_name(self.root.name + ".narrow")
+        self.root.rename(old)
+        narrow = open_image(old)
+        self._create(np.uint32)
+        done, self.done = flushed, 0
+        for t in range(done):
+            self.add(narrow.read(t))
+        for frame in pending:
+            self.add(frame)
+        shutil.rmtree(old)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self.done != self.view.n_frames:
+            raise DataError(f"{self.root.name}: {self.done} frames were written, expected {self.view.n_frames}")
+
+
+def open_channel(store: Path, fov: int, channel: str) -> Image:
+    """The image of a channel; `.read(t)` gives frame t (y, x)."""
+    return open_image(channel_path(store, fov, channel))

@@ -1,0 +1,80 @@
+"""Extract traces: features of every tracked cell in every frame, as one table per field of view.
+
+    fov_000/{base}_fov_000_traces.csv
+
+Cells that are seen too briefly, or that come near the border, are left out of the table and counted, by reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError
+from ..core.movie import Facts, each_fov, fov_name, fovs_in, open_channel
+from ..core.params import param
+from ..core.plugins import load_plugins
+from ..core.provenance import Task
+from ..core.shared import Extensions, Strict
+from ..core.stage import In, Out
+from .features import PHASE_FEATURES, TraceBuilder
+from .traces import filter_traces, traces_name, write_csv
+
+
+class Parameters(Extensions, Strict):
+    """Traces."""
+
+    pc_features: tuple[str, ...] = param(("area", "aspect_ratio"), "Features of the phase-contrast channel; none: "
+                                         "positions only")
+    fl_features: tuple[str, ...] = param(("intensity_total", "intensity_mean"),
+                                         "Features of each fluorescence channel; none: none")
+    background_weight: float = param(1.0, "Share of the background that is subtracted", ge=0, le=1)
+    erosion_size: int = param(0, "Side of the square that masks are eroded with before intensities are taken",
+                              unit="px", ge=0, le=101)
+    min_frames: int = param(30, "Fewest frames a cell must be seen in to be kept", unit="frame", ge=0)
+    border_margin: int = param(50, "A cell that ever comes nearer to the border than this is left out", unit="px", ge=0)
+
+
+def run(p: Parameters, task: Task, *, movie: In, tracked: In, background: In | None = None, facts: In, batch: str,
+        plugins: In | None = None, output: Out) -> None:
+    task.block, known = batch, Facts.read(facts)
+    added = load_plugins(plugins) if plugins else []
+    wanted = {} if known.phase is None else {known.phase: named(p.pc_features)}
+    wanted |= {channel: named(p.fl_features) for channel in known.fluorescence}
+
+    seen = {c for c, names in wanted.items() if set(names) - set(PHASE_FEATURES)}  # the others are shapes
+
+    def extract(fov: int) -> dict[str, Any]:
+        view = known.views[fov]
+        labels = open_channel(tracked, fov, known.tracked())
+        images = {channel: open_channel(movie, fov, name) for name, channel in known.images().items()}
+        surfaces = {} if background is None else {
+            c: open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence}
+        builder = TraceBuilder(fov, np.array(view.times), wanted, known.phase, background_weight=p.background_weight,
+                               erosion_size=p.erosion_size, plugins=added)
+        try:
+            for t in range(view.n_frames):
+                builder.add(t, labels.read(t), {c: image.read(t) for c, image in images.items() if c in seen},
+                            {c: image.read(t) for c, image in surfaces.items() if c in seen})
+        except DataError as error:
+            raise DataError(f"field of view {fov}, frame {t}: {error}") from error
+        kept, report = filter_traces(builder.table(), view.shape[1:], view.n_frames, p.min_frames, p.border_margin)
+        folder = output / fov_name(fov)
+        folder.mkdir(parents=True)
+        write_csv(folder / traces_name(known.base, fov), kept)
+        return {"cells": report.cells, "kept": report.kept, "short": len(report.short), "border": len(report.border),
+                "saturated_pixels": builder.saturated, "empty_after_erosion": builder.empty_after_erosion,
+                "notes": report.notes, "says": str(report)}
+
+    fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
+    each_fov(task, known, fovs, extract, output=output, strict=p.strict)
+    rows = task.quality["per_fov"]
+    task.report(left_out_cells={f: n.pop("says") for f, n in rows.items() if n["kept"] < n["cells"] or n["notes"]})
+    for n in rows.values():
+        n.pop("says", None)
+
+
+def named(features: tuple[str, ...]) -> list[str]:
+    """The features of a list, of which `none` is empty."""
+    return [name for name in features if name not in ("", "none")]

@@ -1,0 +1,72 @@
+"""Estimate background: what a fluorescence channel would show without its cells, frame by frame.
+
+One movie at a time; two passes over it, with a few dozen numbers per frame held in between.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from ..core.errors import DataError, ParameterError
+from ..core.movie import Facts, FrameWriter, each_fov, fovs_in, open_channel
+from ..core.params import param
+from ..core.plugins import find, load_plugins
+from ..core.provenance import Task
+from ..core.shared import Extensions, Strict
+from ..core.stage import In, Out
+from .background import BackgroundOptions, estimate_movie
+
+
+class Parameters(Extensions, Strict):
+    """Background of fluorescence."""
+
+    background_method: Literal["tiles", "plugin"] = param("tiles", "Tiled interpolation, or a plug-in")
+    background_plugin: str = param("", "Name of the background plug-in, with --background_method plugin")
+    tile_size: int = param(64, "Side of a tile; tiles overlap by half", unit="px", ge=8, le=4096)
+    dilation_radius: int = param(10, "Radius of the disk by which cells are widened before they are left out",
+                                 unit="px", ge=0, le=200)
+    min_background: float = param(0.05, "Share of a tile that must be background for the tile to count", ge=0, le=1)
+    knot_spacing: float = param(1.5, "Distance between knots of the surface; larger is smoother", unit="tile",
+                                ge=0.5, le=64)
+
+
+def run(p: Parameters, task: Task, *, movie: In, labels: In | None = None, facts: In, batch: str,
+        plugins: In | None = None, output: Out) -> None:
+    """Without `labels` every pixel may be background; cells are then outliers that tiles put up with."""
+    task.block, known = batch, Facts.read(facts)
+    options = BackgroundOptions(p.tile_size, p.dilation_radius, p.min_background, p.knot_spacing)
+    plugin = None
+    if p.background_method == "plugin":
+        plugin = find(load_plugins(plugins) if plugins else [], "background", p.background_plugin)
+        if plugin is None:
+            raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of "
+                                 "--plugins")
+
+    def estimate(fov: int) -> dict[str, Any]:
+        seen = open_channel(labels, fov, known.labeled()) if labels else None
+        n_frames, *rest = known.views[fov].shape
+        shape, said = (rest[0], rest[1]), {}
+        nothing = np.zeros(shape, np.uint8)
+        for channel in known.fluorescence:
+            image = open_channel(movie, fov, f"fl_ch_{channel}")
+
+            def read(t: int, image: Any = image) -> tuple[np.ndarray, np.ndarray]:
+                return image.read(t), seen.read(t) if seen else nothing
+
+            try:
+                if plugin is None:
+                    surface, report = estimate_movie(read, n_frames, shape, options)
+                    said[f"ch_{channel}"] = {k: v for k, v in report.items() if v}
+                with FrameWriter(output, fov, f"fl_background_ch_{channel}", known, "float32") as writer:
+                    for t in range(n_frames):
+                        writer.add(surface(t) if plugin is None else plugin(*read(t)))
+            except DataError as error:
+                raise DataError(f"field of view {fov}, channel {channel}: {error}") from error
+        return said
+
+    fovs = [f for f in fovs_in(movie) if labels is None or f in fovs_in(labels)]
+    each_fov(task, known, fovs, estimate, output=output, strict=p.strict)
+    if labels is None:
+        task.report(notes=["No cells were looked for: they are not left out of the background."])

@@ -1,0 +1,92 @@
+// Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
+
+include { along ; blocksOf ; byName ; sourceOf } from './inputs'
+include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
+include { COPY_MOVIE } from '../modules/ingest/copy_movie'
+include { READ_DETECTIONS } from '../modules/ingest/read_detections'
+include { SEGMENT_CELLS } from '../modules/inference/segment_cells'
+include { TRACK_CELLS } from '../modules/inference/track_cells'
+include { ESTIMATE_BACKGROUND } from '../modules/transform/estimate_background'
+include { CROP_CELLS } from '../modules/postprocess/crop_cells'
+include { EXTRACT_TRACES } from '../modules/postprocess/extract_traces'
+include { EXPORT_TRACKS } from '../modules/serving/export_tracks'
+include { PUBLISH_FOVS } from '../modules/serving/publish_fovs'
+include { MERGE_SAMPLES } from '../modules/serving/merge_samples'
+include { SUMMARIZE } from '../modules/serving/summarize'
+include { REPORT } from '../modules/serving/report'
+
+workflow TIMELAPSE {
+    take:
+    options // map of checked parameters
+
+    main:
+    source = sourceOf('input', options.input)
+    plugins = options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], '']
+    INSPECT_MOVIE(source, options.flags.inspect_movie)
+    facts = INSPECT_MOVIE.out.facts
+    batches = INSPECT_MOVIE.out.batches.flatMap { list -> blocksOf(list) }
+
+    COPY_MOVIE(source, facts, batches, options.flags.copy_movie)
+    movie = COPY_MOVIE.out.movie
+    records = INSPECT_MOVIE.out.provenance.mix(COPY_MOVIE.out.provenance)
+    stores = movie.map { meta, store, manifest -> [meta, [store], [manifest]] }
+    nothing = movie.map { meta, _store, _manifest -> [meta, [], []] }
+    tables = channel.empty()
+    figures = channel.empty()
+
+    with_cells = !options.copy_only && (options.detections || options.pc_channel != null)
+    with_background = !options.copy_only && options.fl_channels
+    labels = nothing
+    if (with_cells) {
+        if (options.detections) {
+            READ_DETECTIONS(sourceOf('detections', options.detections), facts, batches, options.flags.read_detections)
+            labels = READ_DETECTIONS.out.labels
+            records = records.mix(READ_DETECTIONS.out.provenance)
+        }
+        else {
+            SEGMENT_CELLS(movie, facts, plugins, options.flags.segment_cells)
+            labels = SEGMENT_CELLS.out.labels
+            records = records.mix(SEGMENT_CELLS.out.provenance)
+        }
+        stores = along(stores, labels)
+    }
+    else if (!options.copy_only) {
+        log.warn('no --pc_channel and no --detections: segmentation, tracking, crops and traces are skipped')
+    }
+
+    background = nothing
+    if (with_background) {
+        ESTIMATE_BACKGROUND(movie.join(labels), facts, plugins, options.flags.estimate_background)
+        background = ESTIMATE_BACKGROUND.out.background
+        records = records.mix(ESTIMATE_BACKGROUND.out.provenance)
+        stores = along(stores, background)
+    }
+
+    if (with_cells) {
+        TRACK_CELLS(labels, facts, plugins, options.flags.track_cells)
+        tracked = TRACK_CELLS.out.tracked
+        everything = movie.join(tracked).join(background)
+        CROP_CELLS(everything, facts, options.flags.crop_cells)
+        EXTRACT_TRACES(everything, facts, plugins, options.flags.extract_traces)
+        EXPORT_TRACKS(labels.join(tracked), facts, options.flags.export_tracks)
+        stores = along(along(along(stores, tracked), CROP_CELLS.out.cells), EXTRACT_TRACES.out.traces)
+        records = records.mix(
+            TRACK_CELLS.out.provenance, CROP_CELLS.out.provenance, EXTRACT_TRACES.out.provenance, EXPORT_TRACKS.out.provenance
+        )
+        if (options.samples) {
+            // Traces that somebody has looked through since an earlier run are preferred.
+            inspected = channel.fromPath("${options.outdir}/fov_*/*_traces_inspected.csv")
+            MERGE_SAMPLES(
+                byName(EXTRACT_TRACES.out.tables.mix(inspected)), sourceOf('samples', options.samples)[1], facts, options.flags.merge_samples
+            )
+            records = records.mix(MERGE_SAMPLES.out.provenance)
+        }
+    }
+
+    PUBLISH_FOVS(stores, facts, options.flags.publish_fovs)
+    records = records.mix(PUBLISH_FOVS.out.provenance)
+    SUMMARIZE(facts, byName(records), options.flags.summarize)
+    tables = tables.mix(SUMMARIZE.out.table)
+    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables),
+        "timelapse ${options.input}", options.flags.report)
+}
