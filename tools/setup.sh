@@ -9,12 +9,22 @@ kind=${1:-dev}
 say() { echo "[setup] $*"; }
 stop() { echo "[setup] ERROR: $*" >&2; exit 1; }
 
-python=${PYTHON:-$(command -v python3.12 || command -v python3.11 || command -v python3 || true)}
-[ -n "$python" ] || stop "no python3 on PATH; install Python 3.11 or later"
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || stop "$("$python" -V) is too old; install Python 3.11 or later"
+# The first that runs and is new enough: a name on PATH may be an empty shim.
+python=
+for one in ${PYTHON:-} python3.12 python3.11 python3.13 python3; do
+    if "$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then python=$one; break; fi
+done
+[ -n "$python" ] || stop "no Python of version 3.11 or later on PATH ($(python3 -V 2>&1 || true)); install one"
 command -v java > /dev/null || stop "no java on PATH; install a JDK of version 17 or later (Debian: openjdk-17-jre-headless)"
-major=$(java -version 2>&1 | sed -n '1s/.*"\([0-9]*\).*/\1/p')
+major=$(java -version 2>&1 | sed -En 's/.*version "(1\.)?([0-9]+).*/\2/p' | head -n 1)
 [ "${major:-0}" -ge 17 ] || stop "java is version ${major:-unknown}; Nextflow needs 17 or later"
+
+# A Nextflow on PATH is used as it is, unless that is our own launcher.
+theirs=$(type -ap nextflow 2> /dev/null | grep -vF "$PWD/.venv/" | head -n 1 || true)
+if [ -z "$theirs" ] && [ ! -e .nextflow-runtime/.complete ]; then
+    command -v mvn > /dev/null || stop "neither nextflow nor mvn on PATH; install Nextflow, or Maven to fetch it"
+fi
+[ -w . ] || [ -e ".venv/.voxelmill-$kind" ] || stop "$PWD cannot be written; copy it to a folder of yours"
 
 if [ ! -x .venv/bin/python ]; then
     say "virtual environment in .venv"
@@ -23,25 +33,25 @@ fi
 stamp=.venv/.voxelmill-$kind
 if [ ! -e "$stamp" ] || [ requirements.lock -nt "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
     say "installing pinned packages"
-    .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock
+    .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock "setuptools>=77" ||
+        stop "Python packages could not be fetched; is there a network, or a mirror in pip's configuration?"
     .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
     touch "$stamp"
 fi
 
-# A Nextflow on PATH is used as it is, unless that is our own launcher.
 ours=.venv/bin/nextflow
-theirs=$(type -ap nextflow 2> /dev/null | grep -vF "$PWD/.venv/" | head -n 1 || true)
 if [ -n "$theirs" ]; then
-    ln -sf "$theirs" "$ours"
+    [ "$(readlink "$ours")" = "$theirs" ] || ln -sf "$theirs" "$ours"
 elif [ ! -e .nextflow-runtime/.complete ]; then
-    command -v mvn > /dev/null || stop "neither nextflow nor mvn on PATH; install Nextflow, or Maven so that it can be fetched"
     say "Nextflow from Maven Central"
     rm -rf .nextflow-runtime && mkdir .nextflow-runtime
-    mvn -q -B -f tools/nextflow-pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/.nextflow-runtime/lib"
+    mvn -q -B -f tools/nextflow-pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/.nextflow-runtime/lib" ||
+        stop "Nextflow could not be fetched from Maven Central; is there a network, or a mirror in Maven's settings?"
     touch .nextflow-runtime/.complete
 fi
 if [ -z "$theirs" ]; then
-    install -m 755 tools/nextflow-launcher .nextflow-runtime/nextflow-launcher
-    ln -sf ../../.nextflow-runtime/nextflow-launcher "$ours"
+    cmp -s tools/nextflow-launcher .nextflow-runtime/nextflow-launcher ||
+        install -m 755 tools/nextflow-launcher .nextflow-runtime/nextflow-launcher
+    [ "$(readlink "$ours")" = ../../.nextflow-runtime/nextflow-launcher ] || ln -sf ../../.nextflow-runtime/nextflow-launcher "$ours"
 fi
 say "ready: .venv/bin/nextflow, .venv/bin/voxelmill"

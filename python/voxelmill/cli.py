@@ -1,4 +1,4 @@
-"""The `voxelmill` command: score, runs, schema, verify."""
+"""The `voxelmill` command: score, runs, schema, verify, doctor, scale."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--write", action="store_true")
     one = command("verify", verify, "check a store against its manifest")
     one.add_argument("store", type=Path)
+    command("doctor", doctor, "say what this machine has and what is missing")
     return top
 
 
@@ -111,6 +112,12 @@ def verify(args: argparse.Namespace) -> None:
     from .core.manifest import verify
 
     print(f"{args.store}: {len(verify(args.store, deep=True)['files'])} files as listed")
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from .doctor import main
+
+    return main()
 
 
 if __name__ == "__main__":

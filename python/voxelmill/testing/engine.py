@@ -1,0 +1,106 @@
+"""Runs of the real workflow, for tests: start one, read its trace, compare what it made."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[3]
+NOT_COMPARED = ("provenance", "pipeline_info", "report.html", "runs.sqlite", ".voxelmill.lock")
+
+
+@dataclass
+class Run:
+    """A run that has ended."""
+
+    code: int
+    said: str
+    outdir: Path
+    seconds: float = 0.0
+
+    def trace(self) -> list[dict[str, str]]:
+        """Rows of Nextflow's trace; `process` without the names of the workflows around it."""
+        with open(self.outdir / "pipeline_info/execution_trace.txt", newline="") as f:
+            rows = list(csv.DictReader(f, delimiter="\t"))
+        return [{**row, "process": row["process"].split(":")[-1]} for row in rows]
+
+    def tasks(self, status: str = "") -> Counter[str]:
+        """Number of tasks per process, of one status or of any."""
+        return Counter(row["process"] for row in self.trace() if status in ("", row["status"]))
+
+    def attempts(self, process: str) -> list[tuple[str, int]]:
+        """(status, exit code) of each attempt at a process's only task."""
+        rows = [row for row in self.trace() if row["process"] == process]
+        return [(row["status"], int(row["exit"]) if row["exit"].isdigit() else -1) for row in rows]
+
+
+class Launch:
+    """A run under way: `nextflow run main.nf ARGS --outdir OUTDIR -w WORK` in a process group of its own.
+
+    Args:
+        before: words before the command, such as `unshare -n --`.
+    """
+
+    def __init__(self, *args: object, folder: Path, outdir: Path | None = None, work: Path | None = None,
+                 project: Path = PROJECT, env: Mapping[str, str] | None = None, before: Sequence[str] = ()):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.outdir, self.log = outdir or folder / "out", folder / f"said.{time.monotonic_ns()}.txt"
+        own = project / ".venv/bin/nextflow"
+        launcher = own if own.exists() else PROJECT / ".venv/bin/nextflow"
+        places = ("--outdir", self.outdir, "-w", work or folder / "work")
+        words = [*before, launcher, "run", project / "main.nf", *args, *places]
+        quiet = {"NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false"}
+        self.begun = time.monotonic()
+        with open(self.log, "w") as said:
+            self.process = subprocess.Popen(
+                [str(w) for w in words], cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                start_new_session=True, env={**os.environ, **quiet, **(env or {})})
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait(self, timeout: float = 900) -> Run:
+        """Wait for the end; a run that takes longer than `timeout` seconds is ended."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"no end within {timeout} s:\n{self.said()}") from None
+        return Run(code, self.said(), self.outdir, time.monotonic() - self.begun)
+
+    def until(self, true: Callable[[], object], what: str, timeout: float = 300) -> None:
+        """Wait until something is true while the run goes on."""
+        end = time.monotonic() + timeout
+        while not true():
+            assert self.process.poll() is None, f"ended before {what}:\n{self.said()}"
+            assert time.monotonic() < end, f"no {what} within {timeout} s:\n{self.said()}"
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """The head process, and only it, gets SIGKILL: as when its machine takes it away."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def run(*args: object, folder: Path, timeout: float = 900, **more: object) -> Run:
+    """A run from start to end."""
+    return Launch(*args, folder=folder, **more).wait(timeout)  # type: ignore[arg-type]
+
+
+def digests(outdir: Path) -> dict[str, str]:
+    """Digest of every file that must be the same however the run went: all but accounts of the run itself."""
+    found = {}
+    for path in sorted(outdir.rglob("*")):
+        name = path.relative_to(outdir)
+        if path.is_file() and name.parts[0] not in NOT_COMPARED:
+            with open(path, "rb") as f:
+                found[str(name)] = hashlib.file_digest(f, "sha256").hexdigest()
+    return found

@@ -1,0 +1,149 @@
+"""What happens when something goes wrong: exit codes, two runs on one folder, -resume, doubtful data."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.testing.engine import Launch, run
+
+from .conftest import Config
+
+pytestmark = pytest.mark.slow
+STUB = ("-profile", "demo", "-stub-run")
+
+
+@pytest.mark.parametrize("code", [75, 137])
+def test_passing_faults_are_tried_again(code: int, config: Config, tmp_path: Path) -> None:
+    script = f"beforeScript = {{ task.attempt < 3 ? 'exit {code}' : '' }}"
+    trouble = config(f"process {{ withName: ALIGN {{ {script} }} }}")
+    done = run(*STUB, "-c", trouble, folder=tmp_path)
+    assert done.code == 0, done.said
+    assert done.attempts("ALIGN") == [("FAILED", code), ("FAILED", code), ("COMPLETED", 0)]
+
+
+@pytest.mark.parametrize("code", [64, 65, 74])
+def test_lasting_faults_end_the_run_at_once(code: int, config: Config, tmp_path: Path) -> None:
+    trouble = config(f"process {{ withName: ALIGN {{ beforeScript = 'exit {code}' }} }}")
+    done = run(*STUB, "-c", trouble, folder=tmp_path)
+    assert done.code != 0
+    assert done.attempts("ALIGN") == [("FAILED", code)]
+    assert "RENDER" not in done.tasks()
+    assert (done.outdir / "INCOMPLETE").exists()
+
+
+def test_tries_come_to_an_end(config: Config, tmp_path: Path) -> None:
+    trouble = config("process { withName: INGEST { beforeScript = 'exit 137' } }")
+    done = run(*STUB, "-c", trouble, "--max_retries", 1, folder=tmp_path)
+    assert done.code != 0
+    assert done.attempts("INGEST") == [("FAILED", 137)] * 2
+
+
+def test_one_run_at_a_time_in_a_folder(config: Config, tmp_path: Path) -> None:
+    """The second is refused by name; a lock whose process died is taken over."""
+    slow = config("process { withName: 'INGEST|INGEST_TRUTH' { beforeScript = 'sleep 60' } }")
+    first = Launch(*STUB, "-c", slow, "-name", "first_run", folder=tmp_path / "a", outdir=tmp_path / "out")
+    try:
+        first.until(lambda: "Submitted process" in first.said(), "a task")
+        second = run(*STUB, folder=tmp_path / "b", outdir=tmp_path / "out")
+        assert second.code != 0
+        for told in ("in use by run first_run", socket.gethostname(), f"process {first.process.pid}"):
+            assert told in second.said, second.said
+        first.kill()
+        third = run(*STUB, folder=tmp_path / "b", outdir=tmp_path / "out")
+        assert third.code == 0, third.said
+    finally:
+        os.killpg(first.process.pid, 9)     # the group is ours: tasks that outlived their head
+
+
+def test_resume_runs_what_depends_on_a_change_and_nothing_else(config: Config, tmp_path: Path) -> None:
+    first = run(*STUB, folder=tmp_path)
+    assert first.code == 0, first.said
+    again = run(*STUB, "-resume", "--min_score", 0.3, folder=tmp_path)
+    assert again.code == 0, again.said
+    assert set(again.tasks("COMPLETED")) == {"GRAPH", "FIGURES", "REPORT"}
+    assert again.tasks() == first.tasks()
+
+
+def test_stale_outputs_are_marked(config: Config, tmp_path: Path) -> None:
+    """A run that fails over the outputs of an earlier one says so; the next that succeeds takes it back."""
+    first = run(*STUB, folder=tmp_path)
+    marker = first.outdir / "INCOMPLETE"
+    assert first.code == 0 and not marker.exists(), first.said
+    broken = config("process { withName: GRAPH { beforeScript = 'exit 65' } }")
+    failed = run(*STUB, "-resume", "--min_score", 0.3, "-c", broken, folder=tmp_path)
+    assert failed.code != 0 and "may be of an earlier run" in marker.read_text()
+    mended = run(*STUB, "-resume", "--min_score", 0.3, folder=tmp_path)
+    assert mended.code == 0 and not marker.exists(), mended.said
+
+
+def sections(folder: Path, blank: int) -> Path:
+    """Twelve sections of noise blurred into cell-like blobs, one of them blank."""
+    from scipy.ndimage import gaussian_filter
+
+    made = gaussian_filter(np.random.default_rng(3).normal(size=(12, 96, 96)), (1, 4, 4))
+    made = np.uint8(255 * (made - made.min()) / np.ptp(made))
+    made[blank] = 0
+    np.save(folder / "sections.npy", made)
+    return folder / "sections.npy"
+
+
+def test_blank_section_is_bridged_and_told_or_refused(tmp_path: Path) -> None:
+    words = ("--input", sections(tmp_path, 5), "--voxel_size", "30,8,8", "--report_plots", "false")
+    strict = run(*words, "--strict", "true", folder=tmp_path / "strict")
+    assert strict.code != 0
+    assert strict.attempts("INGEST") == [("FAILED", 65)]
+    assert "sections missing or blank: [5]" in strict.said
+    done = run(*words, folder=tmp_path / "default")
+    assert done.code == 0, done.said
+    assert "ingest: sections blank: [5]" in done.said
+    report = (done.outdir / "report.html").read_text()
+    assert "Please look at" in report and "sections blank: [5]" in report
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", folder]).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_full_disk_ends_clearly_and_resumes(small_disk: Path, tmp_path: Path) -> None:
+    words = ("-profile", "test", "--report_plots", "false")
+    done = run(*words, folder=tmp_path / "run", work=small_disk)
+    assert done.code != 0
+    assert "no space left" in done.said.lower(), done.said
+    assert not list(tmp_path.rglob("out/**/*.partial"))
+    subprocess.run(["mount", "-o", "remount,size=1g", small_disk], check=True)
+    again = run(*words, "-resume", folder=tmp_path / "run", work=small_disk)
+    assert again.code == 0, again.said
+    assert again.tasks("CACHED")["INGEST"] == 1
+    assert shutil.disk_usage(small_disk).used > 3 << 20
+
+
+@pytest.mark.parametrize("max_cpus, reserved, processes", [(1, 0, 1), (2, 1, 4), (4, 1, 3), (4, 0, 2)])
+def test_cpus_are_never_exceeded(
+        max_cpus: int, reserved: int, processes: int, config: Config, tmp_path: Path) -> None:
+    """Tasks x processes x threads <= max_cpus - reserved_cpus, by the trace and by what tasks were told."""
+    slow = config("process { withName: 'INGEST.*' { afterScript = 'sleep 2' } }")
+    done = run(*STUB, "-c", slow, "--max_cpus", max_cpus, "--reserved_cpus", reserved, "--processes", processes,
+               folder=tmp_path)
+    assert done.code == 0, done.said
+    events = []
+    for row in done.trace():
+        told = (Path(row["workdir"]) / ".command.run").read_text()
+        threads, workers = (int(told.split(name)[1].split()[0]) for name in ("n=", "VOXELMILL_PROCESSES="))
+        assert workers <= processes and threads * workers <= int(row["cpus"])
+        assert "OMP_NUM_THREADS=$n" in told
+        events += [(row["start"], threads * workers), (row["complete"], -threads * workers)]
+    running = np.cumsum([n for _, n in sorted(events)])
+    assert running.max() <= max_cpus - reserved
