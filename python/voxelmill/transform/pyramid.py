@@ -6,6 +6,7 @@ section position (u + 0.5) * s - 0.5, along y and along x.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,9 @@ import numpy as np
 from ..core.errors import DataError, ParameterError
 
 COARSEST = 64        # px: the pyramid ends when its shorter side is no longer than this
+SIZE = 320           # px: longer side of the finest layer; 0.005 px of it are 0.02 px of a section of 1024
+FULL_SIZE = 1024     # px: the same for displacement fields, which need to see detail
+RIM = 2              # px of a layer that are always left out of account
 SMALL = 128          # px: shorter sections are estimated at full resolution at every level
 HIGH_PASS = 19       # px of each layer: side of the box whose mean, taken twice, is shading
 LOW_PASS = 1.0       # px of each layer: pixel noise is what is finer than this
@@ -85,9 +89,15 @@ class Layer:
         return tile_sums(self.image * self.image)
 
     @cached_property
-    def power(self) -> float:
-        """Sum of squares."""
-        return float(self.tile_power.sum())
+    def spread(self) -> float:
+        """Standard deviation of the correlation with an unlike image of the same fineness.
+
+        sqrt(sum of squared autocorrelation / number of pixels) (Bartlett 1946), the autocorrelation taken for
+        a Gaussian whose width follows from the slopes.
+        """
+        ny, nx = self.image.shape
+        power, gy, gx, _ = np.diagonal(self.view(RIM, ny - RIM, RIM, nx - RIM).sums).tolist()
+        return (math.pi * power / max((gy * gx) ** 0.5, 1e-9) / (ny * nx)) ** 0.5
 
     def positions(self, section_positions: np.ndarray) -> np.ndarray:
         """Section positions as positions on this layer."""
@@ -113,17 +123,19 @@ class Prepared:
         return np.fft.rfft2(self.layers[0].image, padded(self.layers[0].image.shape))
 
 
-def prepare(section: Any, *, full: bool = False, max_size: int = 1024, name: str = "section") -> Prepared:
+def prepare(section: Any, *, full: bool = False, max_size: int | None = None,
+            name: str = "section") -> Prepared:
     """Pyramid of one section.
 
     section   (ny, nx) array of any real dtype, or anything with `shape`, `dtype` and row slices; read once,
               in strips, so that memory is bounded by max_size and a strip
     full      keep full resolution, which displacement fields need; without it the pyramid stops at half,
               which costs a quarter and finds shifts as well (FIB-25: 0.014 against 0.011 px)
-    max_size  px: the longer side of the finest layer kept
+    max_size  px: the longer side of the finest layer kept; None for SIZE, or FULL_SIZE with `full`
 
     Raises DataError for a section that is not 2-D, under 8 px or not finite; ParameterError for max_size.
     """
+    max_size = (FULL_SIZE if full else SIZE) if max_size is None else max_size
     if max_size < COARSEST:
         raise ParameterError(f"alignment: max_size is {max_size} px; expected {COARSEST} or more")
     if len(section.shape) != 2 or min(section.shape) < 8:
@@ -166,7 +178,7 @@ def _reduced(section: Any, shape: tuple[int, int], factor: int,
     import cv2
 
     ny, nx = shape[0] // factor, shape[1] // factor
-    strip = max(1, 2**23 // (factor * shape[1]))
+    strip = max(8, 2**17 // (factor * shape[1]))
     image, mask = np.empty((ny, nx), np.float32), np.ones((ny, nx), np.float32)
     for y in range(0, ny, strip):
         rows = np.asarray(section[y * factor:min(y + strip, ny) * factor, :nx * factor])

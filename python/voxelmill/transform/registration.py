@@ -32,18 +32,17 @@ import numpy as np
 
 from ..core.errors import DataError, ParameterError
 from .flow import displacement, on_layer, remapped
-from .pyramid import Layer, Prepared, View, padded, prepare, tile_sums
+from .pyramid import RIM, Layer, Prepared, View, padded, prepare, tile_sums
 from .warp import apply, centre_of, invert, rigid_matrix, rigid_parameters, sample_grid
 
 Level = Literal["none", "translation", "rigid", "elastic"]
 LEVELS: tuple[Level, ...] = ("none", "translation", "rigid", "elastic")
 
-RIM = 2              # px of a layer that are always left out of account
 CHANCE = 6.0         # standard deviations that the best of many chance correlations stays below
 SURE = 0.7           # coarse correlation at which no other shift is looked for
 LOST = 0.3           # coarse correlation below which other rotations are tried
 DEGREES = 6.0        # between rotations tried; Gauss-Newton steps find the rest
-GUARD = 0.01         # loss of correlation that interpolation alone can explain
+GUARD = 0.02         # loss of correlation that interpolation and another overlap can explain
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,14 @@ class PairResult:
         return out
 
 
-def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: int = 1024,
+def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: int | None = None,
                   max_rotation_deg: float = 24.0, min_correlation: float = 0.1, smoothness: float = 32.0,
                   numbers: tuple[int, int] = (0, 1)) -> PairResult:
     """Find where the content of `fixed` lies in `moving`.
 
     fixed, moving      sections (ny, nx) of equal shape and any real dtype, or what `prepare` made of them
     level              'translation', 'rigid' or 'elastic'
-    max_size           px: the longer side of the finest level used (see `prepare`)
+    max_size           px: the longer side of the finest layer used; None for 320, elastic 1024
     max_rotation_deg   rotations tried when the direct way finds nothing; 0 for none
     min_correlation    a result whose correlation times overlap is less is not trusted, nor is one that an
                        unlike section might reach by chance
@@ -124,8 +123,8 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
                          np.zeros_like(a.layers[-1].tile_power), (a.blank, b.blank), a.shape)
     if a.blank or b.blank:
         return nothing
-    nothing = _at(nothing, a, b)
-    nothing = replace(nothing, correlation_before=nothing.correlation)
+    before = _correlation_as_is(a.layers[-1], b.layers[-1])
+    nothing = replace(nothing, correlation=before, correlation_before=before)
     turn = level != "translation"
     parameters = _search(a, b, turn, max_rotation_deg)
     stop = -1 if level == "elastic" and len(a.layers) > 2 else None  # half the resolution will do here
@@ -137,12 +136,12 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
         field, spacing = displacement(best.matrix, a, b, smoothness)
         bent = replace(best, level="elastic", field=field, spacing=spacing)
         best = _better(best, _at(bent, a, b), a, min_correlation)
-    return best
+    return best if best.trusted else _at(best, a, b)
 
 
 def _better(best: PairResult, found: PairResult, a: Prepared, min_correlation: float) -> PairResult:
     """`found` if it explains enough of the fixed section to be trusted, and no less than `best` does."""
-    chance = CHANCE * _spread(a.layers[-1]) / max(found.overlap, 1e-9) ** 0.5
+    chance = CHANCE * a.layers[-1].spread / max(found.overlap, 1e-9) ** 0.5
     enough = found.correlation * found.overlap >= min_correlation and found.correlation >= chance
     return found if enough and found.correlation >= best.correlation - GUARD else best
 
@@ -199,10 +198,10 @@ def _seen(fixed: Layer, moving: Layer, matrix: np.ndarray,
 def _search(a: Prepared, b: Prepared, turn: bool, max_rotation_deg: float) -> Sequence[float]:
     """Parameters on the coarsest layer: from where it lies, else from any shift, else from any shift and turn."""
     start, correlation = _gauss_newton(a.layers[0], b.layers[0], (0.0, 0.0, 0.0), turn)
-    if correlation >= max(SURE, CHANCE * _spread(a.layers[0])):
+    if correlation >= max(SURE, CHANCE * a.layers[0].spread):
         return start
     start, correlation = _correlate(a, b, 0.0, turn)
-    if turn and correlation < max(LOST, CHANCE * _spread(a.layers[0])):
+    if turn and correlation < max(LOST, CHANCE * a.layers[0].spread):
         turns = np.arange(DEGREES, max_rotation_deg + 1e-9, DEGREES)
         tried = [(start, correlation)] + [_correlate(a, b, float(s * t), turn) for t in turns for s in (1, -1)]
         start, _ = max(tried, key=lambda found: found[1])
@@ -260,6 +259,17 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
 
 # --- quality --------------------------------------------------------------------------------------
 
+def _correlation_as_is(fixed: Layer, moving: Layer) -> float:
+    """Correlation of two layers as they lie."""
+    inner = np.s_[RIM:-RIM, RIM:-RIM]
+    f, m = fixed.image[inner], moving.image[inner]
+    if fixed.mask is not None or moving.mask is not None:
+        both = (fixed.signal * moving.signal)[inner]
+        f, m = f * both, m * both
+    power = _dot(f, f) * _dot(m, m)
+    return _dot(f, m) / power**0.5 if power > 0 else 0.0
+
+
 def _at(result: PairResult, a: Prepared, b: Prepared) -> PairResult:
     """The result with its correlation, overlap and agreement, measured on the finest layer."""
     fixed, moving = a.layers[-1], b.layers[-1]
@@ -286,16 +296,6 @@ def _at(result: PairResult, a: Prepared, b: Prepared) -> PairResult:
                    agreement=fm / np.sqrt(np.maximum(ff * mm, 1e-9)))
 
 
-def _spread(layer: Layer) -> float:
-    """Standard deviation of the correlation with an unlike image of the same fineness.
-
-    sqrt(sum of squared autocorrelation / number of pixels) (Bartlett 1946), the autocorrelation taken for a
-    Gaussian whose width follows from the slopes.
-    """
-    power, gy, gx, _ = np.diagonal(layer.view(*_area(np.eye(2, 3), layer.image.shape)).sums).tolist()
-    return (math.pi * power / max((gy * gx) ** 0.5, 1e-9) / layer.image.size) ** 0.5
-
-
 # --- many pairs -----------------------------------------------------------------------------------
 
 def neighbour_pairs(n_sections: int, neighbours: int, first: int = 0,
@@ -307,7 +307,7 @@ def neighbour_pairs(n_sections: int, neighbours: int, first: int = 0,
 
 
 def estimate_pairs(read: Callable[[int], Any], pairs: Iterable[tuple[int, int]], *, level: Level = "rigid",
-                   max_size: int = 1024, max_rotation_deg: float = 24.0, min_correlation: float = 0.1,
+                   max_size: int | None = None, max_rotation_deg: float = 24.0, min_correlation: float = 0.1,
                    smoothness: float = 32.0) -> list[PairResult]:
     """`estimate_pair` for many pairs; read(z) gives section z.
 
