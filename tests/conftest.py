@@ -67,6 +67,32 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def movies() -> list:
+    """Two made fields of view of 8 frames of 160 px, phase contrast and one fluorescence channel, with truth."""
+    from voxelmill.testing.movies import make_fovs
+
+    return make_fovs(2, frames=8, size=160)
+
+
+@pytest.fixture(scope="session")
+def movie_file(tmp_path_factory: pytest.TempPathFactory, movies: list) -> Path:
+    """`movies` as one OME-TIFF, `run.ome.tif`, with `run.labels.npz` beside it."""
+    from voxelmill.testing.movies import write_movies
+
+    return write_movies(tmp_path_factory.mktemp("movie") / "run.ome.tif", movies)
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory, movie_file: Path) -> Path:
+    """The folder in which all stages of `timelapse` have run on `movie_file`, in this process."""
+    from voxelmill.testing.movies import run_timelapse
+
+    folder = tmp_path_factory.mktemp("stages")
+    assert run_timelapse(folder, movie_file, pc_channel=0, fl_channels="1", min_frames=3, border_margin=2) == 0
+    return folder
+
+
 SMALL = ("--voxel_size", "30,8,8", "--chunk", "4,32,32", "--shard", "4,96,96", "--report_plots", "false")
 
 

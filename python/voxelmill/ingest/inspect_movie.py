@@ -38,7 +38,7 @@ class Parameters(Given, Reading, Copying, Strict):
     pc_channel: Channel | None = param(None, "Phase-contrast channel, in which cells are found; without one, "
                                        "cells are not looked for")
     fl_channels: tuple[Channel, ...] = param((), "Fluorescence channels to measure: 1,2")
-    fovs: str = param("all", "Fields of view: 0-3, 2, 0-1,4 or all", pattern=r"^(all|-1|[\d, -]+)$")
+    fovs: str = param("all", "Fields of view: 0-3, 2, 0-1,4 or all")
     batch_size: int = param(2, "Fields of view that one task works on, one after the other", ge=1, le=1000)
     frame_interval: float | None = param(
         None, "Minutes between frames, in place of the file's own times (10 where there are none)", unit="min", gt=0)

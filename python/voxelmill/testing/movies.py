@@ -25,7 +25,7 @@ def make_fovs(fovs: int = 2, **how: Any) -> list[Movie]:
 
 
 def write_ome_tiff(path: Path, stacks: Sequence[NDArray], *, interval: float = INTERVAL_MIN,
-                   pixel_um: float = PIXEL_UM) -> Path:
+                   pixel_um: float = PIXEL_UM, compression: str | None = None) -> Path:
     """OME-TIFF with an image per field of view.
 
     stacks: (t, c, y, x) each, uint16. interval: minutes per frame, which the file tells in seconds.
@@ -36,12 +36,24 @@ def write_ome_tiff(path: Path, stacks: Sequence[NDArray], *, interval: float = I
         for fov, stack in enumerate(stacks):
             n_t, n_c = stack.shape[:2]
             seconds = [t * interval * 60 for t in range(n_t) for _ in range(n_c)]
-            file.write(stack, photometric="minisblack", metadata={
+            file.write(stack, photometric="minisblack", compression=compression, metadata={
                 "axes": "TCYX", "Name": f"Position {fov}", "PhysicalSizeX": pixel_um, "PhysicalSizeXUnit": "µm",
                 "PhysicalSizeY": pixel_um, "PhysicalSizeYUnit": "µm",
                 "Channel": {"Name": ["phase", "GFP", "RFP"][:n_c]},
                 "Plane": {"DeltaT": seconds, "DeltaTUnit": ["s"] * len(seconds)}})
     return path
+
+
+def spoil_page(path: Path, page: int) -> None:
+    """Overwrite what one page of a compressed TIFF holds, so that it cannot be read."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        held: Any = file.pages[page]
+        at, size = held.dataoffsets[0], held.databytecounts[0]
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(b"\xff" * size)
 
 
 def stack_of(movie: Movie) -> NDArray[np.uint16]:
@@ -62,10 +74,10 @@ STEPS = ("inspect_movie", "copy_movie", "segment_cells", "track_cells", "estimat
 
 
 def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plugins: Path | None = None,
-                  **params: Any) -> int:
+                  detections: Path | None = None, **params: Any) -> int:
     """The stages up to `upto` on the first batch, in this process, in `folder`; the first exit code that is not 0.
 
-    params: by name, for whichever stages take them.
+    detections: labels to track; nothing is segmented then. params: by name, for whichever stages take them.
     """
     from ..core.params import fields_of
     from ..core.stage import Stage
@@ -74,6 +86,9 @@ def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plu
     given = {"movie": folder / "movie", "labels": folder / "labels", "tracked": folder / "tracked",
              "background": folder / "background"}
     for step in STEPS[:STEPS.index(upto) + 1]:
+        if step == "estimate_background" and not params.get("fl_channels"):
+            continue
+        step = "read_detections" if step == "segment_cells" and detections else step
         stage = Stage(f"{LAYER[step]}.{step}")
         known = set(fields_of(stage.parameters))
         flags = {k: v for k, v in params.items() if k in known}
@@ -81,7 +96,8 @@ def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plu
             files: dict[str, Any] = {"source": source, "facts": facts, "batch_list": folder / "batches.txt"}
         else:
             first = (folder / "batches.txt").read_text().split()[0]
-            files = {"facts": facts, "batch": first, "source": source, "plugins": plugins, **given,
+            files = {"facts": facts, "batch": first, "source": detections if step == "read_detections" else source,
+                     "plugins": plugins, **given,
                      "stores": [folder / n for n in ("movie", "labels", "tracked", "background", "cells", "traces")],
                      "output": folder / OUTPUT[step]}
         taken = {k: v for k, v in files.items() if k in stage.files and v is not None and
@@ -93,10 +109,10 @@ def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plu
     return 0
 
 
-LAYER = {"inspect_movie": "ingest", "copy_movie": "ingest", "segment_cells": "inference", "track_cells": "inference",
+LAYER = {"inspect_movie": "ingest", "copy_movie": "ingest", "read_detections": "ingest", "segment_cells": "inference", "track_cells": "inference",
          "estimate_background": "transform", "crop_cells": "postprocess", "extract_traces": "postprocess",
          "export_tracks": "serving", "publish_fovs": "serving"}
-OUTPUT = {"copy_movie": "movie", "segment_cells": "labels", "track_cells": "tracked",
+OUTPUT = {"copy_movie": "movie", "segment_cells": "labels", "read_detections": "labels", "track_cells": "tracked",
           "estimate_background": "background", "crop_cells": "cells", "extract_traces": "traces",
           "export_tracks": "tracks", "publish_fovs": "published"}
 

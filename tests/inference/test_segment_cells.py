@@ -1,0 +1,89 @@
+"""Segment cells: every method finds the made cells; plug-ins and preprocessors; frames with nothing to see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.core.movie import open_channel
+from voxelmill.testing.movies import run_timelapse, write_ome_tiff
+from voxelmill.testing.stages import record_of
+from voxelmill.testing.timelapse_score import segmentation
+
+PLUGIN = """import numpy as np
+from scipy import ndimage
+def segment_dark(image):
+    return ndimage.label(ndimage.gaussian_filter(image.astype(float), 2) < np.median(image) - 300)[0]
+"""
+
+
+def segment(folder: Path, source: Path, **params: object) -> int:
+    return run_timelapse(folder, source, upto="segment_cells", pc_channel=0, **params)   # type: ignore[arg-type]
+
+
+def quality(folder: Path) -> dict:
+    return record_of(folder, "segment_cells")["quality"]
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/dark.py").write_text(PLUGIN)
+    return tmp_path / "plugins"
+
+
+@pytest.mark.parametrize("method, least", [("cells", 0.9), ("logstd", 0.5)])
+def test_cells_are_found(tmp_path: Path, movie_file: Path, movies: list, method: str, least: float):
+    assert segment(tmp_path, movie_file, segmentation_method=method, fovs="0") == 0
+    image = open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0")
+    assert image.dtype == np.uint16
+    assert segmentation(movies[0].labels, image.read())["f1_50"] >= least
+    assert quality(tmp_path)["method"] == method
+
+
+def test_a_plugin_is_a_method(tmp_path: Path, movie_file: Path, plugins: Path):
+    assert segment(tmp_path, movie_file, plugins=plugins, segmentation_method="plugin", fovs="0") == 0
+    frame = open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read(0)
+    assert set(np.unique(frame)) == set(range(frame.max() + 1)) and np.bincount(frame.ravel()).min() >= 50
+
+
+def test_preprocessors_come_first(tmp_path: Path, movie_file: Path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/blank.py").write_text("def preprocess_blank(image):\n    return image * 0\n")
+    assert segment(tmp_path, movie_file, plugins=tmp_path / "p", fovs="0") == 0
+    assert quality(tmp_path)["preprocessors"] == ["blank"] and quality(tmp_path)["empty_frames"] == {"0": 8}
+
+
+def test_a_plugin_that_raises_is_named(tmp_path: Path, movie_file: Path, plugins: Path, capsys: pytest.CaptureFixture):
+    (plugins / "dark.py").write_text("def segment_dark(image):\n    if image.shape[0] > 24:\n"
+                                     "        raise IndexError('oh')\n    return (image > 200).astype('uint16')\n")
+    assert segment(tmp_path, movie_file, plugins=plugins, segmentation_method="plugin") == 64
+    said = capsys.readouterr().err
+    assert "plug-in 'dark'" in said and "raised IndexError: oh" in said
+
+
+@pytest.mark.parametrize("params, message", [
+    ({"segmentation_method": "plugin"}, "--segmentation_plugin '': the folder of --plugins has none"),
+    ({"segmentation_method": "plugin", "segmentation_plugin": "x"}, "has dark of this kind"),
+    ({"min_object_size": 500, "max_object_size": 100}, "--min_object_size 500 is above --max_object_size 100"),
+    ({"segmentation_method": "cellpose"}, "expected one of cells, logstd, plugin"),
+    ({"halo_width": 3}, "--halo_width '3' has no use with --segmentation_method cells; it belongs to logstd"),
+])
+def test_what_cannot_be_is_refused(tmp_path: Path, movie_file: Path, plugins: Path, params: dict, message: str,
+                                   capsys: pytest.CaptureFixture):
+    given = plugins if params.get("segmentation_plugin") else None
+    assert segment(tmp_path, movie_file, plugins=given, fovs="0", **params) == 64
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["cells", "logstd"])
+def test_small_blank_and_saturated_frames(tmp_path: Path, method: str):
+    """64 x 64 px, five frames, two of them without anything to see: no cells there, no error."""
+    stack = np.random.default_rng(0).normal(20_000, 150, (5, 1, 64, 64)).astype(np.uint16)
+    stack[1], stack[3] = 0, 65535
+    source = write_ome_tiff(tmp_path / "m.ome.tif", [stack])
+    assert segment(tmp_path, source, segmentation_method=method) == 0
+    labels = open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read()
+    assert not labels[1].any() and not labels[3].any()
+    assert quality(tmp_path)["empty_frames"]["0"] >= 2

@@ -1,0 +1,53 @@
+"""Copy movie: the same counts, the right scale; an unreadable field of view is left out, and said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.core.movie import fovs_in, open_channel
+from voxelmill.testing.movies import run_timelapse, spoil_page, stack_of, write_ome_tiff
+from voxelmill.testing.stages import record_of
+
+
+def test_counts_and_scale_are_the_files(stages: Path, movies: list):
+    for fov, movie in enumerate(movies):
+        phase, green = (open_channel(stages / "movie", fov, name) for name in ("pc_ch_0", "fl_ch_1"))
+        assert np.array_equal(phase.read(), movie.phase) and np.array_equal(green.read(), movie.fluorescence[0])
+        assert phase.scale == pytest.approx((7.5, 650, 650))
+
+
+def test_only_what_was_chosen(tmp_path: Path, movie_file: Path):
+    assert run_timelapse(tmp_path, movie_file, upto="copy_movie", fl_channels="1", fovs="1") == 0
+    assert fovs_in(tmp_path / "movie") == [1]
+    assert [p.name for p in sorted((tmp_path / "movie/fov_001/images.zarr").iterdir())] == ["fl_ch_1", "zarr.json"]
+
+
+def bad_movie(folder: Path, movies: list) -> Path:
+    """Frame 2 of the second of two fields of view cannot be read."""
+    path = write_ome_tiff(folder / "bad.ome.tif", [stack_of(m) for m in movies], compression="zlib")
+    spoil_page(path, 16 + 2 * 2)
+    return path
+
+
+def test_a_bad_fov_is_left_out(tmp_path: Path, movies: list):
+    assert run_timelapse(tmp_path, bad_movie(tmp_path, movies), upto="copy_movie", pc_channel=0, fl_channels="1") == 0
+    assert fovs_in(tmp_path / "movie") == [0]
+    (reason,) = record_of(tmp_path, "copy_movie")["quality"]["failed_fovs"].values()
+    assert "field of view 1, frame 2, channel 0: cannot be read" in reason and "copy it again" in reason
+
+
+@pytest.mark.parametrize("params", [{"strict": True}, {"fovs": "1"}])
+def test_it_ends_the_run_when_strict_or_alone(tmp_path: Path, movies: list, params: dict,
+                                              capsys: pytest.CaptureFixture):
+    assert run_timelapse(tmp_path, bad_movie(tmp_path, movies), upto="copy_movie", pc_channel=0, **params) == 65
+    assert "field of view 1, frame 2" in capsys.readouterr().err
+    assert not (tmp_path / "movie").exists()
+
+
+def test_blank_and_saturated_frames_are_counted(tmp_path: Path):
+    stack = np.random.default_rng(0).integers(0, 9999, (5, 1, 64, 64)).astype(np.uint16)
+    stack[1], stack[3] = 0, 65535
+    assert run_timelapse(tmp_path, write_ome_tiff(tmp_path / "m.ome.tif", [stack]), upto="copy_movie", pc_channel=0) == 0
+    assert record_of(tmp_path, "copy_movie")["quality"]["per_fov"]["0"] == {"blank_frames": 2, "saturated_frames": 1}

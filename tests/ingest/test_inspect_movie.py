@@ -1,0 +1,77 @@
+"""Inspect movie: times, sizes and batches; what cannot be is refused before any work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from voxelmill.testing.stages import record_of, run_stage
+
+
+def inspect(folder: Path, source: Path, **params: object) -> int:
+    return run_stage("ingest.inspect_movie", folder, source=source, facts="movie.json", batch_list="batches.txt", **params)
+
+
+def test_facts_come_from_the_file(tmp_path: Path, movie_file: Path):
+    assert inspect(tmp_path, movie_file, pc_channel=0, fl_channels="1", input="/data/run.ome.tif") == 0
+    facts = json.loads((tmp_path / "movie.json").read_text())
+    assert facts["base_name"] == "run" and facts["channel_names"] == ["phase", "GFP"]
+    assert facts["pixel_size_um"] == 0.65 and facts["fovs"][1]["times"][:3] == [0, 7.5, 15]
+    assert facts["chosen"] == [0, 1] and facts["pc_channel"] == 0 and facts["fl_channels"] == [1]
+    assert (tmp_path / "batches.txt").read_text() == "0-1\n"
+    assert record_of(tmp_path, "inspect_movie")["quality"]["times_from"] == "OME DeltaT of the planes"
+
+
+@pytest.mark.parametrize("given, times", [
+    ({"frame_interval": 4}, [0, 4, 8]), ({"frame_times": "0,1,5,6,7,8,9,11"}, [0, 1, 5])])
+def test_times_of_the_user_win(tmp_path: Path, movie_file: Path, given: dict, times: list):
+    assert inspect(tmp_path, movie_file, pc_channel=0, **given) == 0
+    assert json.loads((tmp_path / "movie.json").read_text())["fovs"][0]["times"][:3] == times
+
+
+def test_a_plain_tiff_is_one_channel_and_its_assumed_times_are_said(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "plain.tif", np.zeros((5, 64, 64), np.uint16), photometric="minisblack")
+    assert inspect(tmp_path, tmp_path / "plain.tif", pc_channel=0) == 0
+    facts = json.loads((tmp_path / "movie.json").read_text())
+    assert facts["fovs"][0]["times"] == [0, 10, 20, 30, 40]
+    assert "10 min apart" in record_of(tmp_path, "inspect_movie")["quality"]["notes"][0]
+
+
+def test_batches_follow_the_choice(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "many.ome.tif", np.zeros((2, 8, 8), np.uint16), photometric="minisblack")
+    from voxelmill.testing.movies import write_ome_tiff
+
+    write_ome_tiff(tmp_path / "many.ome.tif", [np.zeros((2, 1, 8, 8), np.uint16)] * 5)
+    assert inspect(tmp_path, tmp_path / "many.ome.tif", pc_channel=0, fovs="0,2-4", batch_size=3) == 0
+    assert (tmp_path / "batches.txt").read_text() == "0-3\n4-4\n"
+
+
+@pytest.mark.parametrize("params, message", [
+    ({"pc_channel": 5}, "there is no channel 5; the file has 0 phase, 1 GFP"),
+    ({"pc_channel": 0, "fl_channels": "1,7"}, "there is no channel 7"),
+    ({"pc_channel": 0, "fovs": "0-3"}, "field of view 3 is not there; there are 2, numbered 0-1"),
+    ({"pc_channel": 0, "fovs": "1-0"}, "runs backwards; write 0-1"),
+    ({"pc_channel": 0, "fovs": "a"}, "cannot read 'a'"),
+    ({"pc_channel": 0, "fl_channels": "0,1"}, "channel 0 is given as --pc_channel and among --fl_channels"),
+    ({}, "no channel was chosen; give --pc_channel, --fl_channels or both. The file has 0 phase, 1 GFP"),
+    ({"pc_channel": 0, "frame_interval": 2, "frame_times": "0,1"}, "leave one out"),
+    ({"pc_channel": 0, "frame_times": "0,1"}, "no time for frame 2"),
+    ({"pc_channel": 0, "frame_interval": 0}, "--frame_interval '0': Input should be greater than 0"),
+    ({"pc_channel": 0, "z_plane": 3}, "z_plane 3 is not there; field of view 0 has planes 0-0"),
+    ({"pc_channel": 0, "batch_size": 0}, "--batch_size '0'"),
+])
+def test_what_cannot_be_is_refused(tmp_path: Path, movie_file: Path, capsys: pytest.CaptureFixture, params: dict,
+                                   message: str):
+    assert inspect(tmp_path, movie_file, **params) == 64
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "movie.json").exists()
+
+
+def test_a_cut_off_file_is_refused(tmp_path: Path, movie_file: Path, capsys: pytest.CaptureFixture):
+    whole = movie_file.read_bytes()
+    (tmp_path / "cut.ome.tif").write_bytes(whole[:len(whole) // 2])
+    assert inspect(tmp_path, tmp_path / "cut.ome.tif", pc_channel=0) == 65
+    assert "cut" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""Crop cells: counts as they were, where the metadata say; one window per cell; no cells, no error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+from voxelmill.core.movie import open_channel
+from voxelmill.testing.movies import run_timelapse
+
+
+def test_crops_are_the_movie_seen_through_windows(stages: Path, movies: list):
+    cells = zarr.open_group(str(stages / "cells/fov_000/cells.zarr"), mode="r")
+    meta = {name: cells[f"metadata/{name}"][...] for name in ("cell_ids", "bboxes", "valid_frames", "windows")}
+    assert meta["cell_ids"].dtype == np.int32 and meta["bboxes"].dtype == np.int32 and meta["valid_frames"].dtype == bool
+    tracked = open_channel(stages / "tracked", 0, "seg_tracked_ch_0").read()
+    background = open_channel(stages / "background", 0, "fl_background_ch_1").read()
+    whole = {"pc_ch_0": movies[0].phase, "fl_ch_1": movies[0].fluorescence[0], "fl_background_ch_1": background}
+    assert list(meta["cell_ids"]) == [i for i in np.unique(tracked) if i]
+    for k, cell in enumerate(meta["cell_ids"]):
+        y0, x0, y1, x1 = meta["windows"][k]
+        for name, stack in whole.items():
+            assert np.array_equal(cells[f"{name}/{cell}/0"][...], stack[:, y0:y1, x0:x1])
+            assert cells[f"{name}/{cell}/0"].dtype == stack.dtype
+        mask = cells[f"seg_tracked_ch_0/{cell}/0"][...]
+        assert np.array_equal(mask, tracked[:, y0:y1, x0:x1] == cell)
+        assert np.array_equal(meta["valid_frames"][k], mask.any((1, 2)))
+        for t in np.flatnonzero(meta["valid_frames"][k]):
+            ys, xs = np.nonzero(tracked[t] == cell)
+            assert list(meta["bboxes"][k, t]) == [ys.min(), xs.min(), ys.max() + 1, xs.max() + 1]
+
+
+def test_frames_without_the_cell_read_as_zero(tmp_path: Path, movie_file: Path, monkeypatch):
+    """Files of nothing are not written; with blocks of two frames, a cell of frames 4 and 5 has one file."""
+    monkeypatch.setattr("voxelmill.postprocess.crop_cells.frames_per_block", lambda *_: 2)
+    labels = np.zeros((8, 160, 160), np.uint16)
+    labels[4:6, 30:50, 40:60] = 9
+    np.save(tmp_path / "l.npy", labels)
+    assert run_timelapse(tmp_path, movie_file, upto="crop_cells", detections=tmp_path / "l.npy", pc_channel=0, fovs="0",
+                         crop_padding=3, tracking_method="labels") == 0
+    mask = zarr.open_array(str(tmp_path / "cells/fov_000/cells.zarr/seg_tracked_ch_0/9/0"), mode="r")
+    assert mask.shape == (8, 26, 26) and mask[...].sum() == 2 * 20 * 20 and not mask[:4].any()
+    assert len(list((tmp_path / "cells/fov_000/cells.zarr/pc_ch_0/9/0/c").rglob("0"))) >= 1
+    assert len([p for p in (tmp_path / "cells/fov_000/cells.zarr/pc_ch_0/9/0/c").rglob("*") if p.is_file()]) == 1
+
+
+def test_a_movie_without_cells(tmp_path: Path, movie_file: Path):
+    np.save(tmp_path / "l.npy", np.zeros((8, 160, 160), np.uint16))
+    assert run_timelapse(tmp_path, movie_file, upto="publish_fovs", detections=tmp_path / "l.npy", pc_channel=0,
+                         fl_channels="1", fovs="0") == 0
+    assert zarr.open_array(str(tmp_path / "cells/fov_000/cells.zarr/metadata/cell_ids"), mode="r").shape == (0,)
+    (table,) = (tmp_path / "published/fov_000").glob("*_traces.csv")
+    assert table.read_text().count("\n") == 1
