@@ -11,6 +11,7 @@ include { CROP_CELLS } from '../modules/postprocess/crop_cells'
 include { EXTRACT_TRACES } from '../modules/postprocess/extract_traces'
 include { EXPORT_TRACKS } from '../modules/serving/export_tracks'
 include { PUBLISH_FOVS } from '../modules/serving/publish_fovs'
+include { MOVIE_FIGURES } from '../modules/serving/movie_figures'
 include { MERGE_SAMPLES } from '../modules/serving/merge_samples'
 include { SUMMARIZE } from '../modules/serving/summarize'
 include { REPORT } from '../modules/serving/report'
@@ -73,6 +74,13 @@ workflow TIMELAPSE {
         records = records.mix(
             TRACK_CELLS.out.provenance, CROP_CELLS.out.provenance, EXTRACT_TRACES.out.provenance, EXPORT_TRACKS.out.provenance
         )
+        // Batches without a field of view that gets figures need no task.
+        drawn = batches.take((options.figure_fovs + options.batch_size - 1).intdiv(options.batch_size).toInteger())
+        MOVIE_FIGURES(
+            movie.join(tracked).join(EXTRACT_TRACES.out.traces).join(drawn.map { meta -> [meta] }), facts, options.flags.movie_figures
+        )
+        figures = MOVIE_FIGURES.out.figures
+        records = records.mix(MOVIE_FIGURES.out.provenance)
         if (options.samples) {
             // Traces that somebody has looked through since an earlier run are preferred.
             inspected = channel.fromPath("${options.outdir}/fov_*/*_traces_inspected.csv")

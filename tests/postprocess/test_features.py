@@ -14,7 +14,7 @@ from voxelmill.postprocess.features import (
     circularity,
     feature_names,
 )
-from voxelmill.postprocess.traces import filter_traces, read_csv, traces_name, write_csv
+from voxelmill.postprocess.traces import filter_traces, left_out, read_csv, traces_name, write_csv
 
 
 def disk(radius: float, shape: tuple[int, int] = (101, 101), stretch: float = 1.0) -> np.ndarray:
@@ -288,6 +288,17 @@ def test_csv_is_exact_and_comes_back(tmp_path):
     for name, column in table.items():
         assert back[name].dtype.kind == column.dtype.kind
         assert np.array_equal(back[name], column)
+
+
+def test_what_was_left_out_comes_back_with_its_reason(tmp_path):
+    table = tracks(5, (200, 200), {1: (95, 95, 5), 2: (60, 60, 4), 3: (2, 60, 5)})
+    kept, report = filter_traces(table, (200, 200), 5, 5, 20)
+    write_csv(tmp_path / "a.csv", left_out(table, report))
+    rest = read_csv(tmp_path / "a.csv")
+    assert list(rest) == [*table, "reason"] and not rest["good"].any()
+    assert len(rest["cell"]) + len(kept["cell"]) == len(table["cell"])
+    assert {(c, r) for c, r in zip(rest["cell"].tolist(), rest["reason"])} == {
+        (2, "seen in under 5 frames"), (3, "within 20 px of the border")}
 
 
 def test_damaged_csv_is_refused(tmp_path):

@@ -1,8 +1,10 @@
 """Extract traces: features of every tracked cell in every frame, as one table per field of view.
 
     fov_000/{base}_fov_000_traces.csv
+    fov_000/{base}_fov_000_left_out.csv
 
-Cells that are seen too briefly, or that come near the border, are left out of the table and counted, by reason.
+Cells that are seen too briefly, or that come near the border, are left out and counted, by reason; their traces
+and the reason stand in a table of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
 from .features import PHASE_FEATURES, TraceBuilder
-from .traces import filter_traces, traces_name, write_csv
+from .traces import filter_traces, left_out, left_out_name, traces_name, write_csv
 
 
 class Parameters(Extensions, Strict):
@@ -59,10 +61,12 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, background: In | N
                             {c: image.read(t) for c, image in surfaces.items() if c in seen})
         except DataError as error:
             raise DataError(f"field of view {fov}, frame {t}: {error}") from error
-        kept, report = filter_traces(builder.table(), view.shape[1:], view.n_frames, p.min_frames, p.border_margin)
+        table = builder.table()
+        kept, report = filter_traces(table, view.shape[1:], view.n_frames, p.min_frames, p.border_margin)
         folder = output / fov_name(fov)
         folder.mkdir(parents=True)
         write_csv(folder / traces_name(known.base, fov), kept)
+        write_csv(folder / left_out_name(known.base, fov), left_out(table, report))
         return {"cells": report.cells, "kept": report.kept, "short": len(report.short), "border": len(report.border),
                 "saturated_pixels": builder.saturated, "empty_after_erosion": builder.empty_after_erosion,
                 "notes": report.notes, "says": str(report)}

@@ -86,15 +86,30 @@ def filter_traces(table: Table, shape: tuple[int, int], n_frames: int, min_frame
     return {name: column[rows] for name, column in table.items()}, report
 
 
+def left_out(table: Table, report: FilterReport) -> Table:
+    """The rows that `filter_traces` dropped from `table`: not `good`, and with a column `reason`."""
+    short = np.isin(table["cell"], report.short)
+    rows = short | np.isin(table["cell"], report.border)
+    reasons = np.where(short, f"seen in under {report.min_frames} frames",
+                       f"within {report.border_margin} px of the border")
+    found = {name: column[rows] for name, column in table.items()}
+    return found | {"good": np.zeros(len(found["cell"]), bool), "reason": reasons[rows]}
+
+
 def traces_name(base: str, fov: int) -> str:
     """File name of the traces of one field of view: `{base}_fov_{fov:03d}_traces.csv`."""
     return f"{base}_fov_{fov:03d}_traces.csv"
 
 
+def left_out_name(base: str, fov: int) -> str:
+    """File name of the traces of the cells that were left out: `{base}_fov_{fov:03d}_left_out.csv`."""
+    return f"{base}_fov_{fov:03d}_left_out.csv"
+
+
 def write_csv(path: str | Path, table: Table) -> None:
-    """Write a table: a header line, floats as `%.6f`, integers and True / False as they are."""
+    """Write a table: a header line, floats as `%.6f`, all else as it is."""
     columns = list(table.values())
-    formats = ["%.6f" if c.dtype.kind == "f" else "%s" if c.dtype.kind == "b" else "%d" for c in columns]
+    formats = ["%.6f" if c.dtype.kind == "f" else "%s" if c.dtype.kind in "bU" else "%d" for c in columns]
     line = ",".join(formats) + "\n"
     with open(path, "w", encoding="utf-8", newline="") as file:
         file.write(",".join(table) + "\n")
@@ -122,6 +137,8 @@ def read_csv(path: str | Path) -> Table:
 
 
 def _parse(words: list[str], name: str) -> NDArray[Any]:
+    if name == "reason":
+        return np.array(words, str)
     if name == "good":
         return np.array([w.strip().lower() in ("true", "1", "1.0") for w in words], bool)
     whole = name in ("fov", "cell", "frame") or name.startswith("bbox_")

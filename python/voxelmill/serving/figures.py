@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.params import param
+from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Seeded
 from ..core.stage import In, Out
@@ -17,10 +17,14 @@ MOST_PX = 2048           # a section is shown at most this large
 NODES_SHOWN = 60
 
 
-class Parameters(Seeded):
+class Figures(Params):
     """Figures."""
 
     figure_dpi: int = param(200, "Resolution of the PNG figures", unit="dpi", ge=50, le=600)
+
+
+class Parameters(Figures, Seeded):
+    """Figures of volumes."""
 
 
 def run(p: Parameters, task: Task, *, raw: In, preprocessed: In, aligned: In, labels: In, alignment: In, tables: In,

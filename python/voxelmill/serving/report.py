@@ -24,9 +24,12 @@ table{border-collapse:collapse;width:100%;font-size:13px}
 th,td{text-align:left;padding:4px 8px;border-bottom:1px solid #edf0f3}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 img{max-width:100%;height:auto;display:block;margin:auto}.warn{border-left:4px solid #c0392b}
+.wide{grid-column:1/-1}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:12px}
 details summary{cursor:pointer;font-weight:600}code{overflow-wrap:anywhere}
 """
+
+WIDE = 1800  # px: a figure at least as wide has a row of the page for itself
 
 
 class Parameters(Params):
@@ -82,9 +85,9 @@ def warnings(records: list[dict]) -> str:
 
 
 def pictures(folder: Path) -> str:
-    found = [(f.stem, base64.b64encode(f.read_bytes()).decode()) for f in sorted(folder.glob("*.png"))
-             if f.stat().st_size]
-    made = [f"<section><img alt='{name}' src='data:image/png;base64,{data}'></section>" for name, data in found]
+    found = [(f.stem, f.read_bytes()) for f in sorted(folder.glob("*.png")) if f.stat().st_size]
+    made = [f"<section{' class=wide' if int.from_bytes(data[16:20]) >= WIDE else ''}><img alt='{name}' "
+            f"src='data:image/png;base64,{base64.b64encode(data).decode()}'></section>" for name, data in found]
     return f"<h2>Figures</h2><div class='figures'>{''.join(made)}</div>" if made else ""
 
 
