@@ -48,3 +48,19 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Run:
     done = run(*BLOCKS, folder=tmp_path_factory.mktemp("local"))
     assert done.code == 0, done.said
     return done
+
+
+@pytest.fixture(scope="session")
+def image(pytestconfig: pytest.Config) -> Path:
+    """The container image; built when it is not there or what it is made of is newer."""
+    installed = tool("apptainer_install.sh")
+    if installed.returncode:
+        pytest.skip(f"no Apptainer here: {last_line(installed)}")
+    made = PROJECT / "containers/voxelmill.sif"
+    parts = [PROJECT / name for name in ("containers/voxelmill.def", "containers/wanted.py", "requirements.lock")]
+    if not made.exists() or made.stat().st_mtime < max(part.stat().st_mtime for part in parts):
+        built = tool("container_build.sh", made)
+        if built.returncode:
+            pytest.skip(f"no image could be built: {last_line(built)}")
+        pytestconfig.get_terminal_writer().line(f"\n{last_line(built)}")
+    return made

@@ -9,7 +9,6 @@ import os
 import platform
 import resource
 import socket
-import subprocess
 import sys
 import sysconfig
 import time
@@ -122,14 +121,21 @@ def code_hash() -> str:
 
 @functools.cache
 def commit() -> str | None:
-    """The git commit of the checkout, where there is one."""
+    """The git commit of the checkout, where there is one; read from its files, since images have no git."""
     if os.environ.get("VOXELMILL_COMMIT"):
         return os.environ["VOXELMILL_COMMIT"]
-    root = Path(__file__).parents[3]
-    if not (root / ".git").exists():
+    git = Path(__file__).parents[3] / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        if (git / name).exists():
+            return (git / name).read_text().strip()
+        packed = (git / "packed-refs").read_text().splitlines()
+    except OSError:
         return None
-    done = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() or None
+    return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
 
 
 @functools.cache

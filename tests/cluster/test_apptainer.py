@@ -1,0 +1,85 @@
+"""The demo inside a container: offline, as a plain user, with the same results as outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+from pathlib import Path
+
+import pytest
+from voxelmill.testing.engine import Run, digests, run
+
+DEMO = ("--report_plots", "false")
+USER = "voxelmill-build"        # tools/container_build.sh makes it where root runs it
+
+
+def inside(image: Path, *command: str) -> str:
+    return subprocess.run(["apptainer", "exec", "--no-home", image, *command], capture_output=True, text=True).stdout
+
+
+def test_size_is_told_and_no_compiler_is_inside(image: Path, pytestconfig: pytest.Config) -> None:
+    size = image.stat().st_size >> 20
+    pytestconfig.get_terminal_writer().line(f"\nimage: {size} MB")
+    assert size < 700
+    tools = "for tool in cc gcc g++ clang as ld make cmake pip; do command -v $tool; done; echo looked"
+    assert inside(image, "sh", "-c", tools).split() == ["looked"]
+
+
+@pytest.fixture(scope="module")
+def plain_user(image: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, tuple[str, ...]]:
+    """(a folder of the user's, the image for the user, words before a command).
+
+    A plain user mounts the image through /dev/fuse; where that is closed to them, it is unpacked once."""
+    folder = tmp_path_factory.mktemp("user")
+    if os.geteuid():
+        return folder, image, ("unshare", "--map-root-user", "--net")
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        subprocess.run(["useradd", "--create-home", USER], check=True)
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    subprocess.run(["chown", USER, folder], check=True)
+    before = ("unshare", "--net", "runuser", "-u", USER, "--", "env", f"HOME={folder}")
+    if subprocess.run([*before, "apptainer", "exec", image, "true"], capture_output=True, cwd=folder).returncode:
+        unpacked = folder / "image"
+        done = subprocess.run([*before, "apptainer", "build", "--sandbox", unpacked, image], capture_output=True,
+                              text=True, cwd=folder)
+        if done.returncode:
+            pytest.skip(f"a plain user cannot run containers here: {done.stderr.strip().splitlines()[-1]}")
+        return folder, unpacked, before
+    return folder, image, before
+
+
+@pytest.fixture(scope="module")
+def contained(plain_user: tuple[Path, Path, tuple[str, ...]]) -> Run:
+    folder, image, before = plain_user
+    done = run("-profile", "demo,apptainer", *DEMO, "--container", image, folder=folder, before=before)
+    assert done.code == 0, done.said
+    return done
+
+
+def test_every_task_ran_inside(contained: Run) -> None:
+    for row in contained.trace():
+        assert "apptainer exec" in (Path(row["workdir"]) / ".command.run").read_text()
+    owners = {path.stat().st_uid for path in contained.outdir.rglob("*")}
+    assert len(owners) == 1 and (0 not in owners or os.geteuid())
+
+
+def test_limits_hold_inside(contained: Run) -> None:
+    row = contained.trace()[0]
+    told = (Path(row["workdir"]) / ".command.run").read_text()
+    assert "--env OMP_NUM_THREADS=1" in told and "--env VOXELMILL_PROCESSES=1" in told
+
+
+def test_same_results_as_outside(contained: Run, tmp_path: Path) -> None:
+    outside = run("-profile", "demo", *DEMO, folder=tmp_path)
+    assert outside.code == 0, outside.said
+    assert digests(contained.outdir) == digests(outside.outdir)
+    assert environment(contained) != environment(outside)
+
+
+def environment(done: Run) -> str:
+    return json.loads((done.outdir / "provenance/align.provenance.json").read_text())["environment_hash"]
