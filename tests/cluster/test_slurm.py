@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from voxelmill.testing.engine import Launch, Run, digests, run
+from voxelmill.testing.engine import PROJECT, Launch, Run, digests, run
 
 from .conftest import BLOCKS, tool
 
@@ -18,11 +18,10 @@ executor { $slurm { pollInterval = '1 sec'; queueStatInterval = '2 sec'; exitRea
 TROUBLE = NEAR + """
 process {
     withName: PREPROCESS { memory = { task.attempt == 1 && task.index == 2 ? 24.MB : 1.GB } }
-    withName: ALIGN { time = { task.attempt == 1 ? 1.min : 1.h }
-                      beforeScript = { task.attempt == 1 ? 'sleep 200' : '' } }
-    withName: AGGLOMERATE { beforeScript = { task.attempt == 1 ? 'sleep 200' : '' } }
+    withName: ALIGN { time = { task.attempt == 1 ? 1.min : 1.h } }
+    withName: 'ALIGN|AGGLOMERATE' { beforeScript = { "export PATH='VENV':\\$PATH; ${task.attempt == 1 ? 'sleep 200' : ''}" } }
 }
-"""
+""".replace("VENV", str(PROJECT / ".venv/bin"))
 
 
 def config(folder: Path, text: str) -> Path:
