@@ -136,7 +136,7 @@ def test_titles_say_what_was_left_out_and_why(tmp_path: Path):
     field = opened(make_stores(tmp_path, make_fovs(1, frames=6, size=160), min_frames=6, border_margin=20))
     assert field.reasons and len(field.kept) + sum(field.reasons.values()) == len(field.tracks)
     title = mf.trace_title(field, "Field of view 0", 0)
-    assert f"traces of {len(field.kept)} of {len(field.tracks)} cells; left out (grey): " in title
+    assert f"traces of {len(field.kept)} of {len(field.tracks)} cells\nleft out (grey): " in title
     assert "within 20 px of the border" in title
 
 

@@ -34,7 +34,7 @@ SHEET_FRAMES = 12
 SHEET_WIDTH = 10.0  # inches
 CELLS_SHOWN = 60  # in a picture of the sheet, about: it is a window where the field has more
 TREE_TRACKS = 60
-LINES = 200  # cells drawn in a plot of traces; median and quartiles are of all
+LINES = 100  # cells drawn in a plot of traces, kept and left out each; median and quartiles are of all
 PANELS = 12
 MOVIE_SIDE, MOVIE_FRAMES, MOVIE_BYTES = 512, 60, 8 << 20
 GREYS, COLOURS = 32, 64  # of the movie's palette
@@ -227,9 +227,9 @@ class Lens:
         return nodes[(nodes["y"] >= y0) & (nodes["y"] < y1) & (nodes["x"] >= x0) & (nodes["x"] < x1)]
 
 
-def spread(n_frames: int, most: int) -> list[int]:
-    """At most `most` frames, evenly from the first to the last."""
-    return np.unique(np.linspace(0, n_frames - 1, min(n_frames, most)).round().astype(int)).tolist()
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers below `count`, evenly from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
 def busy_window(field: Field) -> tuple[int, int, int, int]:
@@ -505,11 +505,12 @@ def trace_plots(field: Field, which: str) -> Any:
         for table, width, alpha, grey in ((field.dropped, 0.6, 1.0, True), (field.table, 0.6, 0.6, False)):
             if column in table:
                 ids, lines = curves(table, column)
-                lines_colours = ["0.75"] if grey else plot_colours(ids[:LINES])
-                ax.add_collection(LineCollection(lines[:LINES], colors=lines_colours, linewidths=width, alpha=alpha))
+                some = spread(len(ids), LINES)
+                shades = ["0.75"] if grey else plot_colours(ids[some])
+                ax.add_collection(LineCollection([lines[k] for k in some], colors=shades, lw=width, alpha=alpha))
         times, quartiles = quartiles_of(field.table, column)
-        ax.fill_between(times, quartiles[0], quartiles[2], color="black", alpha=0.18, lw=0)
-        ax.plot(times, quartiles[1], color="black", lw=1.6)
+        ax.fill_between(times, quartiles[0], quartiles[2], fc=(0, 0, 0, 0.18), ec="black", lw=0.7, zorder=3)
+        ax.plot(times, quartiles[1], color="black", lw=1.6, zorder=4)
         ax.autoscale_view()
         ax.set_ylabel(labels[column])
         ax.ticklabel_format(axis="y", scilimits=(-3, 5))
@@ -537,9 +538,9 @@ def quartiles_of(table: Table, column: str) -> tuple[NDArray, NDArray]:
 def trace_title(field: Field, which: str, hidden: int) -> str:
     left = ", ".join(f"{n} {reason}" for reason, n in field.reasons.items())
     title = f"{which}: traces of {len(field.kept)} of {len(field.tracks)} cells"
-    title += f"; left out (grey): {left}" if field.dropped and left else f"; left out: {left}" if left else ""
+    title += f"\nleft out{' (grey)' if field.dropped else ''}: {left}" if left else ""
     if len(field.kept):
-        title += "\nblack: median, band: quartiles"
-    if len(field.kept) > LINES:
-        title += f" of all; lines: the first {LINES} cells"
+        title += "\nblack: median, band: quartiles of all that were kept"
+    if max(len(field.kept), sum(field.reasons.values())) > LINES:
+        title += f"; at most {LINES} lines of kept and left out each"
     return title + (f"; {hidden} more features are in the tables" if hidden else "")
