@@ -24,7 +24,7 @@ quick: setup
 	$(VENV)/pytest -n 2 -m "not slow and not cluster"
 
 test-cluster: setup
-	$(VENV)/pytest -m cluster -rs tests/cluster
+	$(VENV)/pytest -m cluster -rs --durations=10 tests/cluster
 
 bench: setup
 	$(VENV)/python benchmarks/run.py

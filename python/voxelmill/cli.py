@@ -46,6 +46,15 @@ def parser() -> argparse.ArgumentParser:
     one = command("verify", verify, "check a store against its manifest")
     one.add_argument("store", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
+    one = command("scale", scale, "predict cost and limits of a connectome run of any size")
+    one.add_argument("--voxels", type=float, default=1e12, help="voxels of the volume [1e12]")
+    one.add_argument("--nodes", type=int, default=1)
+    one.add_argument("--cores", type=int, default=32, help="of a node [32]")
+    one.add_argument("--block_voxels", type=float, default=32e6, help="as of the run [32e6]")
+    one.add_argument("--shard_voxels", type=float, default=2.0**25, help="product of --shard [32*1024*1024]")
+    one.add_argument("--tuned", action="store_true", help="choose --block_voxels and --shard for the size")
+    one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
+    one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
     return top
 
 
@@ -118,6 +127,22 @@ def doctor(args: argparse.Namespace) -> int:
     from .doctor import main
 
     return main()
+
+
+def scale(args: argparse.Namespace) -> None:
+    from . import scaling
+
+    stages = scaling.load(args.measured or scaling.MEASURED)
+    setting = scaling.Setting(nodes=args.nodes, cores=args.cores, block_voxels=args.block_voxels,
+                              shard_voxels=args.shard_voxels)
+    if args.limits:
+        for voxels, what, remedy in scaling.breaking_points(setting, stages, args.tuned):
+            print(f"{voxels:9.2g} voxels  {what}: {remedy}")
+        return
+    if args.tuned:
+        setting = scaling.tuned(args.voxels, setting)
+        print(f"--block_voxels {setting.block_voxels:.3g}, --shard of {setting.shard_voxels:.3g} voxels\n")
+    print(scaling.report(args.voxels, setting, stages))
 
 
 if __name__ == "__main__":

@@ -120,3 +120,15 @@ def test_killed_head_resumes(slurm: dict[str, str], local: Run, tmp_path: Path) 
     assert done.tasks("CACHED")["PREPROCESS"] == 4
     assert done.tasks() == local.tasks()
     assert digests(done.outdir) == digests(local.outdir)
+
+
+MOVIE = ("--workflow", "timelapse", "--input", PROJECT / "tests/data/timelapse/example-timelapse.nd2",
+         "--pc_channel", 0, "--fl_channels", 1, "--report_plots", "false")
+
+
+def test_timelapse_same_bytes_as_local(slurm: dict[str, str], tmp_path: Path) -> None:
+    here = run(*MOVIE, folder=tmp_path / "a")
+    there = run(*MOVIE, "-profile", "slurm", "-c", config(tmp_path / "b", NEAR), folder=tmp_path / "b", env=slurm)
+    assert (here.code, there.code) == (0, 0), here.said + there.said
+    assert there.tasks() == here.tasks()
+    assert digests(there.outdir) == digests(here.outdir)

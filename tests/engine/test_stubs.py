@@ -4,6 +4,7 @@ a channel ran dry is the worst fault of this kind of workflow."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,21 +12,25 @@ from voxelmill.testing.engine import PROJECT, run
 
 pytestmark = pytest.mark.slow
 
-# A stub of INGEST lists one block, so each process has one task, but for those named here.
-MORE_THAN_ONE = {"connectome": {"MULTISCALE": 2}}
-WITH_TRUTH = {"connectome": {"INGEST_TRUTH": 1}}
-NOT_WITH_ONE_BLOCK = {"connectome": {"JOIN"}}
-ARGUMENTS = {"connectome": ("-profile", "demo")}
+# Stubs list one block or batch, so each process of a workflow has one task, but for what is named here.
+OTHER_THAN_ONE = {
+    "connectome": {"MULTISCALE": 2, "INGEST_TRUTH": 1, "JOIN": 0},
+    "timelapse": {"READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
+}
+MOVIE = PROJECT / "tests/data/timelapse/example-timelapse.nd2"
+ARGUMENTS: dict[str, tuple[object, ...]] = {
+    "connectome": ("-profile", "demo"),
+    "timelapse": ("--workflow", "timelapse", "--input", MOVIE, "--pc_channel", 0, "--fl_channels", 1),
+}
 SCHEMA = json.loads((PROJECT / "nextflow_schema.json").read_text())
 WORKFLOWS = {name: stages for name, stages in SCHEMA["x-workflows"].items()
              if (PROJECT / f"workflows/{name}.nf").exists()}
 
 
-def expected(workflow: str) -> dict[str, int]:
+def expected(workflow: str, **more: int) -> Counter[str]:
     """Tasks per process, from the stages that the schema says a workflow has."""
     once = {stage.upper(): 1 for stage in WORKFLOWS[workflow]}
-    counts = once | WITH_TRUTH.get(workflow, {}) | MORE_THAN_ONE.get(workflow, {})
-    return {name: n for name, n in counts.items() if name not in NOT_WITH_ONE_BLOCK.get(workflow, set())}
+    return Counter({name: n for name, n in (once | OTHER_THAN_ONE[workflow] | more).items() if n})
 
 
 @pytest.mark.parametrize("parser", ["v1", "v2"])
@@ -42,17 +47,22 @@ def test_without_truth_and_jitter(tmp_path: Path) -> None:
     done = run("--input", PROJECT / "assets/demo/fib25_crop.npz", "--voxel_size", "10,10,10", "--save_minimal", "true",
                "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
-    left_out = {"INGEST_TRUTH", "EVALUATE", "SIMULATE_MISALIGNMENT"}
-    wanted = {name: n for name, n in expected("connectome").items() if name not in left_out}
-    assert done.tasks("COMPLETED") == wanted | {"MULTISCALE": 1}
+    assert done.tasks("COMPLETED") == expected(
+        "connectome", INGEST_TRUTH=0, EVALUATE=0, SIMULATE_MISALIGNMENT=0, MULTISCALE=1)
+
+
+def test_given_detections_are_not_segmented(tmp_path: Path) -> None:
+    done = run(*ARGUMENTS["timelapse"], "--detections", MOVIE.parent, "-stub-run", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == expected("timelapse", READ_DETECTIONS=1, SEGMENT_CELLS=0)
 
 
 def test_processes_say_what_they_need() -> None:
-    """Each module has a resource label, and a label for its blocks when its tasks are blocks."""
+    """Each module has a resource label, one for tasks that are blocks, and one where a GPU can be used."""
     for module in sorted((PROJECT / "modules").rglob("*.nf")):
         text = module.read_text()
         assert sum(f"label 'process_{size}'" in text for size in ("single", "medium", "high")) == 1, module
-        assert ("label 'per_block'" in text) == ("--block ${meta.block}" in text), module
+        assert ("label 'per_block'" in text) == ("${meta.block} " in text), module
         assert ("label 'gpu'" in text) == ("Device" in stage_of(module).read_text()), module
 
 

@@ -1,0 +1,89 @@
+"""Measure the scale model and check it: calibrate at some sizes, predict others, compare.
+
+    python benchmarks/scaling.py [--calibrate 96 224] [--check 128 160 288] [--write] [--folder DIR]
+
+Cubes are the demo crop, mirrored and repeated. CPU seconds, bytes written and tasks are compared, since they
+do not depend on what else a machine does; wall time is shown. --write keeps the measured lines as the
+package's own (python/voxelmill/scaling.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from voxelmill import scaling
+from voxelmill.testing.engine import PROJECT, run
+
+BLOCK = 2**21       # small, so that the larger cubes are divided among tasks as a large run is
+
+
+def cube(edge: int, folder: Path) -> Path:
+    """A cube of real texture: the demo crop, mirrored at its faces until it is large enough."""
+    crop = np.load(PROJECT / "assets/demo/fib25_crop.npz")
+    raw = crop[crop.files[0]]
+    path = folder / f"cube{edge}.npy"
+    np.save(path, np.pad(raw, [(0, max(0, edge - n)) for n in raw.shape], mode="symmetric")[:edge, :edge, :edge])
+    return path
+
+
+def measured(edge: int, folder: Path) -> Path:
+    """The results folder of a run over a cube."""
+    place = folder / f"run{edge}"
+    done = run("--input", cube(edge, folder), "--voxel_size", "10,10,10", "--block_voxels", BLOCK,
+               "--report_plots", "false", folder=place, timeout=3600)
+    if done.code:
+        sys.exit(done.said)
+    print(f"{edge}^3: {done.seconds:.0f} s wall", flush=True)
+    return done.outdir
+
+
+def totals(outdir: Path) -> dict[str, float]:
+    records = [r for r in scaling.records_of(outdir) if r["stage"] in scaling.ORDER]
+    return {"tasks": len(records), "CPU s": sum(r["cpu_s"] + r["startup_cpu_s"] for r in records),
+            "MB written": sum(r["bytes_out"] for r in records) / 1e6,
+            "GB peak": max(r["peak_memory_bytes"] for r in records if r["stage"] in scaling.DIVIDED) / 1e9}
+
+
+def predicted(outdir: Path, stages: dict[str, scaling.Stage]) -> dict[str, float]:
+    records = scaling.records_of(outdir)
+    setting = scaling.Setting(block_voxels=BLOCK, shard_voxels=scaling.shard_of(records) * 1e6)
+    costs = scaling.predict(scaling.megavoxels_of(records) * 1e6, setting, stages)
+    twice = [c for c in costs if c.stage == "multiscale"]       # raw and aligned
+    return {"tasks": sum(c.tasks for c in costs) + len(twice),
+            "CPU s": 3600 * sum(c.cpu_h for c in [*costs, *twice]),
+            "MB written": 1e3 * sum(c.written_gb for c in [*costs, *twice]),
+            "GB peak": max(c.task_gb for c in costs if c.stage in scaling.DIVIDED)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calibrate", type=int, nargs="+", default=[96, 224])
+    parser.add_argument("--check", type=int, nargs="+", default=[128, 160, 288])
+    parser.add_argument("--folder", type=Path, help="keep the runs here")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        stages = scaling.calibrate([measured(edge, folder) for edge in args.calibrate])
+        worst = 0.0
+        print(f"{'size':>6} {'what':12} {'measured':>10} {'predicted':>10} {'error':>7}")
+        for edge in args.check:
+            outdir = measured(edge, folder)
+            found, told = totals(outdir), predicted(outdir, stages)
+            for what, value in found.items():
+                error = told[what] / value - 1
+                worst = max(worst, abs(error))
+                print(f"{edge:>4}^3 {what:12} {value:10.2f} {told[what]:10.2f} {100 * error:6.1f}%", flush=True)
+        if args.write:
+            scaling.save(stages)
+    print(f"largest error {100 * worst:.1f}% (asked: 20%)")
+    return 0 if worst <= 0.2 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

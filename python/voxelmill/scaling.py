@@ -1,0 +1,222 @@
+"""What a run of any size will cost, and what breaks first: from the measured costs of small runs.
+
+Each stage is a straight line through the provenance records of calibration runs: CPU seconds, bytes and
+peak memory are `fixed + slope x megavoxels of a task`. `benchmarks/scaling.py` measures the lines
+(scaling.json beside this file) and checks the prediction at other sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MEASURED = Path(__file__).with_suffix(".json")
+# Which stages divide a volume into blocks; all others are one task that sees the whole volume.
+DIVIDED = ("simulate_misalignment", "preprocess", "align_pairs", "render", "segment", "export_labels", "synapses")
+BY_SECTIONS = ("align_pairs", "segment")                             # whole sections: no finer than SHARD_DEPTH
+JOINED = ("preprocess", "render", "segment", "export_labels")        # stages whose blocks become one store
+BY_SHARD = (*DIVIDED, "ingest", "multiscale")                        # hold a shard at a time, not their block
+SIDE_BRANCH = ("multiscale",)                                        # not on the way to the report
+ORDER = ("ingest", "preprocess", "align_pairs", "align", "render", "segment", "agglomerate", "export_labels",
+         "synapses", "graph", "multiscale", "figures", "report")
+
+SHARD_DEPTH = 32                                                     # sections in a shard (--shard)
+
+# What cannot be read from records; on the cautious side, each with the reason.
+HEAD_BYTES_PER_TASK = 50e3      # Nextflow keeps a trace record and the handler of every task
+HEAD_MEMORY = 8e9               # a head job's usual share
+LINKS_PER_SECOND = 5e3          # hard links made by JOIN, on a local disk
+MANIFEST_BYTES_PER_FILE = 110.0
+ARGUMENT_BYTES = 2**21          # Linux's limit on a command line; JOIN names every block store
+BYTES_PER_STORE_NAME = 40.0
+FILES_IN_STORE = 1e6            # beyond this, listing and archiving a store takes hours
+TASK_SECONDS = 10.0             # shorter tasks are mostly start-up and queue
+SUBMITS_PER_SECOND = 20.0       # conf/slurm.config
+QUEUE_SIZE = 1000               # conf/slurm.config
+LONGEST = 48 * 3600.0           # --max_time
+
+
+@dataclass
+class Line:
+    """fixed + slope x megavoxels of the task."""
+
+    fixed: float
+    slope: float
+
+    def at(self, megavoxels: float) -> float:
+        return self.fixed + self.slope * megavoxels
+
+
+@dataclass
+class Stage:
+    """The measured cost of one task of a stage."""
+
+    cpu_s: Line
+    bytes_out: Line
+    memory: Line
+
+
+@dataclass
+class Setting:
+    """Machine and division: what a user chooses."""
+
+    nodes: int = 1
+    cores: int = 32                 # of a node
+    latency_s: float = 10.0         # from submission to start, and from end to noticing
+    block_voxels: float = 32e6
+    shard_voxels: float = 32 * 1024 * 1024.0
+    array_size: int = 20
+
+
+@dataclass
+class Cost:
+    """One stage at one size."""
+
+    stage: str
+    tasks: int
+    cpu_h: float
+    wall_h: float
+    task_gb: float
+    written_gb: float
+
+
+def fit(points: Iterable[tuple[float, float]]) -> Line:
+    """Least squares with neither part negative; through the mean where there is one size only."""
+    x, y = zip(*points)
+    n, mx, my = len(x), sum(x) / len(x), sum(y) / len(y)
+    spread = sum((a - mx) ** 2 for a in x)
+    slope = max(0.0, sum((a - mx) * (b - my) for a, b in zip(x, y)) / spread) if spread and n > 1 else 0.0
+    fixed = my - slope * mx
+    return Line(fixed, slope) if fixed >= 0 else Line(0.0, sum(a * b for a, b in zip(x, y)) / sum(a * a for a in x))
+
+
+def records_of(outdir: Path) -> list[dict]:
+    return [json.loads(p.read_text()) for p in sorted((outdir / "provenance").glob("*.provenance.json"))]
+
+
+def megavoxels_of(records: list[dict]) -> float:
+    """Size of the run, from what ingest says of its volume."""
+    shape = next(r["quality"]["shape"] for r in records if r["stage"] == "ingest")
+    return math.prod(shape) / 1e6
+
+
+def shard_of(records: list[dict]) -> float:
+    """Megavoxels of a shard: no larger than the volume."""
+    ingest = next(r for r in records if r["stage"] == "ingest")
+    return math.prod(map(min, ingest["params"]["shard"], ingest["quality"]["shape"])) / 1e6
+
+
+def calibrate(outdirs: Iterable[Path]) -> dict[str, Stage]:
+    """Lines of all stages from the records of some runs.
+
+    Time and bytes go with the voxels of a task; memory with those of a shard, where a task goes shard by shard."""
+    seen: dict[str, list[tuple[float, float, dict]]] = {}
+    for outdir in outdirs:
+        records = records_of(outdir)
+        size, shard = megavoxels_of(records), shard_of(records)
+        for record in records:
+            count = sum(r["stage"] == record["stage"] for r in records) if record["stage"] in DIVIDED else 1
+            held = shard if record["stage"] in BY_SHARD else size
+            seen.setdefault(record["stage"], []).append((size / count, held, record))
+    return {stage: Stage(fit((size, r["cpu_s"] + r["startup_cpu_s"]) for size, _, r in found),
+                         fit((size, float(r["bytes_out"])) for size, _, r in found),
+                         fit((held, float(r["peak_memory_bytes"])) for _, held, r in found))
+            for stage, found in seen.items()}
+
+
+def save(stages: dict[str, Stage], path: Path = MEASURED) -> None:
+    path.write_text(json.dumps({name: asdict(s) for name, s in sorted(stages.items())}, indent=1) + "\n")
+
+
+def load(path: Path = MEASURED) -> dict[str, Stage]:
+    return {name: Stage(**{k: Line(**v) for k, v in stage.items()}) for name, stage in
+            json.loads(path.read_text()).items()}
+
+
+def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
+    """A block is at least one shard, or one layer of shards where whole sections are wanted; volumes are cubes."""
+    if stage not in DIVIDED:
+        return 1
+    layers = math.ceil(round(voxels ** (1 / 3), 3) / SHARD_DEPTH)
+    if stage in BY_SECTIONS:
+        return max(1, min(math.ceil(voxels / setting.block_voxels), layers))
+    return max(1, min(math.ceil(voxels / setting.block_voxels), math.ceil(voxels / setting.shard_voxels)))
+
+
+def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[Cost]:
+    """Costs of every stage. A task has one core; a divided stage runs in waves over all slots.
+
+    Memory of a task grows with its shards, not with its block: it goes through them one by one."""
+    slots = min(setting.nodes * setting.cores, QUEUE_SIZE)
+    found = []
+    for name in (s for s in ORDER if s in stages):
+        cost, tasks = stages[name], tasks_of(name, voxels, setting)
+        size = voxels / tasks / 1e6
+        task_s = cost.cpu_s.at(size)
+        if name in JOINED:
+            task_s += voxels / setting.shard_voxels / LINKS_PER_SECOND / tasks
+        submit_s = tasks / max(1, setting.array_size) / SUBMITS_PER_SECOND
+        wall = max(math.ceil(tasks / slots) * task_s, submit_s) + setting.latency_s
+        held = min(size, setting.shard_voxels / 1e6) if name in BY_SHARD else size
+        found.append(Cost(name, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(held) / 1e9,
+                          tasks * cost.bytes_out.at(size) / 1e9))
+    return found
+
+
+def wall_hours(costs: list[Cost]) -> float:
+    """Stages follow each other; the published volume is made beside synapses and graph."""
+    return sum(c.wall_h for c in costs if c.stage not in SIDE_BRANCH)
+
+
+def tuned(voxels: float, setting: Setting) -> Setting:
+    """At most 20,000 tasks per stage and 200,000 files per store; a shard holds at most 64 x 4096 x 4096."""
+    shard = setting.shard_voxels
+    while voxels / shard > 2e5 and shard < 64 * 4096 * 4096:
+        shard *= 2
+    more = {"shard_voxels": shard, "block_voxels": max(setting.block_voxels, shard, voxels / 2e4)}
+    return Setting(**{**asdict(setting), **more})
+
+
+def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterator[tuple[str, float, float, str]]:
+    """(what, value, limit, what to do); broken where the value is over the limit."""
+    costs = predict(voxels, setting, stages)
+    files = voxels / setting.shard_voxels
+    divided = [c for c in costs if c.stage in DIVIDED]
+    most = max((c.tasks for c in divided), default=1)
+    yield "stores in one JOIN command", most * BYTES_PER_STORE_NAME, ARGUMENT_BYTES, "--block_voxels"
+    yield "head memory for all tasks", sum(c.tasks for c in costs) * HEAD_BYTES_PER_TASK, HEAD_MEMORY, "--block_voxels"
+    yield "files in a store", files, FILES_IN_STORE, "--shard"
+    yield "manifest that every task reads (MB)", files * MANIFEST_BYTES_PER_FILE / 1e6, 100.0, "--shard"
+    yield "memory of a block task (GB)", max((c.task_gb for c in divided), default=0), 16.0, "a smaller --shard"
+    for cost in costs:
+        if cost.tasks == 1:
+            yield f"time of the one {cost.stage.upper()} task (h)", cost.cpu_h, LONGEST / 3600, "divide the stage"
+            yield f"memory of the one {cost.stage.upper()} task (GB)", cost.task_gb, 64.0, "join in a tree"
+
+
+def breaking_points(setting: Setting, stages: dict[str, Stage], tune: bool) -> list[tuple[float, str, str]]:
+    """Smallest size, in voxels, at which each limit breaks; those that hold up to 1e18 are left out."""
+    first: dict[str, tuple[float, str, str]] = {}
+    for step in range(9 * 8, 18 * 8 + 1):
+        voxels = 10 ** (step / 8)
+        use = tuned(voxels, setting) if tune else setting
+        for what, value, limit, remedy in limits(voxels, use, stages):
+            if value > limit:
+                first.setdefault(what, (voxels, what, remedy))
+    return sorted(first.values())
+
+
+def report(voxels: float, setting: Setting, stages: dict[str, Stage]) -> str:
+    """The prediction as text."""
+    costs = predict(voxels, setting, stages)
+    rows = [f"{'stage':14} {'tasks':>9} {'CPU h':>12} {'wall h':>10} {'GB/task':>8} {'GB written':>12}"]
+    rows += [f"{c.stage:14} {c.tasks:9,} {c.cpu_h:12,.2f} {c.wall_h:10,.2f} {c.task_gb:8.2f} {c.written_gb:12,.1f}"
+             for c in costs]
+    rows += [f"{'in all':14} {sum(c.tasks for c in costs):9,} {sum(c.cpu_h for c in costs):12,.2f} "
+             f"{wall_hours(costs):10,.2f} {'':8} {sum(c.written_gb for c in costs):12,.1f}"]
+    broken = [f"  BREAKS  {what}: {value:,.3g}, limit {limit:,.3g}; {remedy}"
+              for what, value, limit, remedy in limits(voxels, setting, stages) if value > limit]
+    return "\n".join([*rows, "", *(broken or ["  nothing breaks at this size"])])
