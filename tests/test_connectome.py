@@ -134,7 +134,7 @@ def test_resume_after_a_kill_runs_only_what_is_unfinished(connectome: Run, phant
     assert run.code == 0, run.said
     cached = sum(run.tasks("CACHED").values())
     assert sum(run.tasks().values()) == sum(ONCE.values())
-    assert cached >= finished - 2         # the last ones may have ended before Nextflow noted them
+    assert cached >= finished - 6         # at each kill two tasks may have ended before Nextflow noted it
     assert run.digests() == connectome.digests()
 
 

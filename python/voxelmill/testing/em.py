@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def neurites(shape: tuple[int, int, int] = (24, 96, 96), spacing: int = 24, seed: int = 0,
+def neurites(shape: tuple[int, int, int] = (24, 96, 96), spacing: int = 32, seed: int = 0,
              noise: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
     """Bright tubes along z between dark membranes: (raw uint8, labels uint32), both (z, y, x).
 

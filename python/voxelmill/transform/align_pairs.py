@@ -22,9 +22,10 @@ class Parameters(Params):
     alignment: Literal["none", "translation", "rigid", "elastic"] = param(
         "rigid", "How sections may move: not at all, shift, shift and turn, or bend as well")
     align_neighbours: int = param(2, "Each section is compared with this many of the following", unit="section",
-                                  ge=1, le=10)
-    align_max_size: int = param(1024, "Longer side at which sections are compared; larger ones are reduced",
-                                unit="px", ge=64, le=8192)
+                                  ge=2, le=10, more="A corrupt section is known by the pairs that skip it.")
+    align_max_size: int | None = param(
+        None, "Longer side at which sections are compared, larger ones reduced; 320, elastic 1024, when not given",
+        unit="px", ge=64, le=8192)
     align_max_rotation: float = param(24.0, "Rotations tried when none is not enough", unit="degree", ge=0, le=180)
     align_min_correlation: float = param(0.1, "Pairs that agree less than this are no evidence", ge=0, le=1)
     align_smoothness: float = param(32.0, "Finest window of the elastic level (Gaussian sigma)", unit="px", ge=8,
