@@ -177,9 +177,8 @@ def _pairs(
             _pairs(single.take(k), double, near[k], half[k], limit, pair_cost)
             for k in (slice(low, low + 2000) for low in range(0, len(near), 2000))
         ]
-        one = np.concatenate([part[0] + 2000 * k for k, part in enumerate(parts)])
-        _, a, b, cost = (list(v) for v in zip(*parts))
-        return one, np.concatenate(a), np.concatenate(b), np.concatenate(cost)
+        shifted = [(part[0] + 2000 * k, *part[1:]) for k, part in enumerate(parts)]
+        return tuple(np.concatenate(column) for column in zip(*shifted))  # type: ignore[return-value]
     p, q = np.triu_indices(near.shape[1], 1)
     one, a, b = np.repeat(np.arange(len(near)), len(p)), near[:, p].ravel(), near[:, q].ravel()
     most = np.minimum(half[:, p], half[:, q]).ravel() + limit / 2
