@@ -173,6 +173,12 @@ def writing(project: Path) -> Finding:
     return ok("write access", f"{project} is read-only, but set up" if closed else "project, current folder")
 
 
+def path(project: Path) -> Finding:
+    if str(project).isascii():
+        return ok("path", str(project))
+    return optional("path", f"{project} is not ASCII: Nextflow's strict parser (26.04 and later) finds no include there")
+
+
 def writable(folder: Path) -> bool:
     """Try it: permission bits do not know of read-only mounts."""
     probe = folder / f".voxelmill-probe-{os.getpid()}"
@@ -185,7 +191,7 @@ def writable(folder: Path) -> bool:
 
 
 CHECKS: tuple[Callable[[Path], Finding], ...] = (
-    python, java, nextflow, packages, cores, memory, disk, writing, slurm, apptainer, gpu)
+    python, java, nextflow, packages, cores, memory, disk, path, writing, slurm, apptainer, gpu)
 
 
 def examine(project: Path = PROJECT) -> Iterator[Finding]:

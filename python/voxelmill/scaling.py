@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .core.blocks import MOST_TASKS
+
 MEASURED = Path(__file__).with_suffix(".json")
 # Which stages divide a volume into blocks; all others are one task that sees the whole volume.
 DIVIDED = ("simulate_misalignment", "preprocess", "align_pairs", "render", "segment", "export_labels", "synapses")
@@ -141,9 +143,8 @@ def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
     if stage not in DIVIDED:
         return 1
     layers = math.ceil(round(voxels ** (1 / 3), 3) / SHARD_DEPTH)
-    if stage in BY_SECTIONS:
-        return max(1, min(math.ceil(voxels / setting.block_voxels), layers))
-    return max(1, min(math.ceil(voxels / setting.block_voxels), math.ceil(voxels / setting.shard_voxels)))
+    wanted = min(math.ceil(voxels / setting.block_voxels), MOST_TASKS)
+    return max(1, min(wanted, layers if stage in BY_SECTIONS else math.ceil(voxels / setting.shard_voxels)))
 
 
 def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[Cost]:
@@ -172,11 +173,11 @@ def wall_hours(costs: list[Cost]) -> float:
 
 
 def tuned(voxels: float, setting: Setting) -> Setting:
-    """At most 20,000 tasks per stage and 200,000 files per store; a shard holds at most 64 x 4096 x 4096."""
+    """At most 200,000 files per store, in shards of at most 64 x 4096 x 4096; a block holds whole shards."""
     shard = setting.shard_voxels
     while voxels / shard > 2e5 and shard < 64 * 4096 * 4096:
         shard *= 2
-    more = {"shard_voxels": shard, "block_voxels": max(setting.block_voxels, shard, voxels / 2e4)}
+    more = {"shard_voxels": shard, "block_voxels": max(setting.block_voxels, shard)}
     return Setting(**{**asdict(setting), **more})
 
 

@@ -23,6 +23,8 @@ from . import manifest
 from .errors import DataError, ParameterError
 from .volume import Layout, Region
 
+MOST_TASKS = 20_000     # of one stage: more would outgrow a command line that names all their stores, and the head node
+
 
 def shard_index(lay: Layout, n: int) -> tuple[int, ...]:
     """Position of the n-th shard (raster order) in the grid of shards."""
@@ -55,12 +57,12 @@ def plan(lay: Layout, tasks: int = 0, voxels: float = 32e6, unit: int = 1) -> li
     """Divide the shards into blocks of consecutive shards.
 
     Args:
-        tasks: number of blocks; 0 means as many as give each about `voxels` voxels.
+        tasks: number of blocks; 0 means as many as give each about `voxels` voxels, at most MOST_TASKS.
         unit: shards that must stay together (a whole row of sections, say).
     """
     count = int(np.prod(lay.grid)) // unit
     if not tasks:
-        tasks = int(np.ceil(float(np.prod([float(n) for n in lay.shape])) / voxels))
+        tasks = min(int(np.ceil(float(np.prod([float(n) for n in lay.shape])) / voxels)), MOST_TASKS)
     tasks = max(1, min(tasks, count))
     edges = [round(i * count / tasks) * unit for i in range(tasks + 1)]
     return [f"{a}-{b - 1}" for a, b in itertools.pairwise(edges)]
