@@ -83,7 +83,7 @@ def refuseForeign(options, known, schema) {
     def mine = (schema['x-workflows'][options.workflow] ?: []).collectMany { stage -> schema['x-stages'][stage] ?: [] }
     def staged = schema['x-stages'].values().flatten().toSet()
     def stray = (staged - mine.toSet()).find { name ->
-        "${options[name]}" != "${converted(name, known[name]['default'], known[name])}"
+        options[name] != null && "${options[name]}" != "${converted(name, known[name]['default'], known[name])}"
     }
     if (stray) {
         def owners = schema['x-workflows'].findAll { _name, stages -> stages.any { stage -> schema['x-stages'][stage]?.contains(stray) } }

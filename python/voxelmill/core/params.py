@@ -108,8 +108,8 @@ def _from_text(model: type[Params], name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     field = model.model_fields[name]
-    if value in ("", "null"):
-        return field.get_default(call_default_factory=True) if field.default is None else value
+    if value in ("", "null") and (field.default is None or _is_sequence(field.annotation)):
+        return field.get_default(call_default_factory=True)
     if get_origin(field.annotation) is Literal:
         return {str(choice): choice for choice in get_args(field.annotation)}.get(value, value)
     if _is_sequence(field.annotation):
