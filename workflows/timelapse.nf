@@ -67,12 +67,17 @@ workflow TIMELAPSE {
         TRACK_CELLS(labels, facts, plugins, options.flags.track_cells)
         tracked = TRACK_CELLS.out.tracked
         everything = movie.join(tracked).join(background)
-        CROP_CELLS(everything, facts, options.flags.crop_cells)
+        stores = along(stores, tracked)
+        if (options.crops) {
+            CROP_CELLS(everything, facts, options.flags.crop_cells)
+            stores = along(stores, CROP_CELLS.out.cells)
+            records = records.mix(CROP_CELLS.out.provenance)
+        }
         EXTRACT_TRACES(everything, facts, plugins, options.flags.extract_traces)
         EXPORT_TRACKS(labels.join(tracked), facts, options.flags.export_tracks)
-        stores = along(along(along(stores, tracked), CROP_CELLS.out.cells), EXTRACT_TRACES.out.traces)
+        stores = along(stores, EXTRACT_TRACES.out.traces)
         records = records.mix(
-            TRACK_CELLS.out.provenance, CROP_CELLS.out.provenance, EXTRACT_TRACES.out.provenance, EXPORT_TRACKS.out.provenance
+            TRACK_CELLS.out.provenance, EXTRACT_TRACES.out.provenance, EXPORT_TRACKS.out.provenance
         )
         // Batches without a field of view that gets figures need no task.
         drawn = batches.take((options.figure_fovs + options.batch_size - 1).intdiv(options.batch_size).toInteger())

@@ -49,5 +49,6 @@ def test_it_ends_the_run_when_strict_or_alone(tmp_path: Path, movies: list, para
 def test_blank_and_saturated_frames_are_counted(tmp_path: Path):
     stack = np.random.default_rng(0).integers(0, 9999, (5, 1, 64, 64)).astype(np.uint16)
     stack[1], stack[3] = 0, 65535
-    assert run_timelapse(tmp_path, write_ome_tiff(tmp_path / "m.ome.tif", [stack]), upto="copy_movie", pc_channel=0) == 0
+    source = write_ome_tiff(tmp_path / "m.ome.tif", [stack])
+    assert run_timelapse(tmp_path, source, upto="copy_movie", pc_channel=0) == 0
     assert record_of(tmp_path, "copy_movie")["quality"]["per_fov"]["0"] == {"blank_frames": 2, "saturated_frames": 1}

@@ -12,7 +12,8 @@ from voxelmill.testing.stages import record_of, run_stage
 
 
 def inspect(folder: Path, source: Path, **params: object) -> int:
-    return run_stage("ingest.inspect_movie", folder, source=source, facts="movie.json", batch_list="batches.txt", **params)
+    return run_stage("ingest.inspect_movie", folder, source=source, facts="movie.json", batch_list="batches.txt",
+                     **params)
 
 
 def test_facts_come_from_the_file(tmp_path: Path, movie_file: Path):
@@ -41,7 +42,6 @@ def test_a_plain_tiff_is_one_channel_and_its_assumed_times_are_said(tmp_path: Pa
 
 
 def test_batches_follow_the_choice(tmp_path: Path):
-    tifffile.imwrite(tmp_path / "many.ome.tif", np.zeros((2, 8, 8), np.uint16), photometric="minisblack")
     from voxelmill.testing.movies import write_ome_tiff
 
     write_ome_tiff(tmp_path / "many.ome.tif", [np.zeros((2, 1, 8, 8), np.uint16)] * 5)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import zarr
 from voxelmill.core.movie import open_channel
+from voxelmill.core.volume import open_array
 from voxelmill.testing.movies import run_timelapse
 
 
 def test_crops_are_the_movie_seen_through_windows(stages: Path, movies: list):
     cells = zarr.open_group(str(stages / "cells/fov_000/cells.zarr"), mode="r")
     meta = {name: cells[f"metadata/{name}"][...] for name in ("cell_ids", "bboxes", "valid_frames", "windows")}
-    assert meta["cell_ids"].dtype == np.int32 and meta["bboxes"].dtype == np.int32 and meta["valid_frames"].dtype == bool
+    assert [str(array.dtype) for array in meta.values()] == ["int32", "int32", "bool", "int32"]
     tracked = open_channel(stages / "tracked", 0, "seg_tracked_ch_0").read()
     background = open_channel(stages / "background", 0, "fl_background_ch_1").read()
     whole = {"pc_ch_0": movies[0].phase, "fl_ch_1": movies[0].fluorescence[0], "fl_background_ch_1": background}
@@ -32,17 +34,37 @@ def test_crops_are_the_movie_seen_through_windows(stages: Path, movies: list):
 
 
 def test_frames_without_the_cell_read_as_zero(tmp_path: Path, movie_file: Path, monkeypatch):
-    """Files of nothing are not written; with blocks of two frames, a cell of frames 4 and 5 has one file."""
+    """Chunks of nothing are not written; with blocks of two frames, a cell of frames 4 and 5 has one chunk."""
     monkeypatch.setattr("voxelmill.postprocess.crop_cells.frames_per_block", lambda *_: 2)
     labels = np.zeros((8, 160, 160), np.uint16)
     labels[4:6, 30:50, 40:60] = 9
     np.save(tmp_path / "l.npy", labels)
-    assert run_timelapse(tmp_path, movie_file, upto="crop_cells", detections=tmp_path / "l.npy", pc_channel=0, fovs="0",
-                         crop_padding=3, tracking_method="labels") == 0
+    assert run_timelapse(tmp_path, movie_file, upto="crop_cells", detections=tmp_path / "l.npy", pc_channel=0,
+                         fovs="0", crop_padding=3, tracking_method="labels") == 0
     mask = zarr.open_array(str(tmp_path / "cells/fov_000/cells.zarr/seg_tracked_ch_0/9/0"), mode="r")
     assert mask.shape == (8, 26, 26) and mask[...].sum() == 2 * 20 * 20 and not mask[:4].any()
-    assert len(list((tmp_path / "cells/fov_000/cells.zarr/pc_ch_0/9/0/c").rglob("0"))) >= 1
-    assert len([p for p in (tmp_path / "cells/fov_000/cells.zarr/pc_ch_0/9/0/c").rglob("*") if p.is_file()]) == 1
+    crop = tmp_path / "cells/fov_000/cells.zarr/pc_ch_0/9"
+    assert [sorted(p.name for p in (crop / level).iterdir()) for level in "01"] == [["c.0.0.0", "zarr.json"]] * 2
+    index = np.frombuffer((crop / "0/c.0.0.0").read_bytes()[-4 - 4 * 16:-4], "<u8").reshape(4, 2)
+    assert list(index[:, 1] < 2**63) == [False, False, True, False]
+
+
+def test_a_flipped_bit_of_a_crop_is_an_error(tmp_path: Path, stages: Path):
+    import shutil
+
+    crop = min((stages / "cells/fov_000/cells.zarr/pc_ch_0").glob("[0-9]*"))
+    shutil.copytree(crop, tmp_path / "crop")
+    chunk = tmp_path / "crop/0/c.0.0.0"
+    held = bytearray(chunk.read_bytes())
+    held[40] ^= 1
+    chunk.write_bytes(held)
+    with pytest.raises(ValueError, match="checksum"):
+        zarr.open_array(str(tmp_path / "crop/0"), mode="r")[...]
+
+
+def test_tensorstore_reads_crops(stages: Path):
+    crop = min((stages / "cells/fov_000/cells.zarr/fl_ch_1").glob("[0-9]*"))
+    assert np.array_equal(open_array(crop / "0").read().result(), zarr.open_array(str(crop / "0"), mode="r")[...])
 
 
 def test_a_movie_without_cells(tmp_path: Path, movie_file: Path):

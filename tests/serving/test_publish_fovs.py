@@ -95,6 +95,14 @@ def test_a_fov_that_a_later_stage_left_out_is_not_published(tmp_path: Path, movi
     assert fovs_in(tmp_path / "movie") == [0, 1] and fovs_in(tmp_path / "published") == [0]
 
 
+def test_the_same_bytes_in_any_batch(tmp_path: Path, movie_file: Path, stages: Path):
+    assert run_timelapse(tmp_path, movie_file, pc_channel=0, fl_channels="1", min_frames=3, border_margin=2, fovs="1",
+                         batch_size=1) == 0
+    for name in ("images.zarr", "cells.zarr"):
+        alone, together = (verify(root / "published/fov_001" / name)["digest"] for root in (tmp_path, stages))
+        assert alone == together
+
+
 def test_copy_only_has_no_view(tmp_path: Path, movie_file: Path):
     assert run_timelapse(tmp_path, movie_file, upto="copy_movie", pc_channel=0) == 0
     assert run_stage("serving.publish_fovs", tmp_path, stores=["movie"], facts="movie.json", batch="0-1",

@@ -97,6 +97,11 @@ class Facts:
         """Number in the names of label images: of the phase channel, or 0."""
         return self.phase or 0
 
+    def scale(self, fov: int) -> tuple[float, float, float]:
+        """Minutes per frame, micrometers per pixel; 1 where unknown."""
+        size = self.pixel_size_um or 1.0
+        return self.views[fov].interval, size, size
+
     def batch(self, text: str) -> list[int]:
         """The chosen fields of view from the first to the last of `"4-7"`."""
         first, last = map(int, text.split("-"))
@@ -151,9 +156,9 @@ def axes_of(pixel_size_um: float | None) -> tuple[Axis, ...]:
     return Axis("t", "time", "minute"), Axis("y", "space", space), Axis("x", "space", space)
 
 
-def create_movie(root: Path, lay: Layout, scale: tuple[float, float, float], pixel_size_um: float | None, *,
-                 label_of: str | None = None, **attributes: Any) -> Image:
-    """An image (t, y, x) with level 0 and the metadata that viewers need.
+def describe_movie(root: Path, scale: tuple[float, float, float], pixel_size_um: float | None, *,
+                   label_of: str | None = None, **attributes: Any) -> tuple[Axis, ...]:
+    """Make the group of an image (t, y, x) that has level 0, with the metadata that viewers need; its axes.
 
     Args:
         scale: minutes per frame, then micrometers per pixel (1 where unknown).
@@ -166,8 +171,7 @@ def create_movie(root: Path, lay: Layout, scale: tuple[float, float, float], pix
     extra: dict[str, Any] = {"image-label": {"source": {"image": f"../{label_of}"}}} if label_of else {}
     write_group(root, {"multiscales": [entry], **extra})
     annotate(root, **attributes)
-    create_array(root / "0", lay, names=[a.name for a in axes])
-    return Image(root, axes, scale)
+    return axes
 
 
 def annotate(root: Path, **facts: Any) -> None:
@@ -185,17 +189,18 @@ class FrameWriter:
     """
 
     def __init__(self, store: Path, fov: int, channel: str, facts: Facts, dtype: Any, *, label: bool = False):
-        self.root, self.view, self.facts = channel_path(store, fov, channel), facts.views[fov], facts
+        self.root, self.view, self.facts, self.fov = channel_path(store, fov, channel), facts.views[fov], facts, fov
         self.label = label
         self.label_of = next(iter(facts.images())) if label else None
         self._create(dtype)
         self.done = 0
 
     def _create(self, dtype: Any) -> None:
-        size = self.facts.pixel_size_um
-        self.lay = layout_of(self.view.shape, dtype)
-        self.image = create_movie(self.root, self.lay, (self.view.interval, size or 1.0, size or 1.0), size,
-                                  label_of=self.label_of, times_min=self.view.times)
+        self.lay, scale = layout_of(self.view.shape, dtype), self.facts.scale(self.fov)
+        axes = describe_movie(self.root, scale, self.facts.pixel_size_um, label_of=self.label_of,
+                              times_min=self.view.times)
+        create_array(self.root / "0", self.lay, names="tyx")
+        self.image = Image(self.root, axes, scale)
         self.held = np.zeros((self.lay.shard[0], *self.view.shape[1:]), dtype)
 
     def add(self, frame: NDArray) -> None:

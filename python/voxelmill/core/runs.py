@@ -19,6 +19,9 @@ COLUMNS = {
     "tasks_ignored": "INTEGER", "error": "TEXT",
 }
 
+# Quality figures whose names begin so are what a user must know of: in the closing lines and in the report.
+REMARKS = ("sections_", "left_out", "empty_", "failed", "notes")
+
 
 def open_log(path: Path) -> sqlite3.Connection:
     """Open or make the log; columns that an older log lacks are added."""
@@ -81,7 +84,7 @@ def remarks(records: Path) -> list[str]:
     for path in sorted(records.glob("*.provenance.json")):
         record = json.loads(path.read_text() or "{}")
         for name, value in record.get("quality", {}).items():
-            if value and name.startswith(("sections_", "left_out", "empty_", "failed")):
+            if value and name.startswith(REMARKS):
                 found[f"{record['stage']}: {name.replace('_', ' ')}: {value}"] = None
     return list(found)
 

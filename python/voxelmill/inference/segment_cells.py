@@ -22,7 +22,7 @@ from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
 from . import cells
 
-SAMPLE = 5  # frames on which the shared values of a movie are settled
+SAMPLE = 3  # frames on which the shared values of a movie are settled
 
 
 class Sized(Extensions, Strict):

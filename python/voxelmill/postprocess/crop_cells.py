@@ -7,8 +7,9 @@
                       /pc_ch_0/{cell_id}/0     (t, y, x)  counts; so too fl_ch_1
                       /fl_background_ch_1/...  counts
                       /seg_tracked_ch_0/...    the cell's mask, 0 and 1
+                      /pc_ch_0/{cell_id}/1     a view of it, as `publish_fovs` has it for whole frames
 
-Frames before a cell's first and after its last are 0 in all its crops; whole files of them are not written, and
+Frames before a cell's first and after its last are 0 in all its crops; whole chunks of them are not written, and
 read as 0, as the Zarr standard has it.
 """
 
@@ -21,18 +22,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.movie import Facts, create_movie, each_fov, fov_name, fovs_in, open_channel
+from ..core.movie import Facts, describe_movie, each_fov, fov_name, fovs_in, open_channel
 from ..core.params import param
 from ..core.provenance import Task
-from ..core.shared import Strict
+from ..core.shared import Strict, Views
+from ..core.small import SmallArray
 from ..core.stage import In, Out
-from ..core.volume import Image, Layout, create_array, write_group
+from ..core.volume import Image, write_group
 from .crops import TrackBoxes, frames_per_block, iter_crops, track_boxes
+from .views import half_shape, limits_of, view_facts, view_of
+
+BLOCK_BYTES = 64 << 20  # of frames in memory at a time
 
 
-class Parameters(Strict):
+class Parameters(Views, Strict):
     """Crops of cells."""
 
+    crops: bool = param(True, "Write cells.zarr, a movie of every cell; false spares its many small files")
     crop_padding: int = param(0, "Margin around a cell's boxes, within the frame", unit="px", ge=0, le=1000)
 
 
@@ -52,7 +58,7 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, background: In | N
         root = output / fov_name(fov) / "cells.zarr"
         write_group(root)
         write_metadata(root, boxes, windows)
-        write_crops(root, known, fov, boxes, windows, labels, images)
+        write_crops(root, known, fov, boxes, windows, labels, images, p.view_level)
         return {"cells": len(boxes.cell_ids)}
 
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
@@ -64,34 +70,40 @@ def write_metadata(root: Path, boxes: TrackBoxes, windows: NDArray) -> None:
     write_group(root / "metadata")
     values = {"cell_ids": boxes.cell_ids, "bboxes": boxes.bboxes, "valid_frames": boxes.valid_frames,
               "windows": windows}
+    names = {"cell_ids": ["cell"], "bboxes": ["cell", "t", "edge"], "valid_frames": ["cell", "t"],
+             "windows": ["cell", "edge"]}
     for name, array in values.items():
-        names = {1: ["cell"], 2: ["cell", "edge" if name == "windows" else "t"], 3: ["cell", "t", "edge"]}
-        chunk = tuple(max(n, 1) for n in array.shape)
-        made = create_array(root / "metadata" / name, Layout(array.shape, array.dtype.name, chunk, chunk),
-                            fill=array.dtype.type(0).item(), names=names[array.ndim])
+        made = SmallArray(root / "metadata" / name, array.shape, array.dtype, max(len(array), 1), names[name])
         if array.size:
-            made.write(array).result()
+            made.write(0, array)
+            made.close()
 
 
 def write_crops(root: Path, known: Facts, fov: int, boxes: TrackBoxes, windows: NDArray, labels: Image,
-                images: dict[str, Image]) -> None:
-    """All crops of a field of view, a block of frames at a time; a block is one file of a crop."""
-    n_frames, *shape = known.views[fov].shape
+                images: dict[str, Image], view: bool) -> None:
+    """All crops of a field of view, a block of frames at a time; a block is one chunk of a crop."""
+    n_frames, height, width = known.views[fov].shape
     dtypes = {known.tracked(): np.dtype(np.uint8)} | {name: image.dtype for name, image in images.items()}
-    block = frames_per_block((shape[0], shape[1]), sum(d.itemsize for d in dtypes.values()) + 4)
-    size = known.pixel_size_um
-    crops: dict[tuple[str, int], Image] = {}
+    held = labels.dtype.itemsize + sum(image.dtype.itemsize for image in images.values())
+    block = frames_per_block((height, width), held, BLOCK_BYTES)
+    limits = {known.tracked(): (0.0, 1.0)} | {name: limits_of(image) for name, image in images.items() if view}
+    made: dict[tuple[str, int, int], SmallArray] = {}
     for name, dtype in dtypes.items():
         write_group(root / name)
+        of = f"../../{next(iter(images))}" if name == known.tracked() else None
         for cell, (y0, x0, y1, x1) in zip(boxes.cell_ids.tolist(), windows.tolist()):
-            chunk = (min(block, n_frames), y1 - y0, x1 - x0)
-            lay = Layout((n_frames, y1 - y0, x1 - x0), dtype.name, chunk, chunk)
-            crops[name, cell] = create_movie(
-                root / name / str(cell), lay, (known.views[fov].interval, size or 1.0, size or 1.0), size,
-                label_of=f"../{next(iter(images))}/{cell}" if name == known.tracked() else None,
-                window=[y0, x0, y1, x1])
+            crop, shape = root / name / str(cell), (n_frames, y1 - y0, x1 - x0)
+            describe_movie(crop, known.scale(fov), known.pixel_size_um, label_of=of and f"{of}/{cell}",
+                           window=[y0, x0, y1, x1], **(view_facts(known, fov, shape, limits[name]) if view else {}))
+            made[name, cell, 0] = SmallArray(crop / "0", shape, dtype, block, "tyx")
+            if view:
+                made[name, cell, 1] = SmallArray(crop / "1", half_shape(shape), "uint8", block, "tyx", "lz4")
     readers: dict[str, Callable[[int], NDArray]] = {name: image.read for name, image in images.items()}
-    for crop in iter_crops(boxes, windows, labels.read, readers, block):
-        stacks = {known.tracked(): crop.mask.astype(np.uint8)} | crop.images
-        for name, values in stacks.items():
-            crops[name, crop.cell].write((crop.frames,), values)
+    for found in iter_crops(boxes, windows, labels.read, readers, block):
+        n = found.frames.start // block
+        for name, values in ({known.tracked(): found.mask.astype(np.uint8)} | found.images).items():
+            made[name, found.cell, 0].write(n, values)
+            if view:
+                made[name, found.cell, 1].write(n, view_of(values, limits[name], name == known.tracked()))
+    for array in made.values():
+        array.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.params import Params, param
 from ..core.provenance import Task
+from ..core.runs import REMARKS
 from ..core.stage import In, Out
 
 STYLE = """
@@ -76,7 +77,7 @@ def warnings(records: list[dict]) -> str:
     rows = []
     for record in records:
         for name, value in record["quality"].items():
-            if value and (name.startswith(("sections_", "left_out", "empty_", "failed", "notes")) or
+            if value and (name.startswith(REMARKS) or
                           (name == "voxel_size_from" and value == "assumed")):
                 rows.append(f"<li><b>{record['stage']}</b>: {html.escape(name.replace('_', ' '))}: "
                             f"{html.escape(str(value))}</li>")

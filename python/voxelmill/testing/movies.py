@@ -109,9 +109,10 @@ def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plu
     return 0
 
 
-LAYER = {"inspect_movie": "ingest", "copy_movie": "ingest", "read_detections": "ingest", "segment_cells": "inference", "track_cells": "inference",
-         "estimate_background": "transform", "crop_cells": "postprocess", "extract_traces": "postprocess",
-         "export_tracks": "serving", "publish_fovs": "serving"}
+LAYER = {"inspect_movie": "ingest", "copy_movie": "ingest", "read_detections": "ingest",
+         "segment_cells": "inference", "track_cells": "inference", "estimate_background": "transform",
+         "crop_cells": "postprocess", "extract_traces": "postprocess", "export_tracks": "serving",
+         "publish_fovs": "serving"}
 OUTPUT = {"copy_movie": "movie", "segment_cells": "labels", "read_detections": "labels", "track_cells": "tracked",
           "estimate_background": "background", "crop_cells": "cells", "extract_traces": "traces",
           "export_tracks": "tracks", "publish_fovs": "published"}
