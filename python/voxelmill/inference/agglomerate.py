@@ -13,7 +13,7 @@ class Parameters(Params):
     """Joining sections."""
 
     min_overlap: int = param(200, "Least overlap of two supervoxels in adjacent sections", unit="px", ge=1)
-    min_iou: float = param(0.33, "And least intersection over union; 0: the overlap alone decides", ge=0, le=1)
+    min_iou: float = param(0.35, "And least intersection over union; 0: the overlap alone decides", ge=0, le=1)
     min_seam_iou: float = param(0.5, "The same for the pixels along a tile seam", ge=0, le=1)
 
 
