@@ -176,7 +176,7 @@ def writing(project: Path) -> Finding:
 def path(project: Path) -> Finding:
     if str(project).isascii():
         return ok("path", str(project))
-    return optional("path", f"{project} is not ASCII: Nextflow's strict parser (26.04 and later) finds no include there")
+    return optional("path", f"{project} is not ASCII: Nextflow's strict parser (26.04 and later) cannot include there")
 
 
 def writable(folder: Path) -> bool:

@@ -1,7 +1,8 @@
 """What a run of any size will cost, and what breaks first: from the measured costs of small runs.
 
 Each stage is a straight line through the provenance records of calibration runs: CPU seconds, bytes and
-peak memory are `fixed + slope x megavoxels of a task`. `benchmarks/scaling.py` measures the lines
+peak memory are `fixed + slope x extent`, where the extent is the megavoxels of a task, but for the few stages
+that go with the number of sections or of records. `benchmarks/scaling.py` measures the lines
 (scaling.json beside this file) and checks the prediction at other sizes.
 """
 
@@ -43,13 +44,13 @@ LONGEST = 48 * 3600.0           # --max_time
 
 @dataclass
 class Line:
-    """fixed + slope x megavoxels of the task."""
+    """fixed + slope x extent."""
 
     fixed: float
     slope: float
 
-    def at(self, megavoxels: float) -> float:
-        return self.fixed + self.slope * megavoxels
+    def at(self, extent: float) -> float:
+        return self.fixed + self.slope * extent
 
 
 @dataclass
@@ -105,6 +106,11 @@ def megavoxels_of(records: list[dict]) -> float:
     return math.prod(shape) / 1e6
 
 
+def extent(stage: str, megavoxels: float, sections: float, records: int) -> float:
+    """What the cost of one task of a stage goes with. Figures draw a fixed number of pixels and neurites."""
+    return {"align": sections, "report": records, "figures": 0}.get(stage, megavoxels)
+
+
 def shard_of(records: list[dict]) -> float:
     """Megavoxels of a shard: no larger than the volume."""
     ingest = next(r for r in records if r["stage"] == "ingest")
@@ -114,15 +120,17 @@ def shard_of(records: list[dict]) -> float:
 def calibrate(outdirs: Iterable[Path]) -> dict[str, Stage]:
     """Lines of all stages from the records of some runs.
 
-    Time and bytes go with the voxels of a task; memory with those of a shard, where a task goes shard by shard."""
+    Time and bytes go with the extent of a task; memory with that of a shard, where a task goes shard by shard."""
     seen: dict[str, list[tuple[float, float, dict]]] = {}
     for outdir in outdirs:
         records = records_of(outdir)
-        size, shard = megavoxels_of(records), shard_of(records)
+        whole, shard = megavoxels_of(records), shard_of(records)
+        sections = next(r["quality"]["shape"][0] for r in records if r["stage"] == "ingest")
         for record in records:
             count = sum(r["stage"] == record["stage"] for r in records) if record["stage"] in DIVIDED else 1
+            size = extent(record["stage"], whole / count, sections, len(records))
             held = shard if record["stage"] in BY_SHARD else size
-            seen.setdefault(record["stage"], []).append((size / count, held, record))
+            seen.setdefault(record["stage"], []).append((size, held, record))
     return {stage: Stage(fit((size, r["cpu_s"] + r["startup_cpu_s"]) for size, _, r in found),
                          fit((size, float(r["bytes_out"])) for size, _, r in found),
                          fit((held, float(r["peak_memory_bytes"])) for _, held, r in found))
@@ -152,10 +160,12 @@ def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[C
 
     Memory of a task grows with its shards, not with its block: it goes through them one by one."""
     slots = min(setting.nodes * setting.cores, QUEUE_SIZE)
+    counts = {name: tasks_of(name, voxels, setting) for name in ORDER if name in stages}
+    records = sum(counts.values()) + len(JOINED) + 1
     found = []
-    for name in (s for s in ORDER if s in stages):
-        cost, tasks = stages[name], tasks_of(name, voxels, setting)
-        size = voxels / tasks / 1e6
+    for name, tasks in counts.items():
+        cost = stages[name]
+        size = extent(name, voxels / tasks / 1e6, voxels ** (1 / 3), records)
         task_s = cost.cpu_s.at(size)
         if name in JOINED:
             task_s += voxels / setting.shard_voxels / LINKS_PER_SECOND / tasks

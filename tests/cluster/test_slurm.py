@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from voxelmill.testing.engine import PROJECT, Launch, Run, digests, run
+from voxelmill.testing.movies import make_fovs, stack_of, write_ome_tiff
 
 from .conftest import BLOCKS, tool
 
@@ -122,13 +123,15 @@ def test_killed_head_resumes(slurm: dict[str, str], local: Run, tmp_path: Path) 
     assert digests(done.outdir) == digests(local.outdir)
 
 
-MOVIE = ("--workflow", "timelapse", "--input", PROJECT / "tests/data/timelapse/example-timelapse.nd2",
-         "--pc_channel", 0, "--fl_channels", 1, "--report_plots", "false")
-
-
 def test_timelapse_same_bytes_as_local(slurm: dict[str, str], tmp_path: Path) -> None:
-    here = run(*MOVIE, folder=tmp_path / "a")
-    there = run(*MOVIE, "-profile", "slurm", "-c", config(tmp_path / "b", NEAR), folder=tmp_path / "b", env=slurm)
+    """Two fields of view in a batch each, so that the batches go as arrays."""
+    movie = write_ome_tiff(tmp_path / "run.ome.tif", [stack_of(m) for m in make_fovs(2, frames=4, size=96)])
+    words = ("--workflow", "timelapse", "--input", movie, "--pc_channel", 0, "--fl_channels", 1, "--min_frames", 2,
+             "--batch_size", 1, "--report_plots", "false")
+    here = run(*words, folder=tmp_path / "a")
+    near = config(tmp_path / "b", NEAR)
+    there = run(*words, "-profile", "slurm", "-c", near, folder=tmp_path / "b", env=slurm)
     assert (here.code, there.code) == (0, 0), here.said + there.said
     assert there.tasks() == here.tasks()
+    assert all("_" in row["native_id"] for row in there.trace() if row["process"] == "TRACK_CELLS")
     assert digests(there.outdir) == digests(here.outdir)

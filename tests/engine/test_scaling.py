@@ -1,0 +1,77 @@
+"""The scale model: lines through measured costs, and what they say of large runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from voxelmill import scaling
+from voxelmill.cli import main
+from voxelmill.core.blocks import MOST_TASKS, plan
+from voxelmill.core.volume import Layout
+
+STAGES = scaling.load()
+
+
+@pytest.mark.parametrize("fixed, slope", [(2.0, 0.5), (0.0, 3.0), (1.0, 0.0)])
+def test_lines_are_found(fixed: float, slope: float) -> None:
+    line = scaling.fit((x, fixed + slope * x) for x in (1.0, 4.0, 10.0))
+    assert (line.fixed, line.slope) == (pytest.approx(fixed), pytest.approx(slope))
+
+
+def test_lines_are_never_negative() -> None:
+    assert scaling.fit([(1, 3.0), (2, 1.0)]) == scaling.Line(2.0, 0.0)
+    assert scaling.fit([(2, 1.0), (4, 3.0)]).fixed == 0.0
+    assert scaling.fit([(2, 5.0)]) == scaling.Line(5.0, 0.0)
+
+
+def test_calibration_reads_back_what_records_say(tmp_path: Path) -> None:
+    """Two made runs: ingest costs 1 s and 2 s per megavoxel."""
+    for edge in (100, 200):
+        folder = tmp_path / str(edge) / "provenance"
+        folder.mkdir(parents=True)
+        size = edge**3 / 1e6
+        folder.joinpath("ingest.provenance.json").write_text(json.dumps({
+            "stage": "ingest", "cpu_s": 0.5 + 2 * size, "startup_cpu_s": 0.5, "bytes_out": 1e6 * size,
+            "peak_memory_bytes": 1e8, "params": {"shard": [32, 1024, 1024]}, "quality": {"shape": [edge] * 3}}))
+    found = scaling.calibrate([tmp_path / "100", tmp_path / "200"])["ingest"]
+    assert found.cpu_s == scaling.Line(pytest.approx(1.0), pytest.approx(2.0))
+    scaling.save({"ingest": found}, tmp_path / "lines.json")
+    assert scaling.load(tmp_path / "lines.json") == {"ingest": found}
+
+
+def test_tasks_are_bounded_as_the_plan_is() -> None:
+    setting = scaling.Setting(shard_voxels=32 * 128 * 128.0)
+    assert scaling.tasks_of("render", 1e15, setting) == MOST_TASKS
+    assert len(plan(Layout((32000, 128, 128 * 100), "uint8", (32, 128, 128), (32, 128, 128)), voxels=1.0)) == MOST_TASKS
+    assert scaling.tasks_of("ingest", 1e15, setting) == 1
+
+
+def test_more_nodes_never_take_longer() -> None:
+    hours = [scaling.wall_hours(scaling.predict(1e12, scaling.Setting(nodes=n), STAGES)) for n in (1, 4, 16)]
+    assert hours == sorted(hours, reverse=True)
+
+
+def test_small_runs_break_nothing_and_large_ones_do() -> None:
+    def broken(voxels: float) -> list[str]:
+        return [w for w, value, limit, _ in scaling.limits(voxels, scaling.Setting(), STAGES) if value > limit]
+
+    assert broken(1e9) == []
+    assert broken(1e15)
+    points = scaling.breaking_points(scaling.Setting(), STAGES, tune=False)
+    assert [p[0] for p in points] == sorted(p[0] for p in points)
+
+
+def test_tuning_takes_fewer_files() -> None:
+    plain = scaling.Setting()
+    assert scaling.tuned(1e15, plain).shard_voxels > plain.shard_voxels
+    assert scaling.tuned(1e9, plain) == replace(plain, block_voxels=plain.shard_voxels)
+
+
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scale", "--voxels", "1e12", "--nodes", "100", "--tuned"]) == 0
+    assert "in all" in capsys.readouterr().out
+    assert main(["scale", "--limits"]) == 0
+    assert "GRAPH" in capsys.readouterr().out
