@@ -190,8 +190,9 @@ def draw_edges(ax: Any, ends: np.ndarray, weights: np.ndarray) -> None:
     tip = shifted[:, 1] - 0.03 * along
     heads = np.stack([tip, tip - 0.018 * along + 0.005 * across, tip - 0.018 * along - 0.005 * across], 1)
     width = 0.3 + 2.2 * weights / weights.max(initial=1)
-    ax.add_collection(LineCollection(np.stack([shifted[:, 0], tip], 1), linewidths=width, colors="#4a5a6a", alpha=0.45))
-    ax.add_collection(PolyCollection(heads, facecolors="#4a5a6a", alpha=0.7, linewidths=0))
+    shafts = list(np.stack([shifted[:, 0], tip], 1))
+    ax.add_collection(LineCollection(shafts, linewidths=width, colors="#4a5a6a", alpha=0.45))
+    ax.add_collection(PolyCollection(list(heads), facecolors="#4a5a6a", alpha=0.7, linewidths=0))
 
 
 def shift_plot(shifts: dict[str, np.ndarray]) -> Any:

@@ -38,7 +38,8 @@ def make_store(path: Path, values: np.ndarray, voxel_size: tuple[float, ...] = (
 def make_facts(path: Path, sections: int, value_range: tuple[float, float] = (0, 255),
                missing: tuple[int, ...] = ()) -> Path:
     """The facts that ingest leaves beside a volume."""
-    rows = [{"section": z, "status": "missing" if z in missing else "ok", "mean": 0.0, "file": ""} for z in range(sections)]
+    rows = [{"section": z, "status": "missing" if z in missing else "ok", "mean": 0.0, "file": ""}
+            for z in range(sections)]
     path.write_text(json.dumps({"value_range": value_range, "sections": rows}))
     return path
 
