@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .provenance import Task
-from .volume import Axis, Image, Layout, check_scale, create_array, multiscales, open_image, write_group
+from .volume import Axis, Image, Layout, check_scale, create_array, multiscales, open_image
 
 SHARD_BYTES = 16 << 20  # frames are gathered into files of about this size
 CHUNK = 512  # px a side at most
@@ -168,18 +168,21 @@ def describe_movie(root: Path, scale: tuple[float, float, float], pixel_size_um:
     check_scale(scale, root)
     axes = axes_of(pixel_size_um)
     entry = multiscales(axes, [scale], [[0.0] * 3], root.name)
-    extra: dict[str, Any] = {"image-label": {"source": {"image": f"../{label_of}"}}} if label_of else {}
-    write_group(root, {"multiscales": [entry], **extra})
-    annotate(root, **attributes)
+    ome = {"version": "0.5", "multiscales": [entry]}
+    if label_of:
+        ome["image-label"] = {"source": {"image": f"../{label_of}"}}
+    root.mkdir(parents=True, exist_ok=True)
+    # in one line: there are thousands of these, and indenting takes ten times as long
+    (root / "zarr.json").write_text(json.dumps({
+        "zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "voxelmill": attributes}}))
     return axes
 
 
 def annotate(root: Path, **facts: Any) -> None:
-    """Add facts to a group's own attributes, under `voxelmill`."""
-    if facts:
-        meta = json.loads((root / "zarr.json").read_text())
-        meta["attributes"].setdefault("voxelmill", {}).update(facts)
-        (root / "zarr.json").write_text(json.dumps(meta, indent=1))
+    """Add facts to the own attributes of an image's group, under `voxelmill`."""
+    meta = json.loads((root / "zarr.json").read_text())
+    meta["attributes"]["voxelmill"].update(facts)
+    (root / "zarr.json").write_text(json.dumps(meta))
 
 
 class FrameWriter:
