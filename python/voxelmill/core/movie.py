@@ -168,7 +168,7 @@ def describe_movie(root: Path, scale: tuple[float, float, float], pixel_size_um:
     check_scale(scale, root)
     axes = axes_of(pixel_size_um)
     entry = multiscales(axes, [scale], [[0.0] * 3], root.name)
-    ome = {"version": "0.5", "multiscales": [entry]}
+    ome: dict = {"version": "0.5", "multiscales": [entry]}
     if label_of:
         ome["image-label"] = {"source": {"image": f"../{label_of}"}}
     root.mkdir(parents=True, exist_ok=True)
