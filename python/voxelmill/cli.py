@@ -1,4 +1,4 @@
-"""The `voxelmill` command: score, runs, schema, verify, doctor, scale."""
+"""The `voxelmill` command: score, runs, schema, verify, plugins, doctor, scale."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--write", action="store_true")
     one = command("verify", verify, "check a store against its manifest")
     one.add_argument("store", type=Path)
+    one = command("plugins", plugins, "list what a folder of plug-ins holds, each tried on an example")
+    one.add_argument("folder", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
     one = command("scale", scale, "predict cost and limits of a connectome run of any size")
     one.add_argument("--voxels", type=float, default=1e12, help="voxels of the volume [1e12]")
@@ -115,6 +117,20 @@ def schema(args: argparse.Namespace) -> int:
     for name in stale:
         print(f"{name} is stale; run: voxelmill schema --write", file=sys.stderr)
     return 1 if stale else 0
+
+
+def plugins(args: argparse.Namespace) -> int:
+    """A line per plug-in, and one per broken file; exit code 64 where there is one."""
+    from .core.errors import BAD_PARAMETER
+    from .core.plugins import list_plugins
+
+    rows = list_plugins(args.folder)
+    for path, found, fault in rows:
+        for one in found:
+            print(f"{one.kind:13s} {one.name:20s} {path} {', '.join(one.feature_types)}".rstrip())
+        if fault:
+            print(f"broken        {fault}", file=sys.stderr)
+    return BAD_PARAMETER if any(fault for *_, fault in rows) else 0
 
 
 def verify(args: argparse.Namespace) -> None:

@@ -151,3 +151,15 @@ def test_dataclasses_and_future_annotations_work(tmp_path):
             "@dataclass\nclass P:\n    x: int = 3\n\ndef extract_a(ctx):\n    return P().x\n")
     (plugin,) = load_file(write(tmp_path, a=text) / "a.py")
     assert plugin(context()) == 3
+
+
+def test_the_command_lists_what_a_folder_holds(tmp_path, capsys):
+    from voxelmill.cli import main
+
+    (tmp_path / "bright.py").write_text("def extract_bright(image, mask, context):\n    return float(image[mask].max())\n")
+    assert main(["plugins", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.split() == ["feature", "bright", str(tmp_path / "bright.py"), "phase,", "fluorescence"]
+    (tmp_path / "worse.py").write_text("def extract_worse(image, mask, context):\n    return 1 / 0\n")
+    assert main(["plugins", str(tmp_path)]) == 64
+    said = capsys.readouterr()
+    assert "bright" in said.out and "broken" in said.err and "'worse'" in said.err
