@@ -52,3 +52,14 @@ def test_blank_and_saturated_frames_are_counted(tmp_path: Path):
     source = write_ome_tiff(tmp_path / "m.ome.tif", [stack])
     assert run_timelapse(tmp_path, source, upto="copy_movie", pc_channel=0) == 0
     assert record_of(tmp_path, "copy_movie")["quality"]["per_fov"]["0"] == {"blank_frames": 2, "saturated_frames": 1}
+
+
+def test_fovs_may_differ_in_size_and_length(tmp_path: Path, movies: list):
+    """As the scenes of a CZI do: each keeps its own, through all stages."""
+    stacks = [stack_of(movies[0]), stack_of(movies[1])[:5, :, :64, :96]]
+    source = write_ome_tiff(tmp_path / "m.ome.tif", stacks)
+    assert run_timelapse(tmp_path, source, pc_channel=0, fl_channels="1") == 0
+    for fov, stack in enumerate(stacks):
+        for name, channel in (("pc_ch_0", 0), ("fl_ch_1", 1)):
+            assert np.array_equal(open_channel(tmp_path / "published", fov, name).read(), stack[:, channel])
+        assert open_channel(tmp_path / "published", fov, "seg_tracked_ch_0").shape == stack[:, 0].shape
