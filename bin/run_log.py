@@ -6,6 +6,6 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "python"))
 
-from voxelmill.core.runs import log  # noqa: E402
+from voxelmill.core.runs import log
 
 log(sys.argv[1], json.load(sys.stdin))

@@ -1,10 +1,14 @@
 #!/bin/sh
 # Make what a process promises: folders for names that end in /, files for the rest.
-# `name=text` gives the file a line of text.
+# `name=text` gives the file a line of text. A link to an input of that name is replaced, not written through.
 for name in "$@"; do
+    path=${name%%=*}
+    path=${path%/}
+    [ ! -L "$path" ] || rm "$path"
+    mkdir -p "$(dirname "$path")"
     case $name in
-        */) mkdir -p "$name" ;;
-        *=*) mkdir -p "$(dirname "${name%%=*}")"; printf '%s\n' "${name#*=}" > "${name%%=*}" ;;
-        *) mkdir -p "$(dirname "$name")"; : > "$name" ;;
+        */) mkdir -p "$path" ;;
+        *=*) printf '%s\n' "${name#*=}" > "$path" ;;
+        *) : > "$path" ;;
     esac
 done
