@@ -32,13 +32,15 @@ def lockFolder(outdir, name) {
         throw new IllegalStateException("cannot write into --outdir ${folder}")
     }
     def file = new File(folder, '.voxelmill.lock')
-    def channel = new RandomAccessFile(file, 'rw').channel
-    def lock = channel.tryLock()
+    def handle = new RandomAccessFile(file, 'rw')
+    def lock = handle.channel.tryLock()
     if (lock == null) {
         throw new IllegalStateException("${folder} is in use by ${file.text.trim()}; wait for it, or choose another --outdir")
     }
     def host = java.net.InetAddress.localHost.hostName
-    file.text = "run ${name}, process ${java.lang.ProcessHandle.current().pid()} on ${host}\n"
+    // Through the same handle: closing any other one on this file would release the lock.
+    handle.setLength(0)
+    handle.write("run ${name}, process ${java.lang.ProcessHandle.current().pid()} on ${host}\n".getBytes('UTF-8'))
     // The hook holds on to the lock: without it the lock would be collected, and so released, mid-run.
     Runtime.runtime.addShutdownHook(new Thread({ lock.release() }))
     System.setProperty('voxelmill.locked', folder.path)

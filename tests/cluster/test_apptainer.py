@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,29 +29,28 @@ def test_size_is_told_and_no_compiler_is_inside(image: Path, pytestconfig: pytes
 
 
 @pytest.fixture(scope="module")
-def plain_user(image: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, tuple[str, ...]]:
-    """(a folder of the user's, the image for the user, words before a command).
+def plain_user(image: Path) -> Iterator[tuple[Path, Path, tuple[str, ...]]]:
+    """(a folder of the user's, the image for the user, words before a command: no network, not root).
 
-    A plain user mounts the image through /dev/fuse; where that is closed to them, it is unpacked once."""
-    folder = tmp_path_factory.mktemp("user")
-    if os.geteuid():
-        return folder, image, ("unshare", "--map-root-user", "--net")
-    try:
-        pwd.getpwnam(USER)
-    except KeyError:
-        subprocess.run(["useradd", "--create-home", USER], check=True)
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    subprocess.run(["chown", USER, folder], check=True)
-    before = ("unshare", "--net", "runuser", "-u", USER, "--", "env", f"HOME={folder}")
-    if subprocess.run([*before, "apptainer", "exec", image, "true"], capture_output=True, cwd=folder).returncode:
-        unpacked = folder / "image"
-        done = subprocess.run([*before, "apptainer", "build", "--sandbox", unpacked, image], capture_output=True,
-                              text=True, cwd=folder)
-        if done.returncode:
-            pytest.skip(f"a plain user cannot run containers here: {done.stderr.strip().splitlines()[-1]}")
-        return folder, unpacked, before
-    return folder, image, before
+    A plain user mounts the image through /dev/fuse; where that is closed to them, it is unpacked once.
+    The folder is not pytest's, whose parents only root may enter."""
+    with tempfile.TemporaryDirectory(prefix="voxelmill-user-") as name:
+        folder, before = Path(name), ("unshare", "--map-root-user", "--net")
+        if not os.geteuid():
+            if subprocess.run(["id", USER], capture_output=True).returncode:
+                subprocess.run(["useradd", "--create-home", USER], check=True)
+            subprocess.run(["chown", USER, folder], check=True)
+            before = ("unshare", "--net", "runuser", "-u", USER, "--", "env", f"HOME={folder}")
+
+        def call(*words: object) -> subprocess.CompletedProcess[str]:
+            return subprocess.run([*before, *map(str, words)], capture_output=True, text=True, cwd=folder)
+
+        if call("apptainer", "exec", image, "true").returncode:
+            done = call("apptainer", "build", "--sandbox", folder / "image", image)
+            if done.returncode:
+                pytest.skip(f"a plain user cannot run containers here: {done.stderr.strip().splitlines()[-1]}")
+            image = folder / "image"
+        yield folder, image, before
 
 
 @pytest.fixture(scope="module")
