@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import NEXTFLOW, ROOT, SMALL, Run, environment, nextflow
 
-pytestmark = pytest.mark.xdist_group("connectome")
+pytestmark = pytest.mark.xdist_group(name="connectome")
 
 ONCE = {"INGEST": 1, "INGEST_TRUTH": 1, "SIMULATE_MISALIGNMENT": 1, "PREPROCESS": 1, "ALIGN_PAIRS": 1, "ALIGN": 1,
         "RENDER": 1, "SEGMENT": 1, "AGGLOMERATE": 1, "EXPORT_LABELS": 1, "SYNAPSES": 1, "GRAPH": 1, "EVALUATE": 1,

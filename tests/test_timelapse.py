@@ -18,7 +18,7 @@ from conftest import NEXTFLOW, ROOT, Run, environment, nextflow
 from test_connectome import until_done
 from voxelmill.testing.movies import make_fovs, spoil_page, stack_of, write_ome_tiff
 
-pytestmark = pytest.mark.xdist_group("timelapse")
+pytestmark = pytest.mark.xdist_group(name="timelapse")
 
 PER_BATCH = ("COPY_MOVIE", "SEGMENT_CELLS", "TRACK_CELLS", "ESTIMATE_BACKGROUND", "CROP_CELLS", "EXTRACT_TRACES",
              "EXPORT_TRACKS", "MOVIE_FIGURES", "PUBLISH_FOVS")
