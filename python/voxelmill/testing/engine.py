@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,12 @@ def digests(outdir: Path) -> dict[str, str]:
     found = {}
     for path in sorted(outdir.rglob("*")):
         name = path.relative_to(outdir)
-        if path.is_file() and name.parts[0] not in NOT_COMPARED:
+        if not path.is_file() or name.parts[0] in NOT_COMPARED:
+            continue
+        if path.suffix == ".npz":     # headers of zip files differ between versions of Python
+            with zipfile.ZipFile(path) as members:
+                found[str(name)] = str([(m.filename, m.CRC) for m in members.infolist()])
+        else:
             with open(path, "rb") as f:
                 found[str(name)] = hashlib.file_digest(f, "sha256").hexdigest()
     return found
