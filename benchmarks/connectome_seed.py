@@ -205,13 +205,16 @@ def main() -> None:
     cv2.setNumThreads(1)  # before any fork: a child would wait for threads that it does not have
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "volume", nargs="?", type=Path, help="npz with raw (and labels, synapses); default: a made volume"
+        "volume", nargs="?", type=Path, help="npz with raw (and labels, synapses), or `demo`; default: a made volume"
     )
     parser.add_argument("--sections", type=int, help="use the first N sections")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each stage; the fastest counts")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     arguments = parser.parse_args()
-    if arguments.volume:
+    if arguments.volume == Path("demo"):
+        crop = Path(__file__).resolve().parents[1] / "assets/demo"
+        data = {"raw": np.load(crop / "fib25_crop.npz")["raw"], "labels": np.load(crop / "fib25_truth.npz")["labels"]}
+    elif arguments.volume:
         with np.load(arguments.volume) as archive:
             data = {key: archive[key] for key in ("raw", "labels", "labels2d", "synapses") if key in archive.files}
     else:
