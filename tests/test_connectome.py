@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NEXTFLOW, ROOT, SMALL, Run, environment, nextflow
+from conftest import SMALL
+from voxelmill.testing.engine import PROJECT, Run, killed, run
 
 pytestmark = pytest.mark.xdist_group(name="connectome")
 
 ONCE = {"INGEST": 1, "INGEST_TRUTH": 1, "SIMULATE_MISALIGNMENT": 1, "PREPROCESS": 1, "ALIGN_PAIRS": 1, "ALIGN": 1,
         "RENDER": 1, "SEGMENT": 1, "AGGLOMERATE": 1, "EXPORT_LABELS": 1, "SYNAPSES": 1, "GRAPH": 1, "EVALUATE": 1,
         "MULTISCALE": 2, "FIGURES": 1, "REPORT": 1}
-PER_BLOCK = ("SIMULATE_MISALIGNMENT", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "EXPORT_LABELS", "SYNAPSES")
+PER_BLOCK = ("SIMULATE_MISALIGNMENT", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "AGGLOMERATE", "EXPORT_LABELS",
+             "SYNAPSES")
 
 
 def test_every_process_runs_as_often_as_it_should(connectome: Run):
@@ -81,7 +80,7 @@ def test_other_libraries_open_the_volumes(connectome: Run):
 
 
 def test_the_log_lists_the_run(connectome: Run):
-    done = subprocess.run([ROOT / ".venv/bin/voxelmill", "runs", connectome.outdir, "--json"], capture_output=True,
+    done = subprocess.run([PROJECT / ".venv/bin/voxelmill", "runs", connectome.outdir, "--json"], capture_output=True,
                           text=True, check=True)
     (row,) = json.loads(done.stdout)
     assert row["status"] == "finished" and row["tasks_done"] == sum(ONCE.values())
@@ -105,13 +104,13 @@ def test_records_chain_from_the_report_to_the_raw_bytes(connectome: Run, phantom
 @pytest.mark.slow
 @pytest.mark.parametrize("blocks", [2, 7])
 def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp_path: Path, blocks: int):
-    run = nextflow(tmp_path, tmp_path / "out", "--input", str(phantom / "raw.npy"), "--truth",
-                   str(phantom / "truth.npy"), "--simulate_misalignment", "true", "--blocks", str(blocks), *SMALL)
-    assert run.code == 0, run.said
-    tasks = run.tasks("COMPLETED")
+    done = run("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy", "--simulate_misalignment", "true",
+               "--blocks", blocks, *SMALL, folder=tmp_path)
+    assert done.code == 0, done.said
+    tasks = done.tasks("COMPLETED")
     assert all(tasks[name] == blocks for name in PER_BLOCK)
-    assert tasks["JOIN"] == 5
-    ours, theirs = run.digests(), connectome.digests()
+    assert (tasks["JOIN"], tasks["JOIN_SEGMENTS"]) == (4, 1)
+    ours, theirs = done.digests(), connectome.digests()
     assert [n for n in theirs if ours.get(n) != theirs[n]] == []
     assert set(ours) == set(theirs)
 
@@ -119,49 +118,30 @@ def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp
 @pytest.mark.slow
 def test_resume_after_a_kill_runs_only_what_is_unfinished(connectome: Run, phantom: Path, tmp_path: Path):
     """The head process is killed three times, each time after more tasks have been done."""
-    args = ("--input", str(phantom / "raw.npy"), "--truth", str(phantom / "truth.npy"), "--simulate_misalignment",
-            "true", "--blocks", "1", *SMALL)
-    command = [str(NEXTFLOW), "run", str(ROOT / "main.nf"), "--outdir", str(tmp_path / "out"), *args, "-resume"]
-    finished = 0
-    for wanted in (2, 6, 11):
-        head = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, start_new_session=True)
-        finished = until_done(tmp_path / "work", head, max(wanted, finished + 1))
-        os.killpg(head.pid, signal.SIGKILL)
-        head.wait()
-        time.sleep(0.5)
-    run = nextflow(tmp_path, tmp_path / "out", *args, "-resume")
-    assert run.code == 0, run.said
-    cached = sum(run.tasks("CACHED").values())
-    assert sum(run.tasks().values()) == sum(ONCE.values())
-    assert cached >= finished - 6         # at each kill two tasks may have ended before Nextflow noted it
-    assert run.digests() == connectome.digests()
-
-
-def until_done(work: Path, head: subprocess.Popen, wanted: int, patience: float = 120) -> int:
-    """Wait until so many tasks have ended well."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end and head.poll() is None:
-        done = sum(p.read_text().strip() == "0" for p in work.glob("*/*/.exitcode"))
-        if done >= wanted:
-            return done
-        time.sleep(0.05)
-    raise AssertionError(f"{wanted} tasks did not finish in {patience} s")
+    args = ("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy", "--simulate_misalignment", "true",
+            "--blocks", 1, *SMALL)
+    finished = killed(*args, folder=tmp_path, after=(2, 6, 11))
+    done = run(*args, "-resume", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert sum(done.tasks().values()) == sum(ONCE.values())
+    # At each kill two tasks may have ended before Nextflow noted it.
+    assert sum(done.tasks("CACHED").values()) >= finished - 6
+    assert done.digests() == connectome.digests()
 
 
 @pytest.mark.slow
 def test_a_changed_chunk_runs_again_what_depends_on_it(phantom: Path, tmp_path: Path):
     """Nextflow looks at a folder's root only; the manifest beside a store is what it sees."""
-    args = ("--input", str(phantom / "raw.npy"), "--blocks", "1", *SMALL)
-    assert nextflow(tmp_path, tmp_path / "out", *args).code == 0
+    args = ("--blocks", 1, *SMALL)
+    assert run("--input", phantom / "raw.npy", *args, folder=tmp_path).code == 0
     source = tmp_path / "raw.npy"
     values = np.load(phantom / "raw.npy")
     values[10, 40:60, 40:60] = 20
     np.save(source, values)
-    run = nextflow(tmp_path, tmp_path / "out", "--input", str(source), *args[2:], "-resume")
-    assert run.code == 0, run.said
-    assert not run.tasks("CACHED")
-    again = nextflow(tmp_path, tmp_path / "out", "--input", str(source), *args[2:], "--min_score", "0.3", "-resume")
+    done = run("--input", source, *args, "-resume", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert not done.tasks("CACHED")
+    again = run("--input", source, *args, "--min_score", 0.3, "-resume", folder=tmp_path)
     assert set(again.tasks("COMPLETED")) == {"GRAPH", "FIGURES", "REPORT"}
 
 
@@ -170,9 +150,9 @@ def test_older_tools_get_their_version(phantom: Path, tmp_path: Path):
     import zarr
     from ome_zarr_models import open_ome_zarr
 
-    run = nextflow(tmp_path, tmp_path / "out", "--input", str(phantom / "raw.npy"), "--ome_zarr_version", "0.4",
-                   "--aligned_dtype", "float16", *SMALL)
-    assert run.code == 0, run.said
+    done = run("--input", phantom / "raw.npy", "--ome_zarr_version", "0.4", "--aligned_dtype", "float16", *SMALL,
+               folder=tmp_path)
+    assert done.code == 0, done.said
     for name in ("raw", "aligned"):
         group = zarr.open_group(str(tmp_path / f"out/volumes/{name}.ome.zarr"), mode="r")
         assert group.metadata.zarr_format == 2
@@ -183,25 +163,24 @@ def test_older_tools_get_their_version(phantom: Path, tmp_path: Path):
 
 
 def test_save_minimal_publishes_no_raw_volume(phantom: Path, tmp_path: Path):
-    run = nextflow(tmp_path, tmp_path / "out", "--input", str(phantom / "raw.npy"), "--save_minimal", "true", *SMALL)
-    assert run.code == 0, run.said
+    done = run("--input", phantom / "raw.npy", "--save_minimal", "true", *SMALL, folder=tmp_path)
+    assert done.code == 0, done.said
     assert not (tmp_path / "out/volumes/raw.ome.zarr").exists()
     assert not (tmp_path / "out/volumes/aligned.ome.zarr/1").exists()
 
 
 @pytest.mark.parametrize("parser", ["v1", "v2"])
 def test_a_misspelt_parameter_stops_at_once(phantom: Path, tmp_path: Path, parser: str):
-    run = nextflow(tmp_path, tmp_path / "out", "--input", str(phantom / "raw.npy"), "--cutuot", "1,1,1",
-                   env={"NXF_SYNTAX_PARSER": parser})
-    assert run.code != 0
-    assert "unknown parameter --cutuot. Did you mean --cutout?" in run.said
+    done = run("--input", phantom / "raw.npy", "--cutuot", "1,1,1", env={"NXF_SYNTAX_PARSER": parser}, folder=tmp_path)
+    assert done.code != 0
+    assert "unknown parameter --cutuot. Did you mean --cutout?" in done.said
     assert not list(tmp_path.glob("work/*/*")) and not (tmp_path / "out/INCOMPLETE").exists()
 
 
 def test_bad_data_stops_with_one_line(tmp_path: Path):
     np.save(tmp_path / "raw.npy", np.full((4, 32, 32), np.nan, np.float32))
-    run = nextflow(tmp_path, tmp_path / "out", "--input", str(tmp_path / "raw.npy"), "--rescale", "true")
-    assert run.code != 0
-    assert "ERROR [ingest]" in run.said and "NaN or infinite" in run.said and "(65)" in run.said
+    done = run("--input", tmp_path / "raw.npy", "--rescale", "true", folder=tmp_path)
+    assert done.code != 0
+    assert "ERROR [ingest]" in done.said and "NaN or infinite" in done.said and "(65)" in done.said
     assert not list((tmp_path / "out").glob("volumes/*"))
     assert (tmp_path / "out/INCOMPLETE").exists()

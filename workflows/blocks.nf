@@ -1,8 +1,11 @@
-// Blocks of one volume, back into one store. A single block is the store already.
+// What was divided, together again: the stores of blocks, and the segments that cross their borders.
 
-include { firstShard } from './inputs'
+include { firstShard ; inBatches } from './inputs'
+include { AGGLOMERATE } from '../modules/inference/agglomerate'
+include { JOIN_SEGMENTS } from '../modules/inference/join_segments'
 include { JOIN } from '../modules/transform/join'
 
+// Blocks of one volume, back into one store. A single block is the store already.
 workflow JOIN_BLOCKS {
     take:
     blocks // queue of [meta, store, manifest]
@@ -21,4 +24,30 @@ workflow JOIN_BLOCKS {
 
     emit:
     volume // value: [store, manifest]
+}
+
+// Supervoxels into segments, batch by batch; a single batch needs no joining.
+workflow JOIN_SUPERVOXELS {
+    take:
+    overlaps // queue of [meta, table]
+    flags
+
+    main:
+    AGGLOMERATE(inBatches(overlaps), flags)
+    borders = AGGLOMERATE.out.border
+        .toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+        .filter { all -> all.size() > 0 }
+        .branch { all ->
+            single: all.size() == 1
+            several: true
+        }
+    JOIN_SEGMENTS(borders.several.map { all -> [all.collect { one -> one[0].block }, all.collect { one -> one[1] }] })
+    joined = borders.single.map { all -> [all[0][0].block, []] }
+        .mix(JOIN_SEGMENTS.out.joined.flatten().map { file -> [file.baseName, file] })
+    components = AGGLOMERATE.out.components.map { meta, table -> [meta.block, table] }.join(joined)
+    provenance = AGGLOMERATE.out.provenance.mix(JOIN_SEGMENTS.out.provenance)
+
+    emit:
+    components // queue of [batch, components, what joins them with others or nothing]
+    provenance
 }

@@ -9,7 +9,6 @@ include { ALIGN_PAIRS } from '../modules/transform/align_pairs'
 include { ALIGN } from '../modules/transform/align'
 include { RENDER } from '../modules/transform/render'
 include { SEGMENT } from '../modules/inference/segment'
-include { AGGLOMERATE } from '../modules/inference/agglomerate'
 include { EXPORT_LABELS } from '../modules/postprocess/export_labels'
 include { SYNAPSES } from '../modules/postprocess/synapses'
 include { GRAPH } from '../modules/postprocess/graph'
@@ -20,8 +19,8 @@ include { REPORT } from '../modules/serving/report'
 include { JOIN_BLOCKS as JOIN_JITTERED } from './blocks'
 include { JOIN_BLOCKS as JOIN_PREPROCESSED } from './blocks'
 include { JOIN_BLOCKS as JOIN_ALIGNED } from './blocks'
-include { JOIN_BLOCKS as JOIN_SUPERVOXELS } from './blocks'
 include { JOIN_BLOCKS as JOIN_LABELS } from './blocks'
+include { JOIN_SUPERVOXELS } from './blocks'
 
 workflow CONNECTOME {
     take:
@@ -53,9 +52,13 @@ workflow CONNECTOME {
     aligned = JOIN_ALIGNED.out.volume
 
     SEGMENT(aligned, slabs, options.flags.segment)
-    JOIN_SUPERVOXELS(SEGMENT.out.volume)
-    AGGLOMERATE(inOrder(SEGMENT.out.overlaps), options.flags.agglomerate)
-    EXPORT_LABELS(JOIN_SUPERVOXELS.out.volume, AGGLOMERATE.out.segments, blocks, options.flags.export_labels)
+    JOIN_SUPERVOXELS(SEGMENT.out.overlaps, options.flags.agglomerate)
+    EXPORT_LABELS(
+        SEGMENT.out.volume.map { meta, store, manifest -> [meta.batch, meta, store, manifest] }
+            .combine(JOIN_SUPERVOXELS.out.components, by: 0)
+            .map { one -> one.drop(1) },
+        options.flags.export_labels,
+    )
     JOIN_LABELS(EXPORT_LABELS.out.volume)
     labels = JOIN_LABELS.out.volume
 
@@ -79,7 +82,7 @@ workflow CONNECTOME {
 
     records = records.mix(
         PREPROCESS.out.provenance, ALIGN_PAIRS.out.provenance, ALIGN.out.provenance, RENDER.out.provenance,
-        SEGMENT.out.provenance, AGGLOMERATE.out.provenance, EXPORT_LABELS.out.provenance,
+        SEGMENT.out.provenance, JOIN_SUPERVOXELS.out.provenance, EXPORT_LABELS.out.provenance,
         SYNAPSES.out.provenance, GRAPH.out.provenance, MULTISCALE.out.provenance, FIGURES.out.provenance,
     )
     REPORT(byName(records), FIGURES.out.figures, byName(tables),

@@ -23,9 +23,16 @@ def fingerprint(root) {
     return rows.join('\n').sha256()
 }
 
-// One map per line of a block list: `[block: '0-3']`.
+// One map per line of a block list: `[block: '0-3']`, or with the batch it belongs to: `[block: '0-3', batch: '0-15']`.
 def blocksOf(list) {
-    return list.readLines().collect { line -> [block: line] }
+    return list.readLines().collect { line -> [['block', 'batch'], line.tokenize(' ')].transpose().collectEntries { pair -> pair } }
+}
+
+// Tuples [meta, file] of all blocks -> one [[block: batch], files in order] a batch.
+def inBatches(tuples) {
+    return tuples
+        .toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+        .flatMap { all -> all.groupBy { one -> one[0].batch }.collect { batch, of -> [[block: batch], of.collect { one -> one[1] }] } }
 }
 
 def firstShard(meta) {

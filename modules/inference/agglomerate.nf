@@ -1,21 +1,24 @@
 process AGGLOMERATE {
+    tag "${meta.block}"
     label 'process_single'
+    label 'per_block'
 
     input:
-    path(overlaps, stageAs: 'overlaps?.npz')
+    tuple val(meta), path(overlaps, stageAs: 'overlaps?.npz')
     val flags
 
     output:
-    path 'segments.parquet', emit: segments
+    tuple val(meta), path('components.npz'), emit: components
+    tuple val(meta), path('border.npz'), emit: border
     path '*.provenance.json', emit: provenance
 
     script:
     """
-    agglomerate.py ${flags} --overlaps overlaps*.npz --segments segments.parquet
+    agglomerate.py ${flags} --overlaps overlaps*.npz --block ${meta.block} --components components.npz --border border.npz
     """
 
     stub:
     """
-    stub.sh segments.parquet agglomerate.provenance.json
+    stub.sh components.npz border.npz agglomerate.${meta.block}.provenance.json
     """
 }

@@ -4,22 +4,21 @@ process EXPORT_LABELS {
     label 'per_block'
 
     input:
-    tuple path(supervoxels), path(supervoxels_manifest)
-    path segments
-    val meta
+    tuple val(meta), path(supervoxels), path(supervoxels_manifest), path(components), path(joined, stageAs: 'joined.npz')
     val flags
 
     output:
     tuple val(meta), path('neurites.ome.zarr'), path('neurites.ome.zarr.manifest.json'), emit: volume
+    path 'segments/*.parquet', emit: segments
     path '*.provenance.json', emit: provenance
 
     script:
     """
-    export_labels.py ${flags} --supervoxels ${supervoxels} --segments ${segments} --block ${meta.block} --output neurites.ome.zarr
+    export_labels.py ${flags} --supervoxels ${supervoxels} --components ${components} ${joined ? '--joined joined.npz' : ''} --block ${meta.block} --output neurites.ome.zarr --segments segments
     """
 
     stub:
     """
-    stub.sh neurites.ome.zarr/ neurites.ome.zarr.manifest.json export_labels.provenance.json
+    stub.sh neurites.ome.zarr/ neurites.ome.zarr.manifest.json segments/z0000000.parquet export_labels.provenance.json
     """
 }

@@ -11,7 +11,7 @@ from voxelmill.testing.movies import make_fovs, stack_of, write_ome_tiff
 
 from .conftest import BLOCKS, tool
 
-BLOCK_PROCESSES = ("PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "EXPORT_LABELS", "SYNAPSES")
+BLOCK_PROCESSES = ("PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "AGGLOMERATE", "EXPORT_LABELS", "SYNAPSES")
 NEAR = """
 executor { $slurm { pollInterval = '1 sec'; queueStatInterval = '2 sec'; exitReadTimeout = '15 sec' } }
 """
@@ -20,7 +20,7 @@ TROUBLE = NEAR + """
 process {
     withName: PREPROCESS { memory = { task.attempt == 1 ? 24.MB : 1.GB } }
     withName: ALIGN { time = { task.attempt == 1 ? 1.min : 1.h } }
-    withName: 'ALIGN|AGGLOMERATE' {
+    withName: 'ALIGN|JOIN_SEGMENTS' {
         beforeScript = { "export PATH='VENV':\\$PATH; ${task.attempt == 1 ? 'sleep 200' : ''}" }
     }
 }
@@ -58,10 +58,10 @@ def troubled(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     """One run in which memory, time and a node are lost."""
     folder = tmp_path_factory.mktemp("troubled")
     launched = Launch(*arguments(folder, TROUBLE), folder=folder, env=slurm)
-    launched.until(lambda: jobs(slurm, "AGGLOMERATE"), "AGGLOMERATE on a node", 600)
-    node = jobs(slurm, "AGGLOMERATE")[0][1]
+    launched.until(lambda: jobs(slurm, "JOIN_SEGMENTS"), "JOIN_SEGMENTS on a node", 600)
+    node = jobs(slurm, "JOIN_SEGMENTS")[0][1]
     tool("slurm_node.sh", "crash", node, env=slurm)
-    launched.until(lambda: not jobs(slurm, "AGGLOMERATE"), "loss of the job noticed", 120)
+    launched.until(lambda: not jobs(slurm, "JOIN_SEGMENTS"), "loss of the job noticed", 120)
     tool("slurm_node.sh", "start", node, env=slurm)
     return launched.wait()
 
@@ -103,7 +103,7 @@ def test_out_of_time_gets_more(troubled: Run) -> None:
 
 
 def test_lost_node_is_survived(troubled: Run) -> None:
-    assert [status for status, _ in troubled.attempts("AGGLOMERATE")] == ["FAILED", "COMPLETED"]
+    assert [status for status, _ in troubled.attempts("JOIN_SEGMENTS")] == ["FAILED", "COMPLETED"]
 
 
 def test_trouble_leaves_no_mark(troubled: Run, local: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -126,3 +127,18 @@ def test_a_block_that_never_came_is_missed(tmp_path):
     blocks.join(stores[:2], tmp_path / "part")
     with pytest.raises(DataError, match="shard missing; it would read as zeros"):
         blocks.require(LAY, tmp_path / "part/0")
+
+
+def test_batches_are_whole_blocks_of_about_a_size():
+    lay = Layout((320, 64, 64), "uint8", (4, 64, 64), (4, 64, 64))           # 80 shards of 16,384 voxels
+    plan = blocks.plan(lay, 20)                                              # 20 blocks of four
+    assert blocks.batches(plan, lay, 1e12) == ["0-79"] * 20
+    assert blocks.batches(plan, lay, 1) == plan
+    some = blocks.batches(plan, lay, 16384 * 10)
+    spans = [blocks.parse(b, 80) for b in dict.fromkeys(some)]
+    assert spans[0][0] == 0 and spans[-1][1] == 79
+    assert all(b[0] == a[1] + 1 for a, b in itertools.pairwise(spans))
+    for block, batch in zip(plan, some):
+        (first, last), (begin, end) = blocks.parse(block, 80), blocks.parse(batch, 80)
+        assert begin <= first <= last <= end
+    assert max(last - first + 1 for first, last in spans) <= 12

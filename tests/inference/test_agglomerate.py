@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+from voxelmill.inference import stitching
 from voxelmill.inference.segment import Tables
 from voxelmill.testing.stages import run_stage
 
@@ -31,28 +31,26 @@ def sections() -> np.ndarray:
     return out
 
 
+def components(folder: Path, **given) -> dict[int, int]:
+    """Supervoxel -> component of a run of the stage."""
+    assert run_stage("inference.agglomerate", folder, block="0-0", components="c.npz", border="b.npz", **given) == 0
+    found = stitching.load(folder / "c.npz", stitching.Components)
+    return dict(zip(found.supervoxel.tolist(), found.component.tolist()))
+
+
 def test_links_need_their_pixels(tmp_path: Path):
-    stack = sections()
-    for least, groups in ((200, [{1, 3, 5}, {2, 4, 6}]), (300, [{1, 3, 5}, {2, 4}, {6}])):
-        assert run_stage("inference.agglomerate", tmp_path, overlaps=[tables(tmp_path / "o.npz", stack)],
-                         segments="s.parquet", min_overlap=least) == 0
-        found = pq.read_table(tmp_path / "s.parquet").to_pydict()
-        by_segment: dict[int, set] = {}
-        for supervoxel, segment in zip(found["supervoxel"], found["segment"]):
-            by_segment.setdefault(segment, set()).add(supervoxel)
-        assert [by_segment[k] for k in sorted(by_segment)] == groups
-        assert sorted(by_segment) == list(range(1, len(groups) + 1))
+    made = tables(tmp_path / "o.npz", sections())
+    assert components(tmp_path, overlaps=[made], min_overlap=200) == {1: 0, 3: 0, 5: 0, 2: 1, 4: 1, 6: 1}
+    assert components(tmp_path, overlaps=[made], min_overlap=300) == {1: 0, 3: 0, 5: 0, 2: 1, 4: 1, 6: 2}
 
 
 def test_the_order_of_blocks_does_not_matter(tmp_path: Path):
     stack = sections()
     parts = [tables(tmp_path / "a.npz", stack[:2]), tables(tmp_path / "b.npz", stack[1:])]
     for name, order in (("ab", parts), ("ba", parts[::-1])):
-        assert run_stage("inference.agglomerate", tmp_path / name, overlaps=order, segments="s.parquet") == 0
-    assert (tmp_path / "ab/s.parquet").read_bytes() == (tmp_path / "ba/s.parquet").read_bytes()
+        components(tmp_path / name, overlaps=order)
+    assert (tmp_path / "ab/c.npz").read_bytes() == (tmp_path / "ba/c.npz").read_bytes()
 
 
 def test_nothing_in_nothing_out(tmp_path: Path):
-    nothing = tables(tmp_path / "o.npz", np.zeros((2, 4, 4), np.uint64))
-    assert run_stage("inference.agglomerate", tmp_path, overlaps=[nothing], segments="s.parquet") == 0
-    assert pq.read_table(tmp_path / "s.parquet").num_rows == 0
+    assert components(tmp_path, overlaps=[tables(tmp_path / "o.npz", np.zeros((2, 4, 4), np.uint64))]) == {}

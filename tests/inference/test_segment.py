@@ -39,7 +39,7 @@ def test_blocks_agree(tmp_path: Path):
 def test_overlaps_reach_into_the_next_slab(tmp_path: Path):
     """The last section of a block and the first of the next are linked by the first block."""
     store = aligned(tmp_path)
-    _, sections, _ = segment(tmp_path / "a", store, "0-0")
+    _, sections, *_ = segment(tmp_path / "a", store, "0-0")
     labels = open_image(tmp_path / "a/s.ome.zarr").read(slice(0, 4))
     segment(tmp_path / "b", store, "1-1")
     below = open_image(tmp_path / "b/s.ome.zarr").read(slice(4, 5))[0]

@@ -71,6 +71,46 @@ def test_segments_do_not_depend_on_the_order_of_tables():
         assert first.segment[ids == i] == first.segment[ids == j]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 12), st.integers(1, 11))
+def test_batches_give_the_table_of_the_whole(seed, sections, cuts):
+    """Random sections with random links, cut into random batches: the same segments and scores."""
+    rng = np.random.default_rng(seed)
+    ids = [np.uint64(1000 * z + 1) + np.arange(rng.integers(0, 9), dtype=np.uint64) for z in range(sections)]
+    tables = []
+    for upper, lower in pairwise(ids):
+        n = int(rng.integers(0, 8)) if len(upper) and len(lower) else 0
+        pairs = np.stack([rng.choice(x, n) if n else x[:0] for x in (upper, lower)], 1)
+        tables.append(stitching.Overlaps(pairs, np.full(n, 500), rng.integers(500, 1200, (n, 2))))
+    whole = stitching.join(np.concatenate(ids), stitching.concatenate(tables))
+    edges = sorted({0, sections, *rng.integers(0, sections, cuts).tolist()})
+    linked = [stitching.link(np.concatenate(ids[a:b]), stitching.concatenate(tables[a:b]), first_ends=1000 * (a + 1))
+              for a, b in pairwise(edges)]
+    joined = stitching.join_borders([border for _, border in linked])
+    parts = [stitching.number(found, one) for (found, _), one in zip(linked, joined, strict=True)]
+    for column, want in zip(zip(*parts, strict=True), whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate(column), want)
+    assert {one.segments for one in joined} == {int(whole.segment.max(initial=0))}
+
+
+def test_a_batch_that_is_missing_or_other_is_found():
+    border = [stitching.link(np.array([1]), overlap((1, 2, 500, 500, 500)), first_ends=2)[1],
+              stitching.link(np.array([3]), overlap(), first_ends=4)[1]]
+    with pytest.raises(ValueError, match="names supervoxel 2, which no block reports"):
+        stitching.join_borders(border)
+    with pytest.raises(ValueError, match="names supervoxel 2"):
+        stitching.join_borders(border[:1])
+
+
+def test_tables_are_read_as_they_were_written(tmp_path):
+    found, border = stitching.link(np.array([1, 2]), overlap((1, 2, 500, 500, 500)), first_ends=2)
+    for table in (found, border, *stitching.join_borders([border])):
+        stitching.save(tmp_path / "t.npz", table)
+        again = stitching.load(tmp_path / "t.npz", type(table))
+        for a, b in zip(again, table, strict=True):
+            assert np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype
+
+
 def test_remap_is_a_look_up():
     table = stitching.MergeTable(np.array([3, 2**52], np.uint64), np.array([1, 2], np.uint64), np.zeros(2, np.float32))
     labels = np.array([[0, 3, 3], [2**52, 0, 3]], np.uint64)

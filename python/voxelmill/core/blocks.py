@@ -68,6 +68,17 @@ def plan(lay: Layout, tasks: int = 0, voxels: float = 32e6, unit: int = 1) -> li
     return [f"{a}-{b - 1}" for a, b in itertools.pairwise(edges)]
 
 
+def batches(plan: Sequence[str], lay: Layout, voxels: float) -> list[str]:
+    """For each block of a plan the batch it belongs to, written as a block: whole blocks, about `voxels` voxels.
+
+    What follows on tables only would be over in no time, block by block."""
+    size = float(np.prod([float(n) for n in lay.shape])) / np.prod(lay.grid)      # of a shard, on average
+    ends = [parse(block, int(np.prod(lay.grid))) for block in plan]
+    number = [int((first + last + 1) / 2 * size // voxels) for first, last in ends]
+    spans = {n: [e for e, m in zip(ends, number) if m == n] for n in number}
+    return [f"{spans[n][0][0]}-{spans[n][-1][1]}" for n in number]
+
+
 def widen(r: Region, halo: Sequence[int], shape: Sequence[int]) -> tuple[Region, Region]:
     """A region with its halo, cut at the volume's faces, and where the region lies in it."""
     outer = tuple(slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(r, halo, shape))
@@ -110,9 +121,11 @@ def link_tree(source: Path, target: Path) -> None:
             link(path, target / path.relative_to(source))
 
 
-def require(lay: Layout, array: Path) -> None:
-    """Raises DataError unless every shard of an array has its file (a missing one would read as fill)."""
-    for n in range(int(np.prod(lay.grid))):
+def require(lay: Layout, array: Path, block: str = "") -> None:
+    """Raises DataError unless every shard of an array, or of a block of it, has its file: a missing one reads as fill."""
+    count = int(np.prod(lay.grid))
+    first, last = parse(block, count) if block else (0, count - 1)
+    for n in range(first, last + 1):
         path = array.joinpath("c", *map(str, shard_index(lay, n)))
         if not path.exists():
             raise DataError(f"{path}: shard missing; it would read as zeros. Re-run the stage that made the store")

@@ -1,4 +1,5 @@
-"""Agglomerate: join supervoxels into segments, on tables only; the result is the merge table."""
+"""Agglomerate: join the supervoxels of a batch of sections, on tables only; what crosses its borders is left to
+`join_segments`."""
 
 from __future__ import annotations
 
@@ -17,14 +18,14 @@ class Parameters(Params):
     min_seam_iou: float = param(0.5, "The same for the pixels along a tile seam", ge=0, le=1)
 
 
-def run(p: Parameters, task: Task, *, overlaps: list[In], segments: Out) -> None:
+def run(p: Parameters, task: Task, *, overlaps: list[In], block: str, components: Out, border: Out) -> None:
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    ids, sections, seams = zip(*(load_tables(path) for path in overlaps))
-    table = stitching.join(np.concatenate(ids), stitching.concatenate(sections), stitching.concatenate(seams),
-                           min_overlap=p.min_overlap, min_iou=p.min_iou, min_seam_iou=p.min_seam_iou)
-    pq.write_table(pa.table({"supervoxel": table.supervoxel, "segment": table.segment, "score": table.score}),
-                   segments, compression="zstd")
-    task.report(supervoxels=len(table.supervoxel), segments=int(table.segment.max(initial=0)))
+    task.block = block
+    ids, sections, seams, first_ends = zip(*(load_tables(path) for path in overlaps))
+    found, edge = stitching.link(
+        np.concatenate(ids), stitching.concatenate(sections), stitching.concatenate(seams), first_ends=min(first_ends),
+        min_overlap=p.min_overlap, min_iou=p.min_iou, min_seam_iou=p.min_seam_iou)
+    stitching.save(components, found)
+    stitching.save(border, edge)
+    task.report(supervoxels=len(found.supervoxel), components=edge.number)

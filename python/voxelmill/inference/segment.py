@@ -42,8 +42,9 @@ def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps
     lay = source.layout()
     blocks.require(lay, volume / "0")
     target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.scale)
-    tables = Tables()
-    for z in task.progress(slabs_of(lay, block), "slabs segmented"):
+    slabs = slabs_of(lay, block)
+    tables = Tables(watershed.first_id(slabs[0].start + 1, *lay.shape[1:]))
+    for z in task.progress(slabs, "slabs segmented"):
         tables.add_slab(segment_slab(p, source, target, z, lay))
     tables.save(overlaps)
     task.report(supervoxels=tables.number, empty_sections=tables.empty)
@@ -70,7 +71,6 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
     columns = [(slice(y, min(y + step[0], height)), slice(x, min(x + step[1], width)))
                for y in range(0, height, step[0]) for x in range(0, width, step[1])]
     levels = thresholds(p, source, below, columns)
-    tiles = -(-height // watershed.MAX_TILE) * -(-width // watershed.MAX_TILE)
     tables, left = Tables(), None
     above: dict[int, np.ndarray] = {}
     for y, x in columns:
@@ -83,7 +83,7 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
             merge_level=p.merge_level, shrink=p.segment_shrink)
         labels, inside = found.labels, z.stop - z.start
         target.write((z, y, x), labels[:inside])
-        beyond = watershed.encode(z.stop * tiles, 0)              # ids of the next slab's section are its own
+        beyond = watershed.first_id(z.stop, height, width)      # ids of the next slab's section are its own
         tables.add_ids(found.ids[found.ids < beyond], found.empty[:inside], z.start)
         for upper, lower in itertools.pairwise(labels):
             tables.add_sections(upper, lower, p.segment_shrink)
@@ -108,9 +108,10 @@ def thresholds(p: Classic, source: Image, z: slice, columns: list) -> np.ndarray
 
 
 class Tables:
-    """Ids, overlaps and seams of a block, gathered and saved."""
+    """Ids, overlaps and seams of a block, gathered and saved; `first_ends`: smallest id past its first section."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_ends: int = 0) -> None:
+        self.first_ends = first_ends
         self.ids: list[np.ndarray] = []
         self.sections: list[stitching.Overlaps] = []
         self.seams: list[stitching.Overlaps] = []
@@ -137,7 +138,8 @@ class Tables:
         self.empty += more.empty
 
     def save(self, path) -> None:
-        parts = {"ids": np.concatenate(self.ids) if self.ids else np.zeros(0, np.uint64)}
+        parts = {"ids": np.concatenate(self.ids) if self.ids else np.zeros(0, np.uint64),
+                 "first_ends": np.uint64(self.first_ends)}
         for name, tables in (("sections", self.sections), ("seams", self.seams)):
             for part, column in zip(("pairs", "counts", "sizes"), stitching.concatenate(tables)):
                 parts[f"{name}_{part}"] = column
@@ -145,9 +147,9 @@ class Tables:
             np.savez(file, **parts)  # type: ignore[arg-type]
 
 
-def load_tables(path) -> tuple[np.ndarray, stitching.Overlaps, stitching.Overlaps]:
-    """(ids, overlaps between sections, overlaps across seams) of one block."""
+def load_tables(path) -> tuple[np.ndarray, stitching.Overlaps, stitching.Overlaps, int]:
+    """(ids, overlaps between sections, overlaps across seams, smallest id past the first section) of one block."""
     with np.load(path) as parts:
         both = [stitching.Overlaps(*(parts[f"{n}_{c}"] for c in ("pairs", "counts", "sizes")))
                 for n in ("sections", "seams")]
-        return parts["ids"], both[0], both[1]
+        return parts["ids"], both[0], both[1], int(parts["first_ends"])

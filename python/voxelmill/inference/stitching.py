@@ -4,12 +4,18 @@ The classic notebook method links two sections' labels when they share at least 
 alone that rule chains everything into one body where sections are close together, so a link must also
 cover a fair share of the two (intersection over union). Block tasks count overlaps and sizes; joining
 them never looks at a voxel.
+
+No task needs the tables of the whole volume: each batch of sections finds its components (`link`), one task joins
+what lies on the borders between batches (`join_borders`), and each batch numbers its own (`number`). The segments
+are those of one table, whatever the batches (`join`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +30,39 @@ class Overlaps(NamedTuple):
     pairs: np.ndarray  # uint64 (n, 2): label in a, label in b; ascending
     counts: np.ndarray  # int64 (n,): px in which both lie on each other
     sizes: np.ndarray  # int64 (n, 2): px of each label in a and in b
+
+
+T = TypeVar("T", bound=tuple)
+
+
+class Components(NamedTuple):
+    """Supervoxel -> component of one batch of sections, sorted by supervoxel."""
+
+    supervoxel: np.ndarray  # uint64 (n,)
+    component: np.ndarray  # int64 (n,): 0.. in the order of each component's smallest supervoxel
+    score: np.ndarray  # float32 (n,): best intersection over union of the supervoxel's links; 0 = alone
+
+
+class Border(NamedTuple):
+    """What other batches need to know of one: the size of this goes with a section, not with the batch."""
+
+    number: int  # components of the batch
+    ids: np.ndarray  # uint64 (n,): supervoxels of its first section, ascending
+    component: np.ndarray  # int64 (n,)
+    next_ids: np.ndarray  # uint64 (m,): supervoxels of the next batch's first section that this one links to
+    next_component: np.ndarray  # int64 (m,): ... from this component
+    next_score: np.ndarray  # float32 (m,)
+
+
+class Joined(NamedTuple):
+    """What a batch learns of the others: how its components are numbered in the volume."""
+
+    first: int  # segment of its first component that begins here
+    merged: np.ndarray  # int64 (m,): components that go on one of an earlier batch, ascending
+    segment: np.ndarray  # uint64 (m,): ... and its segment
+    ids: np.ndarray  # uint64 (k,): supervoxels that the batch before links to
+    score: np.ndarray  # float32 (k,)
+    segments: int  # of the whole volume
 
 
 class MergeTable(NamedTuple):
@@ -100,21 +139,32 @@ def intersection_over_union(overlaps: Overlaps) -> np.ndarray:
     return overlaps.counts / np.maximum(overlaps.sizes.sum(1) - overlaps.counts, 1)
 
 
-def join(
+def join(supervoxels: np.ndarray, sections: Overlaps, seams: Overlaps | None = None, **rules: float) -> MergeTable:
+    """Link the supervoxels of a whole volume and number the segments; arguments as `link`."""
+    found, border = link(supervoxels, sections, seams, **rules)  # type: ignore[arg-type]
+    if border.next_ids.size:
+        raise _unknown(border.next_ids[0])
+    return number(found)
+
+
+def link(
     supervoxels: np.ndarray,
     sections: Overlaps,
     seams: Overlaps | None = None,
     *,
+    first_ends: int = 0,
     min_overlap: int = 200,
     min_iou: float = 0.33,
     min_seam_iou: float = 0.5,
-) -> MergeTable:
-    """Link supervoxels and number the segments; independent of block layout and table order.
+) -> tuple[Components, Border]:
+    """Link the supervoxels of a batch of sections; independent of the order of ids and rows.
 
     Args:
-        supervoxels: every id of the volume (any order, repeats allowed).
-        sections: overlaps between adjacent sections.
+        supervoxels: every id of the batch (any order, repeats allowed).
+        sections: overlaps between adjacent sections; those of the last one with the next batch's first go
+            into the border, and are known by ids above the batch's own.
         seams: contacts across tile seams, made by `section_overlaps` of the pixels on either side.
+        first_ends: smallest id past the batch's first section.
         min_overlap: px that two supervoxels share at least (the notebook's rule).
         min_iou: and the share of their union; 0 is the notebook's rule alone.
         min_seam_iou: the same for the pixels along a seam.
@@ -124,29 +174,94 @@ def join(
     """
     ids = np.unique(np.asarray(supervoxels, np.uint64))
     ids = ids[ids > 0]
+    last = ids[-1] if len(ids) else np.uint64(0)
     score = np.zeros(len(ids), np.float32)
-    edges = []
+    edges, beyond, beyond_from, beyond_score = [], [], [], []
     for table, least, share in ((sections, min_overlap, min_iou), (seams, 1, min_seam_iou)):
-        if table is None or not len(table.counts):
+        if table is None:
             continue
         iou = intersection_over_union(table)
         linked = (table.counts >= least) & (iou >= share)
-        edge = np.searchsorted(ids, table.pairs[linked])
-        if edge.size:
-            found = ids[np.minimum(edge, len(ids) - 1)] if len(ids) else np.zeros_like(edge)
-            if not np.array_equal(found, table.pairs[linked]):
-                missing = table.pairs[linked][found != table.pairs[linked]][0]
-                raise DataError(
-                    f"stitching: an overlap names supervoxel {missing}, which no block reports; rerun that block"
-                )
-            for side in (0, 1):
-                np.maximum.at(score, edge[:, side], iou[linked].astype(np.float32))
-            edges.append(edge)
-    edge = np.concatenate(edges) if edges else np.zeros((0, 2), np.int64)
+        pairs, iou = table.pairs[linked], iou[linked].astype(np.float32)
+        outward = pairs[:, 1] > last
+        upper = _places(ids, pairs[:, 0])
+        np.maximum.at(score, upper, iou)
+        lower = _places(ids, pairs[~outward, 1])
+        np.maximum.at(score, lower, iou[~outward])
+        edges.append(np.stack([upper[~outward], lower], 1))
+        beyond.append(pairs[outward, 1])
+        beyond_from.append(upper[outward])
+        beyond_score.append(iou[outward])
+    edge = np.concatenate(edges)
     root = components(len(ids), edge[:, 0], edge[:, 1])
-    # A root is its component's smallest supervoxel, so the rank of the roots numbers the segments.
-    segment = np.cumsum(root == np.arange(len(ids)))[root].astype(np.uint64)
-    return MergeTable(ids, segment, score)
+    # A root is its component's smallest supervoxel, so the rank of the roots numbers the components.
+    component = (np.cumsum(root == np.arange(len(ids))) - 1)[root]
+    inside = int(np.searchsorted(ids, np.uint64(first_ends)))
+    border = Border(int(component.max(initial=-1)) + 1, ids[:inside], component[:inside], np.concatenate(beyond),
+                    component[np.concatenate(beyond_from)], np.concatenate(beyond_score))
+    return Components(ids, component, score), border
+
+
+def _places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Index of each wanted id. Raises DataError for one that is not there."""
+    at = np.searchsorted(ids, wanted)
+    there = np.zeros(len(at), bool)
+    there[at < len(ids)] = ids[at[at < len(ids)]] == wanted[at < len(ids)]
+    if not there.all():
+        raise _unknown(wanted[~there][0])
+    return at
+
+
+def _unknown(supervoxel: np.uint64) -> DataError:
+    return DataError(f"stitching: an overlap names supervoxel {supervoxel}, which no block reports; rerun that block")
+
+
+def join_borders(borders: list[Border]) -> list[Joined]:
+    """Number the segments of all batches, given in the order of their sections.
+
+        batch 0     0   1 --.           components; the smallest supervoxel of a segment lies in the
+        batch 1     0 --- 1 -'  2       first batch that it touches, so segments are numbered as in one
+                    |     |     |       table: those that begin in batch 0, then in batch 1, ...
+        segment     3     2     4
+
+    Raises:
+        DataError: a batch links to a supervoxel that is not in the next one's first section.
+    """
+    first = np.cumsum([0, *(b.number for b in borders)])
+    edges = [np.zeros((0, 2), np.int64)]
+    for k, (one, after) in enumerate(pairwise(borders)):
+        there = after.component[_places(after.ids, one.next_ids)]
+        edges.append(np.stack([first[k] + one.next_component, first[k + 1] + there], 1))
+    if borders and borders[-1].next_ids.size:
+        raise _unknown(borders[-1].next_ids[0])
+    touched, edge = np.unique(np.concatenate(edges), return_inverse=True)
+    edge = edge.reshape(-1, 2)
+    root = components(len(touched), edge[:, 0], edge[:, 1])
+    gone = touched[root != np.arange(len(touched))]  # components that are not the first of their segment
+    into = touched[root][root != np.arange(len(touched))]
+    segment = into - np.searchsorted(gone, into) + 1
+    found = []
+    for k in range(len(borders)):
+        here = slice(*np.searchsorted(gone, first[k : k + 2]))
+        before = borders[k - 1] if k else None
+        found.append(Joined(
+            int(first[k] - here.start) + 1, gone[here] - first[k], segment[here].astype(np.uint64),
+            before.next_ids if before else np.zeros(0, np.uint64),
+            before.next_score if before else np.zeros(0, np.float32), int(first[-1] - len(gone))))
+    return found
+
+
+def number(found: Components, joined: Joined | None = None) -> MergeTable:
+    """The merge table of a batch; without ``joined`` it is the whole volume."""
+    if joined is None:
+        return MergeTable(found.supervoxel, (found.component + 1).astype(np.uint64), found.score)
+    segment = (found.component - np.searchsorted(joined.merged, found.component) + joined.first).astype(np.uint64)
+    if len(joined.merged):
+        at = np.minimum(np.searchsorted(joined.merged, found.component), len(joined.merged) - 1)
+        segment = np.where(joined.merged[at] == found.component, joined.segment[at], segment)
+    score = found.score.copy()
+    np.maximum.at(score, _places(found.supervoxel, joined.ids), joined.score)
+    return MergeTable(found.supervoxel, segment, score)
 
 
 def remap(labels: np.ndarray, table: MergeTable, *, step: int = 1) -> np.ndarray:
@@ -171,3 +286,16 @@ def remap(labels: np.ndarray, table: MergeTable, *, step: int = 1) -> np.ndarray
         missing = flat[start][ids[where] != flat[start]][0]
         raise DataError(f"stitching: supervoxel {missing} is not in the merge table; is the table of another run?")
     return np.repeat(values[where], run).reshape(labels.shape)
+
+
+def save(path: Path, table: tuple) -> None:
+    """Write one of the tables above (npz)."""
+    with open(path, "wb") as file:
+        np.savez(file, **table._asdict())  # type: ignore[attr-defined]
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """Read it; numbers come back as numbers."""
+    with np.load(path) as parts:
+        values = {name: parts[name] if parts[name].ndim else int(parts[name]) for name in parts.files}
+    return kind(**values)

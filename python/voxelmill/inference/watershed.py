@@ -48,6 +48,11 @@ def decode(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids >> np.uint64(LOCAL_BITS), ids & np.uint64((1 << LOCAL_BITS) - 1)
 
 
+def first_id(section: int, height: int, width: int) -> int:
+    """No supervoxel of this section has a smaller id, none of the sections before a larger one."""
+    return int(encode(section * -(-height // MAX_TILE) * -(-width // MAX_TILE), 0))
+
+
 def source_range(start: int, stop: int, size: int, tile: int = 1024, margin: int = 64) -> Range:
     """Rows (or columns) ``[lo, hi)`` of a section that rows ``[start, stop)`` of the labels depend on."""
     last = min(-(-stop // tile) * tile, size)

@@ -25,6 +25,7 @@ from ..core.volume import Layout, Region, create_image, layout
 from .sources import IMAGE, LABEL, Source, local, open_source
 
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
+BATCH_VOXELS = 2e9     # of slabs whose tables are joined in one task: below 1 GB of memory, a few seconds
 Index = Annotated[int, Field(ge=0)]
 
 
@@ -72,7 +73,9 @@ def run(p: Parameters, task: Task, *, source: In | None = None, like: In | None 
     found = seen.finish(p.strict)
     grid = int(np.prod(lay.grid[1:]))
     block_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels)) + "\n")
-    slab_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels, unit=grid)) + "\n")
+    whole = blocks.plan(lay, p.blocks, p.block_voxels, unit=grid)
+    batches = whole if p.blocks else blocks.batches(whole, lay, BATCH_VOXELS)
+    slab_list.write_text("".join(f"{block} {batch}\n" for block, batch in zip(whole, batches)))
     facts.write_text(json.dumps({
         "source": location, "kind": volume.kind, "digest": _digest(source or local(location)),
         "source_shape": volume.shape, "corner_zyx": corner, "shape": shape, "dtype": lay.dtype,

@@ -1,29 +1,51 @@
-"""Export labels: supervoxels through the merge table into a flat label volume."""
+"""Export labels: supervoxels through the merge table into a flat label volume, and the table itself.
+
+The table is written in parts, one a layer of shards, so that its files do not depend on the number of tasks.
+"""
 
 from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
 
 from ..core import blocks
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, open_image
-from ..inference import stitching
+from ..inference import stitching, watershed
 
 
 class Parameters(Params):
     """Exporting has nothing to choose."""
 
 
-def run(p: Parameters, task: Task, *, supervoxels: In, segments: In, block: str, output: Out) -> None:
-    import pyarrow.parquet as pq
-
+def run(p: Parameters, task: Task, *, supervoxels: In, components: In, joined: In | None = None, block: str,
+        output: Out, segments: Out) -> None:
     task.block = block
     source = open_image(supervoxels)
     lay = source.layout()
-    blocks.require(lay, supervoxels / "0")
-    columns = pq.read_table(segments)
-    table = stitching.MergeTable(*(columns[n].to_numpy() for n in ("supervoxel", "segment", "score")))
-    dtype = "uint32" if table.segment.max(initial=0) < 2**32 else "uint64"
+    blocks.require(lay, supervoxels / "0", block)
+    others = stitching.load(joined, stitching.Joined) if joined else None
+    table = stitching.number(stitching.load(components, stitching.Components), others)
+    count = others.segments if others else int(table.segment.max(initial=0))
+    dtype = "uint32" if count < 2**32 else "uint64"
     target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.scale, label=True)
-    for region in task.progress(list(blocks.regions(lay, block)), "shards labelled"):
-        target.write(region, stitching.remap(source.read(region), table).astype(dtype))
+    segments.mkdir()
+    regions = task.progress(list(blocks.regions(lay, block)), "shards labelled")
+    for (start, stop), layer in itertools.groupby(regions, key=lambda r: (r[0].start, r[0].stop)):
+        ends = [watershed.first_id(z, *lay.shape[1:]) for z in (start, stop)]
+        part = stitching.MergeTable(*(c[slice(*np.searchsorted(table.supervoxel, np.array(ends, np.uint64)))] for c in table))
+        write_part(segments / f"z{start:07d}.parquet", part)
+        for region in layer:
+            target.write(region, stitching.remap(source.read(region), part).astype(dtype))
+    task.report(segments=count)
+
+
+def write_part(path: Path, table: stitching.MergeTable) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(table._asdict()), path, compression="zstd")

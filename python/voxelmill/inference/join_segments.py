@@ -1,0 +1,29 @@
+"""Join segments: number the segments of all batches, from what lies on the borders between them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ..core.errors import DataError
+from ..core.params import Params
+from ..core.provenance import Task
+from ..core.stage import In, Out
+from . import stitching
+
+
+class Parameters(Params):
+    """Joining has nothing to choose."""
+
+
+def run(p: Parameters, task: Task, *, borders: list[In], blocks: list[str], joined: Out) -> None:
+    """`blocks` are the batches of `borders`, in the same order; each gets a file of its name."""
+    order = sorted(range(len(blocks)), key=lambda i: int(blocks[i].split("-")[0]))
+    ends = [tuple(map(int, blocks[i].split("-"))) for i in order]
+    for (_, last), (first, _) in pairwise(ends):
+        if first != last + 1:
+            raise DataError(f"join_segments: shards {last + 1} to {first - 1} are missing; rerun their batch")
+    found = stitching.join_borders([stitching.load(borders[i], stitching.Border) for i in order])
+    joined.mkdir()
+    for i, one in zip(order, found):
+        stitching.save(joined / f"{blocks[i]}.npz", one)
+    task.report(segments=found[0].segments, joined=sum(len(one.merged) for one in found))
