@@ -2,57 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import os
-import subprocess
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-NEXTFLOW = ROOT / ".venv/bin/nextflow"
-# What holds dates, durations or names of runs differs from run to run; all else must not.
-TIMED = ("pipeline_info/", "provenance/", "report.html", "runs.sqlite", ".voxelmill.lock")
-
-
-@dataclass
-class Run:
-    """A finished run: its folder, what Nextflow said, its exit code."""
-
-    outdir: Path
-    said: str
-    code: int
-
-    def tasks(self, status: str | None = None) -> Counter:
-        """How many tasks of each process (innermost name), by the trace; of a status when given."""
-        with open(self.outdir / "pipeline_info/execution_trace.txt", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-        return Counter(r["process"].split(":")[-1] for r in rows if status in (None, r["status"]))
-
-    def digests(self) -> dict[str, str]:
-        """sha256 of everything published that must not depend on when and how it ran."""
-        found = {}
-        for path in sorted(p for p in self.outdir.rglob("*") if p.is_file()):
-            name = str(path.relative_to(self.outdir))
-            if not name.startswith(TIMED):
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return found
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false", "NXF_DISABLE_CHECK_LATEST": "true", **more}
-
-
-def nextflow(cwd: Path, outdir: Path, *args: str, env: dict[str, str] | None = None, timeout: int = 600) -> Run:
-    """`nextflow run main.nf` in `cwd` with `--outdir`."""
-    command = [str(NEXTFLOW), "run", str(ROOT / "main.nf"), "--outdir", str(outdir), *args]
-    done = subprocess.run(command, cwd=cwd, env=environment(**(env or {})), capture_output=True, text=True,
-                          timeout=timeout)
-    return Run(outdir, done.stdout + done.stderr, done.returncode)
+from voxelmill.testing.engine import Run, run
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +54,7 @@ SMALL = ("--voxel_size", "30,8,8", "--chunk", "4,32,32", "--shard", "4,96,96", "
 def connectome(tmp_path_factory: pytest.TempPathFactory, phantom: Path) -> Run:
     """One whole run of `connectome` on the phantom, in one block, with truth and simulated jitter."""
     folder = tmp_path_factory.mktemp("connectome")
-    run = nextflow(folder, folder / "out", "--input", str(phantom / "raw.npy"), "--truth", str(phantom / "truth.npy"),
-                   "--simulate_misalignment", "true", "--blocks", "1", *SMALL)
-    assert run.code == 0, run.said
-    return run
+    done = run("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy", "--simulate_misalignment", "true",
+               "--blocks", "1", *SMALL, folder=folder)
+    assert done.code == 0, done.said
+    return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import NEXTFLOW, ROOT, environment
+from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
 
 BLOCK = re.compile(r"<!-- (file|insert): (\S+)(?: before: (.*?))? -->\n```\w+\n(.*?)```", re.S)
 
@@ -20,7 +21,7 @@ def test_the_page_works(tmp_path: Path):
     copy.mkdir()
     for name in ("bin", "conf", "modules", "python", "workflows", "main.nf", "nextflow.config", "assets", "docs",
                  "tests"):
-        source = ROOT / name
+        source = PROJECT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -36,7 +37,7 @@ def test_the_page_works(tmp_path: Path):
         whole = path.read_text()
         assert whole.count(before) == 1, f"{name}: {before!r}"
         path.write_text(whole.replace(before, text + before))
-    env = environment(PYTHONPATH=str(copy / "python"))
+    env = {**os.environ, **QUIET, "PYTHONPATH": str(copy / "python")}
     (copy / "bin/invert.py").chmod(0o755)
 
     def do(*command: str) -> str:

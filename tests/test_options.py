@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import NEXTFLOW, ROOT, environment
+from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
 
 REFUSED = [
     ({"cutuot": "1,1,1"}, "unknown parameter --cutuot. Did you mean --cutout?"),
@@ -42,12 +42,13 @@ def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     (folder / "cases.json").write_text(json.dumps(cases))
     # Run from a copy of the layout: projectDir is where the script lies, and the schema is read from there.
     for name in ("workflows", "nextflow_schema.json"):
-        os.symlink(ROOT / name, folder / name)
+        os.symlink(PROJECT / name, folder / name)
     (folder / "tests").mkdir()
-    script = (ROOT / "tests/options.nf").read_text().replace("'../workflows/options'", "'./workflows/options'")
+    script = (PROJECT / "tests/options.nf").read_text().replace("'../workflows/options'", "'./workflows/options'")
     (folder / "options.nf").write_text(script)
     done = subprocess.run([str(NEXTFLOW), "run", "options.nf", "--cases", str(folder / "cases.json")], cwd=folder,
-                          env=environment(NXF_SYNTAX_PARSER=request.param), capture_output=True, text=True, timeout=120)
+                          env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": request.param}, capture_output=True,
+                          text=True, timeout=120)
     line = next((row for row in done.stdout.splitlines() if row.startswith("ANSWERS ")), None)
     assert line, done.stdout + done.stderr
     return json.loads(line.removeprefix("ANSWERS "))

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import yaml
-from conftest import NEXTFLOW, ROOT, Run, environment, nextflow
-from test_connectome import until_done
+from voxelmill.testing.engine import Run, killed, run
 from voxelmill.testing.movies import make_fovs, spoil_page, stack_of, write_ome_tiff
 
 pytestmark = pytest.mark.xdist_group(name="timelapse")
@@ -50,9 +45,9 @@ def arguments(source: Path) -> list[str]:
 def whole(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Run:
     """One whole run, in two batches."""
     folder = tmp_path_factory.mktemp("timelapse")
-    run = nextflow(folder, folder / "out", *arguments(source))
-    assert run.code == 0, run.said
-    return run
+    done = run(*arguments(source), folder=folder)
+    assert done.code == 0, done.said
+    return done
 
 
 def test_every_process_runs_as_often_as_it_should(whole: Run):
@@ -125,20 +120,11 @@ def test_records_chain_to_the_raw_bytes(whole: Run, source: Path):
 
 @pytest.mark.slow
 def test_resume_after_a_kill_gives_the_same_bytes(whole: Run, source: Path, tmp_path: Path):
-    command = [str(NEXTFLOW), "run", str(ROOT / "main.nf"), "--outdir", str(tmp_path / "out"), *arguments(source),
-               "-resume"]
-    finished = 0
-    for wanted in (4, 11):
-        head = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, start_new_session=True)
-        finished = until_done(tmp_path / "work", head, max(wanted, finished + 1))
-        os.killpg(head.pid, signal.SIGKILL)
-        head.wait()
-        time.sleep(0.5)
-    run = nextflow(tmp_path, tmp_path / "out", *arguments(source), "-resume")
-    assert run.code == 0, run.said
-    assert dict(run.tasks()) == COUNTS and sum(run.tasks("CACHED").values()) >= finished - 2
-    assert run.digests() == whole.digests()
+    finished = killed(*arguments(source), folder=tmp_path, after=(4, 11))
+    done = run(*arguments(source), "-resume", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert dict(done.tasks()) == COUNTS and sum(done.tasks("CACHED").values()) >= finished - 2
+    assert done.digests() == whole.digests()
 
 
 @pytest.mark.slow
@@ -147,26 +133,25 @@ def test_given_detections_of_a_plain_tiff(tmp_path: Path):
     movie = make_fovs(1, frames=5, size=128)[0]
     tifffile.imwrite(tmp_path / "plain.tif", movie.phase, photometric="minisblack")
     np.save(tmp_path / "labels.npy", movie.labels)
-    run = nextflow(tmp_path, tmp_path / "out", "--workflow", "timelapse", "--input", str(tmp_path / "plain.tif"),
-                   "--pc_channel", "0", "--detections", str(tmp_path / "labels.npy"), "--crops", "false",
-                   "--report_plots", "false")
-    assert run.code == 0, run.said
-    ran = set(run.tasks())
+    done = run("--workflow", "timelapse", "--input", tmp_path / "plain.tif", "--pc_channel", "0", "--detections",
+               tmp_path / "labels.npy", "--crops", "false", "--report_plots", "false", folder=tmp_path)
+    assert done.code == 0, done.said
+    ran = set(done.tasks())
     assert {"READ_DETECTIONS", "TRACK_CELLS"} <= ran
     assert not {"SEGMENT_CELLS", "ESTIMATE_BACKGROUND", "CROP_CELLS"} & ran
     from voxelmill.core.movie import open_channel
 
     tracked = open_channel(tmp_path / "out", 0, "seg_tracked_ch_0").read()
     assert np.array_equal(tracked > 0, movie.labels > 0)
-    assert "10 min apart" in run.said and "fewer than min_frames = 30" in run.said
+    assert "10 min apart" in done.said and "fewer than min_frames = 30" in done.said
 
 
 @pytest.mark.slow
 def test_copy_only_stops_after_copying(tmp_path: Path, source: Path):
-    run = nextflow(tmp_path, tmp_path / "out", "--workflow", "timelapse", "--input", str(source / "run.ome.tif"),
-                   "--fovs", "0-1", "--pc_channel", "0", "--fl_channels", "1", "--copy_only", "--report_plots", "false")
-    assert run.code == 0, run.said
-    assert dict(run.tasks()) == dict.fromkeys(("INSPECT_MOVIE", "COPY_MOVIE", "PUBLISH_FOVS", "SUMMARIZE", "REPORT"), 1)
+    done = run("--workflow", "timelapse", "--input", source / "run.ome.tif", "--fovs", "0-1", "--pc_channel", "0",
+               "--fl_channels", "1", "--copy_only", "--report_plots", "false", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert dict(done.tasks()) == dict.fromkeys(("INSPECT_MOVIE", "COPY_MOVIE", "PUBLISH_FOVS", "SUMMARIZE", "REPORT"), 1)
     images = tmp_path / "out/fov_001/images.zarr"
     assert sorted(p.name for p in images.iterdir()) == ["fl_ch_1", "pc_ch_0", "zarr.json"]
     assert not (images / "pc_ch_0/1").exists()
@@ -174,16 +159,15 @@ def test_copy_only_stops_after_copying(tmp_path: Path, source: Path):
 
 @pytest.mark.slow
 def test_without_a_phase_channel_cells_are_skipped_and_that_is_said(tmp_path: Path, source: Path):
-    run = nextflow(tmp_path, tmp_path / "out", "--workflow", "timelapse", "--input", str(source / "run.ome.tif"),
-                   "--fl_channels", "1", "-stub-run")
-    assert run.code == 0, run.said
-    assert set(run.tasks()) == {"INSPECT_MOVIE", "COPY_MOVIE", "ESTIMATE_BACKGROUND", "PUBLISH_FOVS", "SUMMARIZE",
+    done = run("--workflow", "timelapse", "--input", source / "run.ome.tif", "--fl_channels", "1", "-stub-run",
+               folder=tmp_path)
+    assert done.code == 0, done.said
+    assert set(done.tasks()) == {"INSPECT_MOVIE", "COPY_MOVIE", "ESTIMATE_BACKGROUND", "PUBLISH_FOVS", "SUMMARIZE",
                                 "REPORT"}
-    assert "no --pc_channel and no --detections" in run.said
+    assert "no --pc_channel and no --detections" in done.said
 
 
 def test_a_channel_that_is_not_there_stops_with_one_line(tmp_path: Path, source: Path):
-    run = nextflow(tmp_path, tmp_path / "out", "--workflow", "timelapse", "--input", str(source / "run.ome.tif"),
-                   "--pc_channel", "7")
-    assert run.code != 0
-    assert "ERROR [inspect_movie]" in run.said and "there is no channel 7; the file has 0 phase, 1 GFP" in run.said
+    done = run("--workflow", "timelapse", "--input", source / "run.ome.tif", "--pc_channel", "7", folder=tmp_path)
+    assert done.code != 0
+    assert "ERROR [inspect_movie]" in done.said and "there is no channel 7; the file has 0 phase, 1 GFP" in done.said

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[3]
+NEXTFLOW = PROJECT / ".venv/bin/nextflow"
+QUIET = {"NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false", "NXF_DISABLE_CHECK_LATEST": "true"}
+# What holds dates, durations or names of runs differs from run to run; all else must not.
 NOT_COMPARED = ("provenance", "pipeline_info", "report.html", "runs.sqlite", ".voxelmill.lock")
 
 
@@ -42,6 +45,9 @@ class Run:
         rows = [row for row in self.trace() if row["process"] == process]
         return [(row["status"], int(row["exit"]) if row["exit"].isdigit() else -1) for row in rows]
 
+    def digests(self) -> dict[str, str]:
+        return digests(self.outdir)
+
 
 class Launch:
     """A run under way: `nextflow run main.nf ARGS --outdir OUTDIR -w WORK` in a process group of its own.
@@ -54,16 +60,16 @@ class Launch:
                  project: Path = PROJECT, env: Mapping[str, str] | None = None, before: Sequence[str] = ()):
         folder.mkdir(parents=True, exist_ok=True)
         self.outdir, self.log = outdir or folder / "out", folder / f"said.{time.monotonic_ns()}.txt"
+        self.work = work or folder / "work"
         own = project / ".venv/bin/nextflow"
-        launcher = own if own.exists() else PROJECT / ".venv/bin/nextflow"
-        places = ("--outdir", self.outdir, "-w", work or folder / "work")
+        launcher = own if own.exists() else NEXTFLOW
+        places = ("--outdir", self.outdir, "-w", self.work)
         words = [*before, launcher, "run", project / "main.nf", *args, *places]
-        quiet = {"NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false"}
         self.begun = time.monotonic()
         with open(self.log, "w") as said:
             self.process = subprocess.Popen(
                 [str(w) for w in words], cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                start_new_session=True, env={**os.environ, **quiet, **(env or {})})
+                start_new_session=True, env={**os.environ, **QUIET, **(env or {})})
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
@@ -85,15 +91,34 @@ class Launch:
             assert time.monotonic() < end, f"no {what} within {timeout} s:\n{self.said()}"
             time.sleep(0.1)
 
-    def kill(self) -> None:
-        """The head process, and only it, gets SIGKILL: as when its machine takes it away."""
-        self.process.send_signal(signal.SIGKILL)
+    def done(self) -> int:
+        """How many tasks have ended well."""
+        return sum(p.read_text().strip() == "0" for p in self.work.glob("*/*/.exitcode"))
+
+    def kill(self, tasks: bool = False) -> None:
+        """The head process gets SIGKILL, as when its machine takes it away; its tasks on this machine too, or go on."""
+        if tasks:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
 
 def run(*args: object, folder: Path, timeout: float = 900, **more: object) -> Run:
     """A run from start to end."""
     return Launch(*args, folder=folder, **more).wait(timeout)  # type: ignore[arg-type]
+
+
+def killed(*args: object, folder: Path, after: Sequence[int]) -> int:
+    """Start, kill and resume a run, each time when so many tasks have ended well; how many had at the last."""
+    finished = 0
+    for wanted in after:
+        launched = Launch(*args, "-resume", folder=folder)
+        launched.until(lambda: launched.done() >= max(wanted, finished + 1), f"{wanted} tasks")  # noqa: B023
+        launched.kill(tasks=True)
+        finished = launched.done()
+        time.sleep(0.5)
+    return finished
 
 
 def digests(outdir: Path) -> dict[str, str]:
