@@ -21,6 +21,6 @@ process INGEST {
 
     stub:
     """
-    stub.sh ${role}.ome.zarr/ ${role}.ome.zarr.manifest.json ${role}.source.json blocks.txt=0-0 slabs.txt=0-0 ingest.${role}.provenance.json
+    stub.sh ${role}.ome.zarr/ ${role}.ome.zarr.manifest.json ${role}.source.json blocks.txt=0-0 'slabs.txt=0-0 0-0' ingest.${role}.provenance.json
     """
 }
