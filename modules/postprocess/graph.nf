@@ -14,7 +14,8 @@ process GRAPH {
 
     script:
     """
-    graph.py ${flags} --candidates candidates*.parquet --labels ${labels} --tables tables --graph graph
+    graph.py ${flags} --candidates candidates*.parquet --labels ${labels} --tables tables --graph graph \\
+        --memory_mb ${task.memory?.toMega() ?: 1024}
     """
 
     stub:

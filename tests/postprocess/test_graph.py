@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
+import sys
+from collections import defaultdict
 from pathlib import Path
 
 import networkx as nx
@@ -12,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxelmill.postprocess import graph
+from voxelmill.postprocess import graph, wiring
 from voxelmill.testing.stages import make_store, run_stage
 
 ROWS = [  # z, y, x, pre, post, score
@@ -33,6 +37,7 @@ def run(folder: Path, *parts: list[tuple]) -> dict[str, list[dict]]:
     store = make_store(folder / "l.ome.zarr", np.ones((8, 64, 64), np.uint32), label=True)
     files = [candidates(folder / f"c{n}.parquet", rows) for n, rows in enumerate(parts)]
     assert run_stage("postprocess.graph", folder, candidates=files, labels=store, tables="tables", graph="graph") == 0
+    assert not list(folder.glob("graph-*"))                     # what was on disk meanwhile
     return {n: pq.read_table(folder / f"tables/{n}.parquet").to_pylist() for n in ("synapses", "edges", "nodes")}
 
 
@@ -51,8 +56,67 @@ def test_tables(tmp_path: Path):
     assert nodes[1]["component"] == nodes[2]["component"] != nodes[3]["component"]
 
 
-def test_how_candidates_are_divided_does_not_matter(tmp_path: Path):
-    assert run(tmp_path / "one", ROWS) == run(tmp_path / "two", ROWS[4:], ROWS[:4])
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {f"{d}/{p.name}": p.read_bytes() for d in ("tables", "graph") for p in (folder / d).iterdir()}
+
+
+def random_rows(n: int, neurites: int, seed: int = 0) -> list[tuple]:
+    """Many share a cell of 4 x 4 px, a score, or both; no two pairs share a pixel."""
+    rng = np.random.default_rng(seed)
+    at = rng.choice(8 * 64 * 64, n, replace=False)
+    pairs = rng.integers(1, neurites + 1, (n, 2))
+    return [(int(k >> 12), int(k >> 6 & 63), int(k & 63), int(a), int(b), float(np.float32(s)))
+            for k, (a, b), s in zip(at, pairs, rng.integers(0, 50, n) / 49)]
+
+
+@pytest.mark.parametrize("parts", [2, 7])
+def test_how_candidates_are_divided_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int):
+    """To the byte, also where a table is many batches."""
+    monkeypatch.setattr(graph, "ROWS", 100)
+    monkeypatch.setattr(wiring, "BATCH", 64)
+    rows = random_rows(3000, 40)
+    run(tmp_path / "one", rows)
+    shuffled = [rows[k] for k in np.random.default_rng(1).permutation(len(rows))]
+    run(tmp_path / "many", *(shuffled[k::parts] for k in range(parts)))
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "many")
+
+
+@pytest.mark.parametrize("n, neurites", [(1, 2), (400, 12), (3000, 2000)])
+def test_as_reckoned_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int, neurites: int):
+    monkeypatch.setattr(graph, "ROWS", 128)
+    monkeypatch.setattr(wiring, "BATCH", 50)
+    rows = random_rows(n, neurites, seed=n)
+    found = run(tmp_path, rows)
+
+    best: dict[tuple, tuple] = {}
+    for z, y, x, pre, post, score in sorted(rows, key=lambda r: (-r[5], r[:3])):
+        best.setdefault((z, y // 4, x // 4, pre, post), (z, y, x, pre, post, score))
+    assert [tuple(s[c] for c in ("z", "y", "x", "pre_id", "post_id", "score")) for s in found["synapses"]] == list(
+        best.values())
+    assert [s["id"] for s in found["synapses"]] == list(range(1, len(best) + 1))
+    assert all((s["z_nm"], s["y_nm"], s["x_nm"]) == (30 * s["z"], 8 * s["y"], 8 * s["x"]) for s in found["synapses"])
+
+    scores: dict[tuple, list[float]] = defaultdict(list)
+    for *_, pre, post, score in best.values():
+        if score >= np.float32(0.1) and pre != post:
+            scores[pre, post].append(score)
+    assert [tuple(e.values()) for e in found["edges"]] == [
+        (*pair, len(scores[pair]), sum(scores[pair])) for pair in sorted(scores)]
+
+    net = nx.DiGraph()
+    net.add_weighted_edges_from((*pair, len(s)) for pair, s in scores.items())
+    rank = nx.pagerank(net, weight="weight", tol=1e-12, max_iter=1000) if scores else {}
+    sizes = sorted(nx.weakly_connected_components(net), key=lambda c: (-len(c), min(c)))
+    component = {node: k for k, members in enumerate(sizes) for node in members}
+    assert {r["node"] for r in found["nodes"]} == set(net)
+    ranks = [r["pagerank"] for r in found["nodes"]]
+    assert ranks == sorted(ranks, reverse=True)
+    for row in found["nodes"]:
+        node = row["node"]
+        mutual = sum(net.has_edge(b, node) for b in net.successors(node))
+        assert row == {"node": node, "in_degree": net.in_degree(node, "weight"),
+                       "out_degree": net.out_degree(node, "weight"), "pagerank": pytest.approx(rank[node], abs=1e-9),
+                       "component": component[node], "reciprocity": 2 * mutual / net.degree(node)}
 
 
 def test_exports_agree(tmp_path: Path):
@@ -60,6 +124,10 @@ def test_exports_agree(tmp_path: Path):
     net = nx.read_graphml(tmp_path / "graph/wiring.graphml")
     assert {(int(a), int(b)): d["weight"] for a, b, d in net.edges(data=True)} == {
         (e["pre_root_id"], e["post_root_id"]): e["weight"] for e in found["edges"]}
+    assert dict(net.nodes(data=True)) == {
+        str(n["node"]): {k: v for k, v in n.items() if k != "node"} for n in found["nodes"]}
+    assert {(a, b): d["sum_score"] for a, b, d in net.edges(data=True)} == {
+        (str(e["pre_root_id"]), str(e["post_root_id"])): e["sum_score"] for e in found["edges"]}
     with open(tmp_path / "tables/nodes.csv", newline="") as file:
         assert [int(r["node"]) for r in csv.DictReader(file)] == [n["node"] for n in found["nodes"]]
     assert (tmp_path / "graph/edges.txt").read_text().splitlines()[0] == "1 2 2"
@@ -68,7 +136,51 @@ def test_exports_agree(tmp_path: Path):
 def test_no_candidates_no_edges(tmp_path: Path):
     found = run(tmp_path, [])
     assert found == {"synapses": [], "edges": [], "nodes": []}
-    assert (tmp_path / "graph/wiring.graphml").exists()
+    assert not nx.read_graphml(tmp_path / "graph/wiring.graphml")
+    assert (tmp_path / "tables/edges.csv").read_text() == '"pre_root_id","post_root_id","weight","sum_score"\n'
+
+
+def test_a_damaged_file_is_named(tmp_path: Path, capsys):
+    store = make_store(tmp_path / "l.ome.zarr", np.ones((4, 64, 64), np.uint32), label=True)
+    path = candidates(tmp_path / "c.parquet", ROWS)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert run_stage("postprocess.graph", tmp_path, candidates=path, labels=store, tables="tables", graph="graph") == 65
+    said = capsys.readouterr().err
+    assert said.startswith("ERROR [graph]") and "c.parquet" in said and said.count("\n") == 1
+
+
+MEASURED = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from voxelmill.testing.stages import make_store, run_stage
+
+folder, files, rows = Path(sys.argv[1]), int(sys.argv[2]), 100_000
+store = make_store(folder / "l.ome.zarr", np.ones((8, 64, 64), np.uint32), label=True)
+rng = np.random.default_rng(0)
+for k in range(files):
+    pq.write_table(pa.table({
+        "z": rng.integers(8 * k, 8 * k + 8, rows), "y": rng.integers(0, 4096, rows), "x": rng.integers(0, 4096, rows),
+        "sigma": np.ones(rows, np.float32), "pre_id": rng.integers(1, 5000, rows).astype(np.uint64),
+        "post_id": rng.integers(1, 5000, rows).astype(np.uint64), "score": rng.random(rows, np.float32)}),
+        folder / f"c{k}.parquet")
+code = run_stage("postprocess.graph", folder, candidates=[folder / f"c{k}.parquet" for k in range(files)], labels=store,
+                 tables="tables", graph="graph", memory_mb=400)
+print(json.dumps([code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_candidates(tmp_path: Path):
+    """Given 400 MB; in memory, 1.6 million were 1.9 GB."""
+    for files in (2, 16):
+        done = subprocess.run([sys.executable, "-c", MEASURED, tmp_path / str(files), str(files)], capture_output=True,
+                              text=True, check=True)
+        code, peak = json.loads(done.stdout)
+        assert code == 0, done.stderr
+        assert peak < 450
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,5 +191,25 @@ def test_pagerank_is_that_of_networkx(edges: list[tuple[int, int, int]]):
     net.add_nodes_from(range(9))
     net.add_weighted_edges_from(edges)
     wanted = nx.pagerank(net, weight="weight", tol=1e-12, max_iter=1000)
-    pre, post, weight = (np.array(c) for c in zip(*edges))
-    assert graph.pagerank(9, pre, post, weight) == pytest.approx([wanted[n] for n in range(9)], abs=1e-6)
+    batches = [tuple(np.array(c) for c in zip(*edges[k:k + 7])) for k in range(0, len(edges), 7)]
+    assert wiring.pagerank(wiring.degrees(9, batches)[1], batches) == pytest.approx([wanted[n] for n in range(9)], abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40), st.integers(1, 9))
+def test_components_are_those_of_networkx(edges: list[tuple[int, int]], size: int):
+    net = nx.Graph()
+    net.add_nodes_from(range(31))
+    net.add_edges_from(edges)
+    pairs = np.array(edges, np.int64).reshape(-1, 2)
+    batches = [(part[:, 0], part[:, 1], part[:, 1]) for part in (pairs[k:k + size] for k in range(0, len(pairs), size))]
+    found = wiring.components(31, batches)
+    ordered = sorted(nx.connected_components(net), key=lambda c: (-len(c), min(c)))
+    assert [{int(n) for n in np.flatnonzero(found == k)} for k in range(len(ordered))] == ordered
+
+
+def test_a_long_chain_is_one_component():
+    ends = np.random.default_rng(0).permutation(20_000)
+    batches = [(ends[k:k + 500], ends[k + 1:k + 501], ends[k + 1:k + 501]) for k in range(0, 19_500, 500)]
+    found = wiring.components(20_000, batches)
+    assert (found[ends[:19_501]] == 0).all() and len(np.unique(found)) == 500

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from voxelmill.postprocess.graph import edge_table, node_table, write_table
-from voxelmill.serving.figures import coloured, middle
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from voxelmill.serving import figures
+from voxelmill.serving.figures import coloured, middle, pick
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
 
@@ -16,19 +19,19 @@ NAMES = {f"figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_al
 def draw(folder: Path, n: int, name: str = "figures") -> dict[str, bytes]:
     raw, labels = neurites((8, 64, 64))
     rng = np.random.default_rng(0)
-    synapses = {"id": np.arange(n), "z": np.full(n, 4), "y": rng.integers(0, 64, n), "x": rng.integers(0, 64, n),
-                "pre_id": rng.integers(1, 5, n).astype(np.uint64), "post_id": rng.integers(5, 9, n).astype(np.uint64),
-                "score": rng.random(n)}
-    (folder / "tables").mkdir(parents=True, exist_ok=True)
-    edges = edge_table(synapses, 0.1)
-    for table, rows in (("synapses", synapses), ("edges", edges), ("nodes", node_table(edges))):
-        write_table(folder / "tables" / table, rows)
+    found = {"z": np.full(n, 4), "y": rng.integers(0, 64, n), "x": rng.integers(0, 64, n),
+             "sigma": np.ones(n, np.float32), "pre_id": rng.integers(1, 5, n).astype(np.uint64),
+             "post_id": rng.integers(5, 9, n).astype(np.uint64), "score": rng.random(n, np.float32)}
+    folder.mkdir(exist_ok=True)
+    pq.write_table(pa.table(found), folder / "c.parquet")
     (folder / "a.csv").write_text("section,dy,dx,rotation_deg,residual_px,status\n" + "".join(
         f"{z},{z * 0.1},{-z * 0.2},0,0.05,{'blank' if z == 2 else 'ok'}\n" for z in range(8)))
     image = make_store(folder / "i.ome.zarr", raw)
     aligned = make_store(folder / "a.ome.zarr", (raw / 255).astype(np.float16))
+    neurite = make_store(folder / "l.ome.zarr", labels, label=True)
+    assert run_stage("postprocess.graph", folder, candidates="c.parquet", labels=neurite, tables="tables", graph="graph") == 0
     assert run_stage("serving.figures", folder, raw=image, preprocessed=image, aligned=aligned,
-                     labels=make_store(folder / "l.ome.zarr", labels, label=True), alignment="a.csv", tables="tables",
+                     labels=neurite, alignment="a.csv", tables="tables",
                      output=name, figure_dpi=60) == 0
     return {p.name: p.read_bytes() for p in (folder / name).iterdir()}
 
@@ -41,6 +44,14 @@ def test_the_same_bytes_twice(tmp_path: Path):
 
 def test_nothing_to_show_is_shown(tmp_path: Path):
     assert set(draw(tmp_path, 0)) == NAMES
+
+
+def test_a_long_table_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figures, "BATCH_ROWS", 7)
+    pq.write_table(pa.table({"a": np.arange(50), "b": np.arange(50) / 2}), tmp_path / "t.parquet")
+    rows, taken = pick(tmp_path / "t.parquet", ("b", "a"), lambda rows: rows["a"] % 2 == 0, 9)
+    assert taken == 25
+    assert rows["a"].tolist() == list(range(0, 18, 2)) and rows["b"].tolist() == list(range(9))
 
 
 def test_a_good_section_near_the_middle_is_chosen():

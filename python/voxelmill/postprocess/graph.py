@@ -3,19 +3,30 @@
     synapses  one row a candidate: position in voxels and nm, pre and post root id, score
     edges     one row an ordered pair: number of synapses (the weight), summed score
     nodes     one row a neurite that has a synapse: degrees, PageRank, component, reciprocity
+
+No table is in memory as a whole: DuckDB sorts and groups on disk within a quarter of the task's memory, rows pass
+by in batches, and only some 150 bytes a node are held. No result depends on how candidates are divided into files.
 """
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core.errors import DataError, StorageError
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import open_image
+from . import wiring
+from .blobs import CELL
+
+ROWS = 1 << 17           # in memory at a time, and in a row group
 
 
 class Parameters(Params):
@@ -24,116 +35,203 @@ class Parameters(Params):
     min_score: float = param(0.10, "Candidates below this score make no edge", ge=0, le=1)
 
 
-def run(p: Parameters, task: Task, *, candidates: list[In], labels: In, tables: Out, graph: Out) -> None:
+# Sorts, not windows or joins: their memory hardly grows, those of the others in proportion to the rows.
+CELLS = """
+    SELECT * FROM read_parquet($files) ORDER BY z, y // 4, x // 4, pre_id, post_id, score DESC, y, x, sigma"""
+
+SYNAPSES = """
+    SELECT *, z * $nm_z AS z_nm, y * $nm_y AS y_nm, x * $nm_x AS x_nm FROM read_parquet($files)
+    ORDER BY score DESC, z, y, x, pre_id, post_id"""
+
+# A neurite with itself makes no edge. Scores are summed as whole steps of 2^-40 (exact from 2e-5 on, where a
+# float32 is a multiple of them), so that the order of the rows does not matter.
+EDGES = """
+    SELECT pre_id AS pre_root_id, post_id AS post_root_id, count(*) AS weight,
+           CAST(sum(CAST(CAST(score AS DOUBLE) * pow(2, 40) AS BIGINT)) AS DOUBLE) / pow(2, 40) AS sum_score
+    FROM read_parquet($files) WHERE score >= CAST($min_score AS FLOAT) AND pre_id <> post_id
+    GROUP BY pre_id, post_id ORDER BY pre_id, post_id"""
+
+NODES = """
+    SELECT pre_root_id AS node FROM read_parquet($files) UNION SELECT post_root_id FROM read_parquet($files)
+    ORDER BY node"""
+
+MUTUAL = """
+    SELECT least(pre_root_id, post_root_id) AS a, greatest(pre_root_id, post_root_id) AS b FROM read_parquet($files)
+    GROUP BY a, b HAVING count(*) = 2"""
+
+
+def run(p: Parameters, task: Task, *, candidates: list[In], labels: In, tables: Out, graph: Out,
+        memory_mb: int = 1024) -> None:
+    nm = {f"nm_{axis}": float(size) for axis, size in zip("zyx", open_image(labels).scale)}
+    tables.mkdir()
+    graph.mkdir()
+    synapses, edges = tables / "synapses.parquet", tables / "edges.parquet"
+    with database(memory_mb // 4) as (query, scratch):
+        write_best(scratch / "best.parquet", query(CELLS, candidates))
+        found = write_table(tables / "synapses", numbered(query(SYNAPSES, [scratch / "best.parquet"], **nm)))
+        pairs = write_table(tables / "edges", query(EDGES, [synapses], min_score=p.min_score))
+        nodes = node_table(query, edges, scratch / "edges")
+    write_table(tables / "nodes", nodes.to_reader())
+    write_graph(graph, tables)
+    task.report(synapses=found, edges=pairs, nodes=len(nodes))
+
+
+@contextmanager
+def database(limit_mb: int) -> Iterator[tuple[Any, Path]]:
+    """(query, folder for files that are removed at the end); `query` gives a reader of Arrow batches.
+
+    Raises:
+        MemoryError: `limit_mb` does not suffice.
+        DataError: an input file is no Parquet.
+        StorageError: a file cannot be read, or the disk is full.
+    """
+    import tempfile
+
+    import duckdb
+
+    def query(sql: str, files: list[Path], **values: float) -> Any:
+        given = {"files": [str(path) for path in files], **values}
+        return con.sql(sql, params=given).to_arrow_reader(ROWS)
+
+    with tempfile.TemporaryDirectory(dir=".", prefix="graph-") as folder:
+        con = duckdb.connect(config={"memory_limit": f"{limit_mb}MB", "threads": 1, "temp_directory": f"{folder}/db",
+                                     "preserve_insertion_order": False})
+        con.execute("SET enable_progress_bar = false")
+        try:
+            yield query, Path(folder)
+        except duckdb.OutOfMemoryException as error:
+            if "offload" in str(error):
+                raise StorageError(errno.ENOSPC, f"no space left on the disk that holds {Path.cwd()}") from error
+            raise MemoryError(str(error)) from error
+        except duckdb.InvalidInputException as error:
+            raise DataError(str(error)) from error
+        except duckdb.IOException as error:
+            raise StorageError(errno.EIO, str(error)) from error
+        finally:
+            con.close()
+
+
+def write_best(path: Path, rows: Any) -> None:
+    """The best candidate of each pair within 4 x 4 px of a section: the first of each cell of rows sorted as `CELLS`.
+
+    The classic notebook's rule; here applied to the whole volume, so that blocks do not matter."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    image = open_image(labels)
-    rows = pa.concat_tables([pq.read_table(path) for path in candidates])
-    synapses = deduplicated({name: rows[name].to_numpy() for name in rows.column_names}, image.scale)
-    edges = edge_table(synapses, p.min_score)
-    nodes = node_table(edges)
-    tables.mkdir()
-    for name, table in (("synapses", synapses), ("edges", edges), ("nodes", nodes)):
-        write_table(tables / name, table)
-    graph.mkdir()
-    write_graph(graph, edges, nodes)
-    task.report(synapses=len(synapses["id"]), edges=len(edges["weight"]), nodes=len(nodes["node"]))
+    before = np.full((1, 5), -1)
+    with pq.ParquetWriter(path, rows.schema) as file:
+        for batch in rows:
+            values = (batch[name].to_numpy() for name in ("z", "y", "x", "pre_id", "post_id"))
+            cells = np.stack([v // side for v, side in zip(values, (1, CELL, CELL, 1, 1))], 1, dtype=np.int64,
+                             casting="unsafe")
+            cells = np.concatenate([before, cells])
+            first = pa.array((cells[1:] != cells[:-1]).any(1))
+            file.write_table(pa.Table.from_batches([batch.filter(first)]))
+            before = cells[-1:]
 
 
-def deduplicated(found: dict[str, np.ndarray], voxel_size: tuple[float, ...]) -> dict[str, np.ndarray]:
-    """Best candidate of each pair within 4 x 4 px of a section, best first; with ids and nm.
-
-    The classic notebook's rule; here applied to the whole volume, so that blocks do not matter."""
-    order = np.lexsort((found["x"], found["y"], found["z"], -found["score"].astype(np.float64)))
-    found = {name: column[order] for name, column in found.items()}
-    key = np.stack([found["z"], found["y"] // 4, found["x"] // 4], 1).astype(np.uint64)
-    key = np.concatenate([key, np.stack([found["pre_id"], found["post_id"]], 1).astype(np.uint64)], 1)
-    first = np.sort(np.unique(key, axis=0, return_index=True)[1]) if len(key) else np.zeros(0, np.int64)
-    found = {name: column[first] for name, column in found.items()}
-    nm = {f"{a}_nm": found[a] * s for a, s in zip("zyx", voxel_size)}
-    return {"id": np.arange(1, len(first) + 1, dtype=np.uint64), **found, **nm}
-
-
-def edge_table(synapses: dict[str, np.ndarray], min_score: float) -> dict[str, np.ndarray]:
-    """Ordered pairs with their number of synapses; a neurite with itself makes no edge."""
-    use = (synapses["score"] >= min_score) & (synapses["pre_id"] != synapses["post_id"])
-    pairs = np.stack([synapses["pre_id"][use], synapses["post_id"][use]], 1).astype(np.uint64)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    inverse = np.ravel(inverse)
-    weight = np.bincount(inverse, minlength=len(unique))
-    total = np.bincount(inverse, synapses["score"][use].astype(np.float64), minlength=len(unique))
-    return {"pre_root_id": unique[:, 0], "post_root_id": unique[:, 1], "weight": weight.astype(np.int64),
-            "sum_score": total}
-
-
-def node_table(edges: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weighted degrees, PageRank (weighted, damping 0.85), weak component, share of reciprocated partners.
-
-    Sorted by PageRank, highest first."""
-    ids, index = np.unique(np.concatenate([edges["pre_root_id"], edges["post_root_id"]]), return_inverse=True)
-    n, m = len(ids), len(edges["weight"])
-    pre, post = np.ravel(index)[:m], np.ravel(index)[m:]
-    rank = pagerank(n, pre, post, edges["weight"])
-    both = np.isin(pre * n + post, post * n + pre) if m else np.zeros(0, bool)
-    partners = np.bincount(pre, minlength=n) + np.bincount(post, minlength=n)
-    mutual = np.bincount(pre[both], minlength=n) + np.bincount(post[both], minlength=n)
-    table = {"node": ids, "in_degree": np.bincount(post, edges["weight"], n).astype(np.int64),
-             "out_degree": np.bincount(pre, edges["weight"], n).astype(np.int64), "pagerank": rank,
-             "component": components(n, pre, post), "reciprocity": mutual / np.maximum(partners, 1)}
-    order = np.lexsort((ids, -rank))
-    return {name: column[order] for name, column in table.items()}
-
-
-def pagerank(n: int, pre: np.ndarray, post: np.ndarray, weight: np.ndarray, damping: float = 0.85) -> np.ndarray:
-    """Power iteration (Page et al. 1999) as networkx does it, to 1e-12; equal to it within 1e-6."""
-    rank = np.full(n, 1.0 / max(n, 1))
-    out = np.bincount(pre, weight, n)
-    share = weight / np.maximum(out[pre], 1e-300)
-    for _ in range(1000):
-        passed = np.bincount(post, rank[pre] * share, n) + rank[out == 0].sum() / max(n, 1)
-        new = damping * passed + (1 - damping) / max(n, 1)
-        if np.abs(new - rank).sum() < 1e-12:
-            return new
-        rank = new
-    return rank
-
-
-def components(n: int, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
-    """Weakly connected component of each node, numbered by size, largest 0."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    if not n:
-        return np.zeros(0, np.int64)
-    _, label = connected_components(coo_matrix((np.ones(len(pre)), (pre, post)), (n, n)), directed=False)
-    size = np.bincount(label)
-    rank = np.empty(len(size), np.int64)
-    rank[np.lexsort((np.arange(len(size)), -size))] = np.arange(len(size))
-    return rank[label]
-
-
-def write_table(stem: Path, table: dict[str, np.ndarray]) -> None:
-    """Parquet (zstd) and CSV of one table."""
+def numbered(rows: Any) -> Any:
+    """The rows with an `id` in front, from 1 on."""
     import pyarrow as pa
+
+    def batches() -> Iterator[Any]:
+        first = 1
+        for batch in rows:
+            ids = np.arange(first, first + len(batch), dtype=np.uint64)
+            yield pa.record_batch([pa.array(ids), *batch.columns], schema=schema)
+            first += len(batch)
+
+    schema = pa.schema([("id", pa.uint64()), *rows.schema])
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def write_table(stem: Path, rows: Any) -> int:
+    """Parquet (zstd) and CSV of a reader's batches; returns the number of rows."""
     import pyarrow.csv as csv
     import pyarrow.parquet as pq
 
-    made = pa.table(table)
-    pq.write_table(made, stem.with_suffix(".parquet"), compression="zstd")
-    csv.write_csv(made, stem.with_suffix(".csv"), csv.WriteOptions(quoting_style="none"))
+    total = 0
+    with pq.ParquetWriter(stem.with_suffix(".parquet"), rows.schema, compression="zstd") as parquet, \
+            csv.CSVWriter(stem.with_suffix(".csv"), rows.schema,
+                          write_options=csv.WriteOptions(quoting_style="none")) as text:
+        for table in even(rows):
+            parquet.write_table(table)
+            text.write_table(table)
+            total += len(table)
+    return total
 
 
-def write_graph(folder: Path, edges: dict[str, np.ndarray], nodes: dict[str, np.ndarray]) -> None:
-    """`wiring.graphml` and `edges.txt` (pre post weight, one edge a line)."""
-    import networkx as nx
+def even(rows: Any) -> Iterator[Any]:
+    """The reader's rows in tables of `ROWS`: the files must not depend on how it hands them over."""
+    import pyarrow as pa
 
-    graph: Any = nx.DiGraph()
-    for values in zip(*(nodes[c].tolist() for c in nodes)):
-        row = dict(zip(nodes, values))
-        graph.add_node(str(row.pop("node")), **row)
-    for pre, post, weight, score in zip(*(edges[c].tolist() for c in edges)):
-        graph.add_edge(str(pre), str(post), weight=weight, sum_score=score)
-    nx.write_graphml(graph, folder / "wiring.graphml")
-    (folder / "edges.txt").write_text("".join(
-        f"{a} {b} {w}\n" for a, b, w in zip(*(edges[c].tolist() for c in ("pre_root_id", "post_root_id", "weight")))))
+    held, count = [], 0
+    for batch in rows:
+        held.append(batch)
+        count += len(batch)
+        while count >= ROWS:
+            table = pa.Table.from_batches(held)
+            yield table[:ROWS].combine_chunks()
+            held, count = table[ROWS:].to_batches(), count - ROWS
+    if count:
+        yield pa.Table.from_batches(held).combine_chunks()
+
+
+def node_table(query: Any, edges: Path, scratch: Path) -> Any:
+    """Weighted degrees, PageRank (weighted, damping 0.85), weak component, share of reciprocated partners.
+
+    Sorted by PageRank, highest first. `scratch` names a file for the edges with nodes numbered, 24 bytes each."""
+    import pyarrow as pa
+
+    ids = np.concatenate([np.zeros(0, np.uint64), *(batch["node"].to_numpy() for batch in query(NODES, [edges]))])
+    numbers = wiring.Edges.write(scratch, (
+        (np.searchsorted(ids, pre), np.searchsorted(ids, post), weight)
+        for pre, post, weight in columns(edges, "pre_root_id", "post_root_id", "weight")))
+    came, went, partners = wiring.degrees(len(ids), numbers)
+    mutual = np.zeros(len(ids), np.int64)
+    for batch in query(MUTUAL, [edges]):
+        for side in batch.columns:
+            np.add.at(mutual, np.searchsorted(ids, side.to_numpy()), 2)       # as partner before and behind
+    rank = wiring.pagerank(went, numbers)
+    order = np.lexsort((ids, -rank))
+    table = {"node": ids, "in_degree": came, "out_degree": went, "pagerank": rank,
+             "component": wiring.components(len(ids), numbers), "reciprocity": mutual / np.maximum(partners, 1)}
+    return pa.table({name: column[order] for name, column in table.items()})
+
+
+def columns(path: Path, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+    """Columns of a Parquet file, at most `ROWS` rows at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS, columns=list(names)):
+            yield tuple(batch[name].to_numpy() for name in names)
+
+
+GRAPHML = ("<?xml version='1.0' encoding='utf-8'?>\n"
+           '<graphml xmlns="http://graphml.graphdrawing.org/xmlns" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+           'xsi:schemaLocation="http://graphml.graphdrawing.org/xmlns '
+           'http://graphml.graphdrawing.org/xmlns/1.0/graphml.xsd">\n')
+NODE = {"in_degree": "long", "out_degree": "long", "pagerank": "double", "component": "long", "reciprocity": "double"}
+EDGE = {"weight": "long", "sum_score": "double"}
+
+
+def write_graph(folder: Path, tables: Path) -> None:
+    """`wiring.graphml` (Brandes et al. 2002) and `edges.txt` (pre post weight, one edge a line), from the tables."""
+    with ExitStack() as stack:
+        graph, pairs = (stack.enter_context(open(folder / name, "w", encoding="utf-8"))
+                        for name in ("wiring.graphml", "edges.txt"))
+        graph.write(GRAPHML)
+        for what, kinds in (("node", NODE), ("edge", EDGE)):
+            for name, kind in kinds.items():
+                graph.write(f'  <key id="{name}" for="{what}" attr.name="{name}" attr.type="{kind}"/>\n')
+        graph.write('  <graph edgedefault="directed">\n')
+        node = '    <node id="%s">' + "".join(f'<data key="{name}">%r</data>' for name in NODE) + "</node>\n"
+        for found in columns(tables / "nodes.parquet", "node", *NODE):
+            graph.writelines(node % row for row in zip(*(column.tolist() for column in found)))
+        edge = '    <edge source="%s" target="%s">' + "".join(f'<data key="{n}">%r</data>' for n in EDGE) + "</edge>\n"
+        for found in columns(tables / "edges.parquet", "pre_root_id", "post_root_id", *EDGE):
+            rows = list(zip(*(column.tolist() for column in found)))
+            graph.writelines(edge % row for row in rows)
+            pairs.writelines(f"{pre} {post} {weight}\n" for pre, post, weight, _ in rows)
+        graph.write("  </graph>\n</graphml>\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..core.volume import Image, open_image
 
 MOST_PX = 2048           # a section is shown at most this large
 NODES_SHOWN = 60
+DOTS_SHOWN = 10_000      # best candidates of a section
+BATCH_ROWS = 1 << 17     # of a table, in memory at a time
 
 
 class Figures(Params):
@@ -36,11 +39,11 @@ def run(p: Parameters, task: Task, *, raw: In, preprocessed: In, aligned: In, la
                                 "axes.spines.top": False, "axes.spines.right": False})
     output.mkdir()
     images = [open_image(path) for path in (raw, preprocessed, aligned, labels)]
-    rows = {n: read(tables / f"{n}.parquet") for n in ("synapses", "edges", "nodes")}
     shifts = read_csv(alignment)
     z = middle(shifts)
-    figures = {"figure1_overview": overview(images, z), "figure2_synapses": synapses(images[2], rows["synapses"], z),
-               "figure3_graph": graph(rows["edges"], rows["nodes"], p.seed), "figure4_alignment": shift_plot(shifts)}
+    figures = {"figure1_overview": overview(images, z),
+               "figure2_synapses": synapses(images[2], tables / "synapses.parquet", z),
+               "figure3_graph": graph(tables, p.seed), "figure4_alignment": shift_plot(shifts)}
     for name, figure in task.progress(figures.items(), "figures drawn"):
         save(figure, output / name, p.figure_dpi)
 
@@ -55,11 +58,28 @@ def save(figure: Any, stem: Path, dpi: int) -> None:
     plt.close(figure)
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def pick(path: Path, names: tuple[str, ...], keep: Callable[[dict[str, np.ndarray]], np.ndarray],
+         most: int) -> tuple[dict[str, np.ndarray], int]:
+    """Columns of the first `most` rows that `keep` (columns of a batch -> mask) takes, and how many it takes.
+
+    No more than these and one batch are in memory, however long the table is."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    return {name: table[name].to_numpy() for name in table.column_names}
+    parts: list[dict[str, np.ndarray]] = []
+    taken = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
+            rows = {name: batch[name].to_numpy() for name in names}
+            places = np.flatnonzero(keep(rows))
+            parts.append({name: column[places[:max(most - taken, 0)]] for name, column in rows.items()})
+            taken += len(places)
+    return {name: np.concatenate([np.zeros(0, np.uint8), *(part[name] for part in parts)]) for name in names}, taken
+
+
+def rows_in(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(path).num_rows
 
 
 def read_csv(path: Path) -> dict[str, np.ndarray]:
@@ -131,48 +151,53 @@ def overview(images: list[Image], z: int) -> Any:
     return figure
 
 
-def synapses(aligned: Image, table: dict[str, np.ndarray], z: int) -> Any:
+def synapses(aligned: Image, path: Path, z: int) -> Any:
+    """The candidates of one section, of which the table has the best first."""
     import matplotlib.pyplot as plt
 
+    table, here = pick(path, ("z", "y", "x", "score"), lambda rows: rows["z"] == z, DOTS_SHOWN)
     values, step = section(aligned, z)
     figure, ax = plt.subplots(figsize=(7, 7 * aligned.shape[1] / aligned.shape[2] + 0.4), layout="constrained")
     ax.imshow(values.astype(np.float32), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    here = table["z"] == z
-    if here.any():
-        dots = ax.scatter(table["x"][here] / step, table["y"][here] / step, c=table["score"][here], s=18, cmap="plasma",
+    if here:
+        dots = ax.scatter(table["x"] / step, table["y"] / step, c=table["score"], s=18, cmap="plasma",
                           vmin=0, vmax=1, edgecolors="black", linewidths=0.4)
         figure.colorbar(dots, ax=ax, label="score", shrink=0.7, pad=0.01)
-    ax.set_title(f"Synapse candidates in section {z}: {int(here.sum())} (of {len(table['z'])} in the volume)")
+    title = f"Synapse candidates in section {z}: {here} (of {rows_in(path)} in the volume)"
+    ax.set_title(title + (f"; the {DOTS_SHOWN} best" if here > DOTS_SHOWN else ""))
     ax.axis("off")
     scale_bar(ax, aligned.scale[2] * step, values.shape[1])
     return figure
 
 
-def graph(edges: dict[str, np.ndarray], nodes: dict[str, np.ndarray], seed: int) -> Any:
+def graph(tables: Path, seed: int) -> Any:
     """The neurites of highest PageRank and the edges among them."""
     import matplotlib.pyplot as plt
     import networkx as nx
 
     figure, ax = plt.subplots(figsize=(8, 7), layout="constrained")
     ax.axis("off")
-    shown = nodes["node"][:NODES_SHOWN].tolist()
-    title = f"Wiring graph: {len(nodes['node'])} neurites, {len(edges['weight'])} edges"
+    nodes, total = pick(tables / "nodes.parquet", ("node", "pagerank"), lambda rows: rows["node"] > 0, NODES_SHOWN)
+    shown, rank = nodes["node"].tolist(), nodes["pagerank"]
+    title = f"Wiring graph: {total} neurites, {rows_in(tables / 'edges.parquet')} edges"
     if not shown:
         ax.set_title(title + " (empty)")
         return figure
     net: Any = nx.DiGraph()
     net.add_nodes_from(shown)
-    inside = np.isin(edges["pre_root_id"], shown) & np.isin(edges["post_root_id"], shown)
-    net.add_weighted_edges_from(zip(*(edges[c][inside].tolist() for c in ("pre_root_id", "post_root_id", "weight"))))
+    ends = ("pre_root_id", "post_root_id")
+    edges, _ = pick(tables / "edges.parquet", (*ends, "weight"),
+                    lambda rows: np.isin(rows[ends[0]], nodes["node"]) & np.isin(rows[ends[1]], nodes["node"]),
+                    NODES_SHOWN**2)
+    net.add_weighted_edges_from(zip(*(column.tolist() for column in edges.values())))
     place = nx.spring_layout(net, seed=seed, k=2.0 / np.sqrt(len(shown)), iterations=80)
     weights = np.array([d["weight"] for *_, d in net.edges(data=True)], float)
-    rank = nodes["pagerank"][:NODES_SHOWN]
     draw_edges(ax, np.array([(place[a], place[b]) for a, b in net.edges()]).reshape(-1, 2, 2), weights)
     nx.draw_networkx_nodes(net, place, ax=ax, node_size=60 + 500 * rank / rank.max(), node_color=rank, cmap="viridis",
                            edgecolors="white", linewidths=0.6)
     nx.draw_networkx_labels(net, place, {n: str(n) for n in shown[:10]}, font_size=7, ax=ax,
                             bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.6, "edgecolor": "none"})
-    if len(nodes["node"]) > len(shown):
+    if total > len(shown):
         title += f"; the {len(shown)} of highest PageRank"
     ax.set_title(title)
     return figure

@@ -1,0 +1,89 @@
+"""Statistics of a directed, weighted graph whose edges lie in a file; a few arrays of its nodes are held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+EDGE = np.dtype([("pre", "<i8"), ("post", "<i8"), ("weight", "<i8")])
+BATCH = 1 << 18          # edges in memory at a time
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Edges:
+    """(pre, post, weight) arrays of at most `BATCH` edges on each walk through; nodes are numbered from 0."""
+
+    path: Path
+
+    @classmethod
+    def write(cls, path: Path, parts: Iterable[Arrays]) -> Edges:
+        with open(path, "wb") as file:
+            for pre, post, weight in parts:
+                rows = np.empty(len(pre), EDGE)
+                rows["pre"], rows["post"], rows["weight"] = pre, post, weight
+                rows.tofile(file)
+        return cls(path)
+
+    def __iter__(self) -> Iterator[Arrays]:
+        with open(self.path, "rb") as file:
+            while len(rows := np.fromfile(file, EDGE, BATCH)):
+                yield rows["pre"], rows["post"], rows["weight"]
+
+
+def degrees(n: int, edges: Iterable[Arrays]) -> Arrays:
+    """Summed weights in, summed weights out, number of edges; int64 (n,) each."""
+    came, went, count = np.zeros((3, n), np.int64)
+    for pre, post, weight in edges:
+        np.add.at(came, post, weight)
+        np.add.at(went, pre, weight)
+        np.add.at(count, pre, 1)
+        np.add.at(count, post, 1)
+    return came, went, count
+
+
+def pagerank(went: np.ndarray, edges: Iterable[Arrays], damping: float = 0.85) -> np.ndarray:
+    """Power iteration (Page et al. 1999) as networkx does it, to 1e-12; equal to it within 1e-6.
+
+    went: (n,) summed weights of the edges that leave each node, of `degrees`."""
+    n = max(len(went), 1)
+    rank = np.full(len(went), 1.0 / n)
+    for _ in range(1000):
+        new = np.zeros(len(went))
+        for pre, post, weight in edges:      # added one by one in the edges' order: batches leave no trace
+            np.add.at(new, post, rank[pre] * (weight / went[pre]))
+        new += rank[went == 0].sum() / n
+        new *= damping
+        new += (1 - damping) / n
+        if np.abs(new - rank).sum() < 1e-12:
+            return new
+        rank = new
+    return rank
+
+
+def components(n: int, edges: Iterable[Arrays]) -> np.ndarray:
+    """Weakly connected component of each of n nodes, numbered by size, largest 0; of equals the one with the
+    first node comes first.
+
+    A forest (Galler and Fischer 1964) in which every node names itself or an earlier one of its component."""
+    parent = np.arange(n)
+
+    def root(nodes: np.ndarray) -> np.ndarray:
+        while not np.array_equal(above := parent[parent[nodes]], parent[nodes]):
+            parent[nodes] = above            # paths halve each time
+        return parent[nodes]
+
+    for pre, post, _ in edges:
+        ends = root(np.stack([pre, post]))
+        while (apart := ends[0] != ends[1]).any():
+            ends = ends[:, apart]
+            np.minimum.at(parent, ends.max(0), ends.min(0))
+            ends = root(ends)
+    _, label, size = np.unique(root(np.arange(n)), return_inverse=True, return_counts=True)
+    place = np.empty(len(size), np.int64)
+    place[np.argsort(-size, kind="stable")] = np.arange(len(size))
+    return place[np.ravel(label)]
