@@ -22,7 +22,8 @@ from ..core.provenance import Task
 from ..core.shared import Given, Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
 from ..core.stage import In, Out
 from ..core.volume import Layout, Region, create_image, layout
-from .sources import IMAGE, LABEL, Source, local, open_source
+from .source import Source
+from .sources import IMAGE, LABEL, local, open_source
 
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
 Index = Annotated[int, Field(ge=0)]

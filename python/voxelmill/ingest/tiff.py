@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.errors import DataError, ParameterError
 from ..core.volume import PER_NM, Region
-from .sources import Source, natural
+from .source import Source
 from .streams import whole
 
 MOST_RATIO = 10_000      # bytes decoded per byte on disk; a file that claims more is hostile or damaged
@@ -146,6 +146,11 @@ def _voxel_size(file: Any) -> tuple[float, ...] | None:
         return None
     pixel = [tag.value[1] / tag.value[0] for tag in across]
     return tuple(float(v) * PER_NM[unit] for v in (meta["spacing"], *pixel))
+
+
+def natural(name: str) -> list[Any]:
+    """Sort key: `z2` before `z10`."""
+    return [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", name)]
 
 
 def open_folder(path: Path) -> Source:
