@@ -162,7 +162,7 @@ def _npz(path: Path, wanted: Wanted) -> Source:
         stream.finish()
         archive.close()
 
-    return Source(path.name, "npz", stream.shape, dtype, stream.read, close=close)
+    return Source(path.name, "npz", stream.shape, dtype, stream.read, forward=True, close=close)
 
 
 def _hdf5(path: Path, wanted: Wanted) -> Source:
@@ -223,7 +223,7 @@ def _nrrd(path: Path, wanted: Wanted) -> Source:
         return gzip.open(file)  # type: ignore[return-value]
 
     stream = Forward(start, shape, dtype, path)
-    return Source(path.name, "nrrd", stream.shape, dtype, stream.read, size, close=stream.finish)
+    return Source(path.name, "nrrd", stream.shape, dtype, stream.read, size, forward=True, close=stream.finish)
 
 
 def _nrrd_size(header: Any) -> tuple[float, ...] | None:

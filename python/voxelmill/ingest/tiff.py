@@ -179,22 +179,26 @@ def open_folder(path: Path) -> Source:
         raise DataError(f"{kinds[odd][0]}: {odd[0]} {odd[1]}; expected {usual[0]} {usual[1]} as in the "
                         "other sections")
     (shape, dtype), _ = next(iter(kinds.items()))
-    slots = numbered(files)
+    return folder(path, [file.name if file else "" for file in numbered(files)], shape, dtype)
+
+
+def folder(path: Path, names: list[str], shape: tuple[int, ...], dtype: str) -> Source:
+    """A folder of sections whose headers are known: file names in z order, `""` where one is missing."""
+    import tifffile
 
     def read(region: Region) -> np.ndarray:
-        zs = range(*region[0].indices(len(slots)))
+        zs = range(*region[0].indices(len(names)))
         out = np.zeros((len(zs), *(len(range(*s.indices(n))) for s, n in zip(region[1:], shape))), dtype)
         for n, z in enumerate(zs):
-            section = slots[z]
-            if section is not None:
-                with listening(section), tifffile.TiffFile(section) as tif:
+            if names[z]:
+                with listening(path / names[z]), tifffile.TiffFile(path / names[z]) as tif:
                     first: Any = tif.pages[0]
                     out[n] = first.asarray(maxworkers=1)[region[1:]]
         return out
 
-    return Source(path.name, "tiff folder", (len(slots), *shape), np.dtype(dtype), read,
-                  missing=[z for z, file in enumerate(slots) if file is None],
-                  sections=[file.name if file else "" for file in slots])
+    height, width = shape
+    return Source(path.name, "tiff folder", (len(names), height, width), np.dtype(dtype), read,
+                  missing=[z for z, name in enumerate(names) if not name], sections=names)
 
 
 def numbered(files: list[Path]) -> list[Path | None]:
