@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections import namedtuple
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -182,9 +183,11 @@ def test_any_pieces_give_the_same_bytes(ingest, em, tmp_path, monkeypatch):
     assert ingest(*flags).volume.layout().grid == (3, 2, 3)
     wide = manifest.make(tmp_path / "raw.ome.zarr")
     pieces = reading.pieces
-    monkeypatch.setattr(reading, "pieces", lambda *a: pieces(*a, most=1))
-    ingest(*flags)
-    assert manifest.make(tmp_path / "raw.ome.zarr") == wide
+    for most, count in ((8 * 60 * 80, 3), (8 * 32 * 80, 6), (1, 18)):       # layers of shards, rows, shards
+        monkeypatch.setattr(reading, "pieces", partial(pieces, most=most))
+        done = ingest(*flags)
+        assert len(list(reading.pieces(done.volume.layout(), "0-17", 1))) == count
+        assert manifest.make(tmp_path / "raw.ome.zarr") == wide
 
 
 def test_a_large_volume_is_planned_and_not_read(ingest, em, tmp_path):

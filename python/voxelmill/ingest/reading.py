@@ -71,14 +71,14 @@ class Plan(BaseModel, frozen=True):
 
 
 def pieces(lay: Layout, block: str, itemsize: int, most: float = 256e6) -> Iterator[Region]:
-    """The regions of a slab to read one after the other: whole rows of shards where they fit in memory, else shards."""
-    row = float(np.prod([float(n) for n in (lay.shard[0], *lay.shape[1:])])) * itemsize
-    if row > most:
-        yield from blocks.regions(lay, block)
-        return
-    depth, height, width = lay.shape
-    for first in range(*sections_of(lay, block).indices(depth)[:2], lay.shard[0]):
-        yield slice(first, min(first + lay.shard[0], depth)), slice(0, height), slice(0, width)
+    """The regions of a slab to read one after the other: what fits in memory of layers of shards, rows, shards."""
+    (_, height, width), (deep, high, _) = lay.shape, lay.shard
+    wanted = ((deep, height, width), (deep, high, width))
+    size = next((s for s in wanted if float(np.prod([float(n) for n in s])) * itemsize <= most), lay.shard)
+    coarse = Layout(lay.shape, lay.dtype, lay.chunk, size)
+    at, layer = sections_of(lay, block), int(np.prod(coarse.grid[1:]))
+    for n in range(at.start // deep * layer, -(-at.stop // deep) * layer):
+        yield blocks.region(coarse, n)
 
 
 def sections_of(lay: Layout, block: str) -> slice:
