@@ -22,7 +22,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAIN = {
-    "ingest": "--source raw.npy --input raw.npy --voxel_size 10,10,10 --output raw.ome.zarr --facts facts.json "
+    "ingest": "--source raw.npy --input raw.npy --voxel_size 10,10,10 --blocks 1 --output raw.ome.zarr --facts facts.json "
               "--block_list blocks.txt --slab_list slabs.txt",
     "preprocess": "--volume raw.ome.zarr --facts facts.json --block {block} --output pre.ome.zarr",
     "align_pairs": "--volume pre.ome.zarr --facts facts.json --block {block} --output pairs.npz",

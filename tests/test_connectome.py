@@ -89,10 +89,14 @@ def test_the_log_lists_the_run(connectome: Run):
 
 def test_records_chain_from_the_report_to_the_raw_bytes(connectome: Run, phantom: Path):
     """Every input of every task is a source file or the output of another task, by digest."""
+    assert len(list((connectome.outdir / "provenance").glob("*.json"))) == sum(ONCE.values())
+    check_chain(connectome, phantom)
+
+
+def check_chain(run: Run, phantom: Path) -> None:
     import hashlib
 
-    records = [json.loads(p.read_text()) for p in (connectome.outdir / "provenance").glob("*.json")]
-    assert len(records) == sum(ONCE.values())
+    records = [json.loads(p.read_text()) for p in (run.outdir / "provenance").glob("*.json")]
     made = {o["digest"] for r in records for o in r["outputs"]}
     sources = {hashlib.sha256((phantom / f"{n}.npy").read_bytes()).hexdigest() for n in ("raw", "truth")}
     for record in records:
@@ -109,7 +113,11 @@ def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp
     assert done.code == 0, done.said
     tasks = done.tasks("COMPLETED")
     assert all(tasks[name] == blocks for name in PER_BLOCK)
+    assert tasks["INGEST"] == tasks["INGEST_TRUTH"] == 1
+    assert tasks["READ_SLAB"] == 2 * blocks and tasks["JOIN_SLABS"] == 2        # raw and truth
     assert (tasks["JOIN"], tasks["JOIN_SEGMENTS"]) == (4, 1)
+    assert len(list((done.outdir / "provenance").glob("*.json"))) == sum(tasks.values())
+    check_chain(done, phantom)
     ours, theirs = done.digests(), connectome.digests()
     assert [n for n in theirs if ours.get(n) != theirs[n]] == []
     assert set(ours) == set(theirs)

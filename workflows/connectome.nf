@@ -16,6 +16,8 @@ include { EVALUATE } from '../modules/postprocess/evaluate'
 include { MULTISCALE } from '../modules/serving/multiscale'
 include { FIGURES } from '../modules/serving/figures'
 include { REPORT } from '../modules/serving/report'
+include { READ_SLABS } from './slabs'
+include { READ_SLABS as READ_TRUTH } from './slabs'
 include { JOIN_BLOCKS as JOIN_JITTERED } from './blocks'
 include { JOIN_BLOCKS as JOIN_PREPROCESSED } from './blocks'
 include { JOIN_BLOCKS as JOIN_ALIGNED } from './blocks'
@@ -27,15 +29,17 @@ workflow CONNECTOME {
     options // map of checked parameters
 
     main:
-    INGEST(sourceOf('raw', options.input), [], options.flags.ingest)
+    input = sourceOf('raw', options.input)
+    INGEST(channel.of(input), [], options.flags.ingest)
+    READ_SLABS(input, INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags.join_slabs)
     blocks = INGEST.out.blocks.flatMap { list -> blocksOf(list) }
     slabs = INGEST.out.slabs.flatMap { list -> blocksOf(list) }
-    facts = INGEST.out.facts
-    records = INGEST.out.provenance
+    facts = READ_SLABS.out.facts
+    records = INGEST.out.provenance.mix(READ_SLABS.out.provenance)
 
-    acquired = INGEST.out.volume
+    acquired = READ_SLABS.out.volume
     if (options.simulate_misalignment) {
-        SIMULATE_MISALIGNMENT(INGEST.out.volume, blocks, options.flags.simulate_misalignment)
+        SIMULATE_MISALIGNMENT(acquired, blocks, options.flags.simulate_misalignment)
         JOIN_JITTERED(SIMULATE_MISALIGNMENT.out.volume)
         acquired = JOIN_JITTERED.out.volume
         records = records.mix(SIMULATE_MISALIGNMENT.out.provenance)
@@ -67,15 +71,17 @@ workflow CONNECTOME {
 
     tables = GRAPH.out.tables.mix(ALIGN.out.table)
     if (options.truth) {
-        INGEST_TRUTH(sourceOf('truth', options.truth), facts, options.flags.ingest)
-        EVALUATE(labels, INGEST_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
+        truth = sourceOf('truth', options.truth)
+        INGEST_TRUTH(channel.of(truth), facts, options.flags.ingest)
+        READ_TRUTH(truth, INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags.join_slabs)
+        EVALUATE(labels, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
-        records = records.mix(INGEST_TRUTH.out.provenance, EVALUATE.out.provenance)
+        records = records.mix(INGEST_TRUTH.out.provenance, READ_TRUTH.out.provenance, EVALUATE.out.provenance)
     }
 
     published = aligned.combine(labels).map { store, manifest, label, label_manifest -> ['aligned', store, manifest, label, label_manifest] }
     if (!options.save_minimal) {
-        published = published.mix(INGEST.out.volume.map { store, manifest -> ['raw', store, manifest, [], []] })
+        published = published.mix(READ_SLABS.out.volume.map { store, manifest -> ['raw', store, manifest, [], []] })
     }
     MULTISCALE(published, options.flags.multiscale)
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)

@@ -1,3 +1,4 @@
+// Reads a small volume whole; of a large one it makes the plan by which READ_SLAB and JOIN_SLABS read it.
 process INGEST {
     tag "${role}"
     label 'process_medium'
@@ -8,15 +9,16 @@ process INGEST {
     val flags
 
     output:
-    tuple path("${role}.ome.zarr"), path("${role}.ome.zarr.manifest.json"), emit: volume
-    path "${role}.source.json", emit: facts
+    tuple path("${role}.ome.zarr"), path("${role}.ome.zarr.manifest.json"), optional: true, emit: volume
+    path "${role}.source.json", optional: true, emit: facts
+    tuple path('plan.json'), path('reads.txt'), optional: true, emit: plan
     path 'blocks.txt', emit: blocks
     path 'slabs.txt', emit: slabs
     path '*.provenance.json', emit: provenance
 
     script:
     """
-    ingest.py ${flags} ${source ? "--source ${source}" : ''} ${like ? '--like like.json' : ''} --role ${role} --output ${role}.ome.zarr --facts ${role}.source.json --block_list blocks.txt --slab_list slabs.txt
+    ingest.py ${flags} ${source ? "--source ${source}" : ''} ${like ? '--like like.json' : ''} --role ${role} --output ${role}.ome.zarr --facts ${role}.source.json --plan plan.json --read_list reads.txt --block_list blocks.txt --slab_list slabs.txt
     """
 
     stub:

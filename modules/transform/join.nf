@@ -16,6 +16,6 @@ process JOIN {
 
     stub:
     """
-    stub.sh ${name}/ ${name}.manifest.json join.provenance.json
+    stub.sh ${name}/ ${name}.manifest.json join.${name}.provenance.json
     """
 }

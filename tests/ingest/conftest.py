@@ -30,16 +30,16 @@ class Result:
         assert self.code == 0, self.err
         return json.loads((self.folder / f"{self.role}.json").read_text())
 
-    def refused(self, code: int, *words: str) -> None:
+    def refused(self, code: int, *words: str, stage: str = "ingest") -> None:
         """One line that names stage, file and remedy; and nothing written."""
         lines = [line for line in self.err.splitlines() if line.startswith("ERROR")]
         assert self.code == code, self.err
-        assert len(lines) == 1 and lines[0].startswith("ERROR [ingest] ")
+        assert len(lines) == 1 and lines[0].startswith(f"ERROR [{stage}] ")
         assert [w for w in words if w not in lines[0]] == [], lines[0]
         assert "Traceback" not in self.err
         left = {path.name for path in self.folder.iterdir()}
         made = {f"{self.role}.ome.zarr", f"{self.role}.ome.zarr.manifest.json", f"{self.role}.json",
-                "blocks.txt", "slabs.txt"}
+                "blocks.txt", "slabs.txt", "plan.json", "reads.txt"}
         assert not left & made and not [n for n in left if n.endswith(".partial")], left
 
 
@@ -51,9 +51,55 @@ def ingest(tmp_path, monkeypatch, capfd):
         monkeypatch.chdir(at)
         manifest.digest_of.cache_clear()
         files = [f"--output={role}.ome.zarr", f"--facts={role}.json", "--block_list=blocks.txt",
-                 "--slab_list=slabs.txt", f"--role={role}"]
+                 "--slab_list=slabs.txt", "--plan=plan.json", "--read_list=reads.txt", f"--role={role}"]
         code = call("ingest.ingest", [*map(str, words), *files])
         said = capfd.readouterr()
         return Result(code, said.err, said.out, at, role)
 
     return run
+
+
+@pytest.fixture
+def slabs(ingest, tmp_path, monkeypatch, capfd):
+    """`slabs("--input", path, "--blocks=7")` plans, reads each slab in a folder of its own and joins them.
+
+    `meanwhile(n)` is called before the n-th slab is read, and with n = number of slabs before the join."""
+
+    def read(plan: Path, source: str | None, block: str, role: str, folder: Path) -> int:
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        return call("ingest.read_slab", [f"--plan={plan}", *flag("source", source), f"--block={block}",
+                                         f"--output={role}.ome.zarr", "--figures=figures.json"])
+
+    def run(*words: object, role: str = "raw", source: str | None = None, meanwhile=lambda n: None) -> Result:
+        at = tmp_path / "slabs"
+        at.mkdir()
+        planned = ingest(*words, *flag("source", source), role=role, at=at)
+        if planned.code or not (at / "plan.json").exists():
+            return planned
+        assert not (at / f"{role}.ome.zarr").exists() and not (at / f"{role}.json").exists()
+        reads = (at / "reads.txt").read_text().split()
+        for n, block in enumerate(reads):
+            meanwhile(n)
+            if code := read(at / "plan.json", source, block, role, at / f"slab{n}"):
+                (at / "plan.json").unlink()
+                (at / "reads.txt").unlink()
+                return Result(code, capfd.readouterr().err, "", at / f"slab{n}", role)
+        meanwhile(len(reads))
+        done = at / "joined"
+        done.mkdir()
+        monkeypatch.chdir(done)
+        manifest.digest_of.cache_clear()
+        parts = [at / f"slab{n}" for n in reversed(range(len(reads)))]       # in any order
+        code = call("ingest.join_slabs", [
+            f"--plan={at / 'plan.json'}", *flag("source", source), "--stores", *(f"{p}/{role}.ome.zarr" for p in parts),
+            "--figures", *(f"{p}/figures.json" for p in parts), f"--output={role}.ome.zarr", f"--facts={role}.json",
+            *(str(w) for w in words if str(w).startswith("--strict"))])
+        said = capfd.readouterr()
+        return Result(code, said.err, said.out, done, role)
+
+    return run
+
+
+def flag(name: str, value: str | None) -> list[str]:
+    return [f"--{name}={value}"] if value else []

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections import namedtuple
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from voxelmill.core import manifest
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
+from voxelmill.ingest import reading
 
 EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
 
@@ -176,16 +178,32 @@ def test_source_and_store_have_checksums(ingest, em, tmp_path):
     assert record["quality"]["shape"] == [24, 60, 80]
 
 
-def test_any_slabs_give_the_same_bytes(ingest, em, tmp_path, monkeypatch):
-    flags = ["--input", em, "--shard=8,32,32", "--chunk=8,16,16", "--blocks=5"]
+def test_any_pieces_give_the_same_bytes(ingest, em, tmp_path, monkeypatch):
+    flags = ["--input", em, "--shard=8,32,32", "--chunk=8,16,16", "--blocks=1"]
     assert ingest(*flags).volume.layout().grid == (3, 2, 3)
     wide = manifest.make(tmp_path / "raw.ome.zarr")
+    pieces = reading.pieces
+    for most, count in ((8 * 60 * 80, 3), (8 * 32 * 80, 6), (1, 18)):       # layers of shards, rows, shards
+        monkeypatch.setattr(reading, "pieces", partial(pieces, most=most))
+        done = ingest(*flags)
+        assert len(list(reading.pieces(done.volume.layout(), "0-17", 1))) == count
+        assert manifest.make(tmp_path / "raw.ome.zarr") == wide
+
+
+def test_a_large_volume_is_planned_and_not_read(ingest, em, tmp_path):
+    flags = ["--input", em, "--shard=8,32,32", "--chunk=8,16,16"]
+    ingest(*flags, "--blocks=5")
     lines = (tmp_path / "blocks.txt").read_text().split()
     assert len(lines) == 5 and lines[0].startswith("0-") and lines[-1].endswith("-17")
-    slabs = stage.slabs
-    monkeypatch.setattr(stage, "slabs", lambda *a: slabs(*a, most=1))
-    ingest(*flags)
-    assert manifest.make(tmp_path / "raw.ome.zarr") == wide
+    assert (tmp_path / "reads.txt").read_text().split() == ["0-5", "6-11", "12-17"]
+    assert {p.name for p in tmp_path.iterdir()} == {
+        em, "plan.json", "reads.txt", "blocks.txt", "slabs.txt", "ingest.raw.provenance.json"}
+    record = json.loads((tmp_path / "ingest.raw.provenance.json").read_text())
+    assert record["inputs"] == [] and record["quality"]["shape"] == [24, 60, 80]
+    clear(tmp_path, em)
+    ingest(*flags, f"--block_voxels={EM.size / 16}")       # 16 blocks, one task to read them
+    assert (tmp_path / "raw.ome.zarr").exists() and not (tmp_path / "plan.json").exists()
+    assert len((tmp_path / "blocks.txt").read_text().split()) == 16
 
 
 def test_rescaling_maps_the_range_to_bytes(ingest, tmp_path):

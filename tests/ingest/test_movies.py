@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.ingest import movie_tiff
-from voxelmill.ingest.movies import base_name, open_movie, parse_range, to_uint16
+from voxelmill.ingest.movie import base_name, parse_range, to_uint16
+from voxelmill.ingest.movies import open_movie
 
 ND2 = Path(__file__).parents[1] / "data" / "timelapse" / "example-timelapse.nd2"
 

@@ -49,6 +49,32 @@ def test_stacks(tmp_path, kind):
         same(tmp_path / "v.tif", data)
 
 
+@pytest.mark.parametrize("written", [
+    {"tile": (16, 16), "compression": "zlib", "predictor": True}, {"rowsperstrip": 5, "compression": "lzw"},
+    {"rowsperstrip": 7, "byteorder": ">"}, {"rowsperstrip": 32, "compression": "zstd", "byteorder": ">"},
+    {"tile": (16, 32)}, {}, {"rowsperstrip": 8, "compression": "jpeg"},
+])
+def test_parts_of_a_page(tmp_path, written):
+    """Whatever strips and tiles it crosses, a part has the values that the whole page has there."""
+    rng = np.random.default_rng(0)
+    for data in (EM[:1], WIDE[:1])[: 1 if written.get("compression") == "jpeg" else 2]:
+        tifffile.imwrite(tmp_path / "v.tif", data, **GREY, **written)
+        source = open_source(str(tmp_path / "v.tif"))
+        whole = source.read((slice(None),) * 3)
+        for _ in range(40):
+            y, x = (tuple(sorted(rng.choice(n + 1, 2, replace=False))) for n in data.shape[1:])
+            np.testing.assert_array_equal(source.read((slice(0, 1), slice(*y), slice(*x))), whole[:, slice(*y), slice(*x)])
+        source.close()
+
+
+def test_a_part_decodes_no_more_strips_than_it_crosses(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "v.tif", EM[:1], rowsperstrip=4, compression="zlib", **GREY)
+    source, read, real = open_source(str(tmp_path / "v.tif")), [], tifffile.FileHandle.read
+    monkeypatch.setattr(tifffile.FileHandle, "read", lambda self, *a: read.append(a) or real(self, *a))
+    np.testing.assert_array_equal(source.read((slice(0, 1), slice(7, 13), slice(2, 9))), EM[:1, 7:13, 2:9])
+    assert len(read) == 3
+
+
 def test_pages_written_one_by_one(tmp_path):
     with tifffile.TiffWriter(tmp_path / "v.tif") as f:
         for page in WIDE:

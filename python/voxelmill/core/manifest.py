@@ -33,10 +33,11 @@ def make(store: Path, known: dict[str, list] | None = None) -> dict:
     known = known or {}
     names = sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
     files = {n: known.get(n) or [(store / n).stat().st_size, digest_file(store / n)] for n in names}
-    return {"format": 1, "digest": _digest(files), "files": files}
+    return {"format": 1, "digest": digest_files(files), "files": files}
 
 
-def _digest(files: dict[str, list]) -> str:
+def digest_files(files: dict[str, list]) -> str:
+    """Digest of a store from those of its files, by name."""
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
@@ -63,7 +64,7 @@ def read(store: Path) -> dict | None:
         return None
     try:
         found = json.loads(path.read_text())
-        good = _digest(found["files"]) == found["digest"]
+        good = digest_files(found["files"]) == found["digest"]
     except (ValueError, KeyError, TypeError, RecursionError):
         good = False
     if not good:

@@ -33,6 +33,7 @@ class Task:
         self.quality: dict[str, Any] = {}
         self.device = "cpu"
         self._carried: dict[str, dict[str, list]] = {}
+        self._used: list[dict[str, Any]] = []
         self._started, self._cpu = time.time(), _cpu_seconds()
 
     def report(self, **figures: Any) -> None:
@@ -59,13 +60,18 @@ class Task:
     def carried(self, store: Path) -> dict[str, list]:
         return self._carried.get(store.name, {})
 
+    def used(self, path: Path, digest: str) -> None:
+        """An input that is not declared `In`, since its digest costs a pass over it and is known from elsewhere."""
+        self._used.append(_describe(path, digest))
+
     def write_record(self, inputs: list[Path], outputs: list[Path]) -> Path:
         """Write `<stage>[.<block>].provenance.json` in the working folder."""
         cpu = _cpu_seconds() - self._cpu
         text = canonical(self.params)
+        read = [*self._used, *map(_describe, inputs)]
         record = {
             "format": 1, "stage": self.stage, "block": self.block,
-            "inputs": [_describe(p) for p in inputs], "outputs": [_describe(p) for p in outputs],
+            "inputs": read, "outputs": [_describe(p) for p in outputs],
             "params": json.loads(text), "params_hash": hashlib.sha256(text.encode()).hexdigest(),
             "code_version": __version__, "code_hash": code_hash(), "commit": commit(),
             "environment_hash": environment_hash(), "python": platform.python_version(),
@@ -74,7 +80,7 @@ class Task:
             "wall_s": round(time.time() - self._started, 3), "cpu_s": round(cpu, 3),
             "startup_cpu_s": round(self._cpu, 3),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "bytes_in": sum(_size(p) for p in inputs), "bytes_out": sum(_size(p) for p in outputs),
+            "bytes_in": sum(r["bytes"] for r in read), "bytes_out": sum(_size(p) for p in outputs),
             "quality": self.quality,
         }
         name = ".".join(filter(None, [self.stage, self.block, "provenance.json"]))
@@ -96,8 +102,8 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    return {"name": path.name, "path": str(path.resolve()), "digest": manifest.digest_of(path),
+def _describe(path: Path, digest: str = "") -> dict[str, Any]:
+    return {"name": path.name, "path": str(path.resolve()), "digest": digest or manifest.digest_of(path),
             "bytes": _size(path)}
 
 

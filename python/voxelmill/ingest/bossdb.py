@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core.errors import DataError, ParameterError, TransientError
 from ..core.volume import PER_NM, Region
-from .sources import Source
+from .source import Source
 
 T = TypeVar("T")
 PUBLIC = {"protocol": "https", "host": "api.bossdb.io", "token": "public"}

@@ -2,13 +2,13 @@
 
 Integers keep their values unless --rescale asks; floats need it. Sections that the source lacks are
 listed and left empty, never invented. The sizes of all products are printed, and the disk is checked,
-before the work starts.
+before the work starts. A small volume is read here; of a large one a plan is made, which `read_slab` and
+`join_slabs` carry out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,13 +17,18 @@ from pydantic import Field
 
 from ..core import blocks
 from ..core.errors import DataError, ParameterError, StorageError
+from ..core.manifest import digest_of
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Given, Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
 from ..core.stage import In, Out
-from ..core.volume import Layout, Region, create_image, layout
-from .sources import IMAGE, LABEL, Source, local, open_source
+from ..core.volume import Layout, create_image, layout
+from .listing import Listing
+from .reading import Plan, finish, moved, pieces, read_slab
+from .source import Source
+from .sources import IMAGE, LABEL, local, open_source
 
+READ_BLOCKS = 16      # blocks' worth of voxels that one task reads: reading is cheap, and a task takes 0.6 s to start
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
 BATCH_VOXELS = 2e9     # of slabs whose tables are joined in one task: below 1 GB of memory, a few seconds
 Index = Annotated[int, Field(ge=0)]
@@ -47,49 +52,73 @@ class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
     rescale: bool = param(False, "Map the range of values to 0-255 (needed for floats)")
 
 
-def run(p: Parameters, task: Task, *, source: In | None = None, like: In | None = None, role: str = "raw",
-        output: Out, facts: Out, block_list: Out, slab_list: Out) -> None:
-    task.block, labels = role, role == "truth"
+def run(p: Parameters, task: Task, *, source: Path | None = None, like: In | None = None, role: str = "raw",
+        output: Out | None = None, facts: Out | None = None, block_list: Out, slab_list: Out,
+        plan: Out | None = None, read_list: Out | None = None) -> None:
+    """Plan, and read at once what is a single slab; else leave the plan and the list of slabs for others to read."""
+    task.block = role
+    volume, planned = make_plan(p, role, source, json.loads(like.read_text()) if like else None)
+    lay = planned.layout
+    write_lists(p, lay, block_list, slab_list)
+    task.report(shape=list(lay.shape), dtype=lay.dtype, voxel_size_nm=list(planned.voxel_size),
+                voxel_size_from=planned.voxel_size_from)
+    if len(planned.reads) > 1:
+        if not (plan and read_list):
+            raise ParameterError(f"{len(planned.reads)} slabs to read: give --plan and --read_list, or --blocks 1")
+        plan.write_text(planned.model_dump_json())
+        read_list.write_text("\n".join(planned.reads) + "\n")
+        volume.close()
+        return
+    if not (output and facts):
+        raise ParameterError("one slab to read: give --output and --facts")
+    rows = read_slab(planned, volume, planned.reads[0], create_image(output, lay, planned.voxel_size))
+    volume.close()
+    where = planned.where(source)
+    digest = digest_of(where) if where else None
+    if source and digest:
+        task.used(source, digest)
+    task.report(**finish(planned, rows, digest, p.strict, facts))
+
+
+def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any] | None) -> tuple[Source, Plan]:
+    """Open the source and settle what is read of it and how it is stored."""
+    labels = role == "truth"
     location, key = (p.truth, p.truth_key) if labels else (p.input, p.input_key)
     if not location:
         raise ParameterError(f"--{'truth' if labels else 'input'} is missing: give a path or a URI")
     if any(s % c for s, c in zip(p.shard, p.chunk)):
         raise ParameterError(f"--shard {p.shard}: expected a multiple of --chunk {p.chunk} on every axis")
     volume = open_source(location, key, p.channel, source, LABEL if labels else IMAGE)
-    raw = json.loads(like.read_text()) if like else None
     corner, shape = place_truth(p, volume, raw) if labels else place(p, volume)
     voxel_size, stated = (raw["voxel_size"], "raw volume") if raw else sizes(p, volume)
     lay = layout(shape, check_type(volume, p, labels), p.shard, p.chunk)
-    check_disk(estimate(lay, p, labels), output.parent)
+    check_disk(estimate(lay, p, labels), Path.cwd())
     window = value_range(volume, lay, corner) if p.rescale and not labels else None
-    image = create_image(output, lay, voxel_size)
-    seen = Sections(volume, corner[0], shape[0], labels)
-    for region, values in slabs(volume, lay, corner):
-        seen.add(region, values)
-        stored = values.astype(lay.dtype) if window is None else rescaled(values, window)
-        stored[seen.missing[region[0]]] = 0
-        image.write(region, stored)
-    volume.close()
-    found = seen.finish(p.strict)
-    grid = int(np.prod(lay.grid[1:]))
+    reads = [whole(lay)] if volume.forward else slabs(p, lay, READ_BLOCKS)
+    where = source or local(location)
+    return volume, Plan(
+        role=role, source=location, key=key, channel=p.channel, kind=volume.kind, source_shape=volume.shape,
+        source_dtype=volume.dtype.name, corner=corner, layout=lay, voxel_size=voxel_size, voxel_size_from=stated,
+        rescaled_from=window, missing=volume.missing, names=volume.sections, reads=reads,
+        listing=Listing.of(where) if where and len(reads) > 1 else None)
+
+
+def slabs(p: Parameters, lay: Layout, times: int = 1) -> list[str]:
+    """Whole rows of shards, `times` --block_voxels each."""
+    return blocks.plan(lay, p.blocks, times * p.block_voxels, unit=int(np.prod(lay.grid[1:])))
+
+
+def whole(lay: Layout) -> str:
+    """All shards, as one block."""
+    return f"0-{int(np.prod(lay.grid)) - 1}"
+
+
+def write_lists(p: Parameters, lay: Layout, block_list: Path, slab_list: Path) -> None:
+    """How the stages that follow divide the volume."""
     block_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels)) + "\n")
-    whole = blocks.plan(lay, p.blocks, p.block_voxels, unit=grid)
-    batches = whole if p.blocks else blocks.batches(whole, lay, BATCH_VOXELS)
-    slab_list.write_text("".join(f"{block} {batch}\n" for block, batch in zip(whole, batches)))
-    facts.write_text(json.dumps({
-        "source": location, "kind": volume.kind, "digest": _digest(source or local(location)),
-        "source_shape": volume.shape, "corner_zyx": corner, "shape": shape, "dtype": lay.dtype,
-        "voxel_size": voxel_size, "voxel_size_from": stated, "value_range": seen.value_range,
-        "rescaled_from": window, "sections": found}, indent=1, default=int, allow_nan=False))
-    task.report(shape=list(shape), dtype=lay.dtype, voxel_size_nm=list(voxel_size), voxel_size_from=stated,
-                sections_missing=[s["section"] for s in found if s["status"] == "missing"],
-                sections_blank=[s["section"] for s in found if s["status"] == "blank"])
-
-
-def _digest(path: Path | None) -> str | None:
-    from ..core.manifest import digest_of
-
-    return digest_of(path) if path else None
+    plan = slabs(p, lay)
+    batches = plan if p.blocks else blocks.batches(plan, lay, BATCH_VOXELS)
+    slab_list.write_text("".join(f"{block} {batch}\n" for block, batch in zip(plan, batches)))
 
 
 def place(p: Parameters, volume: Source) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -161,8 +190,8 @@ def check_type(volume: Source, p: Parameters, labels: bool) -> str:
 def value_range(volume: Source, lay: Layout, corner: tuple[int, ...]) -> tuple[float, float]:
     """Lowest and highest value of the sections that are there. Raises DataError for NaN and infinity."""
     low, high = np.inf, -np.inf
-    for region, values in slabs(volume, lay, corner):
-        first = region[0].start + corner[0]
+    for region in pieces(lay, whole(lay), volume.dtype.itemsize):
+        values, first = volume.read(moved(region, corner)), region[0].start + corner[0]
         there = [z for z in range(len(values)) if z + first not in volume.missing]
         if values.dtype.kind == "f":
             bad = np.count_nonzero(~np.isfinite(values), axis=(1, 2))
@@ -172,15 +201,6 @@ def value_range(volume: Source, lay: Layout, corner: tuple[int, ...]) -> tuple[f
         if there:
             low, high = min(low, float(values[there].min())), max(high, float(values[there].max()))
     return (low, high) if low <= high else (0.0, 0.0)
-
-
-def rescaled(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Linear map of `window` to 0-255, rounded."""
-    low, high = window
-    if not high > low:
-        return np.zeros(values.shape, np.uint8)
-    exact: np.ndarray = values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
-    return np.clip(np.rint((exact - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
 
 
 def sizes(p: Parameters, volume: Source) -> tuple[tuple[float, ...], str]:
@@ -194,55 +214,6 @@ def sizes(p: Parameters, volume: Source) -> tuple[tuple[float, ...], str]:
     print(f"WARNING [ingest] {volume.name} does not state a voxel size: 1,1,1 nm assumed; "
           "give --voxel_size Z,Y,X")
     return (1.0, 1.0, 1.0), "assumed"
-
-
-def slabs(volume: Source, lay: Layout, corner: tuple[int, ...],
-          most: float = 256e6) -> Iterator[tuple[Region, np.ndarray]]:
-    """The volume in whole rows of shards where they fit in memory, else shard by shard."""
-    row = float(np.prod([float(n) for n in (lay.shard[0], *lay.shape[1:])])) * volume.dtype.itemsize
-    rows = Layout(lay.shape, lay.dtype, lay.chunk, (lay.shard[0], *lay.shape[1:])) if row <= most else lay
-    for n in range(int(np.prod(rows.grid))):
-        region = blocks.region(rows, n)
-        yield region, volume.read(tuple(slice(s.start + c, s.stop + c) for s, c in zip(region, corner)))
-
-
-class Sections:
-    """What each section holds, gathered while the volume streams by."""
-
-    def __init__(self, volume: Source, first: int, count: int, labels: bool):
-        self.volume, self.first, self.labels = volume, first, labels
-        self.missing = np.isin(np.arange(first, first + count), volume.missing)
-        self.low, self.high = np.full(count, np.inf), np.full(count, -np.inf)
-        self.total, self.number = np.zeros(count), np.zeros(count)
-
-    def add(self, region: Region, values: np.ndarray) -> None:
-        if self.labels and values.dtype.kind == "i" and int(values.min()) < 0:
-            raise DataError(f"{self.volume.name}: negative ids; expected 0 for background and positive ids")
-        z, flat = region[0], values.reshape(len(values), -1)
-        self.low[z] = np.minimum(self.low[z], flat.min(1))
-        self.high[z] = np.maximum(self.high[z], flat.max(1))
-        self.total[z] += flat.sum(1, dtype=np.float64)
-        self.number[z] += flat.shape[1]
-
-    @property
-    def value_range(self) -> list[float]:
-        usable = self.high > self.low
-        chosen = usable if usable.any() else np.ones_like(usable)
-        return [float(self.low[chosen].min()), float(self.high[chosen].max())]
-
-    def finish(self, strict: bool) -> list[dict[str, Any]]:
-        """One row a section: status `ok`, `blank` (one value only) or `missing` (not in the source)."""
-        status = np.where(self.missing, "missing", np.where(self.low == self.high, "blank", "ok"))
-        files = self.volume.sections[self.first:] or [""] * len(status)
-        rows = [{"section": z, "status": str(status[z]), "mean": float(self.total[z] / self.number[z]),
-                 "file": files[z]} for z in range(len(status))]
-        bad = [] if self.labels else [r["section"] for r in rows if r["status"] != "ok"]
-        if bad:
-            print(f"WARNING [ingest] {self.volume.name}: sections missing or blank: {bad}")
-            if strict:
-                raise DataError(f"{self.volume.name}: sections missing or blank: {bad}; "
-                                "--strict false bridges them")
-        return rows
 
 
 def estimate(lay: Layout, p: Parameters, labels: bool = False) -> dict[str, float]:

@@ -18,7 +18,8 @@ from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Copying, Given, Strict
 from ..core.stage import In, Out
-from .movies import Movie, ZChoice, base_name, open_movie
+from .movie import Movie, ZChoice, base_name
+from .movies import open_movie
 
 Channel = Annotated[int, Field(ge=0)]
 ASSUMED_INTERVAL = 10.0  # minutes, where neither the file nor the user says

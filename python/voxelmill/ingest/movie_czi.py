@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError
 
 from .czi_segments import Segments, Subblock
-from .movies import Fov, Movie, usable
+from .movie import Fov, Movie, usable
 
 PIXEL_TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32}
 

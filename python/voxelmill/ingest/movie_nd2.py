@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from .movies import Fov, Movie, usable
+from .movie import Fov, Movie, usable
 
 SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from .movies import Fov, Movie
+from .movie import Fov, Movie
 from .ome_xml import MICROMETRES, MINUTES, OmeImage, read_ome_xml
 
 FRAME_AXES = "TIQRSZ"  # of a plain TIFF, the letters that may stand for time, likeliest first

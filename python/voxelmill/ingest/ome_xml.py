@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .movies import usable
+from .movie import usable
 
 MINUTES = {"s": 1 / 60, "ms": 1 / 60_000, "µs": 1 / 60e6, "μs": 1 / 60e6, "us": 1 / 60e6, "ns": 1 / 60e9,
            "min": 1.0, "h": 60.0, "d": 1440.0,

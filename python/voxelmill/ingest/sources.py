@@ -14,9 +14,8 @@ A source answers `read(region)` with a (z, y, x) array; nothing is loaded before
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,26 +33,12 @@ from ..core.volume import (
     open_image,
     read_json,
 )
+from .source import Source
 from .streams import Forward, check_size, whole
 
 READABLE = "bossdb://, OME-Zarr, HDF5, TIFF stack or folder, NRRD, NPY, NPZ, Neuroglancer precomputed"
 PATIENCE = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}     # with a server
 LABEL, IMAGE = ("labels", "raw"), ("raw", "labels")     # datasets looked for where there are several
-
-
-@dataclass
-class Source:
-    """A volume somewhere: shape (z, y, x), dtype, voxel size in nm where known, how to read it."""
-
-    name: str
-    kind: str
-    shape: tuple[int, int, int]
-    dtype: np.dtype
-    read: Callable[[Region], np.ndarray]
-    voxel_size: tuple[float, ...] | None = None
-    missing: list[int] = field(default_factory=list)     # sections that the source lacks
-    sections: list[str] = field(default_factory=list)    # file names, where a section is a file
-    close: Callable[[], None] = lambda: None             # raises where the rest of the source is damaged
 
 
 @dataclass(frozen=True)
@@ -177,7 +162,7 @@ def _npz(path: Path, wanted: Wanted) -> Source:
         stream.finish()
         archive.close()
 
-    return Source(path.name, "npz", stream.shape, dtype, stream.read, close=close)
+    return Source(path.name, "npz", stream.shape, dtype, stream.read, forward=True, close=close)
 
 
 def _hdf5(path: Path, wanted: Wanted) -> Source:
@@ -238,7 +223,7 @@ def _nrrd(path: Path, wanted: Wanted) -> Source:
         return gzip.open(file)  # type: ignore[return-value]
 
     stream = Forward(start, shape, dtype, path)
-    return Source(path.name, "nrrd", stream.shape, dtype, stream.read, size, close=stream.finish)
+    return Source(path.name, "nrrd", stream.shape, dtype, stream.read, size, forward=True, close=stream.finish)
 
 
 def _nrrd_size(header: Any) -> tuple[float, ...] | None:
@@ -344,11 +329,6 @@ def _precomputed(location: str, name: str) -> Source:
     nm = tuple(u.multiplier * PER_NM.get(u.base_unit, 0.0) if u else 0.0 for u in units)[::-1]
     view = array[ts.d["channel"][0]][_dims([2, 1, 0])][ts.d[:].translate_to[0]]
     return _tensor(view, name, "precomputed", nm)
-
-
-def natural(name: str) -> list[Any]:
-    """Sort key: `z2` before `z10`."""
-    return [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", name)]
 
 
 def _tiff(path: Path, wanted: Wanted) -> Source:

@@ -16,9 +16,10 @@ import numpy as np
 
 from ..core.errors import DataError, ParameterError
 from ..core.volume import PER_NM, Region
-from .sources import Source, natural
+from .source import Source
 from .streams import whole
 
+JPEG = (6, 7, 34892, 33007)     # compressions whose strips and tiles share tables
 MOST_RATIO = 10_000      # bytes decoded per byte on disk; a file that claims more is hostile or damaged
 
 
@@ -61,6 +62,32 @@ def check_page(page: Any, size: int, path: Path) -> None:
         raise DataError(f"{path.name}: cut off: a page lacks some of its {wanted} bytes; copy it again")
 
 
+def part(page: Any, rows: slice, columns: slice) -> np.ndarray:
+    """A part of a page (y, x), decoding only the strips or tiles that hold it."""
+    key = page.keyframe
+    rows, columns = (slice(*s.indices(n)[:2]) for s, n in zip((rows, columns), key.shape))
+    size = rows.stop - rows.start, columns.stop - columns.start
+    if size == key.shape or len(key.chunked) != 2:
+        return page.asarray(maxworkers=1)[rows, columns]
+    file, (height, width), (_, across) = page.parent.filehandle, key.chunks, key.chunked
+    if key.is_memmappable:
+        mapped = file.memmap_array(page.parent.byteorder + key.dtype.char, key.shape, page.dataoffsets[0])
+        return np.ascontiguousarray(mapped[rows, columns])
+    more = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader} if key.compression in JPEG else {}
+    out = np.empty(size, key.dtype)
+    for i in range(rows.start // height, -(-rows.stop // height)):
+        for j in range(columns.start // width, -(-columns.stop // width)):
+            n = i * across + j
+            file.seek(page.dataoffsets[n])
+            piece = key.decode(file.read(page.databytecounts[n]), n, _fullsize=key.is_tiled, **more)[0][0, ..., 0]
+            y, x = i * height, j * width
+            end = min(y + height, rows.stop), min(x + width, columns.stop)
+            top, left = max(y, rows.start), max(x, columns.start)
+            out[top - rows.start : end[0] - rows.start, left - columns.start : end[1] - columns.start] = (
+                piece[top - y : end[0] - y, left - x : end[1] - x])
+    return out
+
+
 def open_stack(path: Path, channel: int = 0) -> Source:
     """One multi-page TIFF: a page is a section, unless OME or ImageJ metadata tell of channels."""
     import tifffile
@@ -86,7 +113,7 @@ def open_stack(path: Path, channel: int = 0) -> Source:
         out = np.empty((len(zs), *(len(range(*s.indices(n))) for s, n in zip(region[1:], shape))), dtype)
         with listening(path):
             for n, z in enumerate(zs):
-                out[n] = planes[z].asarray(maxworkers=1)[region[1:]]
+                out[n] = part(planes[z], region[1], region[2])
         return out
 
     depth = len(planes) if bulk is None else len(bulk)
@@ -148,6 +175,11 @@ def _voxel_size(file: Any) -> tuple[float, ...] | None:
     return tuple(float(v) * PER_NM[unit] for v in (meta["spacing"], *pixel))
 
 
+def natural(name: str) -> list[Any]:
+    """Sort key: `z2` before `z10`."""
+    return [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", name)]
+
+
 def open_folder(path: Path) -> Source:
     """A folder of one-page TIFFs in natural order; gaps in their numbers are missing sections."""
     import tifffile
@@ -174,22 +206,26 @@ def open_folder(path: Path) -> Source:
         raise DataError(f"{kinds[odd][0]}: {odd[0]} {odd[1]}; expected {usual[0]} {usual[1]} as in the "
                         "other sections")
     (shape, dtype), _ = next(iter(kinds.items()))
-    slots = numbered(files)
+    return folder(path, [file.name if file else "" for file in numbered(files)], shape, dtype)
+
+
+def folder(path: Path, names: list[str], shape: tuple[int, ...], dtype: str) -> Source:
+    """A folder of sections whose headers are known: file names in z order, `""` where one is missing."""
+    import tifffile
 
     def read(region: Region) -> np.ndarray:
-        zs = range(*region[0].indices(len(slots)))
+        zs = range(*region[0].indices(len(names)))
         out = np.zeros((len(zs), *(len(range(*s.indices(n))) for s, n in zip(region[1:], shape))), dtype)
         for n, z in enumerate(zs):
-            section = slots[z]
-            if section is not None:
-                with listening(section), tifffile.TiffFile(section) as tif:
+            if names[z]:
+                with listening(path / names[z]), tifffile.TiffFile(path / names[z]) as tif:
                     first: Any = tif.pages[0]
-                    out[n] = first.asarray(maxworkers=1)[region[1:]]
+                    out[n] = part(first, region[1], region[2])
         return out
 
-    return Source(path.name, "tiff folder", (len(slots), *shape), np.dtype(dtype), read,
-                  missing=[z for z, file in enumerate(slots) if file is None],
-                  sections=[file.name if file else "" for file in slots])
+    height, width = shape
+    return Source(path.name, "tiff folder", (len(names), height, width), np.dtype(dtype), read,
+                  missing=[z for z, name in enumerate(names) if not name], sections=names)
 
 
 def numbered(files: list[Path]) -> list[Path | None]:

@@ -1,0 +1,23 @@
+process READ_SLAB {
+    tag "${role} ${meta.block}"
+    label 'process_medium'
+    label 'per_block'
+
+    input:
+    tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
+    tuple val(meta), path(plan, stageAs: 'plan.json')
+
+    output:
+    tuple val(meta), path("${role}.ome.zarr"), path("${role}.ome.zarr.manifest.json"), path('figures.json'), emit: slab
+    path '*.provenance.json', emit: provenance
+
+    script:
+    """
+    read_slab.py ${source ? "--source ${source}" : ''} --plan plan.json --block ${meta.block} --output ${role}.ome.zarr --figures figures.json
+    """
+
+    stub:
+    """
+    stub.sh ${role}.ome.zarr/ ${role}.ome.zarr.manifest.json figures.json read_slab.${role}.${meta.block}.provenance.json
+    """
+}
