@@ -111,6 +111,7 @@ def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp
     tasks = run.tasks("COMPLETED")
     assert all(tasks[name] == blocks for name in PER_BLOCK)
     assert tasks["JOIN"] == 5
+    assert tasks["PYRAMID"] == 2 * blocks and tasks["MULTISCALE"] == 2      # raw, and aligned with its labels
     ours, theirs = run.digests(), connectome.digests()
     assert [n for n in theirs if ours.get(n) != theirs[n]] == []
     assert set(ours) == set(theirs)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 # Stubs list one block or batch, so each process of a workflow has one task, but for what is named here.
 OTHER_THAN_ONE = {
-    "connectome": {"MULTISCALE": 2, "INGEST_TRUTH": 1, "JOIN": 0},
+    "connectome": {"MULTISCALE": 2, "INGEST_TRUTH": 1, "JOIN": 0, "PYRAMID": 0},
     "timelapse": {"READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
 MOVIE = PROJECT / "tests/data/timelapse/example-timelapse.nd2"

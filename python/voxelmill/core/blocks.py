@@ -103,16 +103,10 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(real, target)
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """Hard-link a whole store."""
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            link(path, target / path.relative_to(source))
-
-
 def require(lay: Layout, array: Path) -> None:
     """Raises DataError unless every shard of an array has its file (a missing one would read as fill)."""
+    root = array / "c" if (array / "zarr.json").exists() else array      # Zarr v2 has no folder `c`
     for n in range(int(np.prod(lay.grid))):
-        path = array.joinpath("c", *map(str, shard_index(lay, n)))
+        path = root.joinpath(*map(str, shard_index(lay, n)))
         if not path.exists():
             raise DataError(f"{path}: shard missing; it would read as zeros. Re-run the stage that made the store")

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ..core import blocks
+from ..core import blocks, levels
 from ..core.errors import DataError, ParameterError, StorageError
 from ..core.params import param
 from ..core.provenance import Task
@@ -47,7 +47,7 @@ class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
 
 
 def run(p: Parameters, task: Task, *, source: In | None = None, like: In | None = None, role: str = "raw",
-        output: Out, facts: Out, block_list: Out, slab_list: Out) -> None:
+        output: Out, facts: Out, block_list: Out, slab_list: Out, superblock_list: Out | None = None) -> None:
     task.block, labels = role, role == "truth"
     location, key = (p.truth, p.truth_key) if labels else (p.input, p.input_key)
     if not location:
@@ -73,6 +73,8 @@ def run(p: Parameters, task: Task, *, source: In | None = None, like: In | None 
     grid = int(np.prod(lay.grid[1:]))
     block_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels)) + "\n")
     slab_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels, unit=grid)) + "\n")
+    if superblock_list:
+        superblock_list.write_text("\n".join(levels.plan(lay, voxel_size, p.blocks, p.block_voxels)) + "\n")
     facts.write_text(json.dumps({
         "source": location, "kind": volume.kind, "digest": _digest(source or local(location)),
         "source_shape": volume.shape, "corner_zyx": corner, "shape": shape, "dtype": lay.dtype,
