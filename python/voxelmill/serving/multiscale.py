@@ -15,13 +15,13 @@ import numpy as np
 from ..core import blocks, manifest
 from ..core.device import choose
 from ..core.provenance import Task
+from ..core.shared import Device, Precision, Released
 from ..core.stage import In, Out
 from ..core.volume import Layout, multiscales, open_image, write_group
-from . import pyramid
 from .pyramid import Pyramid, images
 
 
-class Parameters(pyramid.Parameters):
+class Parameters(Released, Precision, Device):
     """Published volumes."""
 
 
@@ -34,7 +34,7 @@ def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, part
     if labels is not None:
         write_group(output / "labels", {"labels": ["neurites"]}, p.ome_zarr_version)
     for source, root, label in images(volume, labels, output):
-        made = Pyramid(open_image(source), root, p, label, xp)
+        made = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, xp)
         write_group(root, metadata(made, root.name.split(".")[0]), p.ome_zarr_version)
         if p.ome_zarr_version == "0.5":
             inside = "" if root == output else f"{root.relative_to(output)}/"

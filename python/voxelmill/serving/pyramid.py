@@ -29,7 +29,7 @@ def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, bloc
     task.block = f"{output.name.split('.')[0]}.{block}"
     output.mkdir(parents=True)
     for source, root, label in images(volume, labels, output):
-        pyramid = Pyramid(open_image(source), root, p, label, xp)
+        pyramid = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, xp)
         lower, grid = levels.superblocks(pyramid.lay, pyramid.image.scale)
         for part in task.progress(list(blocks.regions(grid, block)), f"superblocks of {source.name}"):
             for n in range(len(pyramid.down[:lower + 1])):
@@ -49,14 +49,16 @@ class Pyramid:
     Args:
         image: what is published; its level 0 is read.
         root: folder that gets the levels as `0`, `1`, ...
+        version: "0.5" or "0.4", which has a level 0 of its own.
+        count: most levels, level 0 included.
         label: take the first voxel, not the mean.
     """
 
-    def __init__(self, image: Image, root: Path, p: Parameters, label: bool, xp: Any = np):
+    def __init__(self, image: Image, root: Path, version: str, count: int, label: bool, xp: Any = np):
         self.image, self.target, self.label, self.xp = image, Image(root), label, xp
-        self.old = p.ome_zarr_version == "0.4"
+        self.old = version == "0.4"
         self.lay = image.layout()
-        self.down = levels.factors(self.lay.shape, image.scale, 1 if p.save_minimal else p.max_levels)
+        self.down = levels.factors(self.lay.shape, image.scale, count)
         first = Layout(self.lay.shape, self.lay.dtype, self.lay.chunk, self.lay.chunk) if self.old else self.lay
         self.layouts = levels.layouts(first, self.down)
 
