@@ -115,6 +115,7 @@ def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp
     assert all(tasks[name] == blocks for name in PER_BLOCK)
     assert tasks["INGEST"] == tasks["INGEST_TRUTH"] == 1
     assert tasks["READ_SLAB"] == 2 * blocks and tasks["JOIN_SLABS"] == 2        # raw and truth
+    assert tasks["PYRAMID"] == 2 * blocks and tasks["MULTISCALE"] == 2          # raw, and aligned with its labels
     assert (tasks["JOIN"], tasks["JOIN_SEGMENTS"]) == (4, 1)
     assert len(list((done.outdir / "provenance").glob("*.json"))) == sum(tasks.values())
     check_chain(done, phantom)

@@ -13,7 +13,6 @@ include { EXPORT_LABELS } from '../modules/postprocess/export_labels'
 include { SYNAPSES } from '../modules/postprocess/synapses'
 include { GRAPH } from '../modules/postprocess/graph'
 include { EVALUATE } from '../modules/postprocess/evaluate'
-include { MULTISCALE } from '../modules/serving/multiscale'
 include { FIGURES } from '../modules/serving/figures'
 include { REPORT } from '../modules/serving/report'
 include { READ_SLABS } from './slabs'
@@ -23,6 +22,7 @@ include { JOIN_BLOCKS as JOIN_PREPROCESSED } from './blocks'
 include { JOIN_BLOCKS as JOIN_ALIGNED } from './blocks'
 include { JOIN_BLOCKS as JOIN_LABELS } from './blocks'
 include { JOIN_SUPERVOXELS } from './blocks'
+include { PUBLISH } from './publish'
 
 workflow CONNECTOME {
     take:
@@ -83,13 +83,13 @@ workflow CONNECTOME {
     if (!options.save_minimal) {
         published = published.mix(READ_SLABS.out.volume.map { store, manifest -> ['raw', store, manifest, [], []] })
     }
-    MULTISCALE(published, options.flags.multiscale)
+    PUBLISH(published, INGEST.out.superblocks, options)
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)
 
     records = records.mix(
         PREPROCESS.out.provenance, ALIGN_PAIRS.out.provenance, ALIGN.out.provenance, RENDER.out.provenance,
         SEGMENT.out.provenance, JOIN_SUPERVOXELS.out.provenance, EXPORT_LABELS.out.provenance,
-        SYNAPSES.out.provenance, GRAPH.out.provenance, MULTISCALE.out.provenance, FIGURES.out.provenance,
+        SYNAPSES.out.provenance, GRAPH.out.provenance, PUBLISH.out.provenance, FIGURES.out.provenance,
     )
     REPORT(byName(records), FIGURES.out.figures, byName(tables),
         "connectome ${options.input}", options.flags.report)

@@ -4,7 +4,7 @@ process MULTISCALE {
     label 'gpu'
 
     input:
-    tuple val(name), path(volume), path(volume_manifest), path(labels), path(labels_manifest)
+    tuple val(name), path(volume, stageAs: 'in/*'), path(volume_manifest, stageAs: 'in/*'), path(labels, stageAs: 'in/*'), path(labels_manifest, stageAs: 'in/*'), path(parts, stageAs: 'part?/*'), path(part_manifests, stageAs: 'part?/*')
     val flags
 
     output:
@@ -13,7 +13,7 @@ process MULTISCALE {
 
     script:
     """
-    multiscale.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} --output ${name}.ome.zarr
+    multiscale.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} ${parts ? "--parts part*/${name}.levels" : ''} --output ${name}.ome.zarr
     """
 
     stub:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from voxelmill.core.device import choose, gpu_name
-from voxelmill.serving.multiscale import mean
+from voxelmill.serving.pyramid import mean
 
 pytestmark = pytest.mark.gpu
 

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 # Stubs list one block or batch, so each process of a workflow has one task, but for what is named here.
 OTHER_THAN_ONE = {
-    "connectome": {"MULTISCALE": 2, "INGEST_TRUTH": 1, "READ_SLAB": 0, "JOIN_SLABS": 0, "JOIN_SEGMENTS": 0, "JOIN": 0},
+    "connectome": {"MULTISCALE": 2, "INGEST_TRUTH": 1,
+                   **dict.fromkeys(("READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID"), 0)},
     "timelapse": {"READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
 MOVIE = PROJECT / "tests/data/timelapse/example-timelapse.nd2"

@@ -10,7 +10,6 @@ import pytest
 import zarr
 from ome_zarr_models import open_ome_zarr
 from voxelmill.core import manifest
-from voxelmill.serving.multiscale import factors, mean
 from voxelmill.testing.stages import make_store, run_stage
 
 
@@ -51,21 +50,3 @@ def test_minimal_has_one_level(tmp_path: Path):
     path = made(tmp_path, save_minimal=True)
     assert not (path / "1").exists()
     assert len(json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]["datasets"]) == 1
-
-
-def test_factors_halve_what_is_finest():
-    assert factors((100, 1000, 1000), (40.0, 4.0, 4.0), 6) == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8), (2, 16, 16)]
-    assert factors((500, 500, 500), (8.0, 8.0, 8.0), 3) == [(1, 1, 1), (2, 2, 2), (4, 4, 4)]
-
-
-def test_mean_of_odd_ends_and_floats():
-    values = np.array([[[0, 1, 2]]], np.float32)
-    assert mean(values, (1, 1, 2)).tolist() == [[[0.5, 2.0]]]
-    assert mean(np.array([[[1, 2, 255]]], np.uint8), (1, 1, 2)).tolist() == [[[2, 255]]]
-
-
-@pytest.mark.gpu
-def test_gpu_agrees_with_cpu():
-    cupy = pytest.importorskip("cupy")
-    values = np.random.default_rng(0).random((8, 64, 64), np.float32)
-    assert np.abs(mean(values, (2, 2, 2), cupy) - mean(values, (2, 2, 2))).max() < 1e-6

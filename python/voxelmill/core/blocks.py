@@ -114,18 +114,12 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(real, target)
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """Hard-link a whole store."""
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            link(path, target / path.relative_to(source))
-
-
 def require(lay: Layout, array: Path, block: str = "") -> None:
     """Raises DataError unless every shard of an array, or of a block of it, has its file: a missing one reads as fill."""
     count = int(np.prod(lay.grid))
     first, last = parse(block, count) if block else (0, count - 1)
+    root = array / "c" if (array / "zarr.json").exists() else array      # Zarr v2 has no folder `c`
     for n in range(first, last + 1):
-        path = array.joinpath("c", *map(str, shard_index(lay, n)))
+        path = root.joinpath(*map(str, shard_index(lay, n)))
         if not path.exists():
             raise DataError(f"{path}: shard missing; it would read as zeros. Re-run the stage that made the store")

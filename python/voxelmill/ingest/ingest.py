@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ..core import blocks
+from ..core import blocks, levels
 from ..core.errors import DataError, ParameterError, StorageError
 from ..core.manifest import digest_of
 from ..core.params import param
@@ -54,12 +54,12 @@ class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
 
 def run(p: Parameters, task: Task, *, source: Path | None = None, like: In | None = None, role: str = "raw",
         output: Out | None = None, facts: Out | None = None, block_list: Out, slab_list: Out,
-        plan: Out | None = None, read_list: Out | None = None) -> None:
+        superblock_list: Out | None = None, plan: Out | None = None, read_list: Out | None = None) -> None:
     """Plan, and read at once what is a single slab; else leave the plan and the list of slabs for others to read."""
     task.block = role
     volume, planned = make_plan(p, role, source, json.loads(like.read_text()) if like else None)
     lay = planned.layout
-    write_lists(p, lay, block_list, slab_list)
+    write_lists(p, lay, planned.voxel_size, block_list, slab_list, superblock_list)
     task.report(shape=list(lay.shape), dtype=lay.dtype, voxel_size_nm=list(planned.voxel_size),
                 voxel_size_from=planned.voxel_size_from)
     if len(planned.reads) > 1:
@@ -113,12 +113,15 @@ def whole(lay: Layout) -> str:
     return f"0-{int(np.prod(lay.grid)) - 1}"
 
 
-def write_lists(p: Parameters, lay: Layout, block_list: Path, slab_list: Path) -> None:
+def write_lists(p: Parameters, lay: Layout, voxel_size: tuple[float, ...], block_list: Path, slab_list: Path,
+                superblock_list: Path | None) -> None:
     """How the stages that follow divide the volume."""
     block_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels)) + "\n")
     plan = slabs(p, lay)
     batches = plan if p.blocks else blocks.batches(plan, lay, BATCH_VOXELS)
     slab_list.write_text("".join(f"{block} {batch}\n" for block, batch in zip(plan, batches)))
+    if superblock_list:
+        superblock_list.write_text("\n".join(levels.plan(lay, voxel_size, p.blocks, p.block_voxels)) + "\n")
 
 
 def place(p: Parameters, volume: Source) -> tuple[tuple[int, ...], tuple[int, ...]]:

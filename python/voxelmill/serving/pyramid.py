@@ -1,0 +1,116 @@
+"""Pyramid: the lower levels of a published volume, for a run of superblocks.
+
+Images are averaged, labels take their first voxel. With version 0.4 level 0 is converted too. Superblocks, and the
+level up to which they are made, are described in `core/levels.py`; `multiscale` joins them and makes the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core import blocks, levels
+from ..core.device import choose
+from ..core.provenance import Task
+from ..core.shared import Device, Precision, Released
+from ..core.stage import In, Out
+from ..core.volume import Image, Layout, Region, context, create_array, open_image
+
+
+class Parameters(Released, Precision, Device):
+    """Pyramid levels."""
+
+
+def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, block: str, output: Out) -> None:
+    xp, task.device = choose(p.use_gpu)
+    task.block = f"{output.name.split('.')[0]}.{block}"
+    output.mkdir(parents=True)
+    for source, root, label in images(volume, labels, output):
+        pyramid = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, xp)
+        lower, grid = levels.superblocks(pyramid.lay, pyramid.image.scale)
+        for part in task.progress(list(blocks.regions(grid, block)), f"superblocks of {source.name}"):
+            for n in range(len(pyramid.down[:lower + 1])):
+                pyramid.make(n, part)
+
+
+def images(volume: Path, labels: Path | None, output: Path) -> Iterator[tuple[Path, Path, bool]]:
+    """(store, where it is published, whether it is a label image) of the image and of the labels, if any."""
+    yield volume, output, False
+    if labels is not None:
+        yield labels, output / "labels/neurites", True
+
+
+class Pyramid:
+    """The levels of one image: `down` (cumulative steps) and `layouts` of each, and how to make them.
+
+    Args:
+        image: what is published; its level 0 is read.
+        root: folder that gets the levels as `0`, `1`, ...
+        version: "0.5" or "0.4", which has a level 0 of its own.
+        count: most levels, level 0 included.
+        label: take the first voxel, not the mean.
+    """
+
+    def __init__(self, image: Image, root: Path, version: str, count: int, label: bool, xp: Any = np):
+        self.image, self.target, self.label, self.xp = image, Image(root), label, xp
+        self.old = version == "0.4"
+        self.lay = image.layout()
+        self.down = levels.factors(self.lay.shape, image.scale, count)
+        first = Layout(self.lay.shape, self.lay.dtype, self.lay.chunk, self.lay.chunk) if self.old else self.lay
+        self.layouts = levels.layouts(first, self.down)
+
+    def make(self, n: int, part: Region) -> None:
+        """Write a part (a region of level 0; whole superblocks) of level n, from the level below or from level 0.
+
+        Level 0 itself is written in version 0.4 only: else it is there already. Raises DataError where a chunk that
+        is read is missing or damaged."""
+        if n == 0 and not self.old:
+            return
+        lay = self.layouts[n]
+        (create_v2 if self.old else create_array)(self.target.path(n), lay)
+        region = levels.part_of(lay, part, self.down[n])
+        for shard in levels.tiles(region, self.lay.shard if n == 0 else lay.shard):
+            self.target.write(shard, self.image.read(shard) if n == 0 else self.smaller(n, shard), n)
+
+    def smaller(self, n: int, region: Region) -> np.ndarray:
+        """A region of level n, tile by tile: no more than a shard of the level below is held."""
+        image, below = (self.image, 0) if n == 1 else (self.target, n - 1)
+        step = tuple(b // a for a, b in zip(self.down[n - 1], self.down[n]))
+        made = np.empty([r.stop - r.start for r in region], self.lay.dtype)
+        for tile in levels.tiles(region, [-(-s // f) for s, f in zip(self.layouts[n].shard, step)]):
+            values = image.read(tuple(slice(t.start * f, min(t.stop * f, e)) for t, f, e in
+                                      zip(tile, step, self.layouts[n - 1].shape)), below)
+            made[tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region))] = (
+                values[tuple(slice(None, None, f) for f in step)] if self.label else mean(values, step, self.xp))
+        return made
+
+
+def create_v2(path: Path, lay: Layout) -> Any:
+    """A Zarr v2 array. zlib ends with a checksum, and all readers of 0.4 know it; zstd's they do not."""
+    import tensorstore as ts
+
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{path}/"}, "store_data_equal_to_fill_value": True,
+            "metadata": {"shape": list(lay.shape), "chunks": list(lay.chunk), "dtype": np.dtype(lay.dtype).str,
+                         "compressor": {"id": "zlib", "level": 1}, "fill_value": 0, "filters": None, "order": "C",
+                         "dimension_separator": "/"}}
+    return ts.open(spec, create=True, open=True, context=context()).result()
+
+
+def mean(values: np.ndarray, step: tuple[int, ...], xp: Any = np) -> np.ndarray:
+    """Mean over cells of `step` voxels; a cell cut by the volume's end has its last plane repeated.
+
+    Integers are rounded half up. Exact for integers on CPU and GPU; float32 within 1e-6 of each other."""
+    held = xp.asarray(values)
+    rest = [(0, -n % f) for n, f in zip(values.shape, step)]
+    if any(more for _, more in rest):
+        held = xp.pad(held, rest, mode="edge")
+    total = xp.zeros(tuple(n // f for n, f in zip(held.shape, step)),
+                     xp.float32 if values.dtype.kind == "f" else xp.uint32)
+    for at in np.ndindex(*step):
+        total += held[tuple(slice(a, None, f) for a, f in zip(at, step))]
+    count = int(np.prod(step))
+    made = (total / count if values.dtype.kind == "f" else (total + count // 2) // count).astype(values.dtype)
+    return made if xp is np else made.get()
