@@ -10,11 +10,16 @@ process JOIN_SEGMENTS {
 
     script:
     """
-    join_segments.py --blocks ${blocks.join(' ')} --borders ${borders.join(' ')} --joined joined
+    mkdir joined
+    join_segments.py --blocks ${blocks.join(' ')} --borders ${borders.join(' ')} --joined ${filesOf(blocks)}
     """
 
     stub:
     """
-    stub.sh ${blocks.collect { block -> "joined/${block}.npz" }.join(' ')} join_segments.provenance.json
+    stub.sh ${filesOf(blocks)} join_segments.provenance.json
     """
+}
+
+def filesOf(blocks) {
+    return blocks.collect { block -> "joined/${block}.npz" }.join(' ')
 }

@@ -140,26 +140,36 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
                 raise StorageError(errno.ENOENT, "no such file or store", str(path))
     task = Task(stage.name, params)
     final = {name: files[name] for name in stage.outputs() if name in files}
-    partial = {name: path.with_name(path.name + ".partial") for name, path in final.items()}
-    for path in partial.values():
+    partial = {name: [_partial(p) for p in paths] if isinstance(paths, list) else _partial(paths)
+               for name, paths in final.items()}
+    for path in _all(partial):
         _remove(path)
     try:
         stage.run(params, task, **{**files, **partial})
-        for name, path in final.items():
-            if not partial[name].exists() and stage.files[name][1] is inspect.Parameter.empty:
-                raise DataError(f"{stage.name} ended without writing {path}")
-        made = {name: path for name, path in final.items() if partial[name].exists()}
-        for name, path in made.items():
-            if partial[name].is_dir():
-                manifest.write(path, task.carried(path), partial[name])
-        for name, path in made.items():
+        for name, paths in final.items():
+            for path in _paths(paths):
+                if not _partial(path).exists() and stage.files[name][1] is inspect.Parameter.empty:
+                    raise DataError(f"{stage.name} ended without writing {path}")
+        made = [path for path in _all(final) if _partial(path).exists()]
+        for path in made:
+            if _partial(path).is_dir():
+                manifest.write(path, task.carried(path), _partial(path))
+        for path in made:
             _remove(path)
-            partial[name].rename(path)
+            _partial(path).rename(path)
     finally:
-        for path in partial.values():
+        for path in _all(partial):
             _remove(path)
     read = [p for name in stage.inputs() for p in _paths(files.get(name))]
-    task.write_record(read, [p for p in final.values() if p.exists()])
+    task.write_record(read, [p for p in _all(final) if p.exists()])
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _all(files: dict[str, Any]) -> list[Path]:
+    return [path for value in files.values() for path in _paths(value)]
 
 
 def _paths(value: Any) -> list[Path]:

@@ -15,15 +15,14 @@ class Parameters(Params):
     """Joining has nothing to choose."""
 
 
-def run(p: Parameters, task: Task, *, borders: list[In], blocks: list[str], joined: Out) -> None:
-    """`blocks` are the batches of `borders`, in the same order; each gets a file of its name."""
+def run(p: Parameters, task: Task, *, borders: list[In], blocks: list[str], joined: list[Out]) -> None:
+    """`blocks` are the batches of `borders` and `joined`, in the same order."""
     order = sorted(range(len(blocks)), key=lambda i: int(blocks[i].split("-")[0]))
     ends = [tuple(map(int, blocks[i].split("-"))) for i in order]
     for (_, last), (first, _) in pairwise(ends):
         if first != last + 1:
             raise DataError(f"join_segments: shards {last + 1} to {first - 1} are missing; rerun their batch")
     found = stitching.join_borders([stitching.load(borders[i], stitching.Border) for i in order])
-    joined.mkdir()
     for i, one in zip(order, found):
-        stitching.save(joined / f"{blocks[i]}.npz", one)
+        stitching.save(joined[i], one)
     task.report(segments=found[0].segments, joined=sum(len(one.merged) for one in found))
