@@ -43,10 +43,21 @@ def measured(edge: int, folder: Path, block: float) -> Path:
 
 
 def totals(outdir: Path) -> dict[str, float]:
-    records = [r for r in scaling.records_of(outdir) if r["stage"] in scaling.ORDER]
+    known = {*scaling.ORDER, *(name for names in scaling.TAKEN_OVER.values() for name in names)}
+    records = [r for r in scaling.records_of(outdir) if r["stage"] in known]
     return {"tasks": len(records), "CPU s": sum(r["cpu_s"] + r["startup_cpu_s"] for r in records),
             "MB written": sum(r["bytes_out"] for r in records) / 1e6,
             "GB peak": max(r["peak_memory_bytes"] for r in records if r["stage"] in scaling.DIVIDED) / 1e9}
+
+
+def densities(outdir: Path) -> str:
+    """What scaling.SUPERVOXELS and scaling.NEURITES are taken from."""
+    records = scaling.records_of(outdir)
+    quality = {r["stage"]: r["quality"] for r in records}
+    supervoxels = sum(r["quality"]["supervoxels"] for r in records if r["stage"] == "agglomerate")
+    size = scaling.megavoxels_of(records)
+    return (f"{supervoxels / size:.0f} supervoxels, {quality['graph']['nodes'] / size:.0f} neurites with synapses, "
+            f"{quality['graph']['synapses'] / size:.0f} synapse candidates a megavoxel")
 
 
 def predicted(outdir: Path, stages: dict[str, scaling.Stage]) -> dict[str, float]:
@@ -81,6 +92,7 @@ def main() -> int:
                 error = told[what] / value - 1
                 worst = max(worst, abs(error))
                 print(f"{edge:>4}^3 {what:12} {value:10.2f} {told[what]:10.2f} {100 * error:6.1f}%", flush=True)
+        print(densities(runs[-1]))
         if args.write:
             scaling.save(scaling.calibrate(runs))
     print(f"largest error {100 * worst:.1f}% (asked: 20%)")

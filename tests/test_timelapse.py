@@ -123,7 +123,8 @@ def test_resume_after_a_kill_gives_the_same_bytes(whole: Run, source: Path, tmp_
     finished = killed(*arguments(source), folder=tmp_path, after=(4, 11))
     done = run(*arguments(source), "-resume", folder=tmp_path)
     assert done.code == 0, done.said
-    assert dict(done.tasks()) == COUNTS and sum(done.tasks("CACHED").values()) >= finished - 2
+    # At each kill two tasks may have ended before Nextflow noted it.
+    assert dict(done.tasks()) == COUNTS and sum(done.tasks("CACHED").values()) >= finished - 4
     assert done.digests() == whole.digests()
 
 

@@ -15,16 +15,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .core.blocks import MOST_TASKS
+from .core.levels import LIGHT
+from .ingest.ingest import BATCH_VOXELS, READ_BLOCKS
 
 MEASURED = Path(__file__).with_suffix(".json")
-# Which stages divide a volume into blocks; all others are one task that sees the whole volume.
-DIVIDED = ("simulate_misalignment", "preprocess", "align_pairs", "render", "segment", "export_labels", "synapses")
-BY_SECTIONS = ("align_pairs", "segment")                             # whole sections: no finer than SHARD_DEPTH
-JOINED = ("preprocess", "render", "segment", "export_labels")        # stages whose blocks become one store
-BY_SHARD = (*DIVIDED, "ingest", "multiscale")                        # hold a shard at a time, not their block
-SIDE_BRANCH = ("multiscale",)                                        # not on the way to the report
 ORDER = ("ingest", "preprocess", "align_pairs", "align", "render", "segment", "agglomerate", "export_labels",
          "synapses", "graph", "multiscale", "figures", "report")
+# Stages that divide a volume among tasks, each with how many times --block_voxels one of them takes; all others
+# are one task that sees the whole volume. Of those that are one task while the volume is small, the stages that
+# take over when it is not: first the tasks side by side, then what stands around them.
+DIVIDED = {"ingest": READ_BLOCKS, "simulate_misalignment": 1, "preprocess": 1, "align_pairs": 1, "render": 1, "segment": 1,
+           "agglomerate": 1, "export_labels": 1, "synapses": 1, "multiscale": LIGHT}
+TAKEN_OVER = {"ingest": ("read_slab", "join_slabs"), "multiscale": ("pyramid",), "agglomerate": ("join_segments",)}
+AROUND = {"ingest": 2, "multiscale": 1, "agglomerate": 1}            # a plan and a join; the top; the borders
+BY_SECTIONS = ("ingest", "align_pairs", "segment", "agglomerate", "export_labels")     # no finer than SHARD_DEPTH sections
+JOINED = ("ingest", "preprocess", "render", "export_labels", "multiscale")             # blocks become one store
+BY_SHARD = ("ingest", "simulate_misalignment", "preprocess", "align_pairs", "render", "segment", "export_labels",
+            "synapses", "multiscale")                                # hold a shard at a time, not their block
+SIDE_BRANCH = ("multiscale",)                                        # not on the way to the report
 
 SHARD_DEPTH = 32                                                     # sections in a shard (--shard)
 
@@ -40,6 +48,11 @@ TASK_SECONDS = 10.0             # shorter tasks are mostly start-up and queue
 SUBMITS_PER_SECOND = 20.0       # conf/slurm.config
 QUEUE_SIZE = 1000               # conf/slurm.config
 LONGEST = 48 * 3600.0           # --max_time
+BLOCK_GB, SINGLE_GB = 16.0, 64.0                                     # of memory: what many tasks, what one may have
+# Of the tables; supervoxels and neurites per megavoxel as the classic segmentation finds them in the demo.
+SUPERVOXELS, NEURITES = 620.0, 40.0
+LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 310.0, 60.0, 110.0, 150.0   # of memory, per row of each table
+LINK_SECONDS, BORDER_SECONDS = 2e-6, 1e-6                            # per supervoxel; benchmarks/tables.py
 
 
 @dataclass
@@ -84,6 +97,8 @@ class Cost:
     wall_h: float
     task_gb: float
     written_gb: float
+    longest_h: float            # of one task: one of the blocks, or the one that joins them
+    single_gb: float            # of a task that is the only one of its kind
 
 
 def fit(points: Iterable[tuple[float, float]]) -> Line:
@@ -125,12 +140,15 @@ def calibrate(outdirs: Iterable[Path]) -> dict[str, Stage]:
     for outdir in outdirs:
         records = records_of(outdir)
         whole, shard = megavoxels_of(records), shard_of(records)
+        names = [r["stage"] for r in records]
         sections = next(r["quality"]["shape"][0] for r in records if r["stage"] == "ingest")
         for record in records:
-            count = sum(r["stage"] == record["stage"] for r in records) if record["stage"] in DIVIDED else 1
-            size = extent(record["stage"], whole / count, sections, len(records))
-            held = shard if record["stage"] in BY_SHARD else size
-            seen.setdefault(record["stage"], []).append((size, held, record))
+            stage = record["stage"]
+            if stage not in ORDER or set(TAKEN_OVER.get(stage, ())) & set(names):
+                continue                                  # how a stage goes with size is seen where it did it alone
+            count = names.count(stage) if stage in DIVIDED and stage not in AROUND else 1
+            size = extent(stage, whole / count, sections, len(records))
+            seen.setdefault(stage, []).append((size, shard if stage in BY_SHARD else size, record))
     return {stage: Stage(fit((size, r["cpu_s"] + r["startup_cpu_s"]) for size, _, r in found),
                          fit((size, float(r["bytes_out"])) for size, _, r in found),
                          fit((held, float(r["peak_memory_bytes"])) for _, held, r in found))
@@ -147,12 +165,51 @@ def load(path: Path = MEASURED) -> dict[str, Stage]:
 
 
 def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
-    """A block is at least one shard, or one layer of shards where whole sections are wanted; volumes are cubes."""
+    """Tasks that go side by side. A block is at least one shard, one layer of shards where whole sections are wanted,
+    one superblock for multiscale; volumes are cubes."""
     if stage not in DIVIDED:
         return 1
+    piece = max(setting.block_voxels * DIVIDED[stage], BATCH_VOXELS if stage == "agglomerate" else 0)
+    wanted = min(math.ceil(voxels / piece), MOST_TASKS)
     layers = math.ceil(round(voxels ** (1 / 3), 3) / SHARD_DEPTH)
-    wanted = min(math.ceil(voxels / setting.block_voxels), MOST_TASKS)
-    return max(1, min(wanted, layers if stage in BY_SECTIONS else math.ceil(voxels / setting.shard_voxels)))
+    if stage in BY_SECTIONS:
+        return max(1, min(wanted, layers))
+    least = superblock(voxels, setting)[0] if stage == "multiscale" else setting.shard_voxels
+    return max(1, min(wanted, math.ceil(voxels / least)))
+
+
+def superblock(voxels: float, setting: Setting) -> tuple[float, float]:
+    """(voxels of a superblock, voxels of level k), as core.levels chooses k, each level halved along all axes."""
+    return min(((setting.shard_voxels * 8**k, voxels / 8**k) for k in range(12)), key=sum)
+
+
+def serial(stage: str, voxels: float, tasks: int, setting: Setting, cost: Stage) -> tuple[float, float]:
+    """(seconds, bytes of memory) of the one task that brings the others' work together."""
+    if tasks == 1:
+        return 0.0, 0.0
+    seconds, memory = 0.0, 0.0
+    if stage in JOINED:
+        files = voxels / setting.shard_voxels
+        seconds, memory = files / LINKS_PER_SECOND, 5e7 + 10 * MANIFEST_BYTES_PER_FILE * files
+    if stage == "multiscale":
+        seconds += cost.cpu_s.at(superblock(voxels, setting)[1] / 1e6)
+    if stage == "agglomerate":
+        border = (tasks - 1) * SUPERVOXELS * voxels ** (2 / 3) / 1e6
+        seconds, memory = border * BORDER_SECONDS, 7e7 + border * BORDER_BYTES
+    return seconds, memory
+
+
+def held(stage: str, voxels: float, tasks: int, size: float, setting: Setting, cost: Stage) -> float:
+    """Bytes of memory of one of the tasks side by side: of a shard, or of its tables. `size` is its extent."""
+    megavoxels = voxels / tasks / 1e6
+    memory = cost.memory.at(min(size, setting.shard_voxels / 1e6) if stage in BY_SHARD else size)
+    if stage == "agglomerate":
+        memory = cost.memory.fixed + LINK_BYTES * SUPERVOXELS * megavoxels
+    if stage == "export_labels":
+        memory += TABLE_BYTES * SUPERVOXELS * voxels / tasks_of("agglomerate", voxels, setting) / 1e6
+    if stage == "graph":            # the database sorts within a fixed share of memory
+        memory = cost.memory.fixed + NODE_BYTES * NEURITES * megavoxels
+    return memory
 
 
 def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[Cost]:
@@ -161,19 +218,24 @@ def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[C
     Memory of a task grows with its shards, not with its block: it goes through them one by one."""
     slots = min(setting.nodes * setting.cores, QUEUE_SIZE)
     counts = {name: tasks_of(name, voxels, setting) for name in ORDER if name in stages}
-    records = sum(counts.values()) + len(JOINED) + 1
+    around = {name: AROUND.get(name, 0) if tasks > 1 else 0 for name, tasks in counts.items()}
+    joins = sum(1 for name in JOINED if counts.get(name, 1) > 1 and name not in AROUND)
+    records = sum(counts.values()) + sum(around.values()) + joins + 1
     found = []
     for name, tasks in counts.items():
         cost = stages[name]
         size = extent(name, voxels / tasks / 1e6, voxels ** (1 / 3), records)
         task_s = cost.cpu_s.at(size)
-        if name in JOINED:
-            task_s += voxels / setting.shard_voxels / LINKS_PER_SECOND / tasks
+        if name == "agglomerate":
+            task_s = cost.cpu_s.fixed + LINK_SECONDS * SUPERVOXELS * voxels / tasks / 1e6
+        join_s, join_bytes = serial(name, voxels, tasks, setting, cost)
+        total = tasks * task_s + join_s + around[name] * cost.cpu_s.fixed
         submit_s = tasks / max(1, setting.array_size) / SUBMITS_PER_SECOND
-        wall = max(math.ceil(tasks / slots) * task_s, submit_s) + setting.latency_s
-        held = min(size, setting.shard_voxels / 1e6) if name in BY_SHARD else size
-        found.append(Cost(name, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(held) / 1e9,
-                          tasks * cost.bytes_out.at(size) / 1e9))
+        wall = max(math.ceil(tasks / slots) * task_s, submit_s) + join_s + setting.latency_s * (1 + around[name])
+        memory = held(name, voxels, tasks, size, setting, cost)
+        found.append(Cost(name, tasks + around[name], total / 3600, wall / 3600, memory / 1e9,
+                          tasks * cost.bytes_out.at(size) / 1e9, max(task_s, join_s) / 3600,
+                          (memory if tasks == 1 else join_bytes) / 1e9))
     return found
 
 
@@ -201,11 +263,11 @@ def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterato
     yield "head memory for all tasks", sum(c.tasks for c in costs) * HEAD_BYTES_PER_TASK, HEAD_MEMORY, "--block_voxels"
     yield "files in a store", files, FILES_IN_STORE, "--shard"
     yield "manifest that every task reads (MB)", files * MANIFEST_BYTES_PER_FILE / 1e6, 100.0, "--shard"
-    yield "memory of a block task (GB)", max((c.task_gb for c in divided), default=0), 16.0, "a smaller --shard"
     for cost in costs:
-        if cost.tasks == 1:
-            yield f"time of the one {cost.stage.upper()} task (h)", cost.cpu_h, LONGEST / 3600, "divide the stage"
-            yield f"memory of the one {cost.stage.upper()} task (GB)", cost.task_gb, 64.0, "join in a tree"
+        if cost.stage in DIVIDED:
+            yield f"memory of a {cost.stage.upper()} task (GB)", cost.task_gb, BLOCK_GB, "a smaller --shard"
+        yield f"memory of the one task of {cost.stage.upper()} (GB)", cost.single_gb, SINGLE_GB, "give it more by a config"
+        yield f"longest task of {cost.stage.upper()} (h)", cost.longest_h, LONGEST / 3600, "give it longer by a config"
 
 
 def breaking_points(setting: Setting, stages: dict[str, Stage], tune: bool) -> list[tuple[float, str, str]]:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from voxelmill import scaling
 from voxelmill.cli import main
@@ -46,7 +47,29 @@ def test_tasks_are_bounded_as_the_plan_is() -> None:
     setting = scaling.Setting(shard_voxels=32 * 128 * 128.0)
     assert scaling.tasks_of("render", 1e15, setting) == MOST_TASKS
     assert len(plan(Layout((32000, 128, 128 * 100), "uint8", (32, 128, 128), (32, 128, 128)), voxels=1.0)) == MOST_TASKS
-    assert scaling.tasks_of("ingest", 1e15, setting) == 1
+    assert scaling.tasks_of("graph", 1e15, setting) == 1
+
+
+def test_what_joins_a_divided_stage_is_counted() -> None:
+    """At 1e12 voxels no stage is one task for the whole volume any more, but for tables and the page."""
+    costs = {c.stage: c for c in scaling.predict(1e12, scaling.Setting(nodes=100), STAGES)}
+    assert {name for name, c in costs.items() if c.tasks == 1} == {"align", "graph", "figures", "report"}
+    assert costs["agglomerate"].single_gb > 1                # the one task that sees all borders
+    small = {c.stage: c.tasks for c in scaling.predict(1e8, scaling.Setting(), STAGES)}
+    assert small["agglomerate"] == small["ingest"] == small["multiscale"] == 1
+
+
+@pytest.mark.parametrize("voxels", [1e11, 1e13])
+def test_superblocks_are_chosen_as_the_stage_does(voxels: float) -> None:
+    from voxelmill.core import levels
+
+    edge = 512 * round((voxels ** (1 / 3)) / 512)
+    lay = Layout((edge,) * 3, "uint8", (64, 64, 64), (512, 512, 512))
+    k, grid = levels.superblocks(lay, (8.0, 8.0, 8.0))
+    block, above = scaling.superblock(edge**3, scaling.Setting(shard_voxels=512.0**3))
+    assert above == edge**3 / 8**k
+    if min(grid.shard) < edge:
+        assert block == float(np.prod(grid.shard))
 
 
 def test_more_nodes_never_take_longer() -> None:

@@ -110,13 +110,15 @@ def run(*args: object, folder: Path, timeout: float = 900, **more: object) -> Ru
 
 
 def killed(*args: object, folder: Path, after: Sequence[int]) -> int:
-    """Start, kill and resume a run, each time when so many tasks have ended well; how many had at the last."""
+    """Start, kill and resume a run, each time when so many tasks have ended well; how many had at the last.
+
+    At each kill tasks may have ended that Nextflow has not noted: they run again, and count twice."""
     finished = 0
     for wanted in after:
         launched = Launch(*args, "-resume", folder=folder)
         launched.until(lambda: launched.done() >= max(wanted, finished + 1), f"{wanted} tasks")  # noqa: B023
-        launched.kill(tasks=True)
         finished = launched.done()
+        launched.kill(tasks=True)
         time.sleep(0.5)
     return finished
 
