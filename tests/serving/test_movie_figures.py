@@ -14,6 +14,7 @@ from voxelmill.inference.tracking import TRACK, Links, region_table, track
 from voxelmill.postprocess.features import TraceBuilder
 from voxelmill.postprocess.traces import filter_traces, left_out, left_out_name, traces_name, write_csv
 from voxelmill.serving import movie_figures as mf
+from voxelmill.serving import movie_plots as mp
 from voxelmill.testing.movies import INTERVAL_MIN, PIXEL_UM, make_fovs
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.testing.timelapse import Movie
@@ -135,23 +136,23 @@ def test_a_bad_field_harms_no_other(tmp_path: Path):
 def test_titles_say_what_was_left_out_and_why(tmp_path: Path):
     field = opened(make_stores(tmp_path, make_fovs(1, frames=6, size=160), min_frames=6, border_margin=20))
     assert field.reasons and len(field.kept) + sum(field.reasons.values()) == len(field.tracks)
-    title = mf.trace_title(field, "Field of view 0", 0)
+    title = mp.trace_title(field, "Field of view 0", 0)
     assert f"traces of {len(field.kept)} of {len(field.tracks)} cells\nleft out (grey): " in title
     assert "within 20 px of the border" in title
 
 
 def test_curves_and_quartiles_are_those_of_the_table():
     table = {"cell": np.array([2, 1, 2, 1]), "time": np.array([5.0, 5, 0, 0]), "v": np.array([4.0, 2.0, np.nan, 1.0])}
-    ids, lines = mf.curves(table, "v")
+    ids, lines = mp.curves(table, "v")
     assert ids.tolist() == [1, 2] and lines[0].tolist() == [[0, 1], [5, 2]] and lines[1][1].tolist() == [5, 4]
-    times, quartiles = mf.quartiles_of(table, "v")
+    times, quartiles = mp.quartiles_of(table, "v")
     assert times.tolist() == [0, 5] and quartiles[1].tolist() == [1, 3] and quartiles[0].tolist() == [1, 2.5]
 
 
 def test_area_and_every_fluorescence_feature_are_plotted():
     names = ("fov", "time", "area_ch_0", "aspect_ratio_ch_0", "intensity_total_ch_1", "own_ch_1")
     table = {name: np.zeros(0) for name in names}
-    assert mf.columns_shown(table, {1: "GFP"}) == {
+    assert mp.columns_shown(table, {1: "GFP"}) == {
         "area_ch_0": "area (px)", "intensity_total_ch_1": "intensity total (counts)\nchannel 1 GFP",
         "own_ch_1": "own\nchannel 1 GFP"}
 
@@ -162,12 +163,12 @@ def lineage(*rows: tuple[int, int, int, int]) -> np.ndarray:
 
 def test_families_come_largest_first_mothers_before_daughters():
     tracks = lineage((1, 0, 9, 0), (2, 0, 3, 0), (3, 4, 9, 2), (4, 4, 6, 2), (5, 7, 9, 4), (6, 7, 9, 4), (7, 0, 4, 0))
-    order = mf.families(tracks, 60)
+    order = mp.families(tracks, 60)
     assert order == [2, 3, 4, 5, 6, 1, 7]
-    rows = mf.tree_rows(order, mf.daughters_of(tracks))
+    rows = mp.tree_rows(order, mp.daughters_of(tracks))
     assert rows == {3: 0, 5: 1, 6: 2, 1: 3, 7: 4, 4: 1.5, 2: 0.75}
-    assert mf.families(tracks, 3) == [2, 3, 4]
-    assert mf.tree_rows([2, 3, 4], mf.daughters_of(tracks)) == {3: 0, 4: 1, 2: 0.5}
+    assert mp.families(tracks, 3) == [2, 3, 4]
+    assert mp.tree_rows([2, 3, 4], mp.daughters_of(tracks)) == {3: 0, 4: 1, 2: 0.5}
 
 
 def test_sisters_are_marked_in_the_frames_after_their_division(stores):
