@@ -47,7 +47,7 @@ def test_the_page_works(tmp_path: Path):
 
     assert "--invert_top" in do(sys.executable, "bin/invert.py", "--help")
     do(sys.executable, "-m", "voxelmill.cli", "schema", "--write")
-    assert "params.invert_top = params.invert_top ?: 255" in (copy / "conf/params.config").read_text()
+    assert "params.containsKey('invert_top') ? params.invert_top : 255" in (copy / "conf/params.config").read_text()
     assert "1 passed" in do(sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(copy), "-q", "-p",
                             "no:cacheprovider", "--noconftest", "tests/transform/test_invert.py")
     said = do(str(NEXTFLOW), "run", "main.nf", "-profile", "test", "-stub-run", "--outdir", str(tmp_path / "out"))

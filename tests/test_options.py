@@ -90,3 +90,20 @@ def test_every_default_is_accepted_by_its_stage():
 
 def test_launcher_is_there():
     assert Path(NEXTFLOW).exists()
+
+
+@pytest.mark.parametrize("parser", ["v1", "v2"])
+def test_false_and_nought_of_a_file_or_profile_win_over_the_defaults(parser: str, tmp_path: Path):
+    os.symlink(PROJECT / "conf", tmp_path / "conf")
+    (tmp_path / "nextflow.config").write_text("profiles { plain { params.crops = false\nparams.max_retries = 0 } }\n"
+                                              "includeConfig 'conf/params.config'\n")
+    (tmp_path / "main.nf").write_text('workflow { println("PARAMS " + groovy.json.JsonOutput.toJson(params)) }\n')
+    given = {"use_gpu": False, "array_size": 0, "center_jitter": 0.0}
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    done = subprocess.run([str(NEXTFLOW), "run", "main.nf", "-profile", "plain", "-params-file", "given.json"],
+                          cwd=tmp_path, env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser}, capture_output=True,
+                          text=True, timeout=120)
+    line = next((row for row in done.stdout.splitlines() if row.startswith("PARAMS ")), None)
+    assert line, done.stdout + done.stderr
+    found, wanted = json.loads(line.removeprefix("PARAMS ")), given | {"crops": False, "max_retries": 0, "report_plots": True}
+    assert {name: found[name] for name in wanted} == wanted
