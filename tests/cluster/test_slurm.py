@@ -11,7 +11,8 @@ from voxelmill.testing.movies import make_fovs, stack_of, write_ome_tiff
 
 from .conftest import BLOCKS, tool
 
-BLOCK_PROCESSES = ("PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "AGGLOMERATE", "EXPORT_LABELS", "SYNAPSES")
+BLOCK_PROCESSES = ("READ_SLAB", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "AGGLOMERATE", "EXPORT_LABELS", "SYNAPSES",
+                   "PYRAMID")
 NEAR = """
 executor { $slurm { pollInterval = '1 sec'; queueStatInterval = '2 sec'; exitReadTimeout = '15 sec' } }
 """
