@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .core.blocks import MOST_TASKS
+from .core.blocks import size as block_size
 from .core.levels import LIGHT
 from .ingest.ingest import BATCH_VOXELS, READ_BLOCKS
 
@@ -169,8 +169,8 @@ def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
     one superblock for multiscale; volumes are cubes."""
     if stage not in DIVIDED:
         return 1
-    piece = max(setting.block_voxels * DIVIDED[stage], BATCH_VOXELS if stage == "agglomerate" else 0)
-    wanted = min(math.ceil(voxels / piece), MOST_TASKS)
+    piece = block_size(voxels, setting.block_voxels * DIVIDED[stage])
+    wanted = math.ceil(voxels / max(piece, BATCH_VOXELS if stage == "agglomerate" else 0))
     layers = math.ceil(round(voxels ** (1 / 3), 3) / SHARD_DEPTH)
     if stage in BY_SECTIONS:
         return max(1, min(wanted, layers))

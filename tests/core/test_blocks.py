@@ -129,6 +129,13 @@ def test_a_block_that_never_came_is_missed(tmp_path):
         blocks.require(LAY, tmp_path / "part/0")
 
 
+@pytest.mark.parametrize("sections, tasks", [(100, 100), (1000, 256), (4096, 256), (40_960, 2560)])
+def test_blocks_of_a_large_volume_grow(sections: int, tasks: int):
+    """One section of 64 x 64 voxels is a shard and the block asked for; sixteen are the most."""
+    lay = Layout((sections, 64, 64), "uint8", (1, 64, 64), (1, 64, 64))
+    assert len(blocks.plan(lay, voxels=4096)) == tasks
+
+
 def test_batches_are_whole_blocks_of_about_a_size():
     lay = Layout((320, 64, 64), "uint8", (4, 64, 64), (4, 64, 64))           # 80 shards of 16,384 voxels
     plan = blocks.plan(lay, 20)                                              # 20 blocks of four

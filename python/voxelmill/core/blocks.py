@@ -23,6 +23,8 @@ from . import manifest
 from .errors import DataError, ParameterError
 from .volume import Layout, Region
 
+FEW_TASKS, GROWN = 256, 16      # beyond so many tasks of a stage blocks grow, up to so many times: a short task is mostly
+                                # start-up
 MOST_TASKS = 20_000     # of one stage: more would outgrow a command line that names all their stores, and the head node
 
 
@@ -57,24 +59,30 @@ def plan(lay: Layout, tasks: int = 0, voxels: float = 32e6, unit: int = 1) -> li
     """Divide the shards into blocks of consecutive shards.
 
     Args:
-        tasks: number of blocks; 0 means as many as give each about `voxels` voxels, at most MOST_TASKS.
+        tasks: number of blocks; 0 means as many as give each about `voxels` voxels, in a large volume more (`size`).
         unit: shards that must stay together (a whole row of sections, say).
     """
     count = int(np.prod(lay.grid)) // unit
     if not tasks:
-        tasks = min(int(np.ceil(float(np.prod([float(n) for n in lay.shape])) / voxels)), MOST_TASKS)
+        whole = float(np.prod([float(n) for n in lay.shape]))
+        tasks = int(np.ceil(whole / size(whole, voxels)))
     tasks = max(1, min(tasks, count))
     edges = [round(i * count / tasks) * unit for i in range(tasks + 1)]
     return [f"{a}-{b - 1}" for a, b in itertools.pairwise(edges)]
+
+
+def size(whole: float, voxels: float) -> float:
+    """Voxels of a block: `voxels`, but more where that would be more than FEW_TASKS, and never more than MOST_TASKS."""
+    return max(voxels, min(whole / FEW_TASKS, GROWN * voxels), whole / MOST_TASKS)
 
 
 def batches(plan: Sequence[str], lay: Layout, voxels: float) -> list[str]:
     """For each block of a plan the batch it belongs to, written as a block: whole blocks, about `voxels` voxels.
 
     What follows on tables only would be over in no time, block by block."""
-    size = float(np.prod([float(n) for n in lay.shape])) / np.prod(lay.grid)      # of a shard, on average
+    each = float(np.prod([float(n) for n in lay.shape])) / np.prod(lay.grid)      # voxels of a shard, on average
     ends = [parse(block, int(np.prod(lay.grid))) for block in plan]
-    number = [int((first + last + 1) / 2 * size // voxels) for first, last in ends]
+    number = [int((first + last + 1) / 2 * each // voxels) for first, last in ends]
     spans = {n: [e for e, m in zip(ends, number) if m == n] for n in number}
     return [f"{spans[n][0][0]}-{spans[n][-1][1]}" for n in number]
 
@@ -114,12 +122,12 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(real, target)
 
 
-def require(lay: Layout, array: Path, block: str = "") -> None:
-    """Raises DataError unless every shard of an array, or of a block of it, has its file: a missing one reads as fill."""
-    count = int(np.prod(lay.grid))
-    first, last = parse(block, count) if block else (0, count - 1)
+def require(lay: Layout, array: Path) -> None:
+    """Raises DataError unless every shard of an array has its file.
+
+    For a store that is passed on unread: who reads a shard that is missing is told so by `Image.read`."""
     root = array / "c" if (array / "zarr.json").exists() else array      # Zarr v2 has no folder `c`
-    for n in range(first, last + 1):
+    for n in range(int(np.prod(lay.grid))):
         path = root.joinpath(*map(str, shard_index(lay, n)))
         if not path.exists():
             raise DataError(f"{path}: shard missing; it would read as zeros. Re-run the stage that made the store")

@@ -40,7 +40,6 @@ def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps
     task.block = block
     source = open_image(volume)
     lay = source.layout()
-    blocks.require(lay, volume / "0")
     target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.scale)
     slabs = slabs_of(lay, block)
     tables = Tables(watershed.first_id(slabs[0].start + 1, *lay.shape[1:]))

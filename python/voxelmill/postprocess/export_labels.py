@@ -27,7 +27,6 @@ def run(p: Parameters, task: Task, *, supervoxels: In, components: In, joined: I
     task.block = block
     source = open_image(supervoxels)
     lay = source.layout()
-    blocks.require(lay, supervoxels / "0", block)
     others = stitching.load(joined, stitching.Joined) if joined else None
     table = stitching.number(stitching.load(components, stitching.Components), others)
     count = others.segments if others else int(table.segment.max(initial=0))

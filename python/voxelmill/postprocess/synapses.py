@@ -39,8 +39,6 @@ def run(p: Blobs, task: Task, *, volume: In, labels: In, block: str, candidates:
     task.block = block
     image, segments = open_image(volume), open_image(labels)
     lay = image.layout()
-    blocks.require(lay, volume / "0")
-    blocks.require(segments.layout(), labels / "0")
     reach = blobs.halo(p.blob_min_sigma, p.blob_max_sigma, p.blob_scales)
     found = []
     for region in task.progress(list(blocks.regions(lay, block)), "shards searched"):

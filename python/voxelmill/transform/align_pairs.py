@@ -36,7 +36,6 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     task.block = block
     image = open_image(volume)
     lay = image.layout()
-    blocks.require(lay, volume / "0")
     wanted = []
     if p.alignment != "none":
         ranges = [r[0] for r in blocks.regions(lay, block)]

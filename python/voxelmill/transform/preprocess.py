@@ -26,7 +26,6 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     task.block = block
     source = open_image(volume)
     lay = source.layout()
-    blocks.require(lay, volume / "0")
     window = None if lay.dtype == "uint8" else tuple(json.loads(facts.read_text())["value_range"])
     target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.scale)
     for region in task.progress(list(blocks.regions(lay, block)), "shards equalised"):

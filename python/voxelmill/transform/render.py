@@ -24,7 +24,6 @@ def run(p: Parameters, task: Task, *, volume: In, transforms: In, block: str, ou
     task.block = block
     source = open_image(volume)
     lay = source.layout()
-    blocks.require(lay, volume / "0")
     moves = load(transforms)
     target = create_image(output, Layout(lay.shape, p.aligned_dtype, lay.chunk, lay.shard), source.scale)
     table = (np.arange(256) / 255.0).astype(p.aligned_dtype)
