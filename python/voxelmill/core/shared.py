@@ -38,7 +38,8 @@ class Tasks(Params):
     """How a volume is divided among tasks."""
 
     blocks: int = param(0, "Number of tasks a volume is divided into; 0: by --block_voxels", ge=0)
-    block_voxels: float = param(32e6, "Voxels per task when --blocks is 0; up to 16 times as many beyond 256 tasks", unit="voxel", gt=0)
+    block_voxels: float = param(
+        32e6, "Voxels per task when --blocks is 0; up to 16 times as many beyond 256 tasks", unit="voxel", gt=0)
 
 
 class Released(Params):
