@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py [--calibrate 128 256] [--check 160 208 288] [--write] [--folder DIR]
 
-Cubes are the demo crop, mirrored and repeated; sections below about 128 px are aligned by another, slower, way. CPU seconds, bytes written and tasks are compared, since they
-do not depend on what else a machine does; wall time is shown. --write keeps the lines through all these runs as
-the package's own (python/voxelmill/scaling.json).
+Cubes are the demo crop, mirrored and repeated; sections below about 128 px are aligned by another, slower, way. CPU
+seconds, bytes written and tasks are compared, since they do not depend on what else a machine does; wall time is
+shown. --write keeps the lines through all these runs as the package's own (python/voxelmill/scaling.json).
 """
 
 from __future__ import annotations

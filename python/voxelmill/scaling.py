@@ -27,6 +27,7 @@ ORDER = ("ingest", "preprocess", "align_pairs", "align", "render", "segment", "a
 DIVIDED = {"ingest": READ_BLOCKS, "simulate_misalignment": 1, "preprocess": 1, "align_pairs": 1, "render": 1, "segment": 1,
            "agglomerate": 1, "export_labels": 1, "synapses": 1, "multiscale": LIGHT}
 TAKEN_OVER = {"ingest": ("read_slab", "join_slabs"), "multiscale": ("pyramid",), "agglomerate": ("join_segments",)}
+LAST = {"ingest": "join_slabs", "multiscale": "multiscale", "agglomerate": "join_segments"}     # of others: join
 AROUND = {"ingest": 2, "multiscale": 1, "agglomerate": 1}            # a plan and a join; the top; the borders
 BY_SECTIONS = ("ingest", "align_pairs", "segment", "agglomerate", "export_labels")     # no finer than SHARD_DEPTH sections
 JOINED = ("ingest", "preprocess", "render", "export_labels", "multiscale")             # blocks become one store
@@ -49,8 +50,8 @@ SUBMITS_PER_SECOND = 20.0       # conf/slurm.config
 QUEUE_SIZE = 1000               # conf/slurm.config
 LONGEST = 48 * 3600.0           # --max_time
 BLOCK_GB, SINGLE_GB = 16.0, 64.0                                     # of memory: what many tasks, what one may have
-# Of the tables; supervoxels and neurites per megavoxel as the classic segmentation finds them in the demo.
-SUPERVOXELS, NEURITES = 620.0, 40.0
+# Of the tables; supervoxels and neurites per megavoxel as benchmarks/scaling.py prints them.
+SUPERVOXELS, NEURITES = 320.0, 42.0
 LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 310.0, 60.0, 110.0, 150.0   # of memory, per row of each table
 LINK_SECONDS, BORDER_SECONDS = 2e-6, 1e-6                            # per supervoxel; benchmarks/tables.py
 
@@ -266,7 +267,8 @@ def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterato
     for cost in costs:
         if cost.stage in DIVIDED:
             yield f"memory of a {cost.stage.upper()} task (GB)", cost.task_gb, BLOCK_GB, "a smaller --shard"
-        yield f"memory of the one task of {cost.stage.upper()} (GB)", cost.single_gb, SINGLE_GB, "give it more by a config"
+        single = cost.stage if cost.tasks == 1 else LAST.get(cost.stage, "join")
+        yield f"memory of the one {single.upper()} task (GB)", cost.single_gb, SINGLE_GB, "give it more by a config"
         yield f"longest task of {cost.stage.upper()} (h)", cost.longest_h, LONGEST / 3600, "give it longer by a config"
 
 
