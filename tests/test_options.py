@@ -107,3 +107,24 @@ def test_false_and_nought_of_a_file_or_profile_win_over_the_defaults(parser: str
     assert line, done.stdout + done.stderr
     found, wanted = json.loads(line.removeprefix("PARAMS ")), given | {"crops": False, "max_retries": 0, "report_plots": True}
     assert {name: found[name] for name in wanted} == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parser", ["v1", "v2"])
+@pytest.mark.parametrize("profile, said", [("test", "2 GB of"), ("minimal", "1 of")])
+def test_limits_of_a_profile_hold(parser: str, profile: str, said: str, tmp_path: Path):
+    """max_memory of `test` and max_cpus of `minimal` bound what a task gets."""
+    for name in ("conf", "nextflow.config"):
+        os.symlink(PROJECT / name, tmp_path / name)
+    (tmp_path / "main.nf").write_text("""
+process GREEDY {
+    memory '8.GB'
+    cpus 2
+    output: stdout
+    script: "echo ${task.memory} of memory, ${task.cpus} of cpus"
+}
+workflow { GREEDY() | view }
+""")
+    done = subprocess.run([str(NEXTFLOW), "run", "main.nf", "-profile", profile], cwd=tmp_path, capture_output=True,
+                          env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser}, text=True, timeout=120)
+    assert said in done.stdout, done.stdout + done.stderr
