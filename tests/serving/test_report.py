@@ -34,6 +34,7 @@ def test_it_stands_alone(tmp_path: Path):
 
 
 def test_what_was_bridged_is_said(tmp_path: Path):
-    page = write(tmp_path, {"sections_flagged": {"7": "blank"}}, report_plots=False)
-    assert "Please look at" in page and "sections flagged" in page and "blank" in page
+    page = write(tmp_path, {"sections_flagged": {"7": "blank", "9": "corrupt"}, "empty_sections": [3, 4]}, report_plots=False)
+    said = page[page.index("Please look at"):]
+    assert "sections flagged: 7: blank; 9: corrupt" in said and "empty sections: 3, 4" in said
     assert "plotly" not in page.lower()

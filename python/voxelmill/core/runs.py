@@ -85,8 +85,15 @@ def remarks(records: Path) -> list[str]:
         record = json.loads(path.read_text() or "{}")
         for name, value in record.get("quality", {}).items():
             if value and name.startswith(REMARKS):
-                found[f"{record['stage']}: {name.replace('_', ' ')}: {value}"] = None
+                found[f"{record['stage']}: {name.replace('_', ' ')}: {plain(value)}"] = None
     return list(found)
+
+
+def plain(value: Any) -> str:
+    """A quality figure as a person reads it."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {plain(of)}" for key, of in value.items())
+    return ", ".join(map(plain, value)) if isinstance(value, list) else str(value)
 
 
 def table(outdir: Path) -> list[dict[str, Any]]:

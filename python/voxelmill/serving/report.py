@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.params import Params, param
 from ..core.provenance import Task
-from ..core.runs import REMARKS
+from ..core.runs import REMARKS, plain
 from ..core.stage import In, Out
 
 STYLE = """
@@ -80,7 +80,7 @@ def warnings(records: list[dict]) -> str:
             if value and (name.startswith(REMARKS) or
                           (name == "voxel_size_from" and value == "assumed")):
                 rows.append(f"<li><b>{record['stage']}</b>: {html.escape(name.replace('_', ' '))}: "
-                            f"{html.escape(str(value))}</li>")
+                            f"{html.escape(plain(value))}</li>")
     once = "".join(dict.fromkeys(rows))
     return f"<section class='warn'><h2>Please look at</h2><ul>{once}</ul></section>" if rows else ""
 
