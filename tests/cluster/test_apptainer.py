@@ -53,10 +53,14 @@ def plain_user(image: Path) -> Iterator[tuple[Path, Path, tuple[str, ...]]]:
         yield folder, image, before
 
 
-@pytest.fixture(scope="module")
-def contained(plain_user: tuple[Path, Path, tuple[str, ...]]) -> Run:
+@pytest.fixture(scope="module", params=["profile", "option"])
+def contained(request: pytest.FixtureRequest, plain_user: tuple[Path, Path, tuple[str, ...]]) -> Run:
+    """The demo with `-profile apptainer`, and with Nextflow's own `-with-apptainer`."""
     folder, image, before = plain_user
-    done = run("-profile", "demo,apptainer", *DEMO, "--container", image, folder=folder, before=before)
+    words = {"profile": ("-profile", "demo,apptainer", "--container", image),
+             "option": ("-profile", "demo", "-with-apptainer", image)}[request.param]
+    done = run(*words, *DEMO, folder=folder, outdir=folder / f"out-{request.param}", work=folder / f"work-{request.param}",
+               before=before)
     assert done.code == 0, done.said
     return done
 
