@@ -1,7 +1,7 @@
 """What Nextflow and start-up cost: their share of a run's wall time.
 
-    python benchmarks/overhead.py OUTDIR SECONDS          of a finished run and its wall time
-    python benchmarks/overhead.py --run [--edge 512]      run the demo (or a cube of that edge) and measure
+    python benchmarks/overhead.py OUTDIR SECONDS                               of a finished run and its wall time
+    python benchmarks/overhead.py --run [--edge 512] [--block_voxels 256e6]    run the demo (or a cube of that edge)
 
 Work is the time in which at least one task was computing, by the provenance records (from the end of a
 task's imports to its record). All else of the wall time is overhead: the engine's own start and end, the
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("seconds", type=float, nargs="?")
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--edge", type=int, help="a cube of this edge instead of the demo")
+    parser.add_argument("--block_voxels", type=float, default=32e6)
     args = parser.parse_args()
     if not args.run:
         shown = share(args.outdir, args.seconds)
@@ -55,7 +56,8 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            of_cube = ("--input", cube(args.edge, place), "--voxel_size", "10,10,10") if args.edge else ()
+            of_cube = ("--input", cube(args.edge, place), "--voxel_size", "10,10,10", "--block_voxels",
+                       args.block_voxels) if args.edge else ()
             words = of_cube or ("-profile", "demo")
             done = run(*words, folder=place / "run", timeout=7200)
             if done.code:
