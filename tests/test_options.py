@@ -128,3 +128,15 @@ workflow { GREEDY() | view }
     done = subprocess.run([str(NEXTFLOW), "run", "main.nf", "-profile", profile], cwd=tmp_path, capture_output=True,
                           env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser}, text=True, timeout=120)
     assert said in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parser", ["v1", "v2"])
+def test_cpus_of_this_machine_follow_profile_and_command_line(parser: str, tmp_path: Path):
+    for name in ("conf", "nextflow.config"):
+        os.symlink(PROJECT / name, tmp_path / name)
+    (tmp_path / "main.nf").write_text('workflow { println("CPUS " + workflow.session.config.executor) }\n')
+    done = subprocess.run([str(NEXTFLOW), "run", "main.nf", "-profile", "minimal", "--max_cpus", "3", "--reserved_cpus", "1"],
+                          cwd=tmp_path, env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser}, capture_output=True,
+                          text=True, timeout=120)
+    assert "CPUS [$local:[cpus:2]]" in done.stdout, done.stdout + done.stderr

@@ -1,6 +1,6 @@
 // What was divided, together again: the stores of blocks, and the segments that cross their borders.
 
-include { firstShard ; inBatches } from './inputs'
+include { byBlock ; inBatches } from './inputs'
 include { AGGLOMERATE } from '../modules/inference/agglomerate'
 include { JOIN_SEGMENTS } from '../modules/inference/join_segments'
 include { JOIN } from '../modules/transform/join'
@@ -11,8 +11,7 @@ workflow JOIN_BLOCKS {
     blocks // queue of [meta, store, manifest]
 
     main:
-    gathered = blocks
-        .toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+    gathered = byBlock(blocks)
         .filter { all -> all.size() > 0 }
         .branch { all ->
             single: all.size() == 1
@@ -34,8 +33,7 @@ workflow JOIN_SUPERVOXELS {
 
     main:
     AGGLOMERATE(inBatches(overlaps), flags)
-    borders = AGGLOMERATE.out.border
-        .toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+    borders = byBlock(AGGLOMERATE.out.border)
         .filter { all -> all.size() > 0 }
         .branch { all ->
             single: all.size() == 1

@@ -28,10 +28,14 @@ def blocksOf(list) {
     return list.readLines().collect { line -> [['block', 'batch'], line.tokenize(' ')].transpose().collectEntries { pair -> pair } }
 }
 
+// All tuples [meta, ...] of a channel as one list, in the order of their blocks.
+def byBlock(tuples) {
+    return tuples.toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+}
+
 // Tuples [meta, file] of all blocks -> one [[block: batch], files in order] a batch.
 def inBatches(tuples) {
-    return tuples
-        .toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+    return byBlock(tuples)
         .flatMap { all -> all.groupBy { one -> one[0].batch }.collect { batch, of -> [[block: batch], of.collect { one -> one[1] }] } }
 }
 
@@ -41,7 +45,7 @@ def firstShard(meta) {
 
 // The files of [meta, file] tuples in the order of their blocks, as one list.
 def inOrder(tuples) {
-    return tuples.toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }.map { all -> all.collect { one -> one[1] } }
+    return byBlock(tuples).map { all -> all.collect { one -> one[1] } }
 }
 
 // All files of a channel of files, as one list that does not depend on who came first.

@@ -45,7 +45,6 @@ MANIFEST_BYTES_PER_FILE = 110.0
 ARGUMENT_BYTES = 2**21          # Linux's limit on a command line; JOIN names every block store
 BYTES_PER_STORE_NAME = 40.0
 FILES_IN_STORE = 1e6            # beyond this, listing and archiving a store takes hours
-TASK_SECONDS = 10.0             # shorter tasks are mostly start-up and queue
 SUBMITS_PER_SECOND = 20.0       # conf/slurm.config
 QUEUE_SIZE = 1000               # conf/slurm.config
 LONGEST = 48 * 3600.0           # --max_time

@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from . import blocks
+from .shared import MOST_LEVELS
 from .volume import Layout, Region, layout
 
 SMALLEST = 64      # px: no further level once the longer in-plane side is this short
-MOST_LEVELS = 12   # bound of --max_levels
 LIGHT = 8          # blocks of --block_voxels a task takes, so that it works 2 to 7 s (measured) at 0.5 s to start
 
 

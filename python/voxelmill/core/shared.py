@@ -10,6 +10,7 @@ from .params import Params, param
 
 Positive = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
+MOST_LEVELS = 12
 
 
 class Seeded(Params):
@@ -47,7 +48,7 @@ class Released(Params):
 
     ome_zarr_version: Literal["0.5", "0.4"] = param(
         "0.5", "OME-Zarr version of the published volumes; 0.4 (Zarr v2) for older tools")
-    max_levels: int = param(6, "Most pyramid levels of a published volume; 1: none", ge=1, le=12)
+    max_levels: int = param(6, "Most pyramid levels of a published volume; 1: none", ge=1, le=MOST_LEVELS)
 
 
 class Device(Params):
