@@ -1,6 +1,7 @@
 """What Nextflow and start-up cost: their share of a run's wall time.
 
     python benchmarks/overhead.py OUTDIR SECONDS                               of a finished run and its wall time
+    python benchmarks/overhead.py --empty                                      of a script of one empty process
     python benchmarks/overhead.py --run [--edge 512] [--block_voxels 256e6]    run the demo (or a cube of that edge)
 
 Work is the time in which at least one task was computing, by the provenance records (from the end of a
@@ -11,8 +12,12 @@ start of Python in each task, polling. On a busy machine all parts stretch alike
 from __future__ import annotations
 
 import argparse
+import os
+import resource
+import subprocess
 import sys
 import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -40,15 +45,31 @@ def share(outdir: Path, wall: float) -> dict[str, float]:
             "tasks": len(records), "share %": 100 * (1 - work / wall)}
 
 
+def empty() -> dict[str, float]:
+    """What Nextflow alone takes: wall and CPU seconds of a script with one process that does nothing."""
+    from voxelmill.testing.engine import NEXTFLOW, QUIET
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "main.nf").write_text("process NOTHING {\n    script: 'true'\n}\nworkflow { NOTHING() }\n")
+        begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([NEXTFLOW, "run", "main.nf"], cwd=folder, env={**os.environ, **QUIET}, check=True, capture_output=True)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"wall s": time.monotonic() - begun,
+            "CPU s": used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("outdir", type=Path, nargs="?")
     parser.add_argument("seconds", type=float, nargs="?")
     parser.add_argument("--run", action="store_true")
+    parser.add_argument("--empty", action="store_true")
     parser.add_argument("--edge", type=int, help="a cube of this edge instead of the demo")
     parser.add_argument("--block_voxels", type=float, default=32e6)
     args = parser.parse_args()
-    if not args.run:
+    if args.empty:
+        shown = empty()
+    elif not args.run:
         shown = share(args.outdir, args.seconds)
     else:
         from scaling import cube
