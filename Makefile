@@ -13,6 +13,7 @@ demo: setup
 
 lint: setup
 	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
 	$(VENV)/mypy
 	$(VENV)/voxelmill schema
 	nextflow lint main.nf nextflow.config workflows modules conf

@@ -25,8 +25,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-              "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+for _name in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+):
     os.environ[_name] = "1"  # before the libraries are loaded
 
 # ruff: noqa: E402
@@ -42,6 +47,7 @@ Estimator = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray
 
 # --- estimators: fixed, moving -> the map of points (..., 2) of fixed to positions in moving -------------
 
+
 def nothing(fixed, moving):
     return lambda points: points
 
@@ -49,6 +55,7 @@ def nothing(fixed, moving):
 def voxelmill(level):
     def estimate(fixed, moving):
         return estimate_pair(fixed, moving, level=level).positions
+
     return estimate
 
 
@@ -63,8 +70,9 @@ def pystackreg(fixed, moving):
     from pystackreg import StackReg
 
     m = StackReg(StackReg.RIGID_BODY).register(fixed.astype(float), moving.astype(float))  # (x, y) order
-    return lambda p: np.stack([m[1, 1] * p[..., 0] + m[1, 0] * p[..., 1] + m[1, 2],
-                               m[0, 1] * p[..., 0] + m[0, 0] * p[..., 1] + m[0, 2]], -1)
+    return lambda p: np.stack(
+        [m[1, 1] * p[..., 0] + m[1, 0] * p[..., 1] + m[1, 2], m[0, 1] * p[..., 0] + m[0, 0] * p[..., 1] + m[0, 2]], -1
+    )
 
 
 def simpleitk(fixed, moving):
@@ -78,8 +86,7 @@ def simpleitk(fixed, moving):
     method.SetShrinkFactorsPerLevel([4, 2, 1])
     method.SetSmoothingSigmasPerLevel([2, 1, 0])
     method.SetInterpolator(sitk.sitkLinear)
-    start = sitk.CenteredTransformInitializer(a, b, sitk.Euler2DTransform(),
-                                              sitk.CenteredTransformInitializerFilter.GEOMETRY)
+    start = sitk.CenteredTransformInitializer(a, b, sitk.Euler2DTransform(), sitk.CenteredTransformInitializerFilter.GEOMETRY)
     method.SetInitialTransform(start, inPlace=False)
     found = sitk.Euler2DTransform(sitk.CompositeTransform(method.Execute(a, b)).GetNthTransform(0))
     m = np.array(found.GetMatrix()).reshape(2, 2)
@@ -99,6 +106,7 @@ PEERS: dict[str, Estimator] = {
 
 
 # --- measures -----------------------------------------------------------------------------------------
+
 
 def residuals(stack: geometry_data.Stack, i: int, j: int, at: np.ndarray, points: np.ndarray) -> np.ndarray:
     """|T_j(M(p)) - T_i(p)| where M(p) lies inside section j."""
@@ -133,9 +141,17 @@ def pairs(stacks: dict[int, geometry_data.Stack]) -> list[dict]:
                     clean.append(residuals(stack, i, j, at, points))
                     worse += clean[-1].mean() > residuals(stack, i, j, points, points).mean()
         every = np.concatenate(clean)
-        rows.append({"method": name, "mean_px": float(every.mean()),
-                     "p95_px": float(np.percentile(every, 95)), "max_px": float(every.max()),
-                     "worse_than_nothing": worse, "pairs": len(clean), "cpu_s_a_pair": float(np.median(seconds))})
+        rows.append(
+            {
+                "method": name,
+                "mean_px": float(every.mean()),
+                "p95_px": float(np.percentile(every, 95)),
+                "max_px": float(every.max()),
+                "worse_than_nothing": worse,
+                "pairs": len(clean),
+                "cpu_s_a_pair": float(np.median(seconds)),
+            }
+        )
     return rows
 
 
@@ -154,13 +170,23 @@ def whole_stacks(stacks: dict[int, geometry_data.Stack], neighbours: int) -> lis
             points = lattice(stack.sections.shape[1])
             y, x = points[..., 0], points[..., 1]
             raw = [result.transform(z).positions(y, x).astype(np.float32) for z in range(n)]
-            seen = [[cv2.remap(t[k], r[1], r[0], cv2.INTER_LINEAR, borderValue=np.nan) for k in (0, 1)]
-                    for t, r in zip(stack.positions, raw)]
+            seen = [
+                [cv2.remap(t[k], r[1], r[0], cv2.INTER_LINEAR, borderValue=np.nan) for k in (0, 1)]
+                for t, r in zip(stack.positions, raw)
+            ]
             good = [z for z in range(n) if z not in (stack.blank, stack.corrupt)]
             rest += [np.nanmean(np.hypot(*np.subtract(seen[i], seen[j]))) for i, j in pairwise(good)]
-        rows.append({"level": level, "bad_found": found, "bad": 2 * len(stacks), "good_flagged": wrong,
-                     "mean_px": float(np.mean(rest)), "worst_pair_px": float(np.max(rest)),
-                     "cpu_s_a_section": float(np.mean(seconds))})
+        rows.append(
+            {
+                "level": level,
+                "bad_found": found,
+                "bad": 2 * len(stacks),
+                "good_flagged": wrong,
+                "mean_px": float(np.mean(rest)),
+                "worst_pair_px": float(np.max(rest)),
+                "cpu_s_a_section": float(np.mean(seconds)),
+            }
+        )
     return rows
 
 
@@ -199,17 +225,27 @@ def equivariance(name: str, sections: np.ndarray, seeds: list[int], neighbours: 
         rest = []
         for seed in seeds:
             jitter = warp.simulate_jitter(len(sections), 1.0, seed)
-            moved = np.stack([warp.render(s, warp.shift_transform(*v), interpolation="cubic")
-                              for s, v in zip(sections, jitter)])
+            moved = np.stack(
+                [warp.render(s, warp.shift_transform(*v), interpolation="cubic") for s, v in zip(sections, jitter)]
+            )
             rest.append(np.diff(jitter + correct(moved)[0] - before, axis=0))
         y, x = np.sqrt(np.mean(np.square(rest), axis=(0, 1)))
         worst = max(float(np.sqrt((r**2).mean(0)).max()) for r in rest)
-        rows.append({"data": name, "method": method, "rms_y_px": float(y), "rms_x_px": float(x),
-                     "worst_seed_axis_px": worst, "cpu_ms_a_section": seconds / len(sections) * 1e3})
+        rows.append(
+            {
+                "data": name,
+                "method": method,
+                "rms_y_px": float(y),
+                "rms_x_px": float(x),
+                "worst_seed_axis_px": worst,
+                "cpu_ms_a_section": seconds / len(sections) * 1e3,
+            }
+        )
     return rows
 
 
 # --- report -------------------------------------------------------------------------------------------
+
 
 def show(title: str, rows: list[dict]) -> None:
     print(f"\n{title}")
@@ -236,8 +272,12 @@ def main() -> None:
     texture = geometry_data.textures(a.texture)
     stacks = {s: geometry_data.stack(s, texture, size=a.size) for s in a.seeds}
     out: dict[str, list[dict]] = {"pairs": pairs(stacks), "stacks": whole_stacks(stacks, a.neighbours)}
-    out["equivariance"] = [row for name, path in (("FIB-25", a.fib25), ("VNC", a.vnc)) if path
-                           for row in equivariance(name, np.load(path)["raw"], a.jitter_seeds, a.neighbours)]
+    out["equivariance"] = [
+        row
+        for name, path in (("FIB-25", a.fib25), ("VNC", a.vnc))
+        if path
+        for row in equivariance(name, np.load(path)["raw"], a.jitter_seeds, a.neighbours)
+    ]
     for title, rows in out.items():
         show(title, rows)
     if a.json:

@@ -103,9 +103,7 @@ def measure(function: Callable, *inputs: Any, repeat: int) -> tuple[Any, float, 
 
 
 def _small(value: Any) -> Any:
-    return (
-        watershed.Supervoxels(value.labels[:2], value.ids, value.empty[:2]) if isinstance(value, tuple) else value[:2]
-    )
+    return watershed.Supervoxels(value.labels[:2], value.ids, value.empty[:2]) if isinstance(value, tuple) else value[:2]
 
 
 def _memory(key: str) -> float:
@@ -128,9 +126,7 @@ def quality(data: dict[str, np.ndarray], labels: np.ndarray, places: np.ndarray)
     return figures
 
 
-def synapse_quality(
-    truth: np.ndarray, places: np.ndarray, tolerance: float = 10.0, min_size: int = 25
-) -> dict[str, float]:
+def synapse_quality(truth: np.ndarray, places: np.ndarray, tolerance: float = 10.0, min_size: int = 25) -> dict[str, float]:
     """Share of places within ``tolerance`` px of a true profile, and of profiles with a place that near."""
     import cv2
 
@@ -145,10 +141,7 @@ def synapse_quality(
             near = away[places[here, 1], places[here, 2]] <= tolerance
             total, found = total + 1, found + bool(near.any())
             right[here[near]] = True
-    return {
-        "synapse recall": found / max(total, 1),
-        "synapse precision": float(right.mean()) if len(right) else 0.0,
-    }
+    return {"synapse recall": found / max(total, 1), "synapse precision": float(right.mean()) if len(right) else 0.0}
 
 
 def compare(data: dict[str, np.ndarray], repeat: int) -> dict[str, Any]:
@@ -193,8 +186,7 @@ def table(result: dict[str, Any]) -> str:
     for key in result["quality"]["notebook"]:
         values = (result["quality"][name][key] for name in ("notebook", "voxelmill"))
         lines.append(
-            f"{key:<20}"
-            + "".join(f"{value:>12.3f}" if isinstance(value, float) else f"{value:>12}" for value in values)
+            f"{key:<20}" + "".join(f"{value:>12.3f}" if isinstance(value, float) else f"{value:>12}" for value in values)
         )
     return "\n".join(lines)
 

@@ -34,9 +34,17 @@ def textures(folder: Path | None) -> list[np.ndarray]:
     return [tifffile.imread(f).astype(np.float32) / 255 for f in sorted(folder.glob("*.tif"))]
 
 
-def stack(seed: int, texture: list[np.ndarray], n_sections: int = 9, size: int = 640, common: float = 0.7,
-          shift_px: float = 6.0, turn_deg: float = 1.0, elastic_px: float = 3.0,
-          elastic_sigma_px: float = 60.0) -> Stack:
+def stack(
+    seed: int,
+    texture: list[np.ndarray],
+    n_sections: int = 9,
+    size: int = 640,
+    common: float = 0.7,
+    shift_px: float = 6.0,
+    turn_deg: float = 1.0,
+    elastic_px: float = 3.0,
+    elastic_sigma_px: float = 60.0,
+) -> Stack:
     """A made stack: shifts and turns follow a damped random walk, fields are drawn anew for each section."""
     rng = np.random.default_rng(seed)
     margin = int(size * 0.35) + 32
@@ -54,8 +62,12 @@ def stack(seed: int, texture: list[np.ndarray], n_sections: int = 9, size: int =
         if z:
             shift = shift * 0.8 + rng.normal(0, shift_px, 2)
             turn = turn * 0.8 + rng.normal(0, turn_deg)
-        field = np.stack([ndimage.gaussian_filter(rng.standard_normal((size, size)).astype(np.float32),
-                                                  elastic_sigma_px, mode="wrap") for _ in (0, 1)])
+        field = np.stack(
+            [
+                ndimage.gaussian_filter(rng.standard_normal((size, size)).astype(np.float32), elastic_sigma_px, mode="wrap")
+                for _ in (0, 1)
+            ]
+        )
         field *= elastic_px / np.sqrt((field**2).sum(0).mean())
         c, s = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
         positions[z, 0] = c * (y - centre) - s * (x - centre) + centre + shift[0] + field[0]
@@ -63,7 +75,7 @@ def stack(seed: int, texture: list[np.ndarray], n_sections: int = 9, size: int =
         seen = ndimage.map_coordinates(picture, positions[z] + margin, order=3, mode="reflect")
         seen = 128 + 45 * seen * rng.uniform(0.85, 1.15) + rng.uniform(-8, 8) + rng.normal(0, 8, seen.shape)
         if z == corrupt:  # a band lost, heavy noise, a dark blob
-            seen[size // 3:size // 3 + size // 5] = 250
+            seen[size // 3 : size // 3 + size // 5] = 250
             seen += rng.normal(0, 50, seen.shape)
             seen[((y - 0.7 * size) ** 2 + (x - 0.3 * size) ** 2) < (size / 8) ** 2] = 5
         if z == blank:
@@ -76,8 +88,7 @@ def _standardised(image: np.ndarray) -> np.ndarray:
     return (image - image.mean()) / image.std()
 
 
-def _canvas(shape: tuple[int, int], texture: list[np.ndarray], rng: np.random.Generator,
-            feather: int = 48) -> np.ndarray:
+def _canvas(shape: tuple[int, int], texture: list[np.ndarray], rng: np.random.Generator, feather: int = 48) -> np.ndarray:
     """Textures quilted at random turns and flips with feathered seams; noise with ridges without any."""
     if not texture:
         return _ridges(shape, rng)
@@ -92,7 +103,7 @@ def _canvas(shape: tuple[int, int], texture: list[np.ndarray], rng: np.random.Ge
                 t = t[:, ::-1]
             y0, x0, y1, x1 = max(y, 0), max(x, 0), min(y + n, shape[0]), min(x + n, shape[1])
             if y1 > y0 and x1 > x0:
-                part = np.s_[y0 - y:y1 - y, x0 - x:x1 - x]
+                part = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
                 total[y0:y1, x0:x1] += t[part] * window[part]
                 weight[y0:y1, x0:x1] += window[part]
     return total / weight

@@ -41,8 +41,14 @@ def share(outdir: Path, wall: float) -> dict[str, float]:
     spans = [tuple(datetime.fromisoformat(r[k]).timestamp() for k in ("start", "end")) for r in records]
     work = union(spans)  # type: ignore[arg-type]
     starts = sum(r["startup_cpu_s"] for r in records)
-    return {"wall s": wall, "work s": work, "overhead s": wall - work, "imports CPU s": starts,
-            "tasks": len(records), "share %": 100 * (1 - work / wall)}
+    return {
+        "wall s": wall,
+        "work s": work,
+        "overhead s": wall - work,
+        "imports CPU s": starts,
+        "tasks": len(records),
+        "share %": 100 * (1 - work / wall),
+    }
 
 
 def empty() -> dict[str, float]:
@@ -54,8 +60,7 @@ def empty() -> dict[str, float]:
         begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([NEXTFLOW, "run", "main.nf"], cwd=folder, env={**os.environ, **QUIET}, check=True, capture_output=True)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {"wall s": time.monotonic() - begun,
-            "CPU s": used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime}
+    return {"wall s": time.monotonic() - begun, "CPU s": used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime}
 
 
 def main() -> None:
@@ -77,8 +82,11 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            of_cube = ("--input", cube(args.edge, place), "--voxel_size", "10,10,10", "--block_voxels",
-                       args.block_voxels) if args.edge else ()
+            of_cube = (
+                ("--input", cube(args.edge, place), "--voxel_size", "10,10,10", "--block_voxels", args.block_voxels)
+                if args.edge
+                else ()
+            )
             words = of_cube or ("-profile", "demo")
             done = run(*words, folder=place / "run", timeout=7200)
             if done.code:

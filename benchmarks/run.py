@@ -11,8 +11,15 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ALL = {
-    "connectome_seed": ["demo"], "stages": [], "alignment": [], "timelapse_segmentation": [],
-    "timelapse_tracking": [], "timelapse_traces": [], "overhead": ["--run"], "scaling": [], "tables": [],
+    "connectome_seed": ["demo"],
+    "stages": [],
+    "alignment": [],
+    "timelapse_segmentation": [],
+    "timelapse_tracking": [],
+    "timelapse_traces": [],
+    "overhead": ["--run"],
+    "scaling": [],
+    "tables": [],
 }
 
 

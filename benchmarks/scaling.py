@@ -18,7 +18,7 @@ import numpy as np
 from voxelmill import scaling
 from voxelmill.testing.engine import PROJECT, run
 
-WHOLE, BLOCK = 1e9, 2**21       # calibration in one block; checks divided among tasks, as a large run is
+WHOLE, BLOCK = 1e9, 2**21  # calibration in one block; checks divided among tasks, as a large run is
 
 
 def cube(edge: int, folder: Path) -> Path:
@@ -34,8 +34,18 @@ def measured(edge: int, folder: Path, block: float) -> Path:
     """The results folder of a run over a cube; one that is there already is taken."""
     place = folder / f"run{edge}-{block:.0f}"
     if not (place / "out/report.html").exists():
-        done = run("--input", cube(edge, folder), "--voxel_size", "10,10,10", "--block_voxels", block,
-                   "--report_plots", "false", folder=place, timeout=3600)
+        done = run(
+            "--input",
+            cube(edge, folder),
+            "--voxel_size",
+            "10,10,10",
+            "--block_voxels",
+            block,
+            "--report_plots",
+            "false",
+            folder=place,
+            timeout=3600,
+        )
         if done.code:
             sys.exit(done.said)
         print(f"{edge}^3: {done.seconds:.0f} s wall", flush=True)
@@ -45,9 +55,12 @@ def measured(edge: int, folder: Path, block: float) -> Path:
 def totals(outdir: Path) -> dict[str, float]:
     known = {*scaling.ORDER, *(name for names in scaling.TAKEN_OVER.values() for name in names)}
     records = [r for r in scaling.records_of(outdir) if r["stage"] in known]
-    return {"tasks": len(records), "CPU s": sum(r["cpu_s"] + r["startup_cpu_s"] for r in records),
-            "MB written": sum(r["bytes_out"] for r in records) / 1e6,
-            "GB peak": max(r["peak_memory_bytes"] for r in records if r["stage"] in scaling.DIVIDED) / 1e9}
+    return {
+        "tasks": len(records),
+        "CPU s": sum(r["cpu_s"] + r["startup_cpu_s"] for r in records),
+        "MB written": sum(r["bytes_out"] for r in records) / 1e6,
+        "GB peak": max(r["peak_memory_bytes"] for r in records if r["stage"] in scaling.DIVIDED) / 1e9,
+    }
 
 
 def densities(outdir: Path) -> str:
@@ -56,19 +69,23 @@ def densities(outdir: Path) -> str:
     quality = {r["stage"]: r["quality"] for r in records}
     supervoxels = sum(r["quality"]["supervoxels"] for r in records if r["stage"] == "agglomerate")
     size = scaling.megavoxels_of(records)
-    return (f"{supervoxels / size:.0f} supervoxels, {quality['graph']['nodes'] / size:.0f} neurites with synapses, "
-            f"{quality['graph']['synapses'] / size:.0f} synapse candidates a megavoxel")
+    return (
+        f"{supervoxels / size:.0f} supervoxels, {quality['graph']['nodes'] / size:.0f} neurites with synapses, "
+        f"{quality['graph']['synapses'] / size:.0f} synapse candidates a megavoxel"
+    )
 
 
 def predicted(outdir: Path, stages: dict[str, scaling.Stage]) -> dict[str, float]:
     records = scaling.records_of(outdir)
     setting = scaling.Setting(block_voxels=BLOCK, shard_voxels=scaling.shard_of(records) * 1e6)
     costs = scaling.predict(scaling.megavoxels_of(records) * 1e6, setting, stages)
-    twice = [c for c in costs if c.stage == "multiscale"]       # raw and aligned
-    return {"tasks": sum(c.tasks for c in costs) + len(twice),
-            "CPU s": 3600 * sum(c.cpu_h for c in [*costs, *twice]),
-            "MB written": 1e3 * sum(c.written_gb for c in [*costs, *twice]),
-            "GB peak": max(c.task_gb for c in costs if c.stage in scaling.DIVIDED)}
+    twice = [c for c in costs if c.stage == "multiscale"]  # raw and aligned
+    return {
+        "tasks": sum(c.tasks for c in costs) + len(twice),
+        "CPU s": 3600 * sum(c.cpu_h for c in [*costs, *twice]),
+        "MB written": 1e3 * sum(c.written_gb for c in [*costs, *twice]),
+        "GB peak": max(c.task_gb for c in costs if c.stage in scaling.DIVIDED),
+    }
 
 
 def main() -> int:

@@ -38,9 +38,7 @@ def segment(volume: np.ndarray) -> np.ndarray:
         if foreground.sum() < 256:
             continue
         distance = ndi.distance_transform_edt(foreground)
-        peaks = peak_local_max(
-            distance, min_distance=8, labels=foreground.astype(np.int32), exclude_border=False
-        )
+        peaks = peak_local_max(distance, min_distance=8, labels=foreground.astype(np.int32), exclude_border=False)
         markers = np.zeros(image.shape, np.int32)
         markers[tuple(peaks.T)] = 1
         markers = ndi.label(markers)[0]
@@ -65,9 +63,7 @@ def stitch(labels: np.ndarray, min_overlap: int = 200) -> np.ndarray:
         key = key[count >= min_overlap]
         edges.append(np.stack([key // (top + 1), key % (top + 1)], 1))
     i, j = np.concatenate(edges).T
-    _, component = connected_components(
-        coo_matrix((np.ones(len(i)), (i, j)), shape=(top + 1, top + 1)), directed=False
-    )
+    _, component = connected_components(coo_matrix((np.ones(len(i)), (i, j)), shape=(top + 1, top + 1)), directed=False)
     component += 1
     component[0] = 0
     return component[out].astype(np.int32)

@@ -23,7 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 CHAIN = {
     "ingest": "--source raw.npy --input raw.npy --voxel_size 10,10,10 --blocks 1 --output raw.ome.zarr --facts facts.json "
-              "--block_list blocks.txt --slab_list slabs.txt",
+    "--block_list blocks.txt --slab_list slabs.txt",
     "preprocess": "--volume raw.ome.zarr --facts facts.json --block {block} --output pre.ome.zarr",
     "align_pairs": "--volume pre.ome.zarr --facts facts.json --block {block} --output pairs.npz",
     "align": "--pairs pairs.npz --facts facts.json --volume pre.ome.zarr --transforms t.npz --table alignment.csv",
@@ -31,7 +31,7 @@ CHAIN = {
     "segment": "--volume aligned.ome.zarr --block {block} --output sv.ome.zarr --overlaps overlaps.npz",
     "agglomerate": "--overlaps overlaps.npz --block {block} --components components.npz --border border.npz",
     "export_labels": "--supervoxels sv.ome.zarr --components components.npz --block {block} --output labels.ome.zarr "
-                     "--segments segments",
+    "--segments segments",
     "synapses": "--volume aligned.ome.zarr --labels labels.ome.zarr --block {block} --candidates c.parquet",
     "graph": "--candidates c.parquet --labels labels.ome.zarr --tables tables --graph graph",
     "multiscale": "--volume aligned.ome.zarr --labels labels.ome.zarr --output out.ome.zarr",
@@ -50,17 +50,23 @@ def mirrored(size: int) -> np.ndarray:
 
 def scripts(size: int, folder: Path) -> dict[str, dict[str, float]]:
     """Peak memory and start-up of every stage, each in a process of its own."""
+
     def run(stage: str, line: str) -> None:
         # Through a shell: a process started directly begins with this one's peak memory as its own.
-        done = subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", sys.executable, str(ROOT / f"bin/{stage}.py"),
-                               *line.split()], cwd=folder,
-                              env={**os.environ, "PYTHONPATH": str(ROOT / "python")}, capture_output=True, text=True)
+        done = subprocess.run(
+            ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, str(ROOT / f"bin/{stage}.py"), *line.split()],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             raise SystemExit(f"{stage}: {done.stderr}")
 
     records = chain(size, folder, run)
-    return {stage: {"peak_mb": r["peak_memory_bytes"] / 2**20, "start_cpu_s": r["startup_cpu_s"]}
-            for stage, r in records.items()}
+    return {
+        stage: {"peak_mb": r["peak_memory_bytes"] / 2**20, "start_cpu_s": r["startup_cpu_s"]} for stage, r in records.items()
+    }
 
 
 def in_process(size: int, folder: Path) -> dict[str, float]:

@@ -26,8 +26,9 @@ def link(rows: int) -> float:
     ids = np.arange(1, rows + 1, dtype=np.uint64)
     upper = np.repeat(ids[:-section], 3)
     lower = np.minimum(upper + np.uint64(section) + rng.integers(0, 3, len(upper)).astype(np.uint64), np.uint64(rows))
-    table = stitching.Overlaps(np.stack([upper, lower], 1), rng.integers(100, 1000, len(upper)),
-                               rng.integers(1000, 2000, (len(upper), 2)))
+    table = stitching.Overlaps(
+        np.stack([upper, lower], 1), rng.integers(100, 1000, len(upper)), rng.integers(1000, 2000, (len(upper), 2))
+    )
     begun = time.process_time()
     stitching.link(ids, table, first_ends=section + 1)
     return time.process_time() - begun
@@ -40,8 +41,16 @@ def borders(rows: int) -> float:
     for k in range(batches):
         ids = np.arange(k * 10**10, k * 10**10 + each, dtype=np.uint64)
         on = (ids + np.uint64(10**10))[rng.random(each) < 0.7] if k < batches - 1 else ids[:0]
-        made.append(stitching.Border(4 * each, ids, np.sort(rng.integers(0, 4 * each, each)), on,
-                                     rng.integers(0, 4 * each, len(on)), np.ones(len(on), np.float32)))
+        made.append(
+            stitching.Border(
+                4 * each,
+                ids,
+                np.sort(rng.integers(0, 4 * each, each)),
+                on,
+                rng.integers(0, 4 * each, len(on)),
+                np.ones(len(on), np.float32),
+            )
+        )
     begun = time.process_time()
     stitching.join_borders(made)
     return time.process_time() - begun
@@ -66,8 +75,9 @@ def main() -> None:
 
 
 def one(case: str, rows: int) -> str:
-    return subprocess.run([sys.executable, __file__, "--case", case, "--rows", str(rows)], capture_output=True, text=True,
-                          check=True).stdout
+    return subprocess.run(
+        [sys.executable, __file__, "--case", case, "--rows", str(rows)], capture_output=True, text=True, check=True
+    ).stdout
 
 
 if __name__ == "__main__":

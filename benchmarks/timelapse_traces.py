@@ -31,6 +31,7 @@ from voxelmill.transform.background import estimate_frame, estimate_movie  # noq
 
 # ---- the peer ------------------------------------------------------------------------------------
 
+
 def peer_background(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     from scipy.interpolate import RectBivariateSpline
     from scipy.ndimage import binary_dilation
@@ -39,8 +40,12 @@ def peer_background(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     masked[binary_dilation(labels > 0, np.ones((21, 21)))] = np.nan
     edges = [np.rint(np.linspace(0, n, 2 * max(-(-n // 256) + 1, 2) - 1)).astype(int) for n in image.shape]
     y, x = ([(a + b) / 2 for a, b in zip(e[:-2], e[2:])] for e in edges)
-    support = np.array([[np.nanmedian(masked[y0:y1, x0:x1]) for x0, x1 in zip(edges[1][:-2], edges[1][2:])]
-                        for y0, y1 in zip(edges[0][:-2], edges[0][2:])])
+    support = np.array(
+        [
+            [np.nanmedian(masked[y0:y1, x0:x1]) for x0, x1 in zip(edges[1][:-2], edges[1][2:])]
+            for y0, y1 in zip(edges[0][:-2], edges[0][2:])
+        ]
+    )
     support = np.where(np.isnan(support), np.nanmedian(masked), support)
     spline = RectBivariateSpline(y, x, support)
     at = [np.clip(np.arange(n), c[0], c[-1]) for n, c in zip(image.shape, (y, x))]
@@ -60,6 +65,7 @@ def peer_extract(movie: Movie, background: np.ndarray) -> dict[tuple[int, int], 
 
 # ---- measuring -----------------------------------------------------------------------------------
 
+
 def cpu(function, *arguments) -> tuple[Any, float]:
     start = time.process_time()
     return function(*arguments), time.process_time() - start
@@ -76,8 +82,7 @@ def our_extract(movie: Movie, background: np.ndarray) -> dict[tuple[int, int], f
     for t, labels in enumerate(movie.labels):
         builder.add(t, labels, {1: movie.fluorescence[0, t]}, {1: background[t]})
     table = builder.table()
-    return dict(zip(zip(table["cell"].tolist(), table["frame"].tolist()),
-                    table["intensity_total_ch_1"].tolist()))
+    return dict(zip(zip(table["cell"].tolist(), table["frame"].tolist()), table["intensity_total_ch_1"].tolist()))
 
 
 def trace_error(movie: Movie, total: dict[tuple[int, int], float]) -> tuple[float, float]:
@@ -111,21 +116,25 @@ def measure(preset: str, frames: int, size: int, seed: int) -> dict[str, Any]:
     our_extract(movie, movie.background[0])  # imports are not counted
     estimate_frame(movie.fluorescence[0, 0], movie.labels[0])
     peer_background(movie.fluorescence[0, 0], movie.labels[0])
-    row: dict[str, Any] = {"preset": preset, "frames": frames, "size": size,
-                           "cells": len(np.unique(movie.cells["cell"]))}
+    row: dict[str, Any] = {"preset": preset, "frames": frames, "size": size, "cells": len(np.unique(movie.cells["cell"]))}
 
     def stack_peer() -> np.ndarray:
         return np.stack([peer_background(f, m) for f, m in zip(movie.fluorescence[0], movie.labels)])
 
-    for who, background, extract in (("voxelmill", lambda: our_background(movie), our_extract),
-                                     ("pyama_method", stack_peer, peer_extract)):
+    for who, background, extract in (
+        ("voxelmill", lambda: our_background(movie), our_extract),
+        ("pyama_method", stack_peer, peer_extract),
+    ):
         found, background_s = cpu(background)
         total, extract_s = cpu(extract, movie, found)
         median, p90 = trace_error(movie, total)
-        row[who] = {"background_rmse_counts": float(np.sqrt(np.mean((found - movie.background[0]) ** 2))),
-                    "background_mpx_per_cpu_s": megapixels / background_s,
-                    "extract_mpx_per_cpu_s": megapixels / extract_s,
-                    "trace_error_median_percent": median, "trace_error_p90_percent": p90}
+        row[who] = {
+            "background_rmse_counts": float(np.sqrt(np.mean((found - movie.background[0]) ** 2))),
+            "background_mpx_per_cpu_s": megapixels / background_s,
+            "extract_mpx_per_cpu_s": megapixels / extract_s,
+            "trace_error_median_percent": median,
+            "trace_error_p90_percent": p90,
+        }
     floor = trace_error(movie, our_extract(movie, movie.background[0]))
     row["floor_with_true_background"] = dict(zip(("median_percent", "p90_percent"), floor))
     return row
@@ -147,9 +156,14 @@ def main() -> None:
     for row in rows:
         cells = [f"{row['voxelmill'][f]:.2f} ({row['pyama_method'][f]:.2f})" for f in figures]
         print(f"| {row['preset']} | " + " | ".join(cells) + " |")
-    print("In brackets: PyAMA's method. Trace error with the true background: "
-          + ", ".join(f"{r['preset']} {r['floor_with_true_background']['median_percent']:.1f} / "
-                      f"{r['floor_with_true_background']['p90_percent']:.1f} %" for r in rows))
+    print(
+        "In brackets: PyAMA's method. Trace error with the true background: "
+        + ", ".join(
+            f"{r['preset']} {r['floor_with_true_background']['median_percent']:.1f} / "
+            f"{r['floor_with_true_background']['p90_percent']:.1f} %"
+            for r in rows
+        )
+    )
     print("Peak memory added, MiB: " + ", ".join(f"{n} frames {mib:.1f}" for n, mib in peaks.items()))
     if a.json:
         a.json.write_text(json.dumps({"rows": rows, "memory_mib": peaks}, indent=1) + "\n")

@@ -96,9 +96,7 @@ def laptrack(search: float) -> Callable[[list], list[np.ndarray]]:
     from laptrack import LapTrack
 
     cut = search**2
-    tracker = LapTrack(
-        cutoff=cut, gap_closing_cutoff=cut, splitting_cutoff=cut, gap_closing_max_frame_count=2
-    )
+    tracker = LapTrack(cutoff=cut, gap_closing_cutoff=cut, splitting_cutoff=cut, gap_closing_max_frame_count=2)
 
     def run(tables: list) -> list[np.ndarray]:
         found, _, _ = tracker.predict_dataframe(
@@ -110,9 +108,7 @@ def laptrack(search: float) -> Callable[[list], list[np.ndarray]]:
     return run
 
 
-def on_tables(
-    tracker: Callable[[list], list[np.ndarray]], tables: list, movie: np.ndarray
-) -> tuple[float, list]:
+def on_tables(tracker: Callable[[list], list[np.ndarray]], tables: list, movie: np.ndarray) -> tuple[float, list]:
     from voxelmill.inference.regions import relabel_frame
 
     start = time.process_time()
@@ -175,11 +171,7 @@ def challenge(movie, segment: bool) -> dict[str, float]:
 
 def show(name: str, row: dict[str, dict[str, float]]) -> None:
     cells = "  ".join(f"{k} {v['link_f1']:.4f} / {v['cpu_s']:.2f} s" for k, v in row.items())
-    ratio = (
-        f"  growth : laptrack = {row['growth']['cpu_s'] / row['laptrack']['cpu_s']:.2f}"
-        if "laptrack" in row
-        else ""
-    )
+    ratio = f"  growth : laptrack = {row['growth']['cpu_s'] / row['laptrack']['cpu_s']:.2f}" if "laptrack" in row else ""
     print(f"{name:9s} {cells}{ratio}", flush=True)
 
 

@@ -24,12 +24,7 @@ from voxelmill.inference.cellnet import WIDTH, flatten
 from voxelmill.testing.timelapse import make_movie
 
 # a typical cell's width in px, and how often its set is drawn
-SETS = {
-    "made": (26.0, 0.25),
-    "t98g_manual": (28.0, 0.40),
-    "c2c12_manual": (9.0, 0.20),
-    "bacteria_tracks": (14.0, 0.15),
-}
+SETS = {"made": (26.0, 0.25), "t98g_manual": (28.0, 0.40), "c2c12_manual": (9.0, 0.20), "bacteria_tracks": (14.0, 0.15)}
 # cells are shown this many times narrower than WIDTH: mostly near it, sometimes far off so that it can tell
 SHRINK = np.array([0.3, 0.42, 0.6, 0.75, 0.9, 1.0, 1.1, 1.3, 1.7, 2.3, 3.2])
 OFTEN = np.array([0.35, 0.5, 0.9, 1, 1, 1, 1, 1, 0.7, 0.45, 0.35])

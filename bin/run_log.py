@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Record a run in OUTDIR/runs.sqlite; facts come as JSON on standard input. Standard library only."""
+
 import json
 import os
 import sys

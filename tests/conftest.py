@@ -54,7 +54,17 @@ SMALL = ("--voxel_size", "30,8,8", "--chunk", "4,32,32", "--shard", "4,96,96", "
 def connectome(tmp_path_factory: pytest.TempPathFactory, phantom: Path) -> Run:
     """One whole run of `connectome` on the phantom, in one block, with truth and simulated jitter."""
     folder = tmp_path_factory.mktemp("connectome")
-    done = run("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy", "--simulate_misalignment", "true",
-               "--blocks", "1", *SMALL, folder=folder)
+    done = run(
+        "--input",
+        phantom / "raw.npy",
+        "--truth",
+        phantom / "truth.npy",
+        "--simulate_misalignment",
+        "true",
+        "--blocks",
+        "1",
+        *SMALL,
+        folder=folder,
+    )
     assert done.code == 0, done.said
     return done

@@ -19,8 +19,7 @@ BLOCK = re.compile(r"<!-- (file|insert): (\S+)(?: before: (.*?))? -->\n```\w+\n(
 def test_the_page_works(tmp_path: Path):
     copy = tmp_path / "project"
     copy.mkdir()
-    for name in ("bin", "conf", "modules", "python", "workflows", "main.nf", "nextflow.config", "assets", "docs",
-                 "tests"):
+    for name in ("bin", "conf", "modules", "python", "workflows", "main.nf", "nextflow.config", "assets", "docs", "tests"):
         source = PROJECT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -48,7 +47,19 @@ def test_the_page_works(tmp_path: Path):
     assert "--invert_top" in do(sys.executable, "bin/invert.py", "--help")
     do(sys.executable, "-m", "voxelmill.cli", "schema", "--write")
     assert "params.containsKey('invert_top') ? params.invert_top : 255" in (copy / "conf/params.config").read_text()
-    assert "1 passed" in do(sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(copy), "-q", "-p",
-                            "no:cacheprovider", "--noconftest", "tests/transform/test_invert.py")
+    assert "1 passed" in do(
+        sys.executable,
+        "-m",
+        "pytest",
+        "-c",
+        "/dev/null",
+        "--rootdir",
+        str(copy),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--noconftest",
+        "tests/transform/test_invert.py",
+    )
     said = do(str(NEXTFLOW), "run", "main.nf", "-profile", "test", "-stub-run", "--outdir", str(tmp_path / "out"))
     assert "CONNECTOME:INVERT" in said

@@ -13,11 +13,34 @@ from voxelmill.testing.engine import PROJECT, Run, killed, run
 
 pytestmark = pytest.mark.xdist_group(name="connectome")
 
-ONCE = {"INGEST": 1, "INGEST_TRUTH": 1, "SIMULATE_MISALIGNMENT": 1, "PREPROCESS": 1, "ALIGN_PAIRS": 1, "ALIGN": 1,
-        "RENDER": 1, "SEGMENT": 1, "AGGLOMERATE": 1, "EXPORT_LABELS": 1, "SYNAPSES": 1, "GRAPH": 1, "EVALUATE": 1,
-        "MULTISCALE": 2, "FIGURES": 1, "REPORT": 1}
-PER_BLOCK = ("SIMULATE_MISALIGNMENT", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "AGGLOMERATE", "EXPORT_LABELS",
-             "SYNAPSES")
+ONCE = {
+    "INGEST": 1,
+    "INGEST_TRUTH": 1,
+    "SIMULATE_MISALIGNMENT": 1,
+    "PREPROCESS": 1,
+    "ALIGN_PAIRS": 1,
+    "ALIGN": 1,
+    "RENDER": 1,
+    "SEGMENT": 1,
+    "AGGLOMERATE": 1,
+    "EXPORT_LABELS": 1,
+    "SYNAPSES": 1,
+    "GRAPH": 1,
+    "EVALUATE": 1,
+    "MULTISCALE": 2,
+    "FIGURES": 1,
+    "REPORT": 1,
+}
+PER_BLOCK = (
+    "SIMULATE_MISALIGNMENT",
+    "PREPROCESS",
+    "ALIGN_PAIRS",
+    "RENDER",
+    "SEGMENT",
+    "AGGLOMERATE",
+    "EXPORT_LABELS",
+    "SYNAPSES",
+)
 
 
 def test_every_process_runs_as_often_as_it_should(connectome: Run):
@@ -25,12 +48,20 @@ def test_every_process_runs_as_often_as_it_should(connectome: Run):
 
 
 def test_fixed_names_are_there(connectome: Run):
-    for name in ("volumes/raw.ome.zarr", "volumes/aligned.ome.zarr", "volumes/aligned.ome.zarr/labels/neurites",
-                 "tables/alignment.csv", "tables/score.json", "graph/wiring.graphml", "report.html", "runs.sqlite",
-                 "provenance", "pipeline_info", *(f"tables/{t}.{e}" for t in ("synapses", "edges", "nodes")
-                                                  for e in ("parquet", "csv")),
-                 *(f"figures/figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_alignment")
-                   for e in ("png", "pdf"))):
+    for name in (
+        "volumes/raw.ome.zarr",
+        "volumes/aligned.ome.zarr",
+        "volumes/aligned.ome.zarr/labels/neurites",
+        "tables/alignment.csv",
+        "tables/score.json",
+        "graph/wiring.graphml",
+        "report.html",
+        "runs.sqlite",
+        "provenance",
+        "pipeline_info",
+        *(f"tables/{t}.{e}" for t in ("synapses", "edges", "nodes") for e in ("parquet", "csv")),
+        *(f"figures/figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_alignment") for e in ("png", "pdf")),
+    ):
         assert (connectome.outdir / name).exists(), name
     assert not (connectome.outdir / "INCOMPLETE").exists()
 
@@ -41,11 +72,12 @@ def test_alignment_table_and_score(connectome: Run):
     assert len(rows) == 1 + 28
     score = json.loads((connectome.outdir / "tables/score.json").read_text())
     assert {"voi_split", "voi_merge", "arand"} <= set(score)
-    assert score["arand"] < 0.25          # clean tubes: anything worse is a fault, not a hard case
+    assert score["arand"] < 0.25  # clean tubes: anything worse is a fault, not a hard case
 
 
 def test_correction_undoes_the_jitter(connectome: Run):
     """dy, dx are added to the content: jitter + correction is smooth from section to section."""
+
     def shifts(name: str) -> np.ndarray:
         return np.genfromtxt(connectome.outdir / f"tables/{name}", delimiter=",", names=True, usecols=(0, 1, 2))
 
@@ -80,8 +112,9 @@ def test_other_libraries_open_the_volumes(connectome: Run):
 
 
 def test_the_log_lists_the_run(connectome: Run):
-    done = subprocess.run([PROJECT / ".venv/bin/voxelmill", "runs", connectome.outdir, "--json"], capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run(
+        [PROJECT / ".venv/bin/voxelmill", "runs", connectome.outdir, "--json"], capture_output=True, text=True, check=True
+    )
     (row,) = json.loads(done.stdout)
     assert row["status"] == "finished" and row["tasks_done"] == sum(ONCE.values())
     assert row["dataset_uri"].endswith("raw.npy")
@@ -101,21 +134,31 @@ def check_chain(run: Run, phantom: Path) -> None:
     sources = {hashlib.sha256((phantom / f"{n}.npy").read_bytes()).hexdigest() for n in ("raw", "truth")}
     for record in records:
         for item in record["inputs"]:
-            if item["name"] not in ("tables", "figures", "records"):      # folders staged from several tasks
+            if item["name"] not in ("tables", "figures", "records"):  # folders staged from several tasks
                 assert item["digest"] in made | sources, (record["stage"], item["name"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("blocks", [2, 7])
 def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp_path: Path, blocks: int):
-    done = run("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy", "--simulate_misalignment", "true",
-               "--blocks", blocks, *SMALL, folder=tmp_path)
+    done = run(
+        "--input",
+        phantom / "raw.npy",
+        "--truth",
+        phantom / "truth.npy",
+        "--simulate_misalignment",
+        "true",
+        "--blocks",
+        blocks,
+        *SMALL,
+        folder=tmp_path,
+    )
     assert done.code == 0, done.said
     tasks = done.tasks("COMPLETED")
     assert all(tasks[name] == blocks for name in PER_BLOCK)
     assert tasks["INGEST"] == tasks["INGEST_TRUTH"] == 1
-    assert tasks["READ_SLAB"] == 2 * blocks and tasks["JOIN_SLABS"] == 2        # raw and truth
-    assert tasks["PYRAMID"] == 2 * blocks and tasks["MULTISCALE"] == 2          # raw, and aligned with its labels
+    assert tasks["READ_SLAB"] == 2 * blocks and tasks["JOIN_SLABS"] == 2  # raw and truth
+    assert tasks["PYRAMID"] == 2 * blocks and tasks["MULTISCALE"] == 2  # raw, and aligned with its labels
     assert (tasks["JOIN"], tasks["JOIN_SEGMENTS"]) == (4, 1)
     assert len(list((done.outdir / "provenance").glob("*.json"))) == sum(tasks.values())
     check_chain(done, phantom)
@@ -127,8 +170,17 @@ def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp
 @pytest.mark.slow
 def test_resume_after_a_kill_runs_only_what_is_unfinished(connectome: Run, phantom: Path, tmp_path: Path):
     """The head process is killed three times, each time after more tasks have been done."""
-    args = ("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy", "--simulate_misalignment", "true",
-            "--blocks", 1, *SMALL)
+    args = (
+        "--input",
+        phantom / "raw.npy",
+        "--truth",
+        phantom / "truth.npy",
+        "--simulate_misalignment",
+        "true",
+        "--blocks",
+        1,
+        *SMALL,
+    )
     finished = killed(*args, folder=tmp_path, after=(2, 6, 11))
     done = run(*args, "-resume", folder=tmp_path)
     assert done.code == 0, done.said
@@ -159,16 +211,18 @@ def test_older_tools_get_their_version(phantom: Path, tmp_path: Path):
     import zarr
     from ome_zarr_models import open_ome_zarr
 
-    done = run("--input", phantom / "raw.npy", "--ome_zarr_version", "0.4", "--aligned_dtype", "float16", *SMALL,
-               folder=tmp_path)
+    done = run(
+        "--input", phantom / "raw.npy", "--ome_zarr_version", "0.4", "--aligned_dtype", "float16", *SMALL, folder=tmp_path
+    )
     assert done.code == 0, done.said
     for name in ("raw", "aligned"):
         group = zarr.open_group(str(tmp_path / f"out/volumes/{name}.ome.zarr"), mode="r")
         assert group.metadata.zarr_format == 2
         open_ome_zarr(group)
     assert group["0"].dtype == np.float16
-    assert np.array_equal(zarr.open_array(str(tmp_path / "out/volumes/raw.ome.zarr/0"), mode="r")[:],
-                          np.load(phantom / "raw.npy"))
+    assert np.array_equal(
+        zarr.open_array(str(tmp_path / "out/volumes/raw.ome.zarr/0"), mode="r")[:], np.load(phantom / "raw.npy")
+    )
 
 
 def test_save_minimal_publishes_no_raw_volume(phantom: Path, tmp_path: Path):

@@ -30,7 +30,7 @@ TAKEN = [
     ({"seed": "12"}, {"seed": 12}),
     ({"clahe_tile": 128}, {"clahe_tile": 128}),
     ({"cutout": "256,256,64"}, {"cutout": "256,256,64"}),
-    ({"voxel-size": "1,1,1", "voxelSize": "1,1,1"}, None),       # nobody declares either: refused below
+    ({"voxel-size": "1,1,1", "voxelSize": "1,1,1"}, None),  # nobody declares either: refused below
     ({"align_drift": "0.5"}, {"align_drift": 0.5}),
 ]
 
@@ -46,9 +46,14 @@ def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     (folder / "tests").mkdir()
     script = (PROJECT / "tests/options.nf").read_text().replace("'../workflows/options'", "'./workflows/options'")
     (folder / "options.nf").write_text(script)
-    done = subprocess.run([str(NEXTFLOW), "run", "options.nf", "--cases", str(folder / "cases.json")], cwd=folder,
-                          env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": request.param}, capture_output=True,
-                          text=True, timeout=120)
+    done = subprocess.run(
+        [str(NEXTFLOW), "run", "options.nf", "--cases", str(folder / "cases.json")],
+        cwd=folder,
+        env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": request.param},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     line = next((row for row in done.stdout.splitlines() if row.startswith("ANSWERS ")), None)
     assert line, done.stdout + done.stderr
     return json.loads(line.removeprefix("ANSWERS "))
@@ -60,7 +65,7 @@ def test_wrong_values_are_refused_with_their_reason(answers: dict):
 
 
 def test_values_get_their_declared_type(answers: dict):
-    for (given, wanted), said in zip(TAKEN, answers["answers"][len(REFUSED):]):
+    for (given, wanted), said in zip(TAKEN, answers["answers"][len(REFUSED) :]):
         if wanted is None:
             assert said.startswith("unknown parameter --voxel-size. Did you mean --voxel_size?"), said
         else:
@@ -95,14 +100,20 @@ def test_launcher_is_there():
 @pytest.mark.parametrize("parser", ["v1", "v2"])
 def test_false_and_nought_of_a_file_or_profile_win_over_the_defaults(parser: str, tmp_path: Path):
     os.symlink(PROJECT / "conf", tmp_path / "conf")
-    (tmp_path / "nextflow.config").write_text("profiles { plain { params.crops = false\nparams.max_retries = 0 } }\n"
-                                              "includeConfig 'conf/params.config'\n")
+    (tmp_path / "nextflow.config").write_text(
+        "profiles { plain { params.crops = false\nparams.max_retries = 0 } }\nincludeConfig 'conf/params.config'\n"
+    )
     (tmp_path / "main.nf").write_text('workflow { println("PARAMS " + groovy.json.JsonOutput.toJson(params)) }\n')
     given = {"use_gpu": False, "array_size": 0, "center_jitter": 0.0}
     (tmp_path / "given.json").write_text(json.dumps(given))
-    done = subprocess.run([str(NEXTFLOW), "run", "main.nf", "-profile", "plain", "-params-file", "given.json"],
-                          cwd=tmp_path, env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser}, capture_output=True,
-                          text=True, timeout=120)
+    done = subprocess.run(
+        [str(NEXTFLOW), "run", "main.nf", "-profile", "plain", "-params-file", "given.json"],
+        cwd=tmp_path,
+        env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     line = next((row for row in done.stdout.splitlines() if row.startswith("PARAMS ")), None)
     assert line, done.stdout + done.stderr
     found, wanted = json.loads(line.removeprefix("PARAMS ")), given | {"crops": False, "max_retries": 0, "report_plots": True}
@@ -125,8 +136,14 @@ process GREEDY {
 }
 workflow { GREEDY() | view }
 """)
-    done = subprocess.run([str(NEXTFLOW), "run", "main.nf", "-profile", profile], cwd=tmp_path, capture_output=True,
-                          env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser}, text=True, timeout=120)
+    done = subprocess.run(
+        [str(NEXTFLOW), "run", "main.nf", "-profile", profile],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
+        text=True,
+        timeout=120,
+    )
     assert said in done.stdout, done.stdout + done.stderr
 
 
@@ -136,7 +153,12 @@ def test_cpus_of_this_machine_follow_profile_and_command_line(parser: str, tmp_p
     for name in ("conf", "nextflow.config"):
         os.symlink(PROJECT / name, tmp_path / name)
     (tmp_path / "main.nf").write_text('workflow { println("CPUS " + workflow.session.config.executor) }\n')
-    done = subprocess.run([str(NEXTFLOW), "run", "main.nf", "-profile", "minimal", "--max_cpus", "3", "--reserved_cpus", "1"],
-                          cwd=tmp_path, env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser}, capture_output=True,
-                          text=True, timeout=120)
+    done = subprocess.run(
+        [str(NEXTFLOW), "run", "main.nf", "-profile", "minimal", "--max_cpus", "3", "--reserved_cpus", "1"],
+        cwd=tmp_path,
+        env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert "CPUS [$local:[cpus:2]]" in done.stdout, done.stdout + done.stderr

@@ -15,8 +15,17 @@ from voxelmill.testing.movies import make_fovs, spoil_page, stack_of, write_ome_
 
 pytestmark = pytest.mark.xdist_group(name="timelapse")
 
-PER_BATCH = ("COPY_MOVIE", "SEGMENT_CELLS", "TRACK_CELLS", "ESTIMATE_BACKGROUND", "CROP_CELLS", "EXTRACT_TRACES",
-             "EXPORT_TRACKS", "MOVIE_FIGURES", "PUBLISH_FOVS")
+PER_BATCH = (
+    "COPY_MOVIE",
+    "SEGMENT_CELLS",
+    "TRACK_CELLS",
+    "ESTIMATE_BACKGROUND",
+    "CROP_CELLS",
+    "EXTRACT_TRACES",
+    "EXPORT_TRACKS",
+    "MOVIE_FIGURES",
+    "PUBLISH_FOVS",
+)
 ONCE = ("INSPECT_MOVIE", "MERGE_SAMPLES", "SUMMARIZE", "REPORT")
 COUNTS = dict.fromkeys(PER_BATCH, 2) | dict.fromkeys(ONCE, 1)
 BASE = "fov,cell,frame,time,good,position_x,position_y,bbox_x0,bbox_y0,bbox_x1,bbox_y1"
@@ -30,15 +39,35 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spoil_page(write_ome_tiff(folder / "run.ome.tif", stacks, compression="zlib"), 2 * 12 + 5)
     (folder / "plugins").mkdir()
     (folder / "plugins/brightest.py").write_text(
-        "def extract_brightest(image, mask, context):\n    return float(image[mask].max())\n")
+        "def extract_brightest(image, mask, context):\n    return float(image[mask].max())\n"
+    )
     (folder / "samples.yaml").write_text("samples:\n- {name: all, fovs: 0-2}\n")
     return folder
 
 
 def arguments(source: Path) -> list[str]:
-    return ["--workflow", "timelapse", "--input", str(source / "run.ome.tif"), "--pc_channel", "0", "--fl_channels",
-            "1", "--min_frames", "2", "--border_margin", "0", "--plugins", str(source / "plugins"), "--samples",
-            str(source / "samples.yaml"), "--fl_features", "intensity_total,brightest", "--report_plots", "false"]
+    return [
+        "--workflow",
+        "timelapse",
+        "--input",
+        str(source / "run.ome.tif"),
+        "--pc_channel",
+        "0",
+        "--fl_channels",
+        "1",
+        "--min_frames",
+        "2",
+        "--border_margin",
+        "0",
+        "--plugins",
+        str(source / "plugins"),
+        "--samples",
+        str(source / "samples.yaml"),
+        "--fl_features",
+        "intensity_total,brightest",
+        "--report_plots",
+        "false",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +93,21 @@ def test_the_tree_is_the_fixed_one(whole: Run):
             assert (folder / "cells.zarr/metadata" / name / "zarr.json").exists()
         for channel in ("pc_ch_0", "fl_ch_1"):
             assert list((folder / "cells.zarr" / channel).glob("*/1/zarr.json"))
-        for name in (f"tracks/ctc/fov_{fov:03d}/res_track.txt", f"tracks/fov_{fov:03d}.geff/zarr.json",
-                     f"tracks/fov_{fov:03d}_napari.csv", f"tracks/fov_{fov:03d}_trackmate.xml"):
+        for name in (
+            f"tracks/ctc/fov_{fov:03d}/res_track.txt",
+            f"tracks/fov_{fov:03d}.geff/zarr.json",
+            f"tracks/fov_{fov:03d}_napari.csv",
+            f"tracks/fov_{fov:03d}_trackmate.xml",
+        ):
             assert (whole.outdir / name).exists(), name
-    for name in ("processing_config.yaml", "report.html", "runs.sqlite", "pipeline_info", "tables/fovs.csv",
-                 "merged/all_area_ch_0.csv"):
+    for name in (
+        "processing_config.yaml",
+        "report.html",
+        "runs.sqlite",
+        "pipeline_info",
+        "tables/fovs.csv",
+        "merged/all_area_ch_0.csv",
+    ):
         assert (whole.outdir / name).exists(), name
     assert not (whole.outdir / "INCOMPLETE").exists()
 
@@ -87,15 +126,18 @@ def test_the_bad_fov_is_listed_everywhere(whole: Run):
     assert not (whole.outdir / "fov_002").exists()
     with open(whole.outdir / "tables/fovs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(r["fov"], r["status"], r["stage"]) for r in rows] == [("0", "done", ""), ("1", "done", ""),
-                                                                  ("2", "failed", "copy_movie")]
+    assert [(r["fov"], r["status"], r["stage"]) for r in rows] == [
+        ("0", "done", ""),
+        ("1", "done", ""),
+        ("2", "failed", "copy_movie"),
+    ]
     reason = "field of view 2, frame 2, channel 1: cannot be read"
     assert reason in rows[2]["reason"]
     config = yaml.safe_load((whole.outdir / "processing_config.yaml").read_text())
     assert reason in config["results"]["fovs"][2]["reason"]
     page = (whole.outdir / "report.html").read_text()
-    assert reason in page[page.index("Please look at"):]
-    assert reason in whole.said           # and in the closing lines of the run
+    assert reason in page[page.index("Please look at") :]
+    assert reason in whole.said  # and in the closing lines of the run
 
 
 def test_stores_are_as_their_manifests_say(whole: Run):
@@ -134,8 +176,21 @@ def test_given_detections_of_a_plain_tiff(tmp_path: Path):
     movie = make_fovs(1, frames=5, size=128)[0]
     tifffile.imwrite(tmp_path / "plain.tif", movie.phase, photometric="minisblack")
     np.save(tmp_path / "labels.npy", movie.labels)
-    done = run("--workflow", "timelapse", "--input", tmp_path / "plain.tif", "--pc_channel", "0", "--detections",
-               tmp_path / "labels.npy", "--crops", "false", "--report_plots", "false", folder=tmp_path)
+    done = run(
+        "--workflow",
+        "timelapse",
+        "--input",
+        tmp_path / "plain.tif",
+        "--pc_channel",
+        "0",
+        "--detections",
+        tmp_path / "labels.npy",
+        "--crops",
+        "false",
+        "--report_plots",
+        "false",
+        folder=tmp_path,
+    )
     assert done.code == 0, done.said
     ran = set(done.tasks())
     assert {"READ_DETECTIONS", "TRACK_CELLS"} <= ran
@@ -149,8 +204,22 @@ def test_given_detections_of_a_plain_tiff(tmp_path: Path):
 
 @pytest.mark.slow
 def test_copy_only_stops_after_copying(tmp_path: Path, source: Path):
-    done = run("--workflow", "timelapse", "--input", source / "run.ome.tif", "--fovs", "0-1", "--pc_channel", "0",
-               "--fl_channels", "1", "--copy_only", "--report_plots", "false", folder=tmp_path)
+    done = run(
+        "--workflow",
+        "timelapse",
+        "--input",
+        source / "run.ome.tif",
+        "--fovs",
+        "0-1",
+        "--pc_channel",
+        "0",
+        "--fl_channels",
+        "1",
+        "--copy_only",
+        "--report_plots",
+        "false",
+        folder=tmp_path,
+    )
     assert done.code == 0, done.said
     assert dict(done.tasks()) == dict.fromkeys(("INSPECT_MOVIE", "COPY_MOVIE", "PUBLISH_FOVS", "SUMMARIZE", "REPORT"), 1)
     images = tmp_path / "out/fov_001/images.zarr"
@@ -160,11 +229,11 @@ def test_copy_only_stops_after_copying(tmp_path: Path, source: Path):
 
 @pytest.mark.slow
 def test_without_a_phase_channel_cells_are_skipped_and_that_is_said(tmp_path: Path, source: Path):
-    done = run("--workflow", "timelapse", "--input", source / "run.ome.tif", "--fl_channels", "1", "-stub-run",
-               folder=tmp_path)
+    done = run(
+        "--workflow", "timelapse", "--input", source / "run.ome.tif", "--fl_channels", "1", "-stub-run", folder=tmp_path
+    )
     assert done.code == 0, done.said
-    assert set(done.tasks()) == {"INSPECT_MOVIE", "COPY_MOVIE", "ESTIMATE_BACKGROUND", "PUBLISH_FOVS", "SUMMARIZE",
-                                "REPORT"}
+    assert set(done.tasks()) == {"INSPECT_MOVIE", "COPY_MOVIE", "ESTIMATE_BACKGROUND", "PUBLISH_FOVS", "SUMMARIZE", "REPORT"}
     assert "no --pc_channel and no --detections" in done.said
 
 

@@ -107,8 +107,11 @@ def runs(args: argparse.Namespace) -> None:
 def schema(args: argparse.Namespace) -> int:
     from .core.schema import generated, project
 
-    stale = [name for name, text in generated().items()
-             if not (project() / name).exists() or (project() / name).read_text() != text]
+    stale = [
+        name
+        for name, text in generated().items()
+        if not (project() / name).exists() or (project() / name).read_text() != text
+    ]
     if args.write:
         for name in stale:
             (project() / name).write_text(generated()[name])
@@ -149,8 +152,9 @@ def scale(args: argparse.Namespace) -> None:
     from . import scaling
 
     stages = scaling.load(args.measured or scaling.MEASURED)
-    setting = scaling.Setting(nodes=args.nodes, cores=args.cores, block_voxels=args.block_voxels,
-                              shard_voxels=args.shard_voxels)
+    setting = scaling.Setting(
+        nodes=args.nodes, cores=args.cores, block_voxels=args.block_voxels, shard_voxels=args.shard_voxels
+    )
     if args.limits:
         for voxels, what, remedy in scaling.breaking_points(setting, stages, args.tuned):
             print(f"{voxels:9.2g} voxels  {what}: {remedy}")

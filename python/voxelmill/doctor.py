@@ -21,7 +21,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 OLDEST_PYTHON, OLDEST_JAVA = (3, 11), 17
-LEAST_MEMORY, LEAST_DISK = 2.0, 5.0      # GB: one task of the largest default block; set-up, work and results
+LEAST_MEMORY, LEAST_DISK = 2.0, 5.0  # GB: one task of the largest default block; set-up, work and results
 
 
 @dataclass
@@ -100,11 +100,17 @@ def packages(project: Path) -> Finding:
         return re.sub(r"[-_.]+", "-", name).lower()
 
     held = {plain(name): version for name, version in have.items()}
-    bad = [f"{name} {version} ({held.get(plain(name), 'absent')})" for name, version in wanted.items()
-           if held.get(plain(name)) != version]
+    bad = [
+        f"{name} {version} ({held.get(plain(name), 'absent')})"
+        for name, version in wanted.items()
+        if held.get(plain(name)) != version
+    ]
     if bad:
-        return missing("packages", f"{len(bad)} of {len(wanted)} not as in requirements.lock: "
-                       f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}; run tools/setup.sh")
+        return missing(
+            "packages",
+            f"{len(bad)} of {len(wanted)} not as in requirements.lock: "
+            f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}; run tools/setup.sh",
+        )
     return ok("packages", f"{len(wanted)} as in requirements.lock")
 
 
@@ -191,7 +197,19 @@ def writable(folder: Path) -> bool:
 
 
 CHECKS: tuple[Callable[[Path], Finding], ...] = (
-    python, java, nextflow, packages, cores, memory, disk, path, writing, slurm, apptainer, gpu)
+    python,
+    java,
+    nextflow,
+    packages,
+    cores,
+    memory,
+    disk,
+    path,
+    writing,
+    slurm,
+    apptainer,
+    gpu,
+)
 
 
 def examine(project: Path = PROJECT) -> Iterator[Finding]:
@@ -206,8 +224,7 @@ def main() -> int:
     for finding in examine():
         print(finding, flush=True)
         lacking += finding.state == "missing"
-    print(f"\n{lacking} needed {'thing is' if lacking == 1 else 'things are'} missing." if lacking
-          else "\nReady.")
+    print(f"\n{lacking} needed {'thing is' if lacking == 1 else 'things are'} missing." if lacking else "\nReady.")
     return 1 if lacking else 0
 
 

@@ -19,40 +19,72 @@ from .core.levels import LIGHT
 from .ingest.ingest import BATCH_VOXELS, READ_BLOCKS
 
 MEASURED = Path(__file__).with_suffix(".json")
-ORDER = ("ingest", "preprocess", "align_pairs", "align", "render", "segment", "agglomerate", "export_labels",
-         "synapses", "graph", "multiscale", "figures", "report")
+ORDER = (
+    "ingest",
+    "preprocess",
+    "align_pairs",
+    "align",
+    "render",
+    "segment",
+    "agglomerate",
+    "export_labels",
+    "synapses",
+    "graph",
+    "multiscale",
+    "figures",
+    "report",
+)
 # Stages that divide a volume among tasks, each with how many times --block_voxels one of them takes; all others
 # are one task that sees the whole volume. Of those that are one task while the volume is small, the stages that
 # take over when it is not: first the tasks side by side, then what stands around them.
-DIVIDED = {"ingest": READ_BLOCKS, "simulate_misalignment": 1, "preprocess": 1, "align_pairs": 1, "render": 1, "segment": 1,
-           "agglomerate": 1, "export_labels": 1, "synapses": 1, "multiscale": LIGHT}
+DIVIDED = {
+    "ingest": READ_BLOCKS,
+    "simulate_misalignment": 1,
+    "preprocess": 1,
+    "align_pairs": 1,
+    "render": 1,
+    "segment": 1,
+    "agglomerate": 1,
+    "export_labels": 1,
+    "synapses": 1,
+    "multiscale": LIGHT,
+}
 TAKEN_OVER = {"ingest": ("read_slab", "join_slabs"), "multiscale": ("pyramid",), "agglomerate": ("join_segments",)}
-LAST = {"ingest": "join_slabs", "multiscale": "multiscale", "agglomerate": "join_segments"}     # of others: join
-AROUND = {"ingest": 2, "multiscale": 1, "agglomerate": 1}            # a plan and a join; the top; the borders
-BY_SECTIONS = ("ingest", "align_pairs", "segment", "agglomerate", "export_labels")     # no finer than SHARD_DEPTH sections
-JOINED = ("ingest", "preprocess", "render", "export_labels", "multiscale")             # blocks become one store
-BY_SHARD = ("ingest", "simulate_misalignment", "preprocess", "align_pairs", "render", "segment", "export_labels",
-            "synapses", "multiscale")                                # hold a shard at a time, not their block
-SIDE_BRANCH = ("multiscale",)                                        # not on the way to the report
+LAST = {"ingest": "join_slabs", "multiscale": "multiscale", "agglomerate": "join_segments"}  # of others: join
+AROUND = {"ingest": 2, "multiscale": 1, "agglomerate": 1}  # a plan and a join; the top; the borders
+BY_SECTIONS = ("ingest", "align_pairs", "segment", "agglomerate", "export_labels")  # no finer than SHARD_DEPTH sections
+JOINED = ("ingest", "preprocess", "render", "export_labels", "multiscale")  # blocks become one store
+BY_SHARD = (
+    "ingest",
+    "simulate_misalignment",
+    "preprocess",
+    "align_pairs",
+    "render",
+    "segment",
+    "export_labels",
+    "synapses",
+    "multiscale",
+)  # hold a shard at a time, not their block
+SIDE_BRANCH = ("multiscale",)  # not on the way to the report
 
-SHARD_DEPTH = 32                                                     # sections in a shard (--shard)
+SHARD_DEPTH = 32  # sections in a shard (--shard)
 
 # What cannot be read from records; on the cautious side, each with the reason.
-HEAD_BYTES_PER_TASK = 50e3      # Nextflow keeps a trace record and the handler of every task
-HEAD_MEMORY = 8e9               # a head job's usual share
-LINKS_PER_SECOND = 5e3          # hard links made by JOIN, on a local disk
+HEAD_BYTES_PER_TASK = 50e3  # Nextflow keeps a trace record and the handler of every task
+HEAD_MEMORY = 8e9  # a head job's usual share
+LINKS_PER_SECOND = 5e3  # hard links made by JOIN, on a local disk
 MANIFEST_BYTES_PER_FILE = 110.0
-ARGUMENT_BYTES = 2**21          # Linux's limit on a command line; JOIN names every block store
+ARGUMENT_BYTES = 2**21  # Linux's limit on a command line; JOIN names every block store
 BYTES_PER_STORE_NAME = 40.0
-FILES_IN_STORE = 1e6            # beyond this, listing and archiving a store takes hours
-SUBMITS_PER_SECOND = 20.0       # conf/slurm.config
-QUEUE_SIZE = 1000               # conf/slurm.config
-LONGEST = 48 * 3600.0           # --max_time
-BLOCK_GB, SINGLE_GB = 16.0, 64.0                                     # of memory: what many tasks, what one may have
+FILES_IN_STORE = 1e6  # beyond this, listing and archiving a store takes hours
+SUBMITS_PER_SECOND = 20.0  # conf/slurm.config
+QUEUE_SIZE = 1000  # conf/slurm.config
+LONGEST = 48 * 3600.0  # --max_time
+BLOCK_GB, SINGLE_GB = 16.0, 64.0  # of memory: what many tasks, what one may have
 # Of the tables; supervoxels and neurites per megavoxel as benchmarks/scaling.py prints them.
 SUPERVOXELS, NEURITES = 320.0, 42.0
-LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 310.0, 60.0, 110.0, 150.0   # of memory, per row of each table
-LINK_SECONDS, BORDER_SECONDS = 2e-6, 1e-6                            # per supervoxel; benchmarks/tables.py
+LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 310.0, 60.0, 110.0, 150.0  # of memory, per row of each table
+LINK_SECONDS, BORDER_SECONDS = 2e-6, 1e-6  # per supervoxel; benchmarks/tables.py
 
 
 @dataclass
@@ -80,8 +112,8 @@ class Setting:
     """Machine and division: what a user chooses."""
 
     nodes: int = 1
-    cores: int = 32                 # of a node
-    latency_s: float = 10.0         # from submission to start, and from end to noticing
+    cores: int = 32  # of a node
+    latency_s: float = 10.0  # from submission to start, and from end to noticing
     block_voxels: float = 32e6
     shard_voxels: float = 32 * 1024 * 1024.0
     array_size: int = 20
@@ -97,8 +129,8 @@ class Cost:
     wall_h: float
     task_gb: float
     written_gb: float
-    longest_h: float            # of one task: one of the blocks, or the one that joins them
-    single_gb: float            # of a task that is the only one of its kind
+    longest_h: float  # of one task: one of the blocks, or the one that joins them
+    single_gb: float  # of a task that is the only one of its kind
 
 
 def fit(points: Iterable[tuple[float, float]]) -> Line:
@@ -145,14 +177,18 @@ def calibrate(outdirs: Iterable[Path]) -> dict[str, Stage]:
         for record in records:
             stage = record["stage"]
             if stage not in ORDER or set(TAKEN_OVER.get(stage, ())) & set(names):
-                continue                                  # how a stage goes with size is seen where it did it alone
+                continue  # how a stage goes with size is seen where it did it alone
             count = names.count(stage) if stage in DIVIDED and stage not in AROUND else 1
             size = extent(stage, whole / count, sections, len(records))
             seen.setdefault(stage, []).append((size, shard if stage in BY_SHARD else size, record))
-    return {stage: Stage(fit((size, r["cpu_s"] + r["startup_cpu_s"]) for size, _, r in found),
-                         fit((size, float(r["bytes_out"])) for size, _, r in found),
-                         fit((held, float(r["peak_memory_bytes"])) for _, held, r in found))
-            for stage, found in seen.items()}
+    return {
+        stage: Stage(
+            fit((size, r["cpu_s"] + r["startup_cpu_s"]) for size, _, r in found),
+            fit((size, float(r["bytes_out"])) for size, _, r in found),
+            fit((held, float(r["peak_memory_bytes"])) for _, held, r in found),
+        )
+        for stage, found in seen.items()
+    }
 
 
 def save(stages: dict[str, Stage], path: Path = MEASURED) -> None:
@@ -160,8 +196,7 @@ def save(stages: dict[str, Stage], path: Path = MEASURED) -> None:
 
 
 def load(path: Path = MEASURED) -> dict[str, Stage]:
-    return {name: Stage(**{k: Line(**v) for k, v in stage.items()}) for name, stage in
-            json.loads(path.read_text()).items()}
+    return {name: Stage(**{k: Line(**v) for k, v in stage.items()}) for name, stage in json.loads(path.read_text()).items()}
 
 
 def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
@@ -207,7 +242,7 @@ def held(stage: str, voxels: float, tasks: int, size: float, setting: Setting, c
         memory = cost.memory.fixed + LINK_BYTES * SUPERVOXELS * megavoxels
     if stage == "export_labels":
         memory += TABLE_BYTES * SUPERVOXELS * voxels / tasks_of("agglomerate", voxels, setting) / 1e6
-    if stage == "graph":            # the database sorts within a fixed share of memory
+    if stage == "graph":  # the database sorts within a fixed share of memory
         memory = cost.memory.fixed + NODE_BYTES * NEURITES * megavoxels
     return memory
 
@@ -233,9 +268,18 @@ def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[C
         submit_s = tasks / max(1, setting.array_size) / SUBMITS_PER_SECOND
         wall = max(math.ceil(tasks / slots) * task_s, submit_s) + join_s + setting.latency_s * (1 + around[name])
         memory = held(name, voxels, tasks, size, setting, cost)
-        found.append(Cost(name, tasks + around[name], total / 3600, wall / 3600, memory / 1e9,
-                          tasks * cost.bytes_out.at(size) / 1e9, max(task_s, join_s) / 3600,
-                          (memory if tasks == 1 else join_bytes) / 1e9))
+        found.append(
+            Cost(
+                name,
+                tasks + around[name],
+                total / 3600,
+                wall / 3600,
+                memory / 1e9,
+                tasks * cost.bytes_out.at(size) / 1e9,
+                max(task_s, join_s) / 3600,
+                (memory if tasks == 1 else join_bytes) / 1e9,
+            )
+        )
     return found
 
 
@@ -287,10 +331,16 @@ def report(voxels: float, setting: Setting, stages: dict[str, Stage]) -> str:
     """The prediction as text."""
     costs = predict(voxels, setting, stages)
     rows = [f"{'stage':14} {'tasks':>9} {'CPU h':>12} {'wall h':>10} {'GB/task':>8} {'GB written':>12}"]
-    rows += [f"{c.stage:14} {c.tasks:9,} {c.cpu_h:12,.2f} {c.wall_h:10,.2f} {c.task_gb:8.2f} {c.written_gb:12,.1f}"
-             for c in costs]
-    rows += [f"{'in all':14} {sum(c.tasks for c in costs):9,} {sum(c.cpu_h for c in costs):12,.2f} "
-             f"{wall_hours(costs):10,.2f} {'':8} {sum(c.written_gb for c in costs):12,.1f}"]
-    broken = [f"  BREAKS  {what}: {value:,.3g}, limit {limit:,.3g}; {remedy}"
-              for what, value, limit, remedy in limits(voxels, setting, stages) if value > limit]
+    rows += [
+        f"{c.stage:14} {c.tasks:9,} {c.cpu_h:12,.2f} {c.wall_h:10,.2f} {c.task_gb:8.2f} {c.written_gb:12,.1f}" for c in costs
+    ]
+    rows += [
+        f"{'in all':14} {sum(c.tasks for c in costs):9,} {sum(c.cpu_h for c in costs):12,.2f} "
+        f"{wall_hours(costs):10,.2f} {'':8} {sum(c.written_gb for c in costs):12,.1f}"
+    ]
+    broken = [
+        f"  BREAKS  {what}: {value:,.3g}, limit {limit:,.3g}; {remedy}"
+        for what, value, limit, remedy in limits(voxels, setting, stages)
+        if value > limit
+    ]
     return "\n".join([*rows, "", *(broken or ["  nothing breaks at this size"])])

@@ -21,8 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def tool(name: str, *args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(PROJECT / "tools" / name), *map(str, args)], capture_output=True, text=True,
-                          env={**os.environ, **(env or {})})
+    return subprocess.run(
+        [str(PROJECT / "tools" / name), *map(str, args)], capture_output=True, text=True, env={**os.environ, **(env or {})}
+    )
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -13,7 +13,7 @@ import pytest
 from voxelmill.testing.engine import Run, digests, run
 
 DEMO = ("--report_plots", "false")
-USER = "voxelmill-build"        # tools/container_build.sh makes it where root runs it
+USER = "voxelmill-build"  # tools/container_build.sh makes it where root runs it
 
 
 def inside(image: Path, *command: str) -> str:
@@ -57,10 +57,18 @@ def plain_user(image: Path) -> Iterator[tuple[Path, Path, tuple[str, ...]]]:
 def contained(request: pytest.FixtureRequest, plain_user: tuple[Path, Path, tuple[str, ...]]) -> Run:
     """The demo with `-profile apptainer`, and with Nextflow's own `-with-apptainer`."""
     folder, image, before = plain_user
-    words = {"profile": ("-profile", "demo,apptainer", "--container", image),
-             "option": ("-profile", "demo", "-with-apptainer", image)}[request.param]
-    done = run(*words, *DEMO, folder=folder, outdir=folder / f"out-{request.param}", work=folder / f"work-{request.param}",
-               before=before)
+    words = {
+        "profile": ("-profile", "demo,apptainer", "--container", image),
+        "option": ("-profile", "demo", "-with-apptainer", image),
+    }[request.param]
+    done = run(
+        *words,
+        *DEMO,
+        folder=folder,
+        outdir=folder / f"out-{request.param}",
+        work=folder / f"work-{request.param}",
+        before=before,
+    )
     assert done.code == 0, done.said
     return done
 

@@ -11,13 +11,24 @@ from voxelmill.testing.movies import make_fovs, stack_of, write_ome_tiff
 
 from .conftest import BLOCKS, tool
 
-BLOCK_PROCESSES = ("READ_SLAB", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "AGGLOMERATE", "EXPORT_LABELS", "SYNAPSES",
-                   "PYRAMID")
+BLOCK_PROCESSES = (
+    "READ_SLAB",
+    "PREPROCESS",
+    "ALIGN_PAIRS",
+    "RENDER",
+    "SEGMENT",
+    "AGGLOMERATE",
+    "EXPORT_LABELS",
+    "SYNAPSES",
+    "PYRAMID",
+)
 NEAR = """
 executor { $slurm { pollInterval = '1 sec'; queueStatInterval = '2 sec'; exitReadTimeout = '15 sec' } }
 """
 # Too little memory for a whole array, too little time for a task, and a task long enough for its node to be lost.
-TROUBLE = NEAR + """
+TROUBLE = (
+    NEAR
+    + """
 process {
     withName: PREPROCESS { memory = { task.attempt == 1 ? 24.MB : 1.GB } }
     withName: ALIGN { time = { task.attempt == 1 ? 1.min : 1.h } }
@@ -26,6 +37,7 @@ process {
     }
 }
 """.replace("VENV", str(PROJECT / ".venv/bin"))
+)
 
 
 def config(folder: Path, text: str) -> Path:
@@ -40,16 +52,25 @@ def arguments(folder: Path, text: str) -> tuple[object, ...]:
 
 def jobs(env: dict[str, str], name: str) -> list[tuple[str, str]]:
     """(job id, node) of running jobs whose name holds a text."""
-    said = subprocess.run(["squeue", "-h", "-t", "R", "-o", "%A %N %j"], env=env | {"PATH": "/usr/bin:/bin"},
-                          capture_output=True, text=True).stdout
+    said = subprocess.run(
+        ["squeue", "-h", "-t", "R", "-o", "%A %N %j"], env=env | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+    ).stdout
     return [(line.split()[0], line.split()[1]) for line in said.splitlines() if name in line]
 
 
 @pytest.fixture(scope="module")
 def plain(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("plain")
-    done = run(*arguments(folder, NEAR), "--queue", "other", "--account", "lab",
-               "--cluster_options=--nice=7 --comment=voxelmill", folder=folder, env=slurm)
+    done = run(
+        *arguments(folder, NEAR),
+        "--queue",
+        "other",
+        "--account",
+        "lab",
+        "--cluster_options=--nice=7 --comment=voxelmill",
+        folder=folder,
+        env=slurm,
+    )
     assert done.code == 0, done.said
     return done
 
@@ -94,7 +115,9 @@ def test_out_of_memory_gets_more(troubled: Run) -> None:
     assert troubled.code == 0, troubled.said
     rows = [row for row in troubled.trace() if row["process"] == "PREPROCESS"]
     assert sorted((row["status"], row["exit"], row["attempt"]) for row in rows) == [
-        *[("COMPLETED", "0", "2")] * 4, *[("FAILED", "137", "1")] * 4]
+        *[("COMPLETED", "0", "2")] * 4,
+        *[("FAILED", "137", "1")] * 4,
+    ]
 
 
 def test_out_of_time_gets_more(troubled: Run) -> None:
@@ -127,8 +150,22 @@ def test_killed_head_resumes(slurm: dict[str, str], local: Run, tmp_path: Path) 
 def test_timelapse_same_bytes_as_local(slurm: dict[str, str], tmp_path: Path) -> None:
     """Two fields of view in a batch each, so that the batches go as arrays."""
     movie = write_ome_tiff(tmp_path / "run.ome.tif", [stack_of(m) for m in make_fovs(2, frames=4, size=96)])
-    words = ("--workflow", "timelapse", "--input", movie, "--pc_channel", 0, "--fl_channels", 1, "--min_frames", 2,
-             "--batch_size", 1, "--report_plots", "false")
+    words = (
+        "--workflow",
+        "timelapse",
+        "--input",
+        movie,
+        "--pc_channel",
+        0,
+        "--fl_channels",
+        1,
+        "--min_frames",
+        2,
+        "--batch_size",
+        1,
+        "--report_plots",
+        "false",
+    )
     here = run(*words, folder=tmp_path / "a")
     near = config(tmp_path / "b", NEAR)
     there = run(*words, "-profile", "slurm", "-c", near, folder=tmp_path / "b", env=slurm)

@@ -19,7 +19,10 @@ small = st.integers(1, 40)
 triples = st.tuples(small, small, small)
 layouts = st.builds(
     lambda shape, chunk, times: layout(shape, "uint8", tuple(c * n for c, n in zip(chunk, times)), chunk),
-    triples, st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(1, 3)] * 3))
+    triples,
+    st.tuples(*[st.integers(1, 9)] * 3),
+    st.tuples(*[st.integers(1, 3)] * 3),
+)
 steady = settings(max_examples=60, deadline=None, derandomize=True)
 
 
@@ -70,7 +73,7 @@ def test_blocks_that_are_none(block):
 
 LAY = layout((10, 70, 50), "uint16", (4, 32, 32), (4, 16, 16))
 EM = np.random.default_rng(5).integers(0, 9, LAY.shape, np.uint16)
-EM[:4, :32] = 0      # two shards of nothing but background
+EM[:4, :32] = 0  # two shards of nothing but background
 
 
 def write_blocks(folder, tasks: int, lay: Layout = LAY):
@@ -101,8 +104,7 @@ def test_joined_blocks_are_the_bytes_of_one_block(tmp_path):
     assert all(m == made[1] for m in made.values()) and len(made[1]["files"]) == 2 + math.prod(LAY.grid)
     np.testing.assert_array_equal(open_image(target).read(), EM)
     np.testing.assert_array_equal(zarr.open_array(str(target / "0"))[:], EM)
-    np.testing.assert_array_equal(
-        ts.open({"driver": "zarr3", "kvstore": f"file://{target}/0/"}).result().read().result(), EM)
+    np.testing.assert_array_equal(ts.open({"driver": "zarr3", "kvstore": f"file://{target}/0/"}).result().read().result(), EM)
 
 
 def test_joining_copies_nothing(tmp_path):
@@ -137,8 +139,8 @@ def test_blocks_of_a_large_volume_grow(sections: int, tasks: int):
 
 
 def test_batches_are_whole_blocks_of_about_a_size():
-    lay = Layout((320, 64, 64), "uint8", (4, 64, 64), (4, 64, 64))           # 80 shards of 16,384 voxels
-    plan = blocks.plan(lay, 20)                                              # 20 blocks of four
+    lay = Layout((320, 64, 64), "uint8", (4, 64, 64), (4, 64, 64))  # 80 shards of 16,384 voxels
+    plan = blocks.plan(lay, 20)  # 20 blocks of four
     assert blocks.batches(plan, lay, 1e12) == ["0-79"] * 20
     assert blocks.batches(plan, lay, 1) == plan
     some = blocks.batches(plan, lay, 16384 * 10)

@@ -15,8 +15,7 @@ voxels = st.sampled_from([(8.0, 8.0, 8.0), (30.0, 4.0, 4.0), (5.0, 12.0, 4.0)])
 
 
 def test_factors_halve_what_is_finest():
-    assert levels.factors((100, 1000, 1000), (40.0, 4.0, 4.0), 6) == [
-        (1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8), (2, 16, 16)]
+    assert levels.factors((100, 1000, 1000), (40.0, 4.0, 4.0), 6) == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8), (2, 16, 16)]
     assert levels.factors((500, 500, 500), (8.0, 8.0, 8.0), 3) == [(1, 1, 1), (2, 2, 2), (4, 4, 4)]
 
 
@@ -28,13 +27,14 @@ def test_no_shard_of_a_lower_level_lies_in_two_superblocks(shape, chunk, times, 
     lower, grid = levels.superblocks(lay, scale)
     down = levels.factors(shape, scale, levels.MOST_LEVELS)
     first = lay if sharded else Layout(lay.shape, lay.dtype, lay.chunk, lay.chunk)
-    for step, level in list(zip(down, levels.layouts(first, down)))[:lower + 1]:
+    for step, level in list(zip(down, levels.layouts(first, down)))[: lower + 1]:
         written = np.zeros(level.shape, np.uint8)
         for n in range(int(np.prod(grid.grid))):
             for region in levels.tiles(levels.part_of(level, blocks.region(grid, n), step), level.shard):
                 written[region] += 1
-                assert all(r.start % s == 0 and r.stop == min(r.start + s, e)
-                           for r, s, e in zip(region, level.shard, level.shape))
+                assert all(
+                    r.start % s == 0 and r.stop == min(r.start + s, e) for r, s, e in zip(region, level.shard, level.shape)
+                )
         assert (written == 1).all()
 
 

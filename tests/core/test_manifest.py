@@ -64,25 +64,32 @@ def change(store, how):
         a.rename(store / "0/c/0/2")
 
 
-@pytest.mark.parametrize(("how", "shallow"), [
-    ("other bytes", False), ("swapped", False), ("one more", False), ("shorter", True), ("gone", True),
-    ("renamed", True), ("a folder instead", True),
-])
+@pytest.mark.parametrize(
+    ("how", "shallow"),
+    [
+        ("other bytes", False),
+        ("swapped", False),
+        ("one more", False),
+        ("shorter", True),
+        ("gone", True),
+        ("renamed", True),
+        ("a folder instead", True),
+    ],
+)
 def test_what_is_not_as_it_was_written_is_named(store, how, shallow):
     before = manifest.make(store)["digest"]
     change(store, how)
-    assert manifest.make(store)["digest"] != before       # so Nextflow runs again what depends on it
+    assert manifest.make(store)["digest"] != before  # so Nextflow runs again what depends on it
     with pytest.raises(DataError, match=r"0/c/0/\d: .*re-run the stage that made"):
         manifest.verify(store, deep=True)
     if shallow:
         with pytest.raises(DataError, match="0/c/0/0"):
             manifest.verify(store)
     else:
-        manifest.verify(store)      # sizes alone do not tell
+        manifest.verify(store)  # sizes alone do not tell
 
 
-@settings(max_examples=150, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(0, 255))
 def test_any_byte_of_the_manifest_changed_is_found(store, at, value):
     path = manifest.path_of(store)
@@ -99,8 +106,7 @@ def test_any_byte_of_the_manifest_changed_is_found(store, at, value):
         path.write_bytes(good)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"files": {}}', '{"files": {}, "digest": "0"}',
-                                  "[" * 99999])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"files": {}}', '{"files": {}, "digest": "0"}', "[" * 99999])
 def test_what_is_no_manifest(store, text):
     manifest.path_of(store).write_text(text)
     with pytest.raises(DataError, match="manifest is damaged"):

@@ -26,7 +26,7 @@ def test_frames_come_back(tmp_path: Path, dtype: str):
             writer.add(frame)
     image = open_channel(tmp_path, 0, "pc_ch_0")
     assert image.dtype == dtype and np.array_equal(image.read(), stack)
-    assert image.scale == (2.0, 500.0, 500.0)      # minutes; nm, as all scales are read
+    assert image.scale == (2.0, 500.0, 500.0)  # minutes; nm, as all scales are read
     assert [a.unit for a in image.axes] == ["minute", "nanometer", "nanometer"]
 
 
@@ -40,7 +40,7 @@ def test_files_hold_some_frames_and_chunks_one(tmp_path: Path):
 
 @pytest.mark.parametrize("at", [0, 3, 4])
 def test_more_ids_than_16_bits_hold_never_wrap(tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("voxelmill.core.movie.SHARD_BYTES", 2 * 6 * 7 * 2)      # two frames a file
+    monkeypatch.setattr("voxelmill.core.movie.SHARD_BYTES", 2 * 6 * 7 * 2)  # two frames a file
     known = facts()
     stack = np.arange(5 * 42).reshape(5, 6, 7).astype(np.uint32)
     stack[at, 0, 0] = 65_536 + 7
@@ -53,11 +53,15 @@ def test_more_ids_than_16_bits_hold_never_wrap(tmp_path: Path, at: int, monkeypa
 
 
 def test_frames_of_another_size_and_missing_frames_are_refused(tmp_path: Path):
-    with pytest.raises(DataError, match=r"frame 0 is \(6, 8\), expected \(6, 7\)"), \
-            FrameWriter(tmp_path, 0, "pc_ch_0", facts(), "uint16") as writer:
+    with (
+        pytest.raises(DataError, match=r"frame 0 is \(6, 8\), expected \(6, 7\)"),
+        FrameWriter(tmp_path, 0, "pc_ch_0", facts(), "uint16") as writer,
+    ):
         writer.add(np.zeros((6, 8), np.uint16))
-    with pytest.raises(DataError, match="1 frames were written, expected 5"), \
-            FrameWriter(tmp_path, 0, "fl_ch_1", facts(), "uint16") as writer:
+    with (
+        pytest.raises(DataError, match="1 frames were written, expected 5"),
+        FrameWriter(tmp_path, 0, "fl_ch_1", facts(), "uint16") as writer,
+    ):
         writer.add(np.zeros((6, 7), np.uint16))
 
 
@@ -67,6 +71,7 @@ def failing(root: Path, wrong: set[int], error: type[Exception] = DataError):
         if fov in wrong:
             raise error(f"field {fov} is broken")
         return {"good": True}
+
     return work
 
 
@@ -74,14 +79,14 @@ def test_a_bad_fov_is_listed_and_harms_no_other(tmp_path: Path):
     task, known = Task("copy_movie", Strict()), facts(fovs=3)
     each_fov(task, known, [0, 1, 2], failing(tmp_path / "out", {1}), output=tmp_path / "out", strict=False)
     assert fovs_in(tmp_path / "out") == [0, 2]
-    assert task.quality == {"per_fov": {"0": {"good": True}, "2": {"good": True}},
-                            "failed_fovs": {"1": "field 1 is broken"}}
+    assert task.quality == {"per_fov": {"0": {"good": True}, "2": {"good": True}}, "failed_fovs": {"1": "field 1 is broken"}}
 
 
 def test_what_ends_the_run(tmp_path: Path):
     known = facts(fovs=2)
-    for n, (wrong, error, strict) in enumerate([({0, 1}, DataError, False), ({1}, DataError, True),
-                                                ({1}, ParameterError, False)]):
+    for n, (wrong, error, strict) in enumerate(
+        [({0, 1}, DataError, False), ({1}, DataError, True), ({1}, ParameterError, False)]
+    ):
         out = tmp_path / str(n)
         with pytest.raises(error):
             each_fov(Task("x", Strict()), known, [0, 1], failing(out, wrong, error), output=out, strict=strict)

@@ -48,10 +48,20 @@ BOTH = Methods("segmentation", Classic, Learned)
 
 
 def test_text_becomes_values():
-    made = parse(Plain, {"name": "5", "count": "4", "share": "0.25", "flag": "true", "size": "1,2,3",
-                         "edges": "0.5, 1.5", "method": "rigid", "levels": "4"})
-    assert made == Plain(name="5", count=4, share=0.25, flag=True, size=(1, 2, 3), edges=[0.5, 1.5],
-                         method="rigid", levels=4)
+    made = parse(
+        Plain,
+        {
+            "name": "5",
+            "count": "4",
+            "share": "0.25",
+            "flag": "true",
+            "size": "1,2,3",
+            "edges": "0.5, 1.5",
+            "method": "rigid",
+            "levels": "4",
+        },
+    )
+    assert made == Plain(name="5", count=4, share=0.25, flag=True, size=(1, 2, 3), edges=[0.5, 1.5], method="rigid", levels=4)
 
 
 @pytest.mark.parametrize("text", ["3,2,1", "3, 2, 1", "3 2 1", "[3, 2, 1]", "(3, 2, 1)", "3,2,1,"])
@@ -64,22 +74,31 @@ def test_what_is_not_given():
         assert parse(Plain, given_) == Plain()
 
 
-@pytest.mark.parametrize(("text", "value"), [("true", True), ("True", True), ("1", True), ("false", False),
-                                             ("False", False), ("0", False)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("True", True), ("1", True), ("false", False), ("False", False), ("0", False)]
+)
 def test_flags_arrive_as_words_under_the_strict_parser(text, value):
     assert parse(Plain, {"flag": text}).flag is value
 
 
-@pytest.mark.parametrize(("given_", "words"), [
-    ({"count": "10"}, "--count '10': Input should be less than or equal to 9"),
-    ({"count": "2.5"}, "--count '2.5'"), ({"count": "many"}, "--count 'many'"),
-    ({"share": "nan"}, "--share 'nan'"), ({"share": "1"}, "--share '1'"), ({"flag": "so"}, "--flag 'so'"),
-    ({"size": "1,2"}, "--size"), ({"size": "1,2,0"}, "--size.2"), ({"edges": "1,x"}, "--edges.1 'x'"),
-    ({"method": "elastic"}, "--method 'elastic': Input should be 'none' or 'rigid'"),
-    ({"levels": "3"}, "--levels"),
-    ({"cuont": "1"}, "unknown parameter --cuont. Did you mean --count?"),
-    ({"zzzzzz": "1"}, "unknown parameter --zzzzzz."),
-])
+@pytest.mark.parametrize(
+    ("given_", "words"),
+    [
+        ({"count": "10"}, "--count '10': Input should be less than or equal to 9"),
+        ({"count": "2.5"}, "--count '2.5'"),
+        ({"count": "many"}, "--count 'many'"),
+        ({"share": "nan"}, "--share 'nan'"),
+        ({"share": "1"}, "--share '1'"),
+        ({"flag": "so"}, "--flag 'so'"),
+        ({"size": "1,2"}, "--size"),
+        ({"size": "1,2,0"}, "--size.2"),
+        ({"edges": "1,x"}, "--edges.1 'x'"),
+        ({"method": "elastic"}, "--method 'elastic': Input should be 'none' or 'rigid'"),
+        ({"levels": "3"}, "--levels"),
+        ({"cuont": "1"}, "unknown parameter --cuont. Did you mean --count?"),
+        ({"zzzzzz": "1"}, "unknown parameter --zzzzzz."),
+    ],
+)
 def test_what_does_not_fit_is_named(given_, words):
     with pytest.raises(ParameterError) as raised:
         parse(Plain, given_)
@@ -100,9 +119,8 @@ def test_the_method_chooses_the_model():
 
 
 def test_parameters_of_another_method_are_refused_unless_they_have_their_default():
-    assert parse(BOTH, {"model": "small"}) == Classic()      # as every default arrives from a config
-    with pytest.raises(ParameterError, match="--model 'large' has no use with --segmentation classic; "
-                                             "it belongs to learned"):
+    assert parse(BOTH, {"model": "small"}) == Classic()  # as every default arrives from a config
+    with pytest.raises(ParameterError, match="--model 'large' has no use with --segmentation classic; it belongs to learned"):
         parse(BOTH, {"model": "large"})
     with pytest.raises(ParameterError, match="--segmentation 'magic': expected one of classic, learned"):
         parse(BOTH, {"segmentation": "magic"})
@@ -111,10 +129,18 @@ def test_parameters_of_another_method_are_refused_unless_they_have_their_default
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.builds(Plain, name=st.sampled_from(["", "a", "x y"]), count=st.integers(0, 9), flag=st.booleans(),
-                 share=st.floats(0.01, 0.99), size=st.none() | st.tuples(*[st.integers(1, 99)] * 3),
-                 edges=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=4),
-                 levels=st.sampled_from([1, 2, 4])))
+@given(
+    st.builds(
+        Plain,
+        name=st.sampled_from(["", "a", "x y"]),
+        count=st.integers(0, 9),
+        flag=st.booleans(),
+        share=st.floats(0.01, 0.99),
+        size=st.none() | st.tuples(*[st.integers(1, 99)] * 3),
+        edges=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=4),
+        levels=st.sampled_from([1, 2, 4]),
+    )
+)
 def test_values_written_as_text_come_back(made):
     assert parse(Plain, {name: params.to_text(value) for name, value in made}) == made
     assert params.canonical(made) == params.canonical(parse(Plain, dict(made)))

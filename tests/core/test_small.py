@@ -17,17 +17,19 @@ def test_every_library_reads_it(tmp_path: Path, dtype: str, codec: str):
     values = np.random.default_rng(0).integers(0, 90, (10, 5, 7)).astype(dtype)
     array = SmallArray(tmp_path / "a", values.shape, dtype, 4, "tyx", codec)
     for n in (2, 0):
-        array.write(n, values[4 * n:4 * n + 4])
+        array.write(n, values[4 * n : 4 * n + 4])
     array.close()
     values[4:8] = 0
-    for read in (zarr.open_array(str(tmp_path / "a"), mode="r")[...],
-                 open_array(tmp_path / "a", sparse=True).read().result()):
+    for read in (
+        zarr.open_array(str(tmp_path / "a"), mode="r")[...],
+        open_array(tmp_path / "a", sparse=True).read().result(),
+    ):
         assert read.dtype == values.dtype and np.array_equal(read, values)
 
 
 def test_nothing_written_reads_as_zero(tmp_path: Path):
     for shape in ((3, 2, 2), (0, 4)):
-        SmallArray(tmp_path / str(len(shape)), shape, "uint16", 3, "tyx"[:len(shape)]).close()
+        SmallArray(tmp_path / str(len(shape)), shape, "uint16", 3, "tyx"[: len(shape)]).close()
         found = zarr.open_array(str(tmp_path / str(len(shape))), mode="r")
         assert found.shape == shape and not found[...].any()
 

@@ -23,15 +23,30 @@ class Parameters(Params):
     fault: str = param("", "What to raise after the outputs were written")
 
 
-FAULTS = {"data": DataError("x.tif: bad\nin two lines; mend it"), "parameter": ParameterError("--size: bad"),
-          "storage": StorageError("disk: bad"), "busy": TransientError("server: busy"),
-          "memory": MemoryError(), "full": OSError(errno.ENOSPC, "No space left on device", "/data/x"),
-          "quota": OSError(errno.EDQUOT, "Disk quota exceeded"), "bug": KeyError("bug"),
-          "read": PermissionError(errno.EACCES, "no", "/x")}
+FAULTS = {
+    "data": DataError("x.tif: bad\nin two lines; mend it"),
+    "parameter": ParameterError("--size: bad"),
+    "storage": StorageError("disk: bad"),
+    "busy": TransientError("server: busy"),
+    "memory": MemoryError(),
+    "full": OSError(errno.ENOSPC, "No space left on device", "/data/x"),
+    "quota": OSError(errno.EDQUOT, "Disk quota exceeded"),
+    "bug": KeyError("bug"),
+    "read": PermissionError(errno.EACCES, "no", "/x"),
+}
 
 
-def run(p: Parameters, task: Task, *, source: In, more: list[In] | None = None, word: str = "none",
-        store: Out, table: Out, extra: Out | None = None) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    source: In,
+    more: list[In] | None = None,
+    word: str = "none",
+    store: Out,
+    table: Out,
+    extra: Out | None = None,
+) -> None:
     store.mkdir()
     (store / "shard").write_bytes(b"voxels" * p.size)
     table.write_text(word + source.read_text() + "".join(m.read_text() for m in more or []))
@@ -70,7 +85,9 @@ def test_outputs_manifest_and_record(stage):
     record = json.loads(Path("made.provenance.json").read_text())
     assert record["params"] == {"size": 4, "fault": ""} and record["quality"] == {"things": 4}
     assert [(o["name"], o["digest"]) for o in record["outputs"]] == [
-        ("v.zarr", listed["digest"]), ("t.csv", manifest.digest_file(Path("t.csv")))]
+        ("v.zarr", listed["digest"]),
+        ("t.csv", manifest.digest_file(Path("t.csv"))),
+    ]
     assert [i["name"] for i in record["inputs"]] == ["in.txt"]
     assert record["bytes_out"] == 24 + Path("t.csv").stat().st_size
 
@@ -82,12 +99,20 @@ def test_lists_words_and_equals(stage):
     assert Path("t.csv").read_text() == "helloinputAB"
 
 
-@pytest.mark.parametrize(("fault", "code", "words"), [
-    ("data", 65, "x.tif: bad in two lines; mend it"), ("parameter", 64, "--size: bad"),
-    ("storage", 74, "disk: bad"), ("busy", 75, "server: busy"), ("memory", 137, "out of memory"),
-    ("full", 74, "no space left on the disk that holds /data/x"), ("quota", 74, "no space left"),
-    ("read", 74, "/x: no"), ("nothing", 65, "made ended without writing t.csv"),
-])
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ("data", 65, "x.tif: bad in two lines; mend it"),
+        ("parameter", 64, "--size: bad"),
+        ("storage", 74, "disk: bad"),
+        ("busy", 75, "server: busy"),
+        ("memory", 137, "out of memory"),
+        ("full", 74, "no space left on the disk that holds /data/x"),
+        ("quota", 74, "no space left"),
+        ("read", 74, "/x: no"),
+        ("nothing", 65, "made ended without writing t.csv"),
+    ],
+)
 def test_a_failure_is_one_line_and_leaves_nothing(stage, capsys, fault, code, words):
     assert stage("--fault", fault) == code
     said = capsys.readouterr().err
@@ -121,12 +146,18 @@ def test_left_overs_of_a_killed_run_do_no_harm(stage):
     assert "v.zarr/old" not in files() and not [f for f in files() if "partial" in f]
 
 
-@pytest.mark.parametrize(("words", "code", "said"), [
-    (["--szie", "4"], 64, "unknown parameter --szie. Did you mean --size?"),
-    (["--tabel", "x"], 64, "Did you mean --table?"), (["--size", "0"], 64, "--size '0'"),
-    (["--size", "many"], 64, "--size 'many'"), (["--source", "gone.txt"], 74, "gone.txt"),
-    (["--more", "in.txt", "gone.txt"], 74, "gone.txt"), (["--store"], 64, "--store is missing"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--szie", "4"], 64, "unknown parameter --szie. Did you mean --size?"),
+        (["--tabel", "x"], 64, "Did you mean --table?"),
+        (["--size", "0"], 64, "--size '0'"),
+        (["--size", "many"], 64, "--size 'many'"),
+        (["--source", "gone.txt"], 74, "gone.txt"),
+        (["--more", "in.txt", "gone.txt"], 74, "gone.txt"),
+        (["--store"], 64, "--store is missing"),
+    ],
+)
 def test_a_wrong_command_line(stage, capsys, words, code, said):
     assert stage(*words) == code
     err = capsys.readouterr().err
@@ -145,8 +176,7 @@ def test_help_lists_files_and_parameters(stage, capsys):
     assert stage("--help") == 0
     said = capsys.readouterr().out
     assert said.startswith("Make things.")
-    for line in ("--source PATH\n", "--more PATH ...  (optional)", "--extra PATH  (optional)",
-                 "A number of things [3]"):
+    for line in ("--source PATH\n", "--more PATH ...  (optional)", "--extra PATH  (optional)", "A number of things [3]"):
         assert line in said
     assert files() == set()
 
@@ -160,6 +190,7 @@ def test_main_exits_with_the_code(stage, monkeypatch):
 
 def test_a_manifest_that_cannot_be_written_leaves_nothing(stage, monkeypatch, capsys):
     """The disk may fill up in the last moment."""
+
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "v.zarr.manifest.json")
 

@@ -33,8 +33,9 @@ EM = np.random.default_rng(1).integers(1, 256, (8, 64, 64), np.uint8)
 LAY = layout(EM.shape, "uint8", (8, 32, 32), (4, 16, 16))
 ALL = (slice(None),) * 3
 AXES = [Axis("z"), Axis("y"), Axis("x")]
-anything = settings(max_examples=60, deadline=None, derandomize=True,
-                    suppress_health_check=[HealthCheck.function_scoped_fixture])
+anything = settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture
@@ -163,14 +164,25 @@ INNER = ("codecs", 0, "configuration", "chunk_shape")
 OUTER = ("chunk_grid", "configuration", "chunk_shape")
 
 
-@pytest.mark.parametrize(("keys", "value", "words"), [
-    (("shape",), [2**62, 64, 64], "shape is"), (("shape",), [0, 64, 64], "shape is"),
-    (("shape",), [8.5, 64, 64], "shape is"), (("shape",), [-8, 64, 64], "shape is"),
-    (("shape",), [True, 64, 64], "shape is"), (("shape",), None, "'shape'"), (OUTER, "8", "chunk_shape is"),
-    (OUTER, [2**50, 32, 32], "chunk_shape is"), (OUTER, [8, 32], "chunk_shape is"),
-    (OUTER, None, "'chunk_shape'"), (INNER, [4, 0, 16], "inner chunk_shape is"), (("codecs",), 5, "metadata"),
-    (("chunk_grid",), [], "metadata"), (("data_type",), "r999", "cannot open"),
-])
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (("shape",), [2**62, 64, 64], "shape is"),
+        (("shape",), [0, 64, 64], "shape is"),
+        (("shape",), [8.5, 64, 64], "shape is"),
+        (("shape",), [-8, 64, 64], "shape is"),
+        (("shape",), [True, 64, 64], "shape is"),
+        (("shape",), None, "'shape'"),
+        (OUTER, "8", "chunk_shape is"),
+        (OUTER, [2**50, 32, 32], "chunk_shape is"),
+        (OUTER, [8, 32], "chunk_shape is"),
+        (OUTER, None, "'chunk_shape'"),
+        (INNER, [4, 0, 16], "inner chunk_shape is"),
+        (("codecs",), 5, "metadata"),
+        (("chunk_grid",), [], "metadata"),
+        (("data_type",), "r999", "cannot open"),
+    ],
+)
 def test_hostile_array_metadata_is_refused_by_field(store, keys, value, words):
     path = store / "0/zarr.json"
     path.write_text(json.dumps(damaged(json.loads(path.read_text()), keys, value)))
@@ -180,9 +192,16 @@ def test_hostile_array_metadata_is_refused_by_field(store, keys, value, words):
 
 def test_one_chunk_of_everything_is_refused_before_allocation(tmp_path):
     """A whole array of terabytes in a chunk, a shard or a flat array: the memory of a small task."""
-    meta = {"zarr_format": 3, "node_type": "array", "shape": [2**14] * 3, "data_type": "uint8",
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2**14] * 3}},
-            "chunk_key_encoding": {"name": "default"}, "codecs": [{"name": "bytes"}], "fill_value": 0}
+    meta = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [2**14] * 3,
+        "data_type": "uint8",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2**14] * 3}},
+        "chunk_key_encoding": {"name": "default"},
+        "codecs": [{"name": "bytes"}],
+        "fill_value": 0,
+    }
     (tmp_path / "zarr.json").write_text(json.dumps(meta))
     code = f"""
 from pathlib import Path
@@ -196,17 +215,32 @@ except ValueError as error:
     assert "chunk_shape [16384, 16384, 16384] means 4.4e+12 values in one chunk" in said
     assert int(re.search(r"VmHWM:\s+(\d+)", said)[1]) < 256 * 1024
     little = {"name": "bytes", "configuration": {"endian": "little"}}
-    meta["codecs"] = [{"name": "sharding_indexed", "configuration": {
-        "chunk_shape": [64] * 3, "codecs": [{"name": "bytes"}], "index_codecs": [little]}}]
+    meta["codecs"] = [
+        {
+            "name": "sharding_indexed",
+            "configuration": {"chunk_shape": [64] * 3, "codecs": [{"name": "bytes"}], "index_codecs": [little]},
+        }
+    ]
     (tmp_path / "zarr.json").write_text(json.dumps(meta))
-    assert open_array(tmp_path).shape == (2**14,) * 3       # large shards of small chunks are no harm
+    assert open_array(tmp_path).shape == (2**14,) * 3  # large shards of small chunks are no harm
     assert MOST_IN_CHUNK < 2**32
 
 
-@pytest.mark.parametrize("text", [
-    "", "{", "[]", "5", '"words"', "[" * 100_000, '{"a":' * 50_000, "\xff\xfe", "null",
-    '{"multiscales": [{}], "x": "' + " " * 2**24 + '"}',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "5",
+        '"words"',
+        "[" * 100_000,
+        '{"a":' * 50_000,
+        "\xff\xfe",
+        "null",
+        '{"multiscales": [{}], "x": "' + " " * 2**24 + '"}',
+    ],
+)
 @pytest.mark.parametrize("name", ["zarr.json", ".zattrs", ".zarray", "0/zarr.json"])
 def test_files_that_are_no_metadata(tmp_path, name, text):
     path = tmp_path / name
@@ -221,18 +255,27 @@ GOOD = {"multiscales": [multiscales(AXES, [(30, 4, 5)], [[0, 0, 0]], "em")]}
 SCALE = ("multiscales", 0, "datasets", 0, "coordinateTransformations", 0, "scale")
 
 
-@pytest.mark.parametrize(("keys", "value", "words"), [
-    (SCALE, [0, 4, 5], "voxel size [0.0, 4.0, 5.0]"), (SCALE, [float("nan"), 4, 5], "voxel size [nan"),
-    (SCALE, [30, -4, 5], "expected positive numbers"), (SCALE, [float("inf"), 4, 5], "voxel size [inf"),
-    (SCALE, [4], "expected 3 numbers, one per axis"), (SCALE, None, "malformed (KeyError: 'scale')"),
-    (SCALE, [10**400, 4, 5], "malformed"), (SCALE, {"a": 1}, "expected 3 numbers"),
-    (SCALE[:-1], {"type": "translation", "translation": [1, 2, 3]}, "scale []; expected 3 numbers"),
-    (SCALE[:-2], None, "'coordinateTransformations'"), (("multiscales", 0, "axes"), None, "'axes'"),
-    (("multiscales", 0, "axes"), "zyx", "malformed"), (("multiscales", 0, "datasets"), [], "malformed"),
-    (("multiscales", 0, "axes", 1, "unit"), "furlong", "unit 'furlong' of axis y"),
-    (("multiscales", 0, "datasets", 0, "path"), "../../etc", "leads out of the store"),
-    (("multiscales", 0, "datasets", 0, "path"), "/etc", "leads out of the store"),
-])
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (SCALE, [0, 4, 5], "voxel size [0.0, 4.0, 5.0]"),
+        (SCALE, [float("nan"), 4, 5], "voxel size [nan"),
+        (SCALE, [30, -4, 5], "expected positive numbers"),
+        (SCALE, [float("inf"), 4, 5], "voxel size [inf"),
+        (SCALE, [4], "expected 3 numbers, one per axis"),
+        (SCALE, None, "malformed (KeyError: 'scale')"),
+        (SCALE, [10**400, 4, 5], "malformed"),
+        (SCALE, {"a": 1}, "expected 3 numbers"),
+        (SCALE[:-1], {"type": "translation", "translation": [1, 2, 3]}, "scale []; expected 3 numbers"),
+        (SCALE[:-2], None, "'coordinateTransformations'"),
+        (("multiscales", 0, "axes"), None, "'axes'"),
+        (("multiscales", 0, "axes"), "zyx", "malformed"),
+        (("multiscales", 0, "datasets"), [], "malformed"),
+        (("multiscales", 0, "axes", 1, "unit"), "furlong", "unit 'furlong' of axis y"),
+        (("multiscales", 0, "datasets", 0, "path"), "../../etc", "leads out of the store"),
+        (("multiscales", 0, "datasets", 0, "path"), "/etc", "leads out of the store"),
+    ],
+)
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_hostile_image_metadata_is_refused_by_field(tmp_path, version, keys, value, words):
     write_group(tmp_path / "v", damaged(GOOD, keys, value), version)
@@ -243,8 +286,10 @@ def test_hostile_image_metadata_is_refused_by_field(tmp_path, version, keys, val
 
 words = st.text(max_size=5)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats() | words,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=3), max_leaves=6)
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=6,
+)
 
 
 @anything

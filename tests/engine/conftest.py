@@ -13,8 +13,10 @@ Config = Callable[[str], Path]
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """Write a configuration file for `-c`."""
+
     def write(text: str) -> Path:
         path = tmp_path / f"test{len(list(tmp_path.glob('test*.config')))}.config"
         path.write_text(text)
         return path
+
     return write

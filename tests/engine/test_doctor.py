@@ -12,8 +12,23 @@ import pytest
 from voxelmill import doctor
 from voxelmill.testing.engine import PROJECT
 
-COMMANDS = ("bash", "sh", "env", "dirname", "grep", "head", "sed", "rm", "mkdir", "ln", "touch", "install", "cat",
-            "cmp", "readlink")
+COMMANDS = (
+    "bash",
+    "sh",
+    "env",
+    "dirname",
+    "grep",
+    "head",
+    "sed",
+    "rm",
+    "mkdir",
+    "ln",
+    "touch",
+    "install",
+    "cat",
+    "cmp",
+    "readlink",
+)
 
 
 @pytest.fixture
@@ -44,8 +59,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def setup(project: Path, path: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([project / "tools/setup.sh"], capture_output=True, text=True,
-                          env={"PATH": str(path), "HOME": str(project), **env})
+    return subprocess.run(
+        [project / "tools/setup.sh"], capture_output=True, text=True, env={"PATH": str(path), "HOME": str(project), **env}
+    )
 
 
 def examined(monkeypatch: pytest.MonkeyPatch, path: Path, project: Path = PROJECT) -> dict[str, doctor.Finding]:
@@ -60,9 +76,19 @@ def test_this_machine_is_ready() -> None:
 
 
 def test_needs_only_the_standard_library(bare: Path, project: Path) -> None:
-    done = subprocess.run([bare / "python3", "-I", "-S", "-c", "import sys; sys.path.insert(0, 'python'); "
-                           "from voxelmill.doctor import main; sys.exit(main())"], cwd=project, capture_output=True,
-                          text=True, env={"PATH": str(bare)})
+    done = subprocess.run(
+        [
+            bare / "python3",
+            "-I",
+            "-S",
+            "-c",
+            "import sys; sys.path.insert(0, 'python'); from voxelmill.doctor import main; sys.exit(main())",
+        ],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env={"PATH": str(bare)},
+    )
     assert done.returncode == 1, done.stderr
     assert "no .venv yet; run tools/setup.sh" in done.stdout
 

@@ -61,7 +61,7 @@ def test_one_run_at_a_time_in_a_folder(config: Config, tmp_path: Path) -> None:
         assert third.code == 0, third.said
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(first.process.pid, 9)     # the group is ours: tasks that outlived their head
+            os.killpg(first.process.pid, 9)  # the group is ours: tasks that outlived their head
 
 
 def test_resume_runs_what_depends_on_a_change_and_nothing_else(config: Config, tmp_path: Path) -> None:
@@ -138,12 +138,12 @@ def test_full_disk_ends_clearly_and_resumes(small_disk: Path, config: Config, tm
 
 
 @pytest.mark.parametrize("max_cpus, reserved, processes", [(1, 0, 1), (2, 1, 4), (4, 1, 3), (4, 0, 2)])
-def test_cpus_are_never_exceeded(
-        max_cpus: int, reserved: int, processes: int, config: Config, tmp_path: Path) -> None:
+def test_cpus_are_never_exceeded(max_cpus: int, reserved: int, processes: int, config: Config, tmp_path: Path) -> None:
     """Tasks x processes x threads <= max_cpus - reserved_cpus, by the trace and by what tasks were told."""
     slow = config("process { withName: 'INGEST.*' { afterScript = 'sleep 2' } }")
-    done = run(*STUB, "-c", slow, "--max_cpus", max_cpus, "--reserved_cpus", reserved, "--processes", processes,
-               folder=tmp_path)
+    done = run(
+        *STUB, "-c", slow, "--max_cpus", max_cpus, "--reserved_cpus", reserved, "--processes", processes, folder=tmp_path
+    )
     assert done.code == 0, done.said
     events = []
     for row in done.trace():

@@ -32,16 +32,21 @@ def odd(tmp_path: Path) -> Path:
 
 
 def words(project: Path) -> tuple[object, ...]:
-    return ("--input", project / "größe 1.npz", "--cutout", "64,64,8", "--voxel_size", "10,10,10",
-            "--report_plots", "false")
+    return ("--input", project / "größe 1.npz", "--cutout", "64,64,8", "--voxel_size", "10,10,10", "--report_plots", "false")
 
 
 @pytest.mark.parametrize("parser, name", [("v1", "vöxel mill (копия)"), ("v2", "voxel mill (copy)")])
 def test_stub_from_an_odd_path(parser: str, name: str, tmp_path: Path) -> None:
     """The strict parser of Nextflow 25.04 finds no include in a project whose path is not ASCII; data may be."""
     odd = copied(tmp_path / name)
-    done = run(*words(odd), "-stub-run", project=odd, folder=tmp_path / "lauf 1", outdir=tmp_path / "er gebnis",
-               env={"NXF_SYNTAX_PARSER": parser})
+    done = run(
+        *words(odd),
+        "-stub-run",
+        project=odd,
+        folder=tmp_path / "lauf 1",
+        outdir=tmp_path / "er gebnis",
+        env={"NXF_SYNTAX_PARSER": parser},
+    )
     assert done.code == 0, done.said
 
 
@@ -60,17 +65,38 @@ def two_gigabytes() -> Iterator[tuple[str, ...]]:
 
 
 def test_real_run_in_odd_places_on_one_core_with_two_gigabytes(
-        odd: Path, tmp_path: Path, two_gigabytes: tuple[str, ...]) -> None:
+    odd: Path, tmp_path: Path, two_gigabytes: tuple[str, ...]
+) -> None:
     """All at once: odd names for project, input, results and work folder, which is a link besides."""
     (tmp_path / "wörk real").mkdir()
     (tmp_path / "work link").symlink_to(tmp_path / "wörk real")
-    done = run(*words(odd), "--max_cpus", 1, "--max_memory", "2.GB", project=odd, folder=tmp_path / "lauf 1",
-               outdir=tmp_path / "er gebnis", work=tmp_path / "work link", before=two_gigabytes)
+    done = run(
+        *words(odd),
+        "--max_cpus",
+        1,
+        "--max_memory",
+        "2.GB",
+        project=odd,
+        folder=tmp_path / "lauf 1",
+        outdir=tmp_path / "er gebnis",
+        work=tmp_path / "work link",
+        before=two_gigabytes,
+    )
     assert done.code == 0, done.said
     assert (tmp_path / "er gebnis/volumes/aligned.ome.zarr/0/zarr.json").exists()
     assert {row["cpus"] for row in done.trace()} == {"1"}
-    again = run(*words(odd), "--max_cpus", 1, "--max_memory", "2.GB", "-resume", project=odd,
-                folder=tmp_path / "lauf 1", outdir=tmp_path / "er gebnis", work=tmp_path / "work link")
+    again = run(
+        *words(odd),
+        "--max_cpus",
+        1,
+        "--max_memory",
+        "2.GB",
+        "-resume",
+        project=odd,
+        folder=tmp_path / "lauf 1",
+        outdir=tmp_path / "er gebnis",
+        work=tmp_path / "work link",
+    )
     assert set(again.tasks()) == set(again.tasks("CACHED")), again.said
 
 

@@ -34,9 +34,19 @@ def test_calibration_reads_back_what_records_say(tmp_path: Path) -> None:
         folder = tmp_path / str(edge) / "provenance"
         folder.mkdir(parents=True)
         size = edge**3 / 1e6
-        folder.joinpath("ingest.provenance.json").write_text(json.dumps({
-            "stage": "ingest", "cpu_s": 0.5 + 2 * size, "startup_cpu_s": 0.5, "bytes_out": 1e6 * size,
-            "peak_memory_bytes": 1e8, "params": {"shard": [32, 1024, 1024]}, "quality": {"shape": [edge] * 3}}))
+        folder.joinpath("ingest.provenance.json").write_text(
+            json.dumps(
+                {
+                    "stage": "ingest",
+                    "cpu_s": 0.5 + 2 * size,
+                    "startup_cpu_s": 0.5,
+                    "bytes_out": 1e6 * size,
+                    "peak_memory_bytes": 1e8,
+                    "params": {"shard": [32, 1024, 1024]},
+                    "quality": {"shape": [edge] * 3},
+                }
+            )
+        )
     found = scaling.calibrate([tmp_path / "100", tmp_path / "200"])["ingest"]
     assert found.cpu_s == scaling.Line(pytest.approx(1.0), pytest.approx(2.0))
     scaling.save({"ingest": found}, tmp_path / "lines.json")
@@ -54,7 +64,7 @@ def test_what_joins_a_divided_stage_is_counted() -> None:
     """At 1e12 voxels no stage is one task for the whole volume any more, but for tables and the page."""
     costs = {c.stage: c for c in scaling.predict(1e12, scaling.Setting(nodes=100), STAGES)}
     assert {name for name, c in costs.items() if c.tasks == 1} == {"align", "graph", "figures", "report"}
-    assert costs["agglomerate"].single_gb > 1                # the one task that sees all borders
+    assert costs["agglomerate"].single_gb > 1  # the one task that sees all borders
     small = {c.stage: c.tasks for c in scaling.predict(1e8, scaling.Setting(), STAGES)}
     assert small["agglomerate"] == small["ingest"] == small["multiscale"] == 1
 

@@ -14,8 +14,11 @@ pytestmark = pytest.mark.slow
 
 # Stubs list one block or batch, so each process of a workflow has one task, but for what is named here.
 OTHER_THAN_ONE = {
-    "connectome": {"MULTISCALE": 2, "INGEST_TRUTH": 1,
-                   **dict.fromkeys(("READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID"), 0)},
+    "connectome": {
+        "MULTISCALE": 2,
+        "INGEST_TRUTH": 1,
+        **dict.fromkeys(("READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID"), 0),
+    },
     "timelapse": {"READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
 MOVIE = PROJECT / "tests/data/timelapse/example-timelapse.nd2"
@@ -24,8 +27,7 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "timelapse": ("--workflow", "timelapse", "--input", MOVIE, "--pc_channel", 0, "--fl_channels", 1),
 }
 SCHEMA = json.loads((PROJECT / "nextflow_schema.json").read_text())
-WORKFLOWS = {name: stages for name, stages in SCHEMA["x-workflows"].items()
-             if (PROJECT / f"workflows/{name}.nf").exists()}
+WORKFLOWS = {name: stages for name, stages in SCHEMA["x-workflows"].items() if (PROJECT / f"workflows/{name}.nf").exists()}
 
 
 def expected(workflow: str, **more: int) -> Counter[str]:
@@ -45,11 +47,20 @@ def test_every_process_has_its_tasks(workflow: str, parser: str, tmp_path: Path)
 
 def test_without_truth_and_jitter(tmp_path: Path) -> None:
     """The optional stages are left out, and nothing else."""
-    done = run("--input", PROJECT / "assets/demo/fib25_crop.npz", "--voxel_size", "10,10,10", "--save_minimal", "true",
-               "-stub-run", folder=tmp_path)
+    done = run(
+        "--input",
+        PROJECT / "assets/demo/fib25_crop.npz",
+        "--voxel_size",
+        "10,10,10",
+        "--save_minimal",
+        "true",
+        "-stub-run",
+        folder=tmp_path,
+    )
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected(
-        "connectome", INGEST_TRUTH=0, EVALUATE=0, SIMULATE_MISALIGNMENT=0, MULTISCALE=1)
+        "connectome", INGEST_TRUTH=0, EVALUATE=0, SIMULATE_MISALIGNMENT=0, MULTISCALE=1
+    )
 
 
 def test_given_detections_are_not_segmented(tmp_path: Path) -> None:

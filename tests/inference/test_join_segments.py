@@ -26,8 +26,16 @@ def borders(tmp_path: Path) -> list[Path]:
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 def test_every_batch_learns_its_numbers(tmp_path: Path, borders: list[Path], order: tuple[int, ...]):
     names = ["0-0", "1-3", "4-4"]
-    assert run_stage("inference.join_segments", tmp_path, borders=[borders[i] for i in order],
-                     blocks=[names[i] for i in order], joined=[f"{names[i]}.npz" for i in order]) == 0
+    assert (
+        run_stage(
+            "inference.join_segments",
+            tmp_path,
+            borders=[borders[i] for i in order],
+            blocks=[names[i] for i in order],
+            joined=[f"{names[i]}.npz" for i in order],
+        )
+        == 0
+    )
     found = [stitching.load(tmp_path / f"{name}.npz", stitching.Joined) for name in names]
     assert [one.first for one in found] == [1, 3, 4]
     assert [one.merged.tolist() for one in found] == [[], [0], [0]]
@@ -36,6 +44,14 @@ def test_every_batch_learns_its_numbers(tmp_path: Path, borders: list[Path], ord
 
 
 def test_a_batch_that_is_missing_is_an_error(tmp_path: Path, borders: list[Path], capsys):
-    assert run_stage("inference.join_segments", tmp_path, borders=[borders[0], borders[2]], blocks=["0-0", "4-4"],
-                     joined=["a.npz", "b.npz"]) == 65
+    assert (
+        run_stage(
+            "inference.join_segments",
+            tmp_path,
+            borders=[borders[0], borders[2]],
+            blocks=["0-0", "4-4"],
+            joined=["a.npz", "b.npz"],
+        )
+        == 65
+    )
     assert "shards 1 to 3 are missing" in capsys.readouterr().err

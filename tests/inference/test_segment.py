@@ -31,8 +31,10 @@ def test_blocks_agree(tmp_path: Path):
     whole, first, second = (segment(tmp_path / b, store, b) for b in ("0-1", "0-0", "1-1"))
     assert set(whole[0]) == set(first[0]) | set(second[0])
     assert rows(whole[1]) == rows(first[1]) | rows(second[1])
-    labels = [open_image(tmp_path / b / "s.ome.zarr").read(slice(*part))
-              for b, part in (("0-1", (0, 8)), ("0-0", (0, 4)), ("1-1", (4, 8)))]
+    labels = [
+        open_image(tmp_path / b / "s.ome.zarr").read(slice(*part))
+        for b, part in (("0-1", (0, 8)), ("0-0", (0, 4)), ("1-1", (4, 8)))
+    ]
     assert np.array_equal(labels[0], np.concatenate(labels[1:]))
 
 
@@ -53,8 +55,7 @@ def test_tiles_do_not_depend_on_shards(tmp_path: Path):
     grey = contrast.enhance(neurites((2, 96, 1100), spacing=32)[0])
     found = []
     for shard in ((2, 96, 384), (2, 96, 1120)):
-        store = make_store(tmp_path / f"{shard[2]}.ome.zarr", (grey / 255).astype(np.float32), shard=shard,
-                           chunk=(2, 96, 32))
+        store = make_store(tmp_path / f"{shard[2]}.ome.zarr", (grey / 255).astype(np.float32), shard=shard, chunk=(2, 96, 32))
         last = open_image(store).layout().grid[2] - 1
         tables = segment(tmp_path / str(shard[2]), store, f"0-{last}")
         found.append((open_image(tmp_path / str(shard[2]) / "s.ome.zarr").read(), tables))

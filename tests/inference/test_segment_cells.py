@@ -19,7 +19,7 @@ def segment_dark(image):
 
 
 def segment(folder: Path, source: Path, **params: object) -> int:
-    return run_timelapse(folder, source, upto="segment_cells", pc_channel=0, **params)   # type: ignore[arg-type]
+    return run_timelapse(folder, source, upto="segment_cells", pc_channel=0, **params)  # type: ignore[arg-type]
 
 
 def quality(folder: Path) -> dict:
@@ -56,22 +56,28 @@ def test_preprocessors_come_first(tmp_path: Path, movie_file: Path):
 
 
 def test_a_plugin_that_raises_is_named(tmp_path: Path, movie_file: Path, plugins: Path, capsys: pytest.CaptureFixture):
-    (plugins / "dark.py").write_text("def segment_dark(image):\n    if image.shape[0] > 24:\n"
-                                     "        raise IndexError('oh')\n    return (image > 200).astype('uint16')\n")
+    (plugins / "dark.py").write_text(
+        "def segment_dark(image):\n    if image.shape[0] > 24:\n"
+        "        raise IndexError('oh')\n    return (image > 200).astype('uint16')\n"
+    )
     assert segment(tmp_path, movie_file, plugins=plugins, segmentation_method="plugin") == 64
     said = capsys.readouterr().err
     assert "plug-in 'dark'" in said and "raised IndexError: oh" in said
 
 
-@pytest.mark.parametrize("params, message", [
-    ({"segmentation_method": "plugin"}, "--segmentation_plugin '': the folder of --plugins has none"),
-    ({"segmentation_method": "plugin", "segmentation_plugin": "x"}, "has dark of this kind"),
-    ({"min_object_size": 500, "max_object_size": 100}, "--min_object_size 500 is above --max_object_size 100"),
-    ({"segmentation_method": "cellpose"}, "expected one of cells, logstd, plugin"),
-    ({"halo_width": 3}, "--halo_width '3' has no use with --segmentation_method cells; it belongs to logstd"),
-])
-def test_what_cannot_be_is_refused(tmp_path: Path, movie_file: Path, plugins: Path, params: dict, message: str,
-                                   capsys: pytest.CaptureFixture):
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        ({"segmentation_method": "plugin"}, "--segmentation_plugin '': the folder of --plugins has none"),
+        ({"segmentation_method": "plugin", "segmentation_plugin": "x"}, "has dark of this kind"),
+        ({"min_object_size": 500, "max_object_size": 100}, "--min_object_size 500 is above --max_object_size 100"),
+        ({"segmentation_method": "cellpose"}, "expected one of cells, logstd, plugin"),
+        ({"halo_width": 3}, "--halo_width '3' has no use with --segmentation_method cells; it belongs to logstd"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, movie_file: Path, plugins: Path, params: dict, message: str, capsys: pytest.CaptureFixture
+):
     given = plugins if params.get("segmentation_plugin") else None
     assert segment(tmp_path, movie_file, plugins=given, fovs="0", **params) == 64
     assert message in capsys.readouterr().err

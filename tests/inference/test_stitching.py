@@ -84,8 +84,10 @@ def test_batches_give_the_table_of_the_whole(seed, sections, cuts):
         tables.append(stitching.Overlaps(pairs, np.full(n, 500), rng.integers(500, 1200, (n, 2))))
     whole = stitching.join(np.concatenate(ids), stitching.concatenate(tables))
     edges = sorted({0, sections, *rng.integers(0, sections, cuts).tolist()})
-    linked = [stitching.link(np.concatenate(ids[a:b]), stitching.concatenate(tables[a:b]), first_ends=1000 * (a + 1))
-              for a, b in pairwise(edges)]
+    linked = [
+        stitching.link(np.concatenate(ids[a:b]), stitching.concatenate(tables[a:b]), first_ends=1000 * (a + 1))
+        for a, b in pairwise(edges)
+    ]
     joined = stitching.join_borders([border for _, border in linked])
     parts = [stitching.number(found, one) for (found, _), one in zip(linked, joined, strict=True)]
     for column, want in zip(zip(*parts, strict=True), whole, strict=True):
@@ -94,8 +96,10 @@ def test_batches_give_the_table_of_the_whole(seed, sections, cuts):
 
 
 def test_a_batch_that_is_missing_or_other_is_found():
-    border = [stitching.link(np.array([1]), overlap((1, 2, 500, 500, 500)), first_ends=2)[1],
-              stitching.link(np.array([3]), overlap(), first_ends=4)[1]]
+    border = [
+        stitching.link(np.array([1]), overlap((1, 2, 500, 500, 500)), first_ends=2)[1],
+        stitching.link(np.array([3]), overlap(), first_ends=4)[1],
+    ]
     with pytest.raises(ValueError, match="names supervoxel 2, which no block reports"):
         stitching.join_borders(border)
     with pytest.raises(ValueError, match="names supervoxel 2"):

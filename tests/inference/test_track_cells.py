@@ -15,8 +15,12 @@ from voxelmill.testing.stages import record_of
 def track(folder: Path, movie_file: Path, labels: np.ndarray, **params: object) -> np.ndarray:
     """Tracked labels of field of view 0, from given ones."""
     np.save(folder / "given.npy", labels)
-    assert run_timelapse(folder, movie_file, upto="track_cells", detections=folder / "given.npy", pc_channel=0,
-                         fovs="0", **params) == 0    # type: ignore[arg-type]
+    assert (
+        run_timelapse(
+            folder, movie_file, upto="track_cells", detections=folder / "given.npy", pc_channel=0, fovs="0", **params
+        )
+        == 0
+    )  # type: ignore[arg-type]
     return open_channel(folder / "tracked", 0, "seg_tracked_ch_0").read()
 
 
@@ -26,7 +30,7 @@ def test_ids_live_on(tmp_path: Path, movie_file: Path, movies: list, method: str
     found = track(tmp_path, movie_file, truth, tracking_method=method)
     assert np.array_equal(found > 0, truth > 0)
     pairs = {(int(a), int(b)) for a, b in zip(truth.ravel(), found.ravel())}
-    assert len(pairs) == len(np.unique(truth))                   # one id for each true cell, and back
+    assert len(pairs) == len(np.unique(truth))  # one id for each true cell, and back
     assert record_of(tmp_path, "track_cells")["quality"]["per_fov"]["0"]["tracks"] == len(np.unique(truth)) - 1
 
 
@@ -45,7 +49,7 @@ def test_more_than_65535_ids_stay_apart(tmp_path: Path, movie_file: Path):
     labels[:, 5:20, 5:20], labels[:, 60:80, 60:80] = 70_000, 70_000 - 65_536
     found = track(tmp_path, movie_file, labels, tracking_method="labels")
     assert found.dtype == np.uint32 and np.array_equal(found, labels)
-    assert track(tmp_path, movie_file, labels).dtype == np.uint16            # two tracks need no more
+    assert track(tmp_path, movie_file, labels).dtype == np.uint16  # two tracks need no more
 
 
 def test_sizes_that_are_not_tracked_are_gone(tmp_path: Path, movie_file: Path):

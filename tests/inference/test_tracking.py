@@ -67,9 +67,7 @@ def test_region_table_agrees_with_brute_force(seed, dtype):
         expected = np.cov(np.stack([y, x]), bias=True) + np.eye(2) / 12
         np.testing.assert_allclose(found.cov[k], expected, atol=1e-9)
         assert found.bbox[k].tolist() == [y.min(), x.min(), y.max() + 1, x.max() + 1]
-        touches = (
-            y.min() == 0 or x.min() == 0 or y.max() == labels.shape[0] - 1 or x.max() == labels.shape[1] - 1
-        )
+        touches = y.min() == 0 or x.min() == 0 or y.max() == labels.shape[0] - 1 or x.max() == labels.shape[1] - 1
         assert found.on_border[k] == touches
 
 
@@ -131,11 +129,7 @@ def test_a_fragment_that_is_lost_at_once_was_no_daughter(lived):
     else:
         assert result.tracks["parent"].tolist() == [0, 1, 1]
     assert tracked(movie, max_gap=0, min_daughter=0)[0].tracks["parent"].tolist() == [0, 1, 1]
-    assert tracked(movie[: 2 + lived])[0].tracks["parent"].tolist() == [
-        0,
-        1,
-        1,
-    ]  # the movie ended too soon to tell
+    assert tracked(movie[: 2 + lived])[0].tracks["parent"].tolist() == [0, 1, 1]  # the movie ended too soon to tell
 
 
 def test_a_neighbour_that_enters_at_the_border_is_no_daughter():
@@ -208,9 +202,7 @@ def test_links_of_true_masks(preset):
     parents = {(p, i) for i, _, _, p in movie.tracks if p}
     last = {int(n["track_id"]): int(n["label"]) for n in result.nodes}
     first = {int(n["track_id"]): int(n["label"]) for n in result.nodes[::-1]}
-    assert {
-        (last[int(r["parent"])], first[int(r["track_id"])]) for r in result.tracks if r["parent"]
-    } == parents
+    assert {(last[int(r["parent"])], first[int(r["track_id"])]) for r in result.tracks if r["parent"]} == parents
 
 
 # edges of the input
@@ -328,9 +320,7 @@ def test_every_label_gets_one_id_and_lineages_run_forward(movie, method):
         there = frames_of[i]
         assert (there[0], there[-1]) == (r["first"], r["last"])
         if method == "growth":
-            assert (
-                max(np.diff(there), default=1) <= 3
-            )  # two missing frames at the most: no id comes back later
+            assert max(np.diff(there), default=1) <= 3  # two missing frames at the most: no id comes back later
         if method == "iou":
             assert max(np.diff(there), default=1) == 1
         if r["parent"]:
@@ -386,18 +376,11 @@ def test_large_numbers_of_cells_are_paired_in_parts():
     rng = np.random.default_rng(3)
     n = 2300
     cells = Cells(
-        rng.uniform(0, 900, (n, 2)),
-        rng.uniform(50, 90, n),
-        np.tile(np.eye(2) * 9, (n, 1, 1)),
-        np.zeros(n, bool),
-        np.zeros(n),
+        rng.uniform(0, 900, (n, 2)), rng.uniform(50, 90, n), np.tile(np.eye(2) * 9, (n, 1, 1)), np.zeros(n, bool), np.zeros(n)
     )
     near = linking._neighbours(cells.centroid, cells.centroid)
     half = np.full(near.shape, 5.0)
     whole = linking._pairs(cells, cells, near, half, 2.0, 0.3)
-    parts = [
-        linking._pairs(cells.take(k), cells, near[k], half[k], 2.0, 0.3)
-        for k in (slice(1500), slice(1500, n))
-    ]
+    parts = [linking._pairs(cells.take(k), cells, near[k], half[k], 2.0, 0.3) for k in (slice(1500), slice(1500, n))]
     np.testing.assert_array_equal(whole[0], np.concatenate([parts[0][0], parts[1][0] + 1500]))
     np.testing.assert_array_equal(whole[3], np.concatenate([parts[0][3], parts[1][3]]))

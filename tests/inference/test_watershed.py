@@ -140,9 +140,7 @@ def test_nodata_patches_stay_0_and_do_not_move_the_threshold():
     found = watershed.segment_block(masked, nodata=0)
     assert not found.labels[:, :, :38].any() and found.labels[:, :, 42:].all()
     assert watershed.segment_block(masked).labels[:, :, :38].any()
-    assert watershed.threshold(watershed.histogram(masked, 0)) == watershed.threshold(
-        watershed.histogram(raw[:, :, 40:])
-    )
+    assert watershed.threshold(watershed.histogram(masked, 0)) == watershed.threshold(watershed.histogram(raw[:, :, 40:]))
 
 
 @pytest.mark.parametrize(
@@ -151,11 +149,7 @@ def test_nodata_patches_stay_0_and_do_not_move_the_threshold():
         (np.zeros((1, 9, 9), np.float32), {}, "run the contrast stage first"),
         (np.zeros((1, 9, 9), np.uint8), {"tile": 4096}, "tile is 4096"),
         (np.zeros((1, 9, 9), np.uint8), {"shrink": 3}, "shrink is 3"),
-        (
-            np.zeros((1, 9, 9), np.uint8),
-            {"section_shape": (90, 9), "core": ((0, 9), (0, 9))},
-            r"depends on \[0, 90\)",
-        ),
+        (np.zeros((1, 9, 9), np.uint8), {"section_shape": (90, 9), "core": ((0, 9), (0, 9))}, r"depends on \[0, 90\)"),
         (
             np.zeros((1, 200, 64), np.uint8),
             {"section_shape": (300, 64), "core": ((0, 64), (0, 64)), "tile": 64, "margin": 16},

@@ -38,8 +38,15 @@ class Result:
         assert [w for w in words if w not in lines[0]] == [], lines[0]
         assert "Traceback" not in self.err
         left = {path.name for path in self.folder.iterdir()}
-        made = {f"{self.role}.ome.zarr", f"{self.role}.ome.zarr.manifest.json", f"{self.role}.json",
-                "blocks.txt", "slabs.txt", "plan.json", "reads.txt"}
+        made = {
+            f"{self.role}.ome.zarr",
+            f"{self.role}.ome.zarr.manifest.json",
+            f"{self.role}.json",
+            "blocks.txt",
+            "slabs.txt",
+            "plan.json",
+            "reads.txt",
+        }
         assert not left & made and not [n for n in left if n.endswith(".partial")], left
 
 
@@ -50,8 +57,15 @@ def ingest(tmp_path, monkeypatch, capfd):
     def run(*words: object, role: str = "raw", at: Path = tmp_path) -> Result:
         monkeypatch.chdir(at)
         manifest.digest_of.cache_clear()
-        files = [f"--output={role}.ome.zarr", f"--facts={role}.json", "--block_list=blocks.txt",
-                 "--slab_list=slabs.txt", "--plan=plan.json", "--read_list=reads.txt", f"--role={role}"]
+        files = [
+            f"--output={role}.ome.zarr",
+            f"--facts={role}.json",
+            "--block_list=blocks.txt",
+            "--slab_list=slabs.txt",
+            "--plan=plan.json",
+            "--read_list=reads.txt",
+            f"--role={role}",
+        ]
         code = call("ingest.ingest", [*map(str, words), *files])
         said = capfd.readouterr()
         return Result(code, said.err, said.out, at, role)
@@ -68,8 +82,16 @@ def slabs(ingest, tmp_path, monkeypatch, capfd):
     def read(plan: Path, source: str | None, block: str, role: str, folder: Path) -> int:
         folder.mkdir()
         monkeypatch.chdir(folder)
-        return call("ingest.read_slab", [f"--plan={plan}", *flag("source", source), f"--block={block}",
-                                         f"--output={role}.ome.zarr", "--figures=figures.json"])
+        return call(
+            "ingest.read_slab",
+            [
+                f"--plan={plan}",
+                *flag("source", source),
+                f"--block={block}",
+                f"--output={role}.ome.zarr",
+                "--figures=figures.json",
+            ],
+        )
 
     def run(*words: object, role: str = "raw", source: str | None = None, meanwhile=lambda n: None) -> Result:
         at = tmp_path / "slabs"
@@ -90,11 +112,21 @@ def slabs(ingest, tmp_path, monkeypatch, capfd):
         done.mkdir()
         monkeypatch.chdir(done)
         manifest.digest_of.cache_clear()
-        parts = [at / f"slab{n}" for n in reversed(range(len(reads)))]       # in any order
-        code = call("ingest.join_slabs", [
-            f"--plan={at / 'plan.json'}", *flag("source", source), "--stores", *(f"{p}/{role}.ome.zarr" for p in parts),
-            "--figures", *(f"{p}/figures.json" for p in parts), f"--output={role}.ome.zarr", f"--facts={role}.json",
-            *(str(w) for w in words if str(w).startswith("--strict"))])
+        parts = [at / f"slab{n}" for n in reversed(range(len(reads)))]  # in any order
+        code = call(
+            "ingest.join_slabs",
+            [
+                f"--plan={at / 'plan.json'}",
+                *flag("source", source),
+                "--stores",
+                *(f"{p}/{role}.ome.zarr" for p in parts),
+                "--figures",
+                *(f"{p}/figures.json" for p in parts),
+                f"--output={role}.ome.zarr",
+                f"--facts={role}.json",
+                *(str(w) for w in words if str(w).startswith("--strict")),
+            ],
+        )
         said = capfd.readouterr()
         return Result(code, said.err, said.out, done, role)
 

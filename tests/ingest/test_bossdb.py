@@ -18,7 +18,7 @@ ALL = (slice(None),) * 3
 def serve(monkeypatch, tmp_path):
     """`with serve(volume, ...) as boss`: a server that intern is pointed to; waits are short."""
     monkeypatch.setattr(bossdb, "WAIT_S", 0.001)
-    monkeypatch.setenv("HOME", str(tmp_path))       # no ~/.intern/intern.cfg of whoever runs the test
+    monkeypatch.setenv("HOME", str(tmp_path))  # no ~/.intern/intern.cfg of whoever runs the test
 
     def server(*args, **more):
         boss = BossServer(*args, **more)
@@ -40,7 +40,7 @@ def test_shape_type_and_voxel_size_come_from_the_service(serve, dtype):
 
 
 def test_cutouts_across_block_borders_are_right_and_follow_the_blocks(serve):
-    with serve(EM, start=(10, 500, 20)) as boss:     # a frame that does not begin at 0
+    with serve(EM, start=(10, 500, 20)) as boss:  # a frame that does not begin at 0
         source = open_source(boss.uri)
         part = (slice(5, 61), slice(3, 30), slice(400, 600))
         np.testing.assert_array_equal(source.read(part), EM[part])
@@ -61,8 +61,7 @@ def test_pieces_divide_at_multiples():
 
 def test_a_fault_that_passes_is_asked_again(serve, capfd):
     with serve(EM[:9], faults=[500, 503, "cut", "ok"]) as boss:
-        np.testing.assert_array_equal(open_source(boss.uri).read((slice(None), slice(None), slice(0, 9))),
-                                      EM[:9, :, :9])
+        np.testing.assert_array_equal(open_source(boss.uri).read((slice(None), slice(None), slice(0, 9))), EM[:9, :, :9])
         assert len(boss.cutouts) == 4
     said = capfd.readouterr().err.splitlines()
     assert [line.split(": ")[-1] for line in said] == [f"try {n} of 4 failed" for n in (1, 2, 3)]

@@ -39,8 +39,7 @@ def test_a_bad_fov_is_left_out(tmp_path: Path, movies: list):
 
 
 @pytest.mark.parametrize("params", [{"strict": True}, {"fovs": "1"}])
-def test_it_ends_the_run_when_strict_or_alone(tmp_path: Path, movies: list, params: dict,
-                                              capsys: pytest.CaptureFixture):
+def test_it_ends_the_run_when_strict_or_alone(tmp_path: Path, movies: list, params: dict, capsys: pytest.CaptureFixture):
     assert run_timelapse(tmp_path, bad_movie(tmp_path, movies), upto="copy_movie", pc_channel=0, **params) == 65
     assert "field of view 1, frame 2" in capsys.readouterr().err
     assert not (tmp_path / "movie").exists()

@@ -97,19 +97,22 @@ def test_cutout_around_a_centre(ingest, em, form):
     assert done.facts["source_shape"] == [24, 60, 80]
 
 
-@pytest.mark.parametrize(("flags", "words"), [
-    (["--cutout=81,16,6"], ["--cutout 81,16,6", "em.npy is only 80 voxels along X", "ask for less"]),
-    (["--cutout=20,16,25"], ["24 voxels along Z"]),
-    (["--preset=medium"], ["256,256,48", "ask for less"]),
-    (["--cutout=20,16,6", "--center=9,20,10"], ["leaves em.npy: X -1 to 19 of 0 to 80", "move the centre"]),
-    (["--cutout=20,16,6", "--center=30,20,22"], ["Z 19 to 25 of 0 to 24"]),
-    (["--center=30,20,22"], ["--center has no use without --cutout"]),
-    (["--cutout=0,16,6"], ["--cutout.0", "greater than or equal to 1"]),
-    (["--cutout=20,16"], ["--cutout"]),
-    (["--cutout=a,b,c"], ["--cutout.0 'a'"]),
-    (["--cutuot=20,16,6"], ["unknown parameter --cutuot. Did you mean --cutout?"]),
-    (["--shard=30,64,64"], ["--shard (30, 64, 64): expected a multiple of --chunk"]),
-])
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--cutout=81,16,6"], ["--cutout 81,16,6", "em.npy is only 80 voxels along X", "ask for less"]),
+        (["--cutout=20,16,25"], ["24 voxels along Z"]),
+        (["--preset=medium"], ["256,256,48", "ask for less"]),
+        (["--cutout=20,16,6", "--center=9,20,10"], ["leaves em.npy: X -1 to 19 of 0 to 80", "move the centre"]),
+        (["--cutout=20,16,6", "--center=30,20,22"], ["Z 19 to 25 of 0 to 24"]),
+        (["--center=30,20,22"], ["--center has no use without --cutout"]),
+        (["--cutout=0,16,6"], ["--cutout.0", "greater than or equal to 1"]),
+        (["--cutout=20,16"], ["--cutout"]),
+        (["--cutout=a,b,c"], ["--cutout.0 'a'"]),
+        (["--cutuot=20,16,6"], ["unknown parameter --cutuot. Did you mean --cutout?"]),
+        (["--shard=30,64,64"], ["--shard (30, 64, 64): expected a multiple of --chunk"]),
+    ],
+)
 def test_parameters_that_do_not_fit(ingest, em, flags, words):
     ingest("--input", em, *flags).refused(64, *words)
 
@@ -124,7 +127,7 @@ def test_the_truth_is_cut_like_the_raw(ingest, em, tmp_path):
     np.testing.assert_array_equal(raw.volume.read(), EM[part])
     np.testing.assert_array_equal(truth.volume.read(), ids[part])
     np.save(tmp_path / "cut.npy", ids[part])
-    same = ingest(*flags, "--truth=cut.npy", role="truth")        # cut already: taken as it is
+    same = ingest(*flags, "--truth=cut.npy", role="truth")  # cut already: taken as it is
     np.testing.assert_array_equal(same.volume.read(), ids[part])
 
 
@@ -143,18 +146,22 @@ def test_with_the_facts_of_the_raw_the_truth_cannot_lie_elsewhere(ingest, em, tm
     done.refused(65, "other.npy: shape (24, 60, 70)", "expected (24, 60, 80)", "(6, 16, 20) as its cutout")
 
 
-@pytest.mark.parametrize(("ids", "words"), [
-    (EM.astype(np.float32), "float32 as labels; expected integers"),
-    (EM.astype(np.int16) - 1, "negative ids; expected 0 for background"),
-])
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (EM.astype(np.float32), "float32 as labels; expected integers"),
+        (EM.astype(np.int16) - 1, "negative ids; expected 0 for background"),
+    ],
+)
 def test_labels_that_are_no_ids(ingest, tmp_path, ids, words):
     np.save(tmp_path / "truth.npy", ids)
     ingest("--truth=truth.npy", role="truth").refused(65, "truth.npy", words)
 
 
 def test_voxel_size_stated_overridden_assumed_or_demanded(ingest, em, tmp_path):
-    create_image(tmp_path / "em.ome.zarr", layout(EM.shape, "uint8", (8, 32, 32), (8, 32, 32)),
-                 (30, 4, 5)).write((slice(None),) * 3, EM)
+    create_image(tmp_path / "em.ome.zarr", layout(EM.shape, "uint8", (8, 32, 32), (8, 32, 32)), (30, 4, 5)).write(
+        (slice(None),) * 3, EM
+    )
     done = ingest("--input=em.ome.zarr")
     assert done.volume.scale == (30, 4, 5) and done.facts["voxel_size_from"] == "source"
     done = ingest("--input=em.ome.zarr", "--voxel_size=31,4,5.5")
@@ -183,7 +190,7 @@ def test_any_pieces_give_the_same_bytes(ingest, em, tmp_path, monkeypatch):
     assert ingest(*flags).volume.layout().grid == (3, 2, 3)
     wide = manifest.make(tmp_path / "raw.ome.zarr")
     pieces = reading.pieces
-    for most, count in ((8 * 60 * 80, 3), (8 * 32 * 80, 6), (1, 18)):       # layers of shards, rows, shards
+    for most, count in ((8 * 60 * 80, 3), (8 * 32 * 80, 6), (1, 18)):  # layers of shards, rows, shards
         monkeypatch.setattr(reading, "pieces", partial(pieces, most=most))
         done = ingest(*flags)
         assert len(list(reading.pieces(done.volume.layout(), "0-17", 1))) == count
@@ -197,11 +204,17 @@ def test_a_large_volume_is_planned_and_not_read(ingest, em, tmp_path):
     assert len(lines) == 5 and lines[0].startswith("0-") and lines[-1].endswith("-17")
     assert (tmp_path / "reads.txt").read_text().split() == ["0-5", "6-11", "12-17"]
     assert {p.name for p in tmp_path.iterdir()} == {
-        em, "plan.json", "reads.txt", "blocks.txt", "slabs.txt", "ingest.raw.provenance.json"}
+        em,
+        "plan.json",
+        "reads.txt",
+        "blocks.txt",
+        "slabs.txt",
+        "ingest.raw.provenance.json",
+    }
     record = json.loads((tmp_path / "ingest.raw.provenance.json").read_text())
     assert record["inputs"] == [] and record["quality"]["shape"] == [24, 60, 80]
     clear(tmp_path, em)
-    ingest(*flags, f"--block_voxels={EM.size / 16}")       # 16 blocks, one task to read them
+    ingest(*flags, f"--block_voxels={EM.size / 16}")  # 16 blocks, one task to read them
     assert (tmp_path / "raw.ome.zarr").exists() and not (tmp_path / "plan.json").exists()
     assert len((tmp_path / "blocks.txt").read_text().split()) == 16
 
@@ -235,7 +248,7 @@ def test_nan_and_infinity(ingest, tmp_path, value, dtype):
     ingest("--input=sick.npy").refused(65, "sick.npy", f"{dtype} values; expected uint8", "--rescale true")
     ingest("--input=sick.npy", "--rescale").refused(65, "sick.npy: 1 NaN or infinite values from section 17")
     done = ingest("--input=sick.npy", "--rescale", "--cutout=8,8,4", "--center=60,40,18")
-    assert done.volume.shape == (4, 8, 8)       # it lies outside the cutout
+    assert done.volume.shape == (4, 8, 8)  # it lies outside the cutout
 
 
 @pytest.mark.parametrize("dtype", ["bool", "complex64", "S3"])
@@ -245,11 +258,18 @@ def test_types_that_are_no_grey_values(ingest, tmp_path, dtype):
         ingest("--input=odd.npy", *flags).refused(65, "odd.npy", "expected uint8 or uint16")
 
 
-@pytest.mark.parametrize(("location", "code", "words"), [
-    ("", 64, "--input is missing"), ("nothing.npy", 74, "no such file"), ("empty.tif", 65, "empty (0 bytes)"),
-    ("https://example.org/em.npy", 64, "no reader for this scheme"), ("s3://bucket/em", 64, "scheme"),
-    ("precomputed://file:///nothing/here", 74, "no info file"), ("notes.txt", 64, "readable are"),
-])
+@pytest.mark.parametrize(
+    ("location", "code", "words"),
+    [
+        ("", 64, "--input is missing"),
+        ("nothing.npy", 74, "no such file"),
+        ("empty.tif", 65, "empty (0 bytes)"),
+        ("https://example.org/em.npy", 64, "no reader for this scheme"),
+        ("s3://bucket/em", 64, "scheme"),
+        ("precomputed://file:///nothing/here", 74, "no info file"),
+        ("notes.txt", 64, "readable are"),
+    ],
+)
 def test_input_that_cannot_be_read(ingest, tmp_path, location, code, words):
     (tmp_path / "empty.tif").touch()
     (tmp_path / "notes.txt").write_text("words")
@@ -273,7 +293,7 @@ def test_a_disk_that_fills_up(ingest, em, tmp_path, monkeypatch):
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True)
     if made.returncode:
         pytest.skip(f"no right to mount a small file system: {made.stderr.decode().strip()}")
-    monkeypatch.setattr(stage, "check_disk", lambda need, folder: None)     # it would refuse before
+    monkeypatch.setattr(stage, "check_disk", lambda need, folder: None)  # it would refuse before
     try:
         ingest(f"--input={tmp_path / em}", at=small).refused(74, "no space left on the disk", "free some")
     finally:

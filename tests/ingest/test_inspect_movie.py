@@ -12,8 +12,7 @@ from voxelmill.testing.stages import record_of, run_stage
 
 
 def inspect(folder: Path, source: Path, **params: object) -> int:
-    return run_stage("ingest.inspect_movie", folder, source=source, facts="movie.json", batch_list="batches.txt",
-                     **params)
+    return run_stage("ingest.inspect_movie", folder, source=source, facts="movie.json", batch_list="batches.txt", **params)
 
 
 def test_facts_come_from_the_file(tmp_path: Path, movie_file: Path):
@@ -26,8 +25,9 @@ def test_facts_come_from_the_file(tmp_path: Path, movie_file: Path):
     assert record_of(tmp_path, "inspect_movie")["quality"]["times_from"] == "OME DeltaT of the planes"
 
 
-@pytest.mark.parametrize("given, times", [
-    ({"frame_interval": 4}, [0, 4, 8]), ({"frame_times": "0,1,5,6,7,8,9,11"}, [0, 1, 5])])
+@pytest.mark.parametrize(
+    "given, times", [({"frame_interval": 4}, [0, 4, 8]), ({"frame_times": "0,1,5,6,7,8,9,11"}, [0, 1, 5])]
+)
 def test_times_of_the_user_win(tmp_path: Path, movie_file: Path, given: dict, times: list):
     assert inspect(tmp_path, movie_file, pc_channel=0, **given) == 0
     assert json.loads((tmp_path / "movie.json").read_text())["fovs"][0]["times"][:3] == times
@@ -49,22 +49,26 @@ def test_batches_follow_the_choice(tmp_path: Path):
     assert (tmp_path / "batches.txt").read_text() == "0-3\n4-4\n"
 
 
-@pytest.mark.parametrize("params, message", [
-    ({"pc_channel": 5}, "there is no channel 5; the file has 0 phase, 1 GFP"),
-    ({"pc_channel": 0, "fl_channels": "1,7"}, "there is no channel 7"),
-    ({"pc_channel": 0, "fovs": "0-3"}, "field of view 3 is not there; there are 2, numbered 0-1"),
-    ({"pc_channel": 0, "fovs": "1-0"}, "runs backwards; write 0-1"),
-    ({"pc_channel": 0, "fovs": "a"}, "cannot read 'a'"),
-    ({"pc_channel": 0, "fl_channels": "0,1"}, "channel 0 is given as --pc_channel and among --fl_channels"),
-    ({}, "no channel was chosen; give --pc_channel, --fl_channels or both. The file has 0 phase, 1 GFP"),
-    ({"pc_channel": 0, "frame_interval": 2, "frame_times": "0,1"}, "leave one out"),
-    ({"pc_channel": 0, "frame_times": "0,1"}, "no time for frame 2"),
-    ({"pc_channel": 0, "frame_interval": 0}, "--frame_interval '0': Input should be greater than 0"),
-    ({"pc_channel": 0, "z_plane": 3}, "z_plane 3 is not there; field of view 0 has planes 0-0"),
-    ({"pc_channel": 0, "batch_size": 0}, "--batch_size '0'"),
-])
-def test_what_cannot_be_is_refused(tmp_path: Path, movie_file: Path, capsys: pytest.CaptureFixture, params: dict,
-                                   message: str):
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        ({"pc_channel": 5}, "there is no channel 5; the file has 0 phase, 1 GFP"),
+        ({"pc_channel": 0, "fl_channels": "1,7"}, "there is no channel 7"),
+        ({"pc_channel": 0, "fovs": "0-3"}, "field of view 3 is not there; there are 2, numbered 0-1"),
+        ({"pc_channel": 0, "fovs": "1-0"}, "runs backwards; write 0-1"),
+        ({"pc_channel": 0, "fovs": "a"}, "cannot read 'a'"),
+        ({"pc_channel": 0, "fl_channels": "0,1"}, "channel 0 is given as --pc_channel and among --fl_channels"),
+        ({}, "no channel was chosen; give --pc_channel, --fl_channels or both. The file has 0 phase, 1 GFP"),
+        ({"pc_channel": 0, "frame_interval": 2, "frame_times": "0,1"}, "leave one out"),
+        ({"pc_channel": 0, "frame_times": "0,1"}, "no time for frame 2"),
+        ({"pc_channel": 0, "frame_interval": 0}, "--frame_interval '0': Input should be greater than 0"),
+        ({"pc_channel": 0, "z_plane": 3}, "z_plane 3 is not there; field of view 0 has planes 0-0"),
+        ({"pc_channel": 0, "batch_size": 0}, "--batch_size '0'"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, movie_file: Path, capsys: pytest.CaptureFixture, params: dict, message: str
+):
     assert inspect(tmp_path, movie_file, **params) == 64
     assert message in capsys.readouterr().err
     assert not (tmp_path / "movie.json").exists()
@@ -72,6 +76,6 @@ def test_what_cannot_be_is_refused(tmp_path: Path, movie_file: Path, capsys: pyt
 
 def test_a_cut_off_file_is_refused(tmp_path: Path, movie_file: Path, capsys: pytest.CaptureFixture):
     whole = movie_file.read_bytes()
-    (tmp_path / "cut.ome.tif").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "cut.ome.tif").write_bytes(whole[: len(whole) // 2])
     assert inspect(tmp_path, tmp_path / "cut.ome.tif", pc_channel=0) == 65
     assert "cut" in capsys.readouterr().err

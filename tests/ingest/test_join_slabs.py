@@ -17,16 +17,18 @@ from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import bossdb
 
 EM = np.random.default_rng(4).integers(0, 256, (28, 40, 50), np.uint8)
-EM[[5, 20]] = 9                                     # blank, in two slabs
+EM[[5, 20]] = 9  # blank, in two slabs
 GRID = ("--shard=4,32,32", "--chunk=4,16,16", "--voxel_size=30,4,5")
 ALL = (slice(None),) * 3
 
 
 def precomputed(path):
-    spec = {"driver": "neuroglancer_precomputed", "kvstore": f"file://{path}/",
-            "multiscale_metadata": {"type": "image", "data_type": "uint8", "num_channels": 1},
-            "scale_metadata": {"size": EM.shape[::-1], "encoding": "raw", "chunk_size": [16, 16, 8],
-                               "resolution": [5, 4, 30]}}
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": f"file://{path}/",
+        "multiscale_metadata": {"type": "image", "data_type": "uint8", "num_channels": 1},
+        "scale_metadata": {"size": EM.shape[::-1], "encoding": "raw", "chunk_size": [16, 16, 8], "resolution": [5, 4, 30]},
+    }
     ts.open(spec, create=True).result()[..., 0].write(EM.T).result()
 
 
@@ -47,12 +49,18 @@ def store(path):
 
 
 KINDS = {
-    "v.npy": lambda path: np.save(path, EM), "v.h5": hdf5, "v.ome.zarr": store, "folder": tiff_folder,
-    "v.tif": lambda path: tifffile.imwrite(path, EM, photometric="minisblack"), "precomputed": precomputed,
+    "v.npy": lambda path: np.save(path, EM),
+    "v.h5": hdf5,
+    "v.ome.zarr": store,
+    "folder": tiff_folder,
+    "v.tif": lambda path: tifffile.imwrite(path, EM, photometric="minisblack"),
+    "precomputed": precomputed,
     "v.nrrd": lambda path: nrrd.write(str(path), EM.T, {"encoding": "raw"}),
 }
-FRONT = {"v.npz": lambda path: np.savez_compressed(path, raw=EM),
-         "v.nrrd": lambda path: nrrd.write(str(path), EM.T, {"encoding": "gzip"})}
+FRONT = {
+    "v.npz": lambda path: np.savez_compressed(path, raw=EM),
+    "v.nrrd": lambda path: nrrd.write(str(path), EM.T, {"encoding": "gzip"}),
+}
 
 
 def everything(done):
@@ -144,7 +152,19 @@ def test_a_slab_that_is_lacking(slabs, tmp_path, monkeypatch, capfd):
     np.save(tmp_path / "v.npy", EM)
     done = slabs("--input", tmp_path / "v.npy", "--blocks=7", *GRID)
     parts = [done.folder.parent / f"slab{n}" for n in range(6)]
-    assert call("ingest.join_slabs", [
-        f"--plan={done.folder.parent / 'plan.json'}", "--stores", *(f"{p}/raw.ome.zarr" for p in parts),
-        "--figures", *(f"{p}/figures.json" for p in parts), "--output=again.ome.zarr", "--facts=again.json"]) == 65
+    assert (
+        call(
+            "ingest.join_slabs",
+            [
+                f"--plan={done.folder.parent / 'plan.json'}",
+                "--stores",
+                *(f"{p}/raw.ome.zarr" for p in parts),
+                "--figures",
+                *(f"{p}/figures.json" for p in parts),
+                "--output=again.ome.zarr",
+                "--facts=again.json",
+            ],
+        )
+        == 65
+    )
     assert "figures of 24 sections; expected each of 28 once" in capfd.readouterr().err

@@ -23,6 +23,7 @@ def volume(*shape: int, seed: int = 0, dtype: type = np.uint16) -> np.ndarray:
 
 # ---- CZI -----------------------------------------------------------------------------------------
 
+
 def write_czi(path: Path, scenes: list[np.ndarray]) -> Path:
     """Scenes (t, c, z, y, x) side by side."""
     czi = pytest.importorskip("pylibCZIrw.czi")
@@ -30,8 +31,12 @@ def write_czi(path: Path, scenes: list[np.ndarray]) -> Path:
     with czi.create_czi(str(path)) as doc:
         for s, scene in enumerate(scenes):
             for t, c, z in np.ndindex(scene.shape[:3]):
-                doc.write(np.ascontiguousarray(scene[t, c, z])[..., None], plane={"T": t, "C": c, "Z": z},
-                          scene=s, location=(left, 0))
+                doc.write(
+                    np.ascontiguousarray(scene[t, c, z])[..., None],
+                    plane={"T": t, "C": c, "Z": z},
+                    scene=s,
+                    location=(left, 0),
+                )
             left += scene.shape[-1] + 32
         doc.write_metadata("made", channel_names={0: "Phase", 1: "GFP"}, scale_x=0.65e-6, scale_y=0.65e-6)
     return path
@@ -64,14 +69,16 @@ def add_acquisition_times(path: Path, second: dict[tuple[int, int], float]) -> N
     at = directory + 32 + 128
     for _ in range(struct.unpack_from("<i", data, directory + 32)[0]):
         position, n = struct.unpack_from("<6xq14xi", data, at)
-        dims = {bytes(data[k:k + 4]).rstrip(b"\0"): struct.unpack_from("<i", data, k + 4)[0]
-                for k in range(at + 32, at + 32 + 20 * n, 20)}
+        dims = {
+            bytes(data[k : k + 4]).rstrip(b"\0"): struct.unpack_from("<i", data, k + 4)[0]
+            for k in range(at + 32, at + 32 + 20 * n, 20)
+        }
         stamp = f"2026-01-01T00:00:{second[dims.get(b'S', 0), dims[b'T']]:09.6f}0Z"
         xml = f"<METADATA><Tags><AcquisitionTime>{stamp}</AcquisitionTime></Tags></METADATA>".encode()
         old, _, pixels = struct.unpack_from("<iiq", data, position + 32)
         fixed = max(256, 16 + 32 + 20 * n)
         start, tail = position + 32, position + 32 + fixed + old
-        body = bytearray(data[start:start + fixed] + xml + data[tail:tail + pixels])
+        body = bytearray(data[start : start + fixed] + xml + data[tail : tail + pixels])
         struct.pack_into("<iiq", body, 0, len(xml), 0, pixels)
         data += b"\0" * (-len(data) % 32)
         struct.pack_into("<q", body, 16 + 6, len(data))
@@ -150,8 +157,7 @@ def test_czi_stopped_acquisition_shortens_the_scene_and_a_hole_is_an_error(tmp_p
     path = tmp_path / "stopped.czi"
     with czi.create_czi(str(path)) as doc:
         for s, t in [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 2)]:
-            doc.write(np.full((16, 16, 1), 7 + t, np.uint16), plane={"T": t}, scene=s,
-                      location=(40 * s, 0))
+            doc.write(np.full((16, 16, 1), 7 + t, np.uint16), plane={"T": t}, scene=s, location=(40 * s, 0))
         doc.write_metadata("stopped")
     with open_movie(path) as movie:
         assert [f.n_frames for f in movie.fovs] == [3, 1, 3]
@@ -203,6 +209,7 @@ def test_czi_without_a_complete_frame_holds_no_images(tmp_path):
 
 # ---- ND2 -----------------------------------------------------------------------------------------
 
+
 def test_nd2_times_pixel_size_and_channel():
     pytest.importorskip("nd2")
     with open_movie(ND2) as movie:
@@ -224,8 +231,10 @@ def test_a_missing_reader_package_is_named_with_the_remedy(monkeypatch):
         open_movie(ND2)
 
 
-@pytest.mark.parametrize(("attribute", "value", "message"), [
-    ("is_rgb", True, "colour"), ("sizes", {"W": 3, "Y": 64, "X": 64}, "axes .'W'. are not supported")])
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [("is_rgb", True, "colour"), ("sizes", {"W": 3, "Y": 64, "X": 64}, "axes .'W'. are not supported")],
+)
 def test_nd2_kinds_that_are_not_supported_are_refused(monkeypatch, attribute, value, message):
     nd2 = pytest.importorskip("nd2")
     monkeypatch.setattr(nd2.ND2File, attribute, property(lambda self: value))
@@ -245,7 +254,7 @@ def test_nd2_frames_that_the_chunk_map_lacks_are_not_zeros(tmp_path):
     chunks = struct.unpack("<Q", data[-8:])[0]  # the map is at the end of the file
     for number in (52, 51, 20):
         at = data.index(f"ImageDataSeq|{number}!".encode(), chunks)
-        data[at:at + 5] = b"Other"
+        data[at : at + 5] = b"Other"
     path = tmp_path / "stopped.nd2"
     path.write_bytes(data)
     with open_movie(path) as movie:
@@ -257,6 +266,7 @@ def test_nd2_frames_that_the_chunk_map_lacks_are_not_zeros(tmp_path):
 
 # ---- TIFF ----------------------------------------------------------------------------------------
 
+
 def write_ome(path: Path, data: np.ndarray, **metadata) -> Path:
     import tifffile
 
@@ -266,9 +276,18 @@ def write_ome(path: Path, data: np.ndarray, **metadata) -> Path:
 
 @pytest.mark.parametrize(("step", "unit"), [(600.0, "s"), (600_000.0, "ms"), (10.0, "min"), (1 / 6, "h")])
 def test_ome_tiff_time_increment_units(tmp_path, step, unit):
-    path = write_ome(tmp_path / "a.ome.tif", volume(4, 2, 20, 24), axes="TCYX", TimeIncrement=step,
-                     TimeIncrementUnit=unit, Channel={"Name": ["Phase", "GFP"]}, PhysicalSizeX=650.0,
-                     PhysicalSizeXUnit="nm", PhysicalSizeY=650.0, PhysicalSizeYUnit="nm")
+    path = write_ome(
+        tmp_path / "a.ome.tif",
+        volume(4, 2, 20, 24),
+        axes="TCYX",
+        TimeIncrement=step,
+        TimeIncrementUnit=unit,
+        Channel={"Name": ["Phase", "GFP"]},
+        PhysicalSizeX=650.0,
+        PhysicalSizeXUnit="nm",
+        PhysicalSizeY=650.0,
+        PhysicalSizeYUnit="nm",
+    )
     with open_movie(path) as movie:
         assert movie.fovs[0].times == pytest.approx([0, 10, 20, 30])
         assert movie.channel_names == ("Phase", "GFP")
@@ -278,8 +297,14 @@ def test_ome_tiff_time_increment_units(tmp_path, step, unit):
 def test_ome_tiff_plane_times_win_over_the_increment(tmp_path):
     seconds = [0.0, 61.0, 119.0]
     delta = [s + 0.5 * c for s in seconds for c in range(2)]
-    path = write_ome(tmp_path / "a.ome.tif", volume(3, 2, 16, 16), axes="TCYX", TimeIncrement=60.0,
-                     TimeIncrementUnit="s", Plane={"DeltaT": delta, "DeltaTUnit": ["s"] * 6})
+    path = write_ome(
+        tmp_path / "a.ome.tif",
+        volume(3, 2, 16, 16),
+        axes="TCYX",
+        TimeIncrement=60.0,
+        TimeIncrementUnit="s",
+        Plane={"DeltaT": delta, "DeltaTUnit": ["s"] * 6},
+    )
     with open_movie(path) as movie:
         assert movie.fovs[0].times * 60 == pytest.approx(seconds)
         assert "DeltaT" in movie.time_source
@@ -303,8 +328,7 @@ def test_ome_tiff_several_images_of_unequal_size(tmp_path, axes, compression):
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 7])
-@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"},
-                                 {"truncate": True}])
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}, {"truncate": True}])
 def test_plain_tiff_pages_are_frames(tmp_path, n, how):
     import tifffile
 
@@ -319,8 +343,13 @@ def test_plain_tiff_pages_are_frames(tmp_path, n, how):
 def test_imagej_tiff_interval_and_pixel_size(tmp_path):
     import tifffile
 
-    tifffile.imwrite(tmp_path / "a.tif", volume(5, 16, 16), imagej=True, resolution=(1 / 0.65, 1 / 0.65),
-                     metadata={"axes": "TYX", "finterval": 120.0, "unit": "um"})
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        volume(5, 16, 16),
+        imagej=True,
+        resolution=(1 / 0.65, 1 / 0.65),
+        metadata={"axes": "TYX", "finterval": 120.0, "unit": "um"},
+    )
     with open_movie(tmp_path / "a.tif") as movie:
         assert movie.fovs[0].times == pytest.approx([0, 2, 4, 6, 8])
         assert movie.pixel_size_um == pytest.approx(0.65, rel=1e-4)
@@ -378,14 +407,17 @@ def test_ome_tiff_over_several_files_needs_them_all(tmp_path):
 
     data = volume(2, 16, 16)
     files = [(f"{name}.ome.tif", f"urn:uuid:{name}0000000-0000-4000-8000-000000000000") for name in "ab"]
-    planes = "".join(f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1"><UUID '
-                     f'FileName="{name}">{uuid}</UUID></TiffData>'
-                     for t, (name, uuid) in enumerate(files))
+    planes = "".join(
+        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1"><UUID FileName="{name}">{uuid}</UUID></TiffData>'
+        for t, (name, uuid) in enumerate(files)
+    )
     for t, (name, uuid) in enumerate(files):
-        xml = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
-               f'UUID="{uuid}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
-               'Type="uint16" SizeX="16" SizeY="16" SizeC="1" SizeZ="1" SizeT="2" '
-               f'TimeIncrement="30">{planes}</Pixels></Image></OME>')
+        xml = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="{uuid}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
+            'Type="uint16" SizeX="16" SizeY="16" SizeC="1" SizeZ="1" SizeT="2" '
+            f'TimeIncrement="30">{planes}</Pixels></Image></OME>'
+        )
         tifffile.imwrite(tmp_path / name, data[t], description=xml, metadata=None)
     with open_movie(tmp_path / "a.ome.tif") as movie:
         assert [np.array_equal(movie.read_frame(0, t, 0), data[t]) for t in (0, 1)] == [True, True]
@@ -398,10 +430,12 @@ def test_ome_tiff_over_several_files_needs_them_all(tmp_path):
 def test_ome_tiff_with_fewer_pages_than_it_names_is_refused(tmp_path, monkeypatch):
     import tifffile
 
-    xml = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
-           '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="16" '
-           'SizeY="16" SizeC="1" SizeZ="1" SizeT="3">'
-           '<TiffData IFD="0" PlaneCount="2"/></Pixels></Image></OME>')
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="16" '
+        'SizeY="16" SizeC="1" SizeZ="1" SizeT="3">'
+        '<TiffData IFD="0" PlaneCount="2"/></Pixels></Image></OME>'
+    )
     tifffile.imwrite(tmp_path / "a.ome.tif", volume(2, 16, 16), description=xml, metadata=None)
     with pytest.raises(DataError, match=r"lacks planes .*missing 1 frames"):
         open_movie(tmp_path / "a.ome.tif")
@@ -428,6 +462,7 @@ def test_colour_tiff_is_refused(tmp_path):
 
 # ---- OME-Zarr ------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("axes", ["tczyx", "tcyx", "tyx"])
 def test_ome_zarr_axes_times_and_scale(tmp_path, version, axes):
@@ -439,9 +474,12 @@ def test_ome_zarr_axes_times_and_scale(tmp_path, version, axes):
     root.create_array("0", data=data)
     units = {"t": "second", "y": "micrometer", "x": "micrometer"}
     scale = {"t": 300.0, "c": 1.0, "z": 1.0, "y": 0.65, "x": 0.65}
-    multiscales = [{"axes": [{"name": a} | ({"unit": units[a]} if a in units else {}) for a in axes],
-                    "datasets": [{"path": "0", "coordinateTransformations": [
-                        {"type": "scale", "scale": [scale[a] for a in axes]}]}]}]
+    multiscales = [
+        {
+            "axes": [{"name": a} | ({"unit": units[a]} if a in units else {}) for a in axes],
+            "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [scale[a] for a in axes]}]}],
+        }
+    ]
     omero = {"channels": [{"label": "Phase"}, {"label": "GFP"}]}
     metadata = {"multiscales": multiscales, "omero": omero}
     root.attrs.update({"ome": {"version": "0.5"} | metadata} if version == "0.5" else metadata)
@@ -468,8 +506,7 @@ def test_ome_zarr_collection_is_fields_of_view(tmp_path):
         assert [movie.read_frame(f, 0, 0)[0, 0] for f in range(4)] == [0, 1, 2, 10]
 
 
-@pytest.mark.parametrize(("axes", "message"), [(("tyx", "tcyx"), r"\[1, 2\] channels"),
-                                               (("tyxc",), "has axes 'TYXC'")])
+@pytest.mark.parametrize(("axes", "message"), [(("tyx", "tcyx"), r"\[1, 2\] channels"), (("tyxc",), "has axes 'TYXC'")])
 def test_ome_zarr_images_that_make_no_movie_are_refused(tmp_path, axes, message):
     import zarr
 
@@ -494,6 +531,7 @@ def test_a_folder_without_ome_metadata_is_refused(tmp_path):
 
 # ---- what holds for all --------------------------------------------------------------------------
 
+
 def test_several_z_planes_must_be_chosen(tmp_path):
     data = volume(2, 3, 16, 16)
     path = write_ome(tmp_path / "a.ome.tif", data, axes="TZYX")
@@ -510,8 +548,7 @@ def test_several_z_planes_must_be_chosen(tmp_path):
 
 
 def test_indices_outside_are_refused_with_what_is_there(tmp_path):
-    path = write_ome(tmp_path / "a.ome.tif", volume(3, 2, 16, 16), axes="TCYX",
-                     Channel={"Name": ["Phase", "GFP"]})
+    path = write_ome(tmp_path / "a.ome.tif", volume(3, 2, 16, 16), axes="TCYX", Channel={"Name": ["Phase", "GFP"]})
     with open_movie(path) as movie:
         with pytest.raises(ParameterError, match="no channel 2; the file has 0 Phase, 1 GFP"):
             movie.require([0, 2])
@@ -551,9 +588,13 @@ def test_dtypes():
         to_uint16(np.zeros((2, 2), np.float32), False, "f")
     assert to_uint16(np.array([[0.4, 65535.2]], np.float32), True, "f").tolist() == [[0, 65535]]
     assert to_uint16(np.array([[3, 70]], np.int32), True, "f").tolist() == [[3, 70]]
-    for bad, message in ((np.array([[-1.0]]), "do not fit"), (np.array([[70_000]]), "do not fit"),
-                         (np.array([[np.nan]]), "NaN"), (np.array([[0.2, 0.9]]), "0-1"),
-                         (np.array([[1j]]), "numbers of counts")):
+    for bad, message in (
+        (np.array([[-1.0]]), "do not fit"),
+        (np.array([[70_000]]), "do not fit"),
+        (np.array([[np.nan]]), "NaN"),
+        (np.array([[0.2, 0.9]]), "0-1"),
+        (np.array([[1j]]), "numbers of counts"),
+    ):
         with pytest.raises(DataError, match=message):
             to_uint16(bad, True, "f")
 
@@ -571,16 +612,37 @@ def test_time_mapping_replaces_the_file_and_must_be_complete(tmp_path):
 EVERY = [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(("spec", "expected"), [
-    ("0-3", [0, 1, 2, 3]), ("2", [2]), ("0-1,4", [0, 1, 4]), ("4, 0-1, 1", [0, 1, 4]), (3, [3]),
-    ("all", EVERY), (-1, EVERY), ("-1", EVERY), (None, EVERY)])
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("0-3", [0, 1, 2, 3]),
+        ("2", [2]),
+        ("0-1,4", [0, 1, 4]),
+        ("4, 0-1, 1", [0, 1, 4]),
+        (3, [3]),
+        ("all", EVERY),
+        (-1, EVERY),
+        ("-1", EVERY),
+        (None, EVERY),
+    ],
+)
 def test_parse_range(spec, expected):
     assert parse_range(spec, 5) == expected
 
 
-@pytest.mark.parametrize(("spec", "message"), [
-    ("5", "there are 5, numbered 0-4"), ("0-5", "numbered 0-4"), ("3-1", "backwards"), ("a", "cannot read"),
-    ("1-", "cannot read"), ("0,,2", "cannot read"), ("-2", "cannot read"), ("1.5", "cannot read")])
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("5", "there are 5, numbered 0-4"),
+        ("0-5", "numbered 0-4"),
+        ("3-1", "backwards"),
+        ("a", "cannot read"),
+        ("1-", "cannot read"),
+        ("0,,2", "cannot read"),
+        ("-2", "cannot read"),
+        ("1.5", "cannot read"),
+    ],
+)
 def test_parse_range_refuses(spec, message):
     with pytest.raises(ParameterError, match=message):
         parse_range(spec, 5)
@@ -591,8 +653,11 @@ def test_base_name():
 
 
 def test_not_a_movie(tmp_path):
-    for name, content, message in (("a.nd2", b"", "empty"), ("b.czi", b"hello world", "not an ND2"),
-                                   ("c.tif", None, "no such file")):
+    for name, content, message in (
+        ("a.nd2", b"", "empty"),
+        ("b.czi", b"hello world", "not an ND2"),
+        ("c.tif", None, "no such file"),
+    ):
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=message):
@@ -614,13 +679,18 @@ def _whole(kind: str, folder: Path) -> Path:
         return write_ome(folder / "whole.ome.tif", volume(4, 2, 40, 40), axes="TCYX", TimeIncrement=60.0)
     import tifffile
 
-    tifffile.imwrite(folder / "whole.tif", volume(6, 40, 40), compression="zlib" if "zlib" in kind else None,
-                     imagej=kind == "imagej.tif", truncate=kind == "one_page.tif", metadata={"axes": "TYX"})
+    tifffile.imwrite(
+        folder / "whole.tif",
+        volume(6, 40, 40),
+        compression="zlib" if "zlib" in kind else None,
+        imagej=kind == "imagej.tif",
+        truncate=kind == "one_page.tif",
+        metadata={"axes": "TYX"},
+    )
     return folder / "whole.tif"
 
 
-@pytest.mark.parametrize("kind", ["nd2", "czi", "ome.tif", "plain.tif", "zlib.tif", "imagej.tif",
-                                  "one_page.tif"])
+@pytest.mark.parametrize("kind", ["nd2", "czi", "ome.tif", "plain.tif", "zlib.tif", "imagej.tif", "one_page.tif"])
 def test_a_file_that_is_cut_off_is_refused(tmp_path, kind):
     data = _whole(kind, tmp_path).read_bytes()
     path = tmp_path / f"cut.{kind}"

@@ -42,8 +42,10 @@ def test_labels_of_one_fov(tmp_path: Path, movie_file: Path, movies: list, write
 def test_our_own_labels_are_read(tmp_path: Path, movie_file: Path, stages: Path):
     store = stages / "labels/fov_000/images.zarr/seg_labeled_ch_0"
     assert read(tmp_path, movie_file, store, fovs="0") == 0
-    assert np.array_equal(open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read(),
-                          open_channel(stages / "labels", 0, "seg_labeled_ch_0").read())
+    assert np.array_equal(
+        open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read(),
+        open_channel(stages / "labels", 0, "seg_labeled_ch_0").read(),
+    )
 
 
 def test_labels_of_all_fovs(tmp_path: Path, movie_file: Path, movies: list):
@@ -59,15 +61,26 @@ def test_more_than_65535_ids_stay_apart(tmp_path: Path, movie_file: Path):
     assert np.array_equal(open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read(), labels)
 
 
-@pytest.mark.parametrize("change, fovs, code, message", [
-    (lambda a: a[:5], "0", 65, "labels of field of view 0 are (5, 160, 160) (t, y, x), the movie is (8, 160, 160)"),
-    (lambda a: a.astype(np.float32), "0", 65, "found float32, expected integer labels"),
-    (lambda a: a.astype(np.int32) - 1, "0", 65, "found the label -1"),
-    (lambda a: a.astype(np.uint64) + 2**33, "0", 65, "does not fit into uint32"),
-    (lambda a: a[0], "0", 65, "found shape (160, 160), expected (t, y, x)"),
-    (lambda a: a, "all", 64, "holds 1 label movies, the input has 2 fields of view, of which 2 are chosen"),
-])
-def test_what_does_not_fit_is_refused(tmp_path: Path, movie_file: Path, movies: list, capsys: pytest.CaptureFixture,
-                                      change: Callable, fovs: str, code: int, message: str):
+@pytest.mark.parametrize(
+    "change, fovs, code, message",
+    [
+        (lambda a: a[:5], "0", 65, "labels of field of view 0 are (5, 160, 160) (t, y, x), the movie is (8, 160, 160)"),
+        (lambda a: a.astype(np.float32), "0", 65, "found float32, expected integer labels"),
+        (lambda a: a.astype(np.int32) - 1, "0", 65, "found the label -1"),
+        (lambda a: a.astype(np.uint64) + 2**33, "0", 65, "does not fit into uint32"),
+        (lambda a: a[0], "0", 65, "found shape (160, 160), expected (t, y, x)"),
+        (lambda a: a, "all", 64, "holds 1 label movies, the input has 2 fields of view, of which 2 are chosen"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    tmp_path: Path,
+    movie_file: Path,
+    movies: list,
+    capsys: pytest.CaptureFixture,
+    change: Callable,
+    fovs: str,
+    code: int,
+    message: str,
+):
     assert read(tmp_path, movie_file, as_npy(tmp_path, change(movies[0].labels)), fovs) == code
     assert message in capsys.readouterr().err

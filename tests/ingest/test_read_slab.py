@@ -47,15 +47,20 @@ def test_a_task_opens_and_digests_its_own_sections_only(slabs, folder, monkeypat
     assert [name for n, name in opened if n == 3] == [f"em_{z}.tif" for z in range(12, 16)]
     figures = json.loads((done.folder.parent / "slab3/figures.json").read_text())
     assert [row["section"] for row in figures["sections"]] == [12, 13, 14, 15]
-    assert figures["files"] == {f"em_{z}.tif": [(folder / f"em_{z}.tif").stat().st_size,
-                                                manifest.digest_file(folder / f"em_{z}.tif")] for z in range(12, 16)}
+    assert figures["files"] == {
+        f"em_{z}.tif": [(folder / f"em_{z}.tif").stat().st_size, manifest.digest_file(folder / f"em_{z}.tif")]
+        for z in range(12, 16)
+    }
 
 
-@pytest.mark.parametrize(("what", "words"), [
-    ("touched", ["v/em_10.tif: changed while it was being read", "run again with -resume"]),
-    ("longer", ["v/em_10.tif: changed"]),
-    ("gone", ["em_10.tif"]),
-])
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("touched", ["v/em_10.tif: changed while it was being read", "run again with -resume"]),
+        ("longer", ["v/em_10.tif: changed"]),
+        ("gone", ["em_10.tif"]),
+    ],
+)
 def test_a_section_that_changes_before_it_is_read(slabs, folder, what, words):
     def meanwhile(n):
         if n == 1 and what == "gone":

@@ -37,12 +37,21 @@ def test_ome_zarr_of_the_package(tmp_path, version):
     from ome_zarr.format import FormatV04, FormatV05
     from ome_zarr.writer import write_image
 
-    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"},
-            *({"name": a, "type": "space", "unit": "micrometer"} for a in "zyx")]
+    axes = [
+        {"name": "t", "type": "time"},
+        {"name": "c", "type": "channel"},
+        *({"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"),
+    ]
     image = np.stack([255 - EM, EM])[None]
     scales = [[{"type": "scale", "scale": [1, 1, 0.03 * f, 0.004 * f, 0.005 * f]}] for f in (1, 2)]
-    write_image(image, str(tmp_path / "v.zarr"), axes=axes, scale_factors=[2],
-                coordinate_transformations=scales, fmt=FormatV04() if version == "0.4" else FormatV05())
+    write_image(
+        image,
+        str(tmp_path / "v.zarr"),
+        axes=axes,
+        scale_factors=[2],
+        coordinate_transformations=scales,
+        fmt=FormatV04() if version == "0.4" else FormatV05(),
+    )
     same(tmp_path / "v.zarr", EM, (30, 4, 5), channel=1)
     same(tmp_path / "v.zarr", 255 - EM, (30, 4, 5))
     with pytest.raises(ParameterError, match="has 2 channels"):
@@ -63,8 +72,9 @@ def foreign(folder, axes="zyx", unit="nanometer", path="0", data=EM, **entry):
     transforms = [{"type": "scale", "scale": [{"z": 30, "y": 4, "x": 5}[a] for a in axes]}]
     datasets = [{"path": path, "coordinateTransformations": transforms}]
     (folder / ".zgroup").write_text('{"zarr_format": 2}')
-    (folder / ".zattrs").write_text(json.dumps(
-        {"multiscales": [{"version": "0.4", "axes": described, "datasets": datasets, **entry}]}))
+    (folder / ".zattrs").write_text(
+        json.dumps({"multiscales": [{"version": "0.4", "axes": described, "datasets": datasets, **entry}]})
+    )
     return folder
 
 
@@ -163,9 +173,10 @@ def test_hdf5_without_a_volume_or_cut_off(tmp_path):
 def test_nrrd_with_spacings_and_units(tmp_path, encoding):
     path = tmp_path / "v.nrrd"
     for data in (EM, WIDE):
-        for more in ({"spacings": [0.005, 0.004, 0.03], "units": ["um", "um", "um"]},
-                     {"space directions": np.diag([5.0, 4.0, 30.0]), "space units": ["nm", "nm", "nm"],
-                      "space dimension": 3}):
+        for more in (
+            {"spacings": [0.005, 0.004, 0.03], "units": ["um", "um", "um"]},
+            {"space directions": np.diag([5.0, 4.0, 30.0]), "space units": ["nm", "nm", "nm"], "space dimension": 3},
+        ):
             nrrd.write(str(path), data, {"encoding": encoding, **more}, index_order="C")
             same(path, data, (30, 4, 5))
     nrrd.write(str(path), EM, {"encoding": encoding, "spacings": [5, 4, 30]}, index_order="C")
@@ -219,7 +230,7 @@ def test_npz_damage_is_found(tmp_path):
     flipped[len(content) // 2] ^= 4
     path.write_bytes(flipped)
     source = open_source(str(path))
-    with pytest.raises(DataError, match=r"v\.npz.*copy it again"):     # the checksum stands at the end
+    with pytest.raises(DataError, match=r"v\.npz.*copy it again"):  # the checksum stands at the end
         source.read((slice(0, 1), *ALL[1:]))
         source.close()
 
@@ -231,7 +242,7 @@ def test_npz_streams_forward_in_bounded_memory(tmp_path):
 import re
 from voxelmill.ingest.sources import open_source
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
-source = open_source({str(tmp_path / 'v.npz')!r})
+source = open_source({str(tmp_path / "v.npz")!r})
 start = peak()
 source.read((slice(90, 92), slice(0, 10), slice(0, 10)))
 far = peak()
@@ -247,11 +258,21 @@ print(far - start, peak() - start)
 
 def precomputed(folder, offset=(0, 0, 0)):
     x, y, z = EM.shape[::-1]
-    array = ts.open({
-        "driver": "neuroglancer_precomputed", "kvstore": f"file://{folder}/",
-        "multiscale_metadata": {"data_type": "uint8", "num_channels": 1, "type": "image"},
-        "scale_metadata": {"size": [x, y, z], "resolution": [5, 4, 30], "encoding": "raw",
-                           "chunk_size": [16, 8, 4], "voxel_offset": list(offset)}}, create=True).result()
+    array = ts.open(
+        {
+            "driver": "neuroglancer_precomputed",
+            "kvstore": f"file://{folder}/",
+            "multiscale_metadata": {"data_type": "uint8", "num_channels": 1, "type": "image"},
+            "scale_metadata": {
+                "size": [x, y, z],
+                "resolution": [5, 4, 30],
+                "encoding": "raw",
+                "chunk_size": [16, 8, 4],
+                "voxel_offset": list(offset),
+            },
+        },
+        create=True,
+    ).result()
     return array[ts.d[:].translate_to[0]]
 
 
@@ -278,16 +299,19 @@ def test_precomputed_that_is_not_there(tmp_path, monkeypatch):
         open_source(str(tmp_path))
 
 
-@pytest.mark.parametrize(("location", "kind", "words"), [
-    ("https://example.org/v.npy", ParameterError, "no reader for this scheme"),
-    ("nothing/here.npy", StorageError, "no such file"),
-    ("notes.txt", ParameterError, "no reader for .txt"),
-    ("plain", ParameterError, "a file without suffix"),
-    ("folder", DataError, "neither a Zarr store nor a folder of TIFF"),
-    ("empty.npy", DataError, "empty"),
-    ("empty.tif", DataError, "empty"),
-    ("empty.h5", DataError, "empty"),
-])
+@pytest.mark.parametrize(
+    ("location", "kind", "words"),
+    [
+        ("https://example.org/v.npy", ParameterError, "no reader for this scheme"),
+        ("nothing/here.npy", StorageError, "no such file"),
+        ("notes.txt", ParameterError, "no reader for .txt"),
+        ("plain", ParameterError, "a file without suffix"),
+        ("folder", DataError, "neither a Zarr store nor a folder of TIFF"),
+        ("empty.npy", DataError, "empty"),
+        ("empty.tif", DataError, "empty"),
+        ("empty.h5", DataError, "empty"),
+    ],
+)
 def test_what_is_no_volume(tmp_path, monkeypatch, location, kind, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()

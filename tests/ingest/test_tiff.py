@@ -18,16 +18,23 @@ from voxelmill.ingest.sources import open_source
 from voxelmill.ingest.tiff import numbered
 
 EM = np.random.default_rng(1).integers(0, 256, (9, 32, 40), np.uint8)
-EM[:, 8:24] //= 32      # so that it packs
+EM[:, 8:24] //= 32  # so that it packs
 WIDE = EM.astype(np.uint16) * 257
 GREY = {"photometric": "minisblack"}
 KINDS = {
-    "plain": GREY, "no metadata": GREY | {"metadata": None}, "lzw": GREY | {"compression": "lzw"},
-    "deflate": GREY | {"compression": "zlib", "predictor": True}, "zstd": GREY | {"compression": "zstd"},
-    "tiled": GREY | {"tile": (16, 16)}, "tiled deflate": GREY | {"tile": (16, 16), "compression": "zlib"},
-    "strips": GREY | {"rowsperstrip": 5}, "big-endian": GREY | {"byteorder": ">"},
-    "bigtiff": GREY | {"bigtiff": True}, "imagej": {"imagej": True, "metadata": {"axes": "ZYX"}},
-    "imagej without axes": {"imagej": True}, "imagej frames": {"imagej": True, "metadata": {"axes": "TYX"}},
+    "plain": GREY,
+    "no metadata": GREY | {"metadata": None},
+    "lzw": GREY | {"compression": "lzw"},
+    "deflate": GREY | {"compression": "zlib", "predictor": True},
+    "zstd": GREY | {"compression": "zstd"},
+    "tiled": GREY | {"tile": (16, 16)},
+    "tiled deflate": GREY | {"tile": (16, 16), "compression": "zlib"},
+    "strips": GREY | {"rowsperstrip": 5},
+    "big-endian": GREY | {"byteorder": ">"},
+    "bigtiff": GREY | {"bigtiff": True},
+    "imagej": {"imagej": True, "metadata": {"axes": "ZYX"}},
+    "imagej without axes": {"imagej": True},
+    "imagej frames": {"imagej": True, "metadata": {"axes": "TYX"}},
     "ome": {"ome": True, **GREY, "metadata": {"axes": "ZYX"}},
 }
 
@@ -49,11 +56,18 @@ def test_stacks(tmp_path, kind):
         same(tmp_path / "v.tif", data)
 
 
-@pytest.mark.parametrize("written", [
-    {"tile": (16, 16), "compression": "zlib", "predictor": True}, {"rowsperstrip": 5, "compression": "lzw"},
-    {"rowsperstrip": 7, "byteorder": ">"}, {"rowsperstrip": 32, "compression": "zstd", "byteorder": ">"},
-    {"tile": (16, 32)}, {}, {"rowsperstrip": 8, "compression": "jpeg"},
-])
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"tile": (16, 16), "compression": "zlib", "predictor": True},
+        {"rowsperstrip": 5, "compression": "lzw"},
+        {"rowsperstrip": 7, "byteorder": ">"},
+        {"rowsperstrip": 32, "compression": "zstd", "byteorder": ">"},
+        {"tile": (16, 32)},
+        {},
+        {"rowsperstrip": 8, "compression": "jpeg"},
+    ],
+)
 def test_parts_of_a_page(tmp_path, written):
     """Whatever strips and tiles it crosses, a part has the values that the whole page has there."""
     rng = np.random.default_rng(0)
@@ -83,24 +97,35 @@ def test_pages_written_one_by_one(tmp_path):
 
 
 def test_voxel_size_of_ome_and_imagej(tmp_path):
-    ome = {"axes": "ZYX", "PhysicalSizeX": 5, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.004,
-           "PhysicalSizeZ": 0.03, "PhysicalSizeZUnit": "µm"}
+    ome = {
+        "axes": "ZYX",
+        "PhysicalSizeX": 5,
+        "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 0.004,
+        "PhysicalSizeZ": 0.03,
+        "PhysicalSizeZUnit": "µm",
+    }
     tifffile.imwrite(tmp_path / "v.ome.tif", EM, metadata=ome, **GREY)
     same(tmp_path / "v.ome.tif", EM, (30, 4, 5))
     for unit in ("um", "micron", "\\u00B5m"):
-        tifffile.imwrite(tmp_path / "v.tif", EM, imagej=True, resolution=(1 / 0.005, 1 / 0.004),
-                         metadata={"axes": "ZYX", "spacing": 0.03, "unit": unit})
+        tifffile.imwrite(
+            tmp_path / "v.tif",
+            EM,
+            imagej=True,
+            resolution=(1 / 0.005, 1 / 0.004),
+            metadata={"axes": "ZYX", "spacing": 0.03, "unit": unit},
+        )
         same(tmp_path / "v.tif", EM, (30, 4, 5))
-    tifffile.imwrite(tmp_path / "v.tif", EM, imagej=True,
-                     metadata={"axes": "ZYX", "spacing": 2, "unit": "pixel"})
+    tifffile.imwrite(tmp_path / "v.tif", EM, imagej=True, metadata={"axes": "ZYX", "spacing": 2, "unit": "pixel"})
     same(tmp_path / "v.tif", EM)
 
 
 def test_channels_are_not_sections(tmp_path):
     both = np.stack([EM, 255 - EM])
     tifffile.imwrite(tmp_path / "v.ome.tif", both, metadata={"axes": "CZYX"}, **GREY)
-    tifffile.imwrite(tmp_path / "v.tif", np.ascontiguousarray(both.transpose(1, 0, 2, 3)), imagej=True,
-                     metadata={"axes": "ZCYX"})
+    tifffile.imwrite(
+        tmp_path / "v.tif", np.ascontiguousarray(both.transpose(1, 0, 2, 3)), imagej=True, metadata={"axes": "ZCYX"}
+    )
     for name in ("v.ome.tif", "v.tif"):
         same(tmp_path / name, EM)
         same(tmp_path / name, 255 - EM, channel=1)
@@ -114,8 +139,18 @@ def test_channels_are_not_sections(tmp_path):
 def test_imagej_stack_of_one_page(tmp_path):
     """As ImageJ writes what is over 4 GB: one page, the other sections behind it without headers."""
     head = b"ImageJ=1.53t\nimages=9\nslices=9\n"
-    tags = [(256, 3, 1, 40), (257, 3, 1, 32), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1),
-            (270, 2, len(head), 200), (273, 4, 1, 300), (277, 3, 1, 1), (278, 3, 1, 32), (279, 4, 1, 2560)]
+    tags = [
+        (256, 3, 1, 40),
+        (257, 3, 1, 32),
+        (258, 3, 1, 16),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (270, 2, len(head), 200),
+        (273, 4, 1, 300),
+        (277, 3, 1, 1),
+        (278, 3, 1, 32),
+        (279, 4, 1, 2560),
+    ]
     body = b"MM\0*" + struct.pack(">IH", 8, len(tags))
     for code, kind, count, value in tags:
         body += struct.pack(">HHI", code, kind, count)
@@ -139,12 +174,11 @@ def test_cut_at_twenty_points(tmp_path, ingest, kind):
         ingest("--input", "v.tif").refused(65, "v.tif", "copy it again")
     for part in range(len(content) - 24, len(content)):
         (tmp_path / "v.tif").write_bytes(content[:part])
-        with contextlib.suppress(DataError):     # the last bytes may be padding: then all voxels are there
+        with contextlib.suppress(DataError):  # the last bytes may be padding: then all voxels are there
             same(tmp_path / "v.tif", WIDE)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["plain", "deflate", "tiled", "ome"]), st.data())
 def test_damaged_headers_are_refused_or_harmless(tmp_path, kind, data):
     """Any bytes of header overwritten: an error of ours, or an array of the promised shape."""
@@ -166,8 +200,17 @@ def test_damaged_headers_are_refused_or_harmless(tmp_path, kind, data):
 
 def header(width: int, height: int, following: int = 0) -> bytes:
     """A TIFF of one page that claims to be so large, and 16 bytes of pixels."""
-    tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 400),
-            (277, 3, 1), (278, 4, height), (279, 4, 16)]
+    tags = [
+        (256, 4, width),
+        (257, 4, height),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 400),
+        (277, 3, 1),
+        (278, 4, height),
+        (279, 4, 16),
+    ]
     body = b"II*\0" + struct.pack("<IH", 8, len(tags))
     body += b"".join(struct.pack("<HHII", code, kind, 1, value) for code, kind, value in tags)
     return (body + struct.pack("<I", following)).ljust(400, b"\0") + bytes(16)
@@ -182,7 +225,7 @@ from voxelmill.ingest.sources import open_source
 import tifffile
 resource.setrlimit(resource.RLIMIT_DATA, (512 * 2**20,) * 2)
 try:
-    open_source({str(tmp_path / 'v.tif')!r})
+    open_source({str(tmp_path / "v.tif")!r})
 except DataError as error:
     print(error)
 """
@@ -206,19 +249,21 @@ def test_pages_in_a_circle_and_a_bomb(tmp_path):
     (tmp_path / "v.tif").write_bytes(header(4, 4, following=8))
     with pytest.raises(DataError, match=r"v\.tif: damaged TIFF"):
         open_source(str(tmp_path / "v.tif"))
-    tifffile.imwrite(tmp_path / "v.tif", np.zeros((1, 8192, 8192), np.uint8), compression="zstd",
-                     rowsperstrip=8192, **GREY)
+    tifffile.imwrite(tmp_path / "v.tif", np.zeros((1, 8192, 8192), np.uint8), compression="zstd", rowsperstrip=8192, **GREY)
     assert (tmp_path / "v.tif").stat().st_size < 6000
     with pytest.raises(DataError, match="claim 67108864 bytes"):
         open_source(str(tmp_path / "v.tif"))
 
 
-@pytest.mark.parametrize(("data", "words"), [
-    (np.zeros((3, 8, 8, 3), np.uint8), "colour"),
-    (np.zeros((9, 8, 8), np.float32), "float32 values; expected uint8 or uint16"),
-    (np.zeros((9, 8, 8), np.int8), "int8 values; expected uint8 or uint16"),
-    (np.zeros((9, 8, 8), np.complex64), "complex64 values; expected uint8 or uint16"),
-])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.zeros((3, 8, 8, 3), np.uint8), "colour"),
+        (np.zeros((9, 8, 8), np.float32), "float32 values; expected uint8 or uint16"),
+        (np.zeros((9, 8, 8), np.int8), "int8 values; expected uint8 or uint16"),
+        (np.zeros((9, 8, 8), np.complex64), "complex64 values; expected uint8 or uint16"),
+    ],
+)
 def test_types_that_are_no_grey_values(ingest, tmp_path, data, words):
     tifffile.imwrite(tmp_path / "v.tif", data, photometric="rgb" if data.ndim == 4 else "minisblack")
     ingest("--input", "v.tif").refused(65, "v.tif", words)
@@ -283,10 +328,15 @@ def test_a_section_twice(tmp_path, capfd):
         open_source(str(folder))
 
 
-@pytest.mark.parametrize(("odd", "words"), [
-    (WIDE[0], "uint16; expected (32, 40) uint8"), (EM[0, 1:], "(31, 40) uint8; expected (32, 40) uint8"),
-    (np.zeros((32, 40, 3), np.uint8), "colour"), (EM[:2], "2 pages; expected one section per file"),
-])
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (WIDE[0], "uint16; expected (32, 40) uint8"),
+        (EM[0, 1:], "(31, 40) uint8; expected (32, 40) uint8"),
+        (np.zeros((32, 40, 3), np.uint8), "colour"),
+        (EM[:2], "2 pages; expected one section per file"),
+    ],
+)
 def test_a_section_that_is_unlike_the_others(ingest, tmp_path, odd, words):
     sections(tmp_path / "s", [f"{n}.tif" for n in range(9)])
     tifffile.imwrite(tmp_path / "s/4.tif", odd, photometric="rgb" if odd.shape[-1] == 3 else "minisblack")

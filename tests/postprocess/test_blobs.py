@@ -75,9 +75,7 @@ def test_blocks_equal_the_whole():
         shape = rng.integers(60, 240, 2)
         smooth = cv2.GaussianBlur(rng.integers(0, 256, shape).astype(np.uint8), (0, 0), 1.5)
         image = ((smooth.astype(int) - 90) * 3).clip(0, 255).astype(np.uint8)[None]
-        labels = (
-            rng.integers(0, 4, shape // 6 + 1).repeat(6, 0).repeat(6, 1)[None, : shape[0], : shape[1]].astype(np.uint64)
-        )
+        labels = rng.integers(0, 4, shape // 6 + 1).repeat(6, 0).repeat(6, 1)[None, : shape[0], : shape[1]].astype(np.uint64)
         window = np.array([[image.min(), image.max()]])
         whole = blobs.detect(image, labels, window)
         start = rng.integers(0, shape - 10)

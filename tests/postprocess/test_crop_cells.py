@@ -39,13 +39,24 @@ def test_frames_without_the_cell_read_as_zero(tmp_path: Path, movie_file: Path, 
     labels = np.zeros((8, 160, 160), np.uint16)
     labels[4:6, 30:50, 40:60] = 9
     np.save(tmp_path / "l.npy", labels)
-    assert run_timelapse(tmp_path, movie_file, upto="crop_cells", detections=tmp_path / "l.npy", pc_channel=0,
-                         fovs="0", crop_padding=3, tracking_method="labels") == 0
+    assert (
+        run_timelapse(
+            tmp_path,
+            movie_file,
+            upto="crop_cells",
+            detections=tmp_path / "l.npy",
+            pc_channel=0,
+            fovs="0",
+            crop_padding=3,
+            tracking_method="labels",
+        )
+        == 0
+    )
     mask = zarr.open_array(str(tmp_path / "cells/fov_000/cells.zarr/seg_tracked_ch_0/9/0"), mode="r")
     assert mask.shape == (8, 26, 26) and mask[...].sum() == 2 * 20 * 20 and not mask[:4].any()
     crop = tmp_path / "cells/fov_000/cells.zarr/pc_ch_0/9"
     assert [sorted(p.name for p in (crop / level).iterdir()) for level in "01"] == [["c.0.0.0", "zarr.json"]] * 2
-    index = np.frombuffer((crop / "0/c.0.0.0").read_bytes()[-4 - 4 * 16:-4], "<u8").reshape(4, 2)
+    index = np.frombuffer((crop / "0/c.0.0.0").read_bytes()[-4 - 4 * 16 : -4], "<u8").reshape(4, 2)
     assert list(index[:, 1] < 2**63) == [False, False, True, False]
 
 
@@ -69,8 +80,12 @@ def test_tensorstore_reads_crops(stages: Path):
 
 def test_a_movie_without_cells(tmp_path: Path, movie_file: Path):
     np.save(tmp_path / "l.npy", np.zeros((8, 160, 160), np.uint16))
-    assert run_timelapse(tmp_path, movie_file, upto="publish_fovs", detections=tmp_path / "l.npy", pc_channel=0,
-                         fl_channels="1", fovs="0") == 0
+    assert (
+        run_timelapse(
+            tmp_path, movie_file, upto="publish_fovs", detections=tmp_path / "l.npy", pc_channel=0, fl_channels="1", fovs="0"
+        )
+        == 0
+    )
     assert zarr.open_array(str(tmp_path / "cells/fov_000/cells.zarr/metadata/cell_ids"), mode="r").shape == (0,)
     (table,) = (tmp_path / "published/fov_000").glob("*_traces.csv")
     assert table.read_text().count("\n") == 1

@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.postprocess.crops import (
-    ViewScale,
-    frames_per_block,
-    half_resolution,
-    iter_crops,
-    to_view,
-    track_boxes,
-)
+from voxelmill.postprocess.crops import ViewScale, frames_per_block, half_resolution, iter_crops, to_view, track_boxes
 
 SHAPE = (30, 40)
 
@@ -22,7 +15,7 @@ def labels() -> np.ndarray:
     """Cell 5 walks right and is missing in frame 2; cell 9 is there in frame 3 only; cell 2 in 0-1."""
     stack = np.zeros((7, *SHAPE), np.uint16)
     for t in (0, 1, 3, 4):
-        stack[t, 10:14, 5 + 3 * t:10 + 3 * t] = 5
+        stack[t, 10:14, 5 + 3 * t : 10 + 3 * t] = 5
     stack[3, 0:3, 38:40] = 9
     stack[:2, 20:25, 0:6] = 2
     return stack

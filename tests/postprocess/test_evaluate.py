@@ -16,9 +16,18 @@ from voxelmill.transform.transforms import save
 def score(folder: Path, labels: np.ndarray, truth: np.ndarray, moves: list, **params) -> dict:
     folder.mkdir(exist_ok=True)
     save(folder / "t.npz", moves)
-    assert run_stage("postprocess.evaluate", folder, labels=make_store(folder / "l.ome.zarr", labels, label=True),
-                     truth=make_store(folder / "truth.ome.zarr", truth, label=True), transforms=folder / "t.npz",
-                     output="score.json", **params) == 0
+    assert (
+        run_stage(
+            "postprocess.evaluate",
+            folder,
+            labels=make_store(folder / "l.ome.zarr", labels, label=True),
+            truth=make_store(folder / "truth.ome.zarr", truth, label=True),
+            transforms=folder / "t.npz",
+            output="score.json",
+            **params,
+        )
+        == 0
+    )
     return json.loads((folder / "score.json").read_text())
 
 
@@ -40,7 +49,15 @@ def test_jitter_and_correction_that_cancel_leave_it_in_place(tmp_path: Path):
 def test_unlike_shapes_are_refused(tmp_path: Path, capsys):
     _, truth = neurites((4, 64, 64))
     save(tmp_path / "t.npz", [warp.shift_transform(0, 0)] * 4)
-    assert run_stage("postprocess.evaluate", tmp_path, labels=make_store(tmp_path / "l.ome.zarr", truth[:, :32]),
-                     truth=make_store(tmp_path / "t.ome.zarr", truth), transforms=tmp_path / "t.npz",
-                     output="s.json") == 65
+    assert (
+        run_stage(
+            "postprocess.evaluate",
+            tmp_path,
+            labels=make_store(tmp_path / "l.ome.zarr", truth[:, :32]),
+            truth=make_store(tmp_path / "t.ome.zarr", truth),
+            transforms=tmp_path / "t.npz",
+            output="s.json",
+        )
+        == 65
+    )
     assert "--truth has shape (4, 64, 64) and the volume (4, 32, 64)" in capsys.readouterr().err

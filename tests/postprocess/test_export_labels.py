@@ -12,24 +12,39 @@ from voxelmill.testing.stages import make_store, run_stage
 
 
 def components(path: Path, pairs: dict[int, int]) -> Path:
-    found = stitching.Components(np.array(list(pairs), np.uint64), np.array(list(pairs.values())),
-                                 np.full(len(pairs), 0.5, np.float32))
+    found = stitching.Components(
+        np.array(list(pairs), np.uint64), np.array(list(pairs.values())), np.full(len(pairs), 0.5, np.float32)
+    )
     stitching.save(path, found)
     return path
 
 
-def joined(path: Path, first: int = 1, merged: dict[int, int] | None = None, scores: dict[int, float] | None = None,
-           segments: int = 9) -> Path:
+def joined(
+    path: Path,
+    first: int = 1,
+    merged: dict[int, int] | None = None,
+    scores: dict[int, float] | None = None,
+    segments: int = 9,
+) -> Path:
     merged, scores = merged or {}, scores or {}
-    stitching.save(path, stitching.Joined(
-        first, np.array(list(merged), np.int64), np.array(list(merged.values()), np.uint64),
-        np.array(list(scores), np.uint64), np.array(list(scores.values()), np.float32), segments))
+    stitching.save(
+        path,
+        stitching.Joined(
+            first,
+            np.array(list(merged), np.int64),
+            np.array(list(merged.values()), np.uint64),
+            np.array(list(scores), np.uint64),
+            np.array(list(scores.values()), np.float32),
+            segments,
+        ),
+    )
     return path
 
 
 def export(folder: Path, store: Path, **given) -> int:
-    return run_stage("postprocess.export_labels", folder, supervoxels=store, output="out.ome.zarr", segments="segments",
-                     **given)
+    return run_stage(
+        "postprocess.export_labels", folder, supervoxels=store, output="out.ome.zarr", segments="segments", **given
+    )
 
 
 def test_supervoxels_become_segments(tmp_path: Path):
@@ -42,7 +57,10 @@ def test_supervoxels_become_segments(tmp_path: Path):
     assert image.dtype == np.uint32 and image.scale == (30.0, 8.0, 8.0)
     assert (out[:, :20] == 1).all() and (out[:, 20:40] == 2).all() and not out[:, 40:].any()
     assert pq.read_table(tmp_path / "segments/z0000000.parquet").to_pydict() == {
-        "supervoxel": [7, 2**22], "segment": [1, 2], "score": [0.5, 0.5]}
+        "supervoxel": [7, 2**22],
+        "segment": [1, 2],
+        "score": [0.5, 0.5],
+    }
 
 
 def test_the_numbers_of_a_batch_follow_those_of_the_others(tmp_path: Path):
@@ -68,8 +86,16 @@ def test_a_part_of_the_table_for_each_layer_of_shards(tmp_path: Path):
 def test_ids_that_need_64_bits_get_them(tmp_path: Path):
     """All blocks get the same type: that of the volume's largest segment, here in another batch."""
     store = make_store(tmp_path / "in.ome.zarr", np.full((4, 64, 64), 3, np.uint64))
-    assert export(tmp_path, store, block="0-0", components=components(tmp_path / "c.npz", {3: 0}),
-                  joined=joined(tmp_path / "j.npz", segments=2**33)) == 0
+    assert (
+        export(
+            tmp_path,
+            store,
+            block="0-0",
+            components=components(tmp_path / "c.npz", {3: 0}),
+            joined=joined(tmp_path / "j.npz", segments=2**33),
+        )
+        == 0
+    )
     assert open_image(tmp_path / "out.ome.zarr").dtype == np.uint64
 
 

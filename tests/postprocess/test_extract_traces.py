@@ -18,8 +18,9 @@ def extract(folder: Path, movie_file: Path, **params: object) -> dict[str, np.nd
     how = {"min_frames": 1, "border_margin": 0, "fovs": "0", "tracking_method": "labels"} | params
     labels = folder / "truth.npy"
     np.save(labels, np.load(movie_file.with_name("run.labels.npz"))["labels"][0])
-    assert run_timelapse(folder, movie_file, upto="extract_traces", detections=labels, pc_channel=0, fl_channels="1",
-                         **how) == 0     # type: ignore[arg-type]
+    assert (
+        run_timelapse(folder, movie_file, upto="extract_traces", detections=labels, pc_channel=0, fl_channels="1", **how) == 0
+    )  # type: ignore[arg-type]
     return read_csv(folder / "traces/fov_000/run_fov_000_traces.csv")
 
 
@@ -33,7 +34,7 @@ def test_columns_times_and_signals(tmp_path: Path, movie_file: Path, movies: lis
     assert np.array_equal(table["area_ch_0"], truth["area"][at])
     inside = (table["bbox_x0"] > 5) & (table["bbox_y0"] > 5) & (table["bbox_x1"] < 155) & (table["bbox_y1"] < 155)
     error = abs(table["intensity_total_ch_1"] - truth["total_ch_1"][at])[inside] / truth["total_ch_1"][at][inside]
-    assert np.median(error) < 0.15       # dim cells of few frames; the PSF alone takes 5 %
+    assert np.median(error) < 0.15  # dim cells of few frames; the PSF alone takes 5 %
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path, movie_file: Path):
@@ -56,8 +57,9 @@ def test_no_features_leaves_the_base_columns(tmp_path: Path, movie_file: Path):
 
 def test_a_plugin_feature(tmp_path: Path, movie_file: Path):
     (tmp_path / "p").mkdir()
-    (tmp_path / "p/brightest.py").write_text("def extract_brightest(image, mask, context):\n"
-                                             "    return float(image[mask].max())\n")
+    (tmp_path / "p/brightest.py").write_text(
+        "def extract_brightest(image, mask, context):\n    return float(image[mask].max())\n"
+    )
     table = extract(tmp_path, movie_file, plugins=tmp_path / "p", fl_features="intensity_total,brightest")
     assert (table["brightest_ch_1"] > 200).all()
 
@@ -74,5 +76,5 @@ def test_the_weight_of_the_background(tmp_path: Path, movie_file: Path):
     (tmp_path / "b").mkdir()
     raw = extract(tmp_path / "a", movie_file, background_weight=0)
     half = extract(tmp_path / "b", movie_file, background_weight=0.5)
-    gone = (raw["intensity_mean_ch_1"] - half["intensity_mean_ch_1"])
-    assert np.all((gone > 100) & (gone < 300))       # half of offset and background
+    gone = raw["intensity_mean_ch_1"] - half["intensity_mean_ch_1"]
+    assert np.all((gone > 100) & (gone < 300))  # half of offset and background

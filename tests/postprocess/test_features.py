@@ -6,31 +6,26 @@ import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.core.plugins import Plugin, PluginError
-from voxelmill.postprocess.features import (
-    BASE_COLUMNS,
-    CellPixels,
-    TraceBuilder,
-    aspect_ratio,
-    circularity,
-    feature_names,
-)
+from voxelmill.postprocess.features import BASE_COLUMNS, CellPixels, TraceBuilder, aspect_ratio, circularity, feature_names
 from voxelmill.postprocess.traces import filter_traces, left_out, read_csv, traces_name, write_csv
 
 
 def disk(radius: float, shape: tuple[int, int] = (101, 101), stretch: float = 1.0) -> np.ndarray:
-    y, x = np.mgrid[:shape[0], :shape[1]]
+    y, x = np.mgrid[: shape[0], : shape[1]]
     return (((y - shape[0] // 2) / stretch) ** 2 + (x - shape[1] // 2) ** 2 < radius**2).astype(np.uint16)
 
 
 def build(labels, images, features, backgrounds=None, **how):
     builder = TraceBuilder(0, np.arange(len(labels)) * 5.0, features, phase=0, **how)
     for t, frame in enumerate(labels):
-        builder.add(t, frame, {c: stack[t] for c, stack in images.items()},
-                    {c: stack[t] for c, stack in (backgrounds or {}).items()})
+        builder.add(
+            t, frame, {c: stack[t] for c, stack in images.items()}, {c: stack[t] for c, stack in (backgrounds or {}).items()}
+        )
     return builder
 
 
 # ---- shapes --------------------------------------------------------------------------------------
+
 
 def test_pixels_of_each_cell():
     labels = np.zeros((6, 8), np.uint16)
@@ -100,6 +95,7 @@ def test_erosion_stays_within_the_cell_and_the_image():
 
 # ---- intensities ---------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
 def test_intensities_over_the_mask_minus_weighted_background(weight):
     rng = np.random.default_rng(0)
@@ -107,8 +103,9 @@ def test_intensities_over_the_mask_minus_weighted_background(weight):
     image = rng.integers(300, 900, labels.shape).astype(np.uint16)
     background = rng.uniform(100, 200, labels.shape)
     names = ["intensity_total", "intensity_mean", "intensity_variance"]
-    table = build([labels], {0: [image], 1: [image]}, {0: ["area"], 1: names}, {1: [background]},
-                  background_weight=weight).table()
+    table = build(
+        [labels], {0: [image], 1: [image]}, {0: ["area"], 1: names}, {1: [background]}, background_weight=weight
+    ).table()
     for k, cell in enumerate([1, 2]):
         values = (image - weight * background)[labels == cell]
         assert table["area_ch_0"][k] == 50
@@ -126,8 +123,7 @@ def test_variance_does_not_cancel_at_high_counts():
 
 def test_weight_is_clipped_and_a_channel_without_background_counts_as_zero():
     labels, image = np.ones((4, 4), np.uint16), np.full((4, 4), 10, np.uint16)
-    table = build([labels], {1: [image]}, {1: ["intensity_mean"]}, {1: [np.full((4, 4), 3.0)]},
-                  background_weight=7).table()
+    table = build([labels], {1: [image]}, {1: ["intensity_mean"]}, {1: [np.full((4, 4), 3.0)]}, background_weight=7).table()
     assert table["intensity_mean_ch_1"][0] == 7
     assert build([labels], {1: [image]}, {1: ["intensity_mean"]}).table()["intensity_mean_ch_1"][0] == 10
 
@@ -152,6 +148,7 @@ def test_saturated_pixels_are_counted():
 
 # ---- the table -----------------------------------------------------------------------------------
 
+
 def test_columns_rows_and_times():
     labels = np.zeros((3, 30, 40), np.uint16)
     labels[0, 5:9, 10:20] = 4
@@ -163,7 +160,11 @@ def test_columns_rows_and_times():
     rows = table.table()
     assert list(rows) == [*BASE_COLUMNS, "area_ch_0"]
     assert list(zip(rows["cell"].tolist(), rows["frame"].tolist(), rows["time"].tolist())) == [
-        (2, 1, 9.5), (2, 2, 21.0), (4, 0, 0.0), (4, 1, 9.5)]
+        (2, 1, 9.5),
+        (2, 2, 21.0),
+        (4, 0, 0.0),
+        (4, 1, 9.5),
+    ]
     assert rows["fov"].tolist() == [7] * 4
     first = {name: column[2] for name, column in rows.items()}
     assert [first[k] for k in ("bbox_x0", "bbox_y0", "bbox_x1", "bbox_y1")] == [10, 5, 20, 9]
@@ -206,8 +207,7 @@ def test_plug_in_features_see_their_cell_only(tmp_path):
     labels[2:8, 2:8], labels[2:8, 8:12] = 1, 2
     image = np.where(labels == 2, 50, 30).astype(np.uint16)
     image[0, 0] = 999
-    table = build([labels], {1: [image]}, {1: ["brightest"]}, {1: [np.full((20, 20), 10.0)]},
-                  plugins=[plugin]).table()
+    table = build([labels], {1: [image]}, {1: ["brightest"]}, {1: [np.full((20, 20), 10.0)]}, plugins=[plugin]).table()
     assert table["brightest_ch_1"].tolist() == [20, 40]
     with pytest.raises(ParameterError, match="brightest"):
         TraceBuilder(0, [0.0], {0: ["brightest"]}, phase=0, plugins=[plugin])  # not for phase
@@ -221,28 +221,38 @@ def test_a_plug_in_that_raises_is_named_with_cell_and_frame(tmp_path):
 
     plugin = Plugin("broken", "feature", tmp_path / "broken.py", extract, ("phase",))
     with pytest.raises(PluginError, match=r"'broken'.*ZeroDivisionError.*\[fov 0, cell 3, frame 0\]"):
-        build([np.full((4, 4), 3, np.uint16)], {0: [np.zeros((4, 4), np.uint16)]}, {0: ["broken"]},
-              plugins=[plugin])
+        build([np.full((4, 4), 3, np.uint16)], {0: [np.zeros((4, 4), np.uint16)]}, {0: ["broken"]}, plugins=[plugin])
 
 
 # ---- filters and CSV -----------------------------------------------------------------------------
+
 
 def tracks(frames: int, shape: tuple[int, int], boxes: dict[int, tuple[int, int, int]]):
     """Cells of 10 x 10 px at (y, x), seen in the first `n` frames: boxes = {cell: (y, x, n)}."""
     labels = np.zeros((frames, *shape), np.uint16)
     for cell, (y, x, n) in boxes.items():
-        labels[:n, y:y + 10, x:x + 10] = cell
+        labels[:n, y : y + 10, x : x + 10] = cell
     return build(labels, {}, {0: ["area"]}).table()
 
 
 def test_filters_keep_count_of_what_they_drop():
-    table = tracks(40, (200, 200), {1: (95, 95, 40), 2: (95, 60, 29), 3: (49, 95, 40), 4: (50, 140, 40),
-                                    5: (120, 141, 40), 6: (100, 120, 30), 7: (0, 0, 3)})
+    table = tracks(
+        40,
+        (200, 200),
+        {
+            1: (95, 95, 40),
+            2: (95, 60, 29),
+            3: (49, 95, 40),
+            4: (50, 140, 40),
+            5: (120, 141, 40),
+            6: (100, 120, 30),
+            7: (0, 0, 3),
+        },
+    )
     kept, report = filter_traces(table, (200, 200), 40)
     assert sorted(set(kept["cell"].tolist())) == [1, 4, 6]
     assert (report.cells, report.kept, report.short, report.border) == (7, 3, [2, 7], [3, 5])
-    assert str(report) == ("3 of 7 cells kept; dropped 2 with fewer than 30 frames, 2 that come within 50 "
-                           "px of the border.")
+    assert str(report) == ("3 of 7 cells kept; dropped 2 with fewer than 30 frames, 2 that come within 50 px of the border.")
 
 
 def test_a_cell_that_once_comes_near_the_border_goes_whole():
@@ -283,7 +293,8 @@ def test_csv_is_exact_and_comes_back(tmp_path):
     assert path.name == "run_fov_004_traces.csv"
     assert path.read_text().splitlines()[:2] == [
         "fov,cell,frame,time,good,position_x,position_y,bbox_x0,bbox_y0,bbox_x1,bbox_y1,area_ch_0",
-        "0,3,0,0.000000,True,17.000000,15.000000,12,10,22,20,100.000000"]
+        "0,3,0,0.000000,True,17.000000,15.000000,12,10,22,20,100.000000",
+    ]
     back = read_csv(path)
     for name, column in table.items():
         assert back[name].dtype.kind == column.dtype.kind
@@ -298,7 +309,9 @@ def test_what_was_left_out_comes_back_with_its_reason(tmp_path):
     assert list(rest) == [*table, "reason"] and not rest["good"].any()
     assert len(rest["cell"]) + len(kept["cell"]) == len(table["cell"])
     assert {(c, r) for c, r in zip(rest["cell"].tolist(), rest["reason"])} == {
-        (2, "seen in under 5 frames"), (3, "within 20 px of the border")}
+        (2, "seen in under 5 frames"),
+        (3, "within 20 px of the border"),
+    }
 
 
 def test_damaged_csv_is_refused(tmp_path):

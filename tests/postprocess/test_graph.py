@@ -20,16 +20,32 @@ from voxelmill.postprocess import graph, wiring
 from voxelmill.testing.stages import make_store, run_stage
 
 ROWS = [  # z, y, x, pre, post, score
-    (0, 10, 10, 1, 2, 0.9), (0, 11, 11, 1, 2, 0.8), (3, 40, 40, 1, 2, 0.5), (3, 50, 50, 2, 1, 0.4),
-    (4, 10, 10, 3, 4, 0.7), (5, 10, 10, 3, 3, 0.9), (5, 20, 20, 4, 3, 0.05),
+    (0, 10, 10, 1, 2, 0.9),
+    (0, 11, 11, 1, 2, 0.8),
+    (3, 40, 40, 1, 2, 0.5),
+    (3, 50, 50, 2, 1, 0.4),
+    (4, 10, 10, 3, 4, 0.7),
+    (5, 10, 10, 3, 3, 0.9),
+    (5, 20, 20, 4, 3, 0.05),
 ]
 
 
 def candidates(path: Path, rows: list[tuple]) -> Path:
     z, y, x, pre, post, score = (np.array(c) for c in zip(*rows)) if rows else (np.zeros(0, int),) * 6
-    pq.write_table(pa.table({"z": z, "y": y, "x": x, "sigma": np.ones(len(z), np.float32),
-                             "pre_id": pre.astype(np.uint64), "post_id": post.astype(np.uint64),
-                             "score": score.astype(np.float32)}), path)
+    pq.write_table(
+        pa.table(
+            {
+                "z": z,
+                "y": y,
+                "x": x,
+                "sigma": np.ones(len(z), np.float32),
+                "pre_id": pre.astype(np.uint64),
+                "post_id": post.astype(np.uint64),
+                "score": score.astype(np.float32),
+            }
+        ),
+        path,
+    )
     return path
 
 
@@ -37,7 +53,7 @@ def run(folder: Path, *parts: list[tuple]) -> dict[str, list[dict]]:
     store = make_store(folder / "l.ome.zarr", np.ones((8, 64, 64), np.uint32), label=True)
     files = [candidates(folder / f"c{n}.parquet", rows) for n, rows in enumerate(parts)]
     assert run_stage("postprocess.graph", folder, candidates=files, labels=store, tables="tables", graph="graph") == 0
-    assert not list(folder.glob("graph-*"))                     # what was on disk meanwhile
+    assert not list(folder.glob("graph-*"))  # what was on disk meanwhile
     return {n: pq.read_table(folder / f"tables/{n}.parquet").to_pylist() for n in ("synapses", "edges", "nodes")}
 
 
@@ -49,7 +65,7 @@ def test_tables(tmp_path: Path):
     first = found["synapses"][0]
     assert (first["id"], first["z_nm"], first["y_nm"], first["x_nm"]) == (1, 0.0, 80.0, 80.0)
     edges = {(e["pre_root_id"], e["post_root_id"]): e["weight"] for e in found["edges"]}
-    assert edges == {(1, 2): 2, (2, 1): 1, (3, 4): 1}          # no autapse, nothing below min_score
+    assert edges == {(1, 2): 2, (2, 1): 1, (3, 4): 1}  # no autapse, nothing below min_score
     nodes = {n["node"]: n for n in found["nodes"]}
     assert (nodes[2]["in_degree"], nodes[2]["out_degree"]) == (2, 1)
     assert nodes[1]["reciprocity"] == 1 and nodes[3]["reciprocity"] == 0
@@ -65,8 +81,10 @@ def random_rows(n: int, neurites: int, seed: int = 0) -> list[tuple]:
     rng = np.random.default_rng(seed)
     at = rng.choice(8 * 64 * 64, n, replace=False)
     pairs = rng.integers(1, neurites + 1, (n, 2))
-    return [(int(k >> 12), int(k >> 6 & 63), int(k & 63), int(a), int(b), float(np.float32(s)))
-            for k, (a, b), s in zip(at, pairs, rng.integers(0, 50, n) / 49)]
+    return [
+        (int(k >> 12), int(k >> 6 & 63), int(k & 63), int(a), int(b), float(np.float32(s)))
+        for k, (a, b), s in zip(at, pairs, rng.integers(0, 50, n) / 49)
+    ]
 
 
 @pytest.mark.parametrize("parts", [2, 7])
@@ -92,7 +110,8 @@ def test_as_reckoned_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for z, y, x, pre, post, score in sorted(rows, key=lambda r: (-r[5], r[:3])):
         best.setdefault((z, y // 4, x // 4, pre, post), (z, y, x, pre, post, score))
     assert [tuple(s[c] for c in ("z", "y", "x", "pre_id", "post_id", "score")) for s in found["synapses"]] == list(
-        best.values())
+        best.values()
+    )
     assert [s["id"] for s in found["synapses"]] == list(range(1, len(best) + 1))
     assert all((s["z_nm"], s["y_nm"], s["x_nm"]) == (30 * s["z"], 8 * s["y"], 8 * s["x"]) for s in found["synapses"])
 
@@ -101,7 +120,8 @@ def test_as_reckoned_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         if score >= np.float32(0.1) and pre != post:
             scores[pre, post].append(score)
     assert [tuple(e.values()) for e in found["edges"]] == [
-        (*pair, len(scores[pair]), sum(scores[pair])) for pair in sorted(scores)]
+        (*pair, len(scores[pair]), sum(scores[pair])) for pair in sorted(scores)
+    ]
 
     net = nx.DiGraph()
     net.add_weighted_edges_from((*pair, len(s)) for pair, s in scores.items())
@@ -114,20 +134,26 @@ def test_as_reckoned_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for row in found["nodes"]:
         node = row["node"]
         mutual = sum(net.has_edge(b, node) for b in net.successors(node))
-        assert row == {"node": node, "in_degree": net.in_degree(node, "weight"),
-                       "out_degree": net.out_degree(node, "weight"), "pagerank": pytest.approx(rank[node], abs=1e-9),
-                       "component": component[node], "reciprocity": 2 * mutual / net.degree(node)}
+        assert row == {
+            "node": node,
+            "in_degree": net.in_degree(node, "weight"),
+            "out_degree": net.out_degree(node, "weight"),
+            "pagerank": pytest.approx(rank[node], abs=1e-9),
+            "component": component[node],
+            "reciprocity": 2 * mutual / net.degree(node),
+        }
 
 
 def test_exports_agree(tmp_path: Path):
     found = run(tmp_path, ROWS)
     net = nx.read_graphml(tmp_path / "graph/wiring.graphml")
     assert {(int(a), int(b)): d["weight"] for a, b, d in net.edges(data=True)} == {
-        (e["pre_root_id"], e["post_root_id"]): e["weight"] for e in found["edges"]}
-    assert dict(net.nodes(data=True)) == {
-        str(n["node"]): {k: v for k, v in n.items() if k != "node"} for n in found["nodes"]}
+        (e["pre_root_id"], e["post_root_id"]): e["weight"] for e in found["edges"]
+    }
+    assert dict(net.nodes(data=True)) == {str(n["node"]): {k: v for k, v in n.items() if k != "node"} for n in found["nodes"]}
     assert {(a, b): d["sum_score"] for a, b, d in net.edges(data=True)} == {
-        (str(e["pre_root_id"]), str(e["post_root_id"])): e["sum_score"] for e in found["edges"]}
+        (str(e["pre_root_id"]), str(e["post_root_id"])): e["sum_score"] for e in found["edges"]
+    }
     with open(tmp_path / "tables/nodes.csv", newline="") as file:
         assert [int(r["node"]) for r in csv.DictReader(file)] == [n["node"] for n in found["nodes"]]
     assert (tmp_path / "graph/edges.txt").read_text().splitlines()[0] == "1 2 2"
@@ -177,22 +203,26 @@ print(json.dumps([code, int(peak[1]) / 1024]))
 def test_memory_does_not_grow_with_the_candidates(tmp_path: Path):
     """Given 400 MB; in memory, 1.6 million were 1.9 GB."""
     for files in (2, 16):
-        done = subprocess.run([sys.executable, "-c", MEASURED, tmp_path / str(files), str(files)], capture_output=True,
-                              text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, tmp_path / str(files), str(files)], capture_output=True, text=True, check=True
+        )
         code, peak = json.loads(done.stdout)
         assert code == 0, done.stderr
         assert peak < 450
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(1, 5)), min_size=1, max_size=30,
-                unique_by=lambda e: e[:2]))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(1, 5)), min_size=1, max_size=30, unique_by=lambda e: e[:2]
+    )
+)
 def test_pagerank_is_that_of_networkx(edges: list[tuple[int, int, int]]):
     net = nx.DiGraph()
     net.add_nodes_from(range(9))
     net.add_weighted_edges_from(edges)
     wanted = nx.pagerank(net, weight="weight", tol=1e-12, max_iter=1000)
-    batches = [tuple(np.array(c) for c in zip(*edges[k:k + 7])) for k in range(0, len(edges), 7)]
+    batches = [tuple(np.array(c) for c in zip(*edges[k : k + 7])) for k in range(0, len(edges), 7)]
     assert wiring.pagerank(wiring.degrees(9, batches)[1], batches) == pytest.approx([wanted[n] for n in range(9)], abs=1e-6)
 
 
@@ -203,7 +233,7 @@ def test_components_are_those_of_networkx(edges: list[tuple[int, int]], size: in
     net.add_nodes_from(range(31))
     net.add_edges_from(edges)
     pairs = np.array(edges, np.int64).reshape(-1, 2)
-    batches = [(part[:, 0], part[:, 1], part[:, 1]) for part in (pairs[k:k + size] for k in range(0, len(pairs), size))]
+    batches = [(part[:, 0], part[:, 1], part[:, 1]) for part in (pairs[k : k + size] for k in range(0, len(pairs), size))]
     found = wiring.components(31, batches)
     ordered = sorted(nx.connected_components(net), key=lambda c: (-len(c), min(c)))
     assert [{int(n) for n in np.flatnonzero(found == k)} for k in range(len(ordered))] == ordered
@@ -211,6 +241,6 @@ def test_components_are_those_of_networkx(edges: list[tuple[int, int]], size: in
 
 def test_a_long_chain_is_one_component():
     ends = np.random.default_rng(0).permutation(20_000)
-    batches = [(ends[k:k + 500], ends[k + 1:k + 501], ends[k + 1:k + 501]) for k in range(0, 19_500, 500)]
+    batches = [(ends[k : k + 500], ends[k + 1 : k + 501], ends[k + 1 : k + 501]) for k in range(0, 19_500, 500)]
     found = wiring.components(20_000, batches)
     assert (found[ends[:19_501]] == 0).all() and len(np.unique(found)) == 500

@@ -8,9 +8,7 @@ from scipy import ndimage as ndi
 from skimage.metrics import adapted_rand_error, variation_of_information
 from voxelmill.postprocess import score
 
-volumes = st.tuples(
-    st.integers(0, 2**31), st.integers(1, 4), st.integers(2, 8), st.integers(2, 8), st.integers(2, 12)
-)
+volumes = st.tuples(st.integers(0, 2**31), st.integers(1, 4), st.integers(2, 8), st.integers(2, 8), st.integers(2, 12))
 
 
 def pair(seed: int, z: int, y: int, x: int, labels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,9 +28,7 @@ def test_scores_equal_scikit_image(case):
     # scikit-image divides "precision" by the pairs of the truth; ours by those of the prediction.
     error, recall, precision = adapted_rand_error(truth, pred, ignore_labels=(0,))
     np.testing.assert_allclose([ours["voi_split"], ours["voi_merge"]], [split, merge], atol=1e-9)
-    np.testing.assert_allclose(
-        [ours["arand"], ours["rand_precision"], ours["rand_recall"]], [error, precision, recall]
-    )
+    np.testing.assert_allclose([ours["arand"], ours["rand_precision"], ours["rand_recall"]], [error, precision, recall])
     every = score.score_volumes(truth, pred, ignore_truth_zero=False)
     split, merge = variation_of_information(truth, pred)
     np.testing.assert_allclose([every["voi_split"], every["voi_merge"]], [split, merge], atol=1e-9)
@@ -79,9 +75,7 @@ def test_self_pairs_as_in_cremi():
 def test_border_is_a_window_in_the_section(distance):
     rng = np.random.default_rng(distance)
     for _ in range(30):
-        section = rng.integers(0, 3, rng.integers(1, 5, 2)).repeat(5, 0).repeat(4, 1).astype(
-            np.uint64
-        ) << np.uint64(40)
+        section = rng.integers(0, 3, rng.integers(1, 5, 2)).repeat(5, 0).repeat(4, 1).astype(np.uint64) << np.uint64(40)
         small = (section >> np.uint64(40)).astype(int)
         size = 2 * distance + 1
         want = ndi.maximum_filter(small, size) != ndi.minimum_filter(small, size)

@@ -16,13 +16,14 @@ def scene(tmp_path: Path) -> tuple[Path, Path]:
     image = np.full((8, 128, 128), 0.8, np.float32)
     yy, xx = np.mgrid[:128, :128]
     image[5] -= 0.7 * np.exp(-((yy - 61) ** 2 + (xx - 62) ** 2) / (2 * 2.5**2)).astype(np.float32)
-    return (make_store(tmp_path / "i.ome.zarr", np.rint(image * 255).astype(np.float32) / np.float32(255)),
-            make_store(tmp_path / "l.ome.zarr", labels, label=True))
+    return (
+        make_store(tmp_path / "i.ome.zarr", np.rint(image * 255).astype(np.float32) / np.float32(255)),
+        make_store(tmp_path / "l.ome.zarr", labels, label=True),
+    )
 
 
 def find(folder: Path, image: Path, labels: Path, block: str) -> list[dict]:
-    assert run_stage("postprocess.synapses", folder, volume=image, labels=labels, block=block,
-                     candidates="c.parquet") == 0
+    assert run_stage("postprocess.synapses", folder, volume=image, labels=labels, block=block, candidates="c.parquet") == 0
     return pq.read_table(folder / "c.parquet").to_pylist()
 
 
@@ -42,6 +43,16 @@ def test_blocks_agree(tmp_path: Path):
 
 def test_a_parameter_of_no_method_is_refused(tmp_path: Path, capsys):
     image, labels = scene(tmp_path)
-    assert run_stage("postprocess.synapses", tmp_path, volume=image, labels=labels, block="0-7", candidates="c.parquet",
-                     synapses="learned") == 64
+    assert (
+        run_stage(
+            "postprocess.synapses",
+            tmp_path,
+            volume=image,
+            labels=labels,
+            block="0-7",
+            candidates="c.parquet",
+            synapses="learned",
+        )
+        == 64
+    )
     assert "--synapses 'learned': expected one of blobs" in capsys.readouterr().err

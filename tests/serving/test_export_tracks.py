@@ -38,9 +38,21 @@ def test_other_formats(stages: Path):
     assert model is not None and model.attrib == {"spatialunits": "micrometer", "timeunits": "minute"}
 
 
-@pytest.mark.parametrize("formats, names", [("napari", {"fov_000_napari.csv", "fov_000_napari.json"}),
-                                            ("ctc,geff", {"ctc", "fov_000.geff"})])
+@pytest.mark.parametrize(
+    "formats, names", [("napari", {"fov_000_napari.csv", "fov_000_napari.json"}), ("ctc,geff", {"ctc", "fov_000.geff"})]
+)
 def test_only_the_formats_asked_for(tmp_path: Path, stages: Path, formats: str, names: set):
-    assert run_stage("serving.export_tracks", tmp_path, labels=stages / "labels", tracked=stages / "tracked",
-                     facts=stages / "movie.json", batch="0-1", output="tracks", track_formats=formats) == 0
+    assert (
+        run_stage(
+            "serving.export_tracks",
+            tmp_path,
+            labels=stages / "labels",
+            tracked=stages / "tracked",
+            facts=stages / "movie.json",
+            batch="0-1",
+            output="tracks",
+            track_formats=formats,
+        )
+        == 0
+    )
     assert {p.name for p in (tmp_path / "tracks").iterdir() if "001" not in p.name} == names

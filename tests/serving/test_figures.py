@@ -19,20 +19,40 @@ NAMES = {f"figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_al
 def draw(folder: Path, n: int, name: str = "figures") -> dict[str, bytes]:
     raw, labels = neurites((8, 64, 64))
     rng = np.random.default_rng(0)
-    found = {"z": np.full(n, 4), "y": rng.integers(0, 64, n), "x": rng.integers(0, 64, n),
-             "sigma": np.ones(n, np.float32), "pre_id": rng.integers(1, 5, n).astype(np.uint64),
-             "post_id": rng.integers(5, 9, n).astype(np.uint64), "score": rng.random(n, np.float32)}
+    found = {
+        "z": np.full(n, 4),
+        "y": rng.integers(0, 64, n),
+        "x": rng.integers(0, 64, n),
+        "sigma": np.ones(n, np.float32),
+        "pre_id": rng.integers(1, 5, n).astype(np.uint64),
+        "post_id": rng.integers(5, 9, n).astype(np.uint64),
+        "score": rng.random(n, np.float32),
+    }
     folder.mkdir(exist_ok=True)
     pq.write_table(pa.table(found), folder / "c.parquet")
-    (folder / "a.csv").write_text("section,dy,dx,rotation_deg,residual_px,status\n" + "".join(
-        f"{z},{z * 0.1},{-z * 0.2},0,0.05,{'blank' if z == 2 else 'ok'}\n" for z in range(8)))
+    (folder / "a.csv").write_text(
+        "section,dy,dx,rotation_deg,residual_px,status\n"
+        + "".join(f"{z},{z * 0.1},{-z * 0.2},0,0.05,{'blank' if z == 2 else 'ok'}\n" for z in range(8))
+    )
     image = make_store(folder / "i.ome.zarr", raw)
     aligned = make_store(folder / "a.ome.zarr", (raw / 255).astype(np.float16))
     neurite = make_store(folder / "l.ome.zarr", labels, label=True)
     assert run_stage("postprocess.graph", folder, candidates="c.parquet", labels=neurite, tables="tables", graph="graph") == 0
-    assert run_stage("serving.figures", folder, raw=image, preprocessed=image, aligned=aligned,
-                     labels=neurite, alignment="a.csv", tables="tables",
-                     output=name, figure_dpi=60) == 0
+    assert (
+        run_stage(
+            "serving.figures",
+            folder,
+            raw=image,
+            preprocessed=image,
+            aligned=aligned,
+            labels=neurite,
+            alignment="a.csv",
+            tables="tables",
+            output=name,
+            figure_dpi=60,
+        )
+        == 0
+    )
     return {p.name: p.read_bytes() for p in (folder / name).iterdir()}
 
 

@@ -10,16 +10,26 @@ from voxelmill.testing.stages import record_of, run_stage
 
 def merge(folder: Path, stages: Path, sheet: str, **params: object) -> int:
     (folder / "samples.yaml").write_text(sheet)
-    return run_stage("serving.merge_samples", folder, traces=stages / "traces", sheet="samples.yaml",
-                     facts=stages / "movie.json", output="merged", samples="samples.yaml", **params)
+    return run_stage(
+        "serving.merge_samples",
+        folder,
+        traces=stages / "traces",
+        sheet="samples.yaml",
+        facts=stages / "movie.json",
+        output="merged",
+        samples="samples.yaml",
+        **params,
+    )
 
 
 def test_a_table_per_sample_and_feature(tmp_path: Path, stages: Path):
     sheet = "samples:\n- {name: control, fovs: 0}\n- {name: treated, fovs: '1'}\n"
     assert merge(tmp_path, stages, sheet) == 0
     assert sorted(p.name for p in (tmp_path / "merged").iterdir()) == sorted(
-        f"{s}_{f}.csv" for s in ("control", "treated")
-        for f in ("area_ch_0", "aspect_ratio_ch_0", "intensity_mean_ch_1", "intensity_total_ch_1"))
+        f"{s}_{f}.csv"
+        for s in ("control", "treated")
+        for f in ("area_ch_0", "aspect_ratio_ch_0", "intensity_mean_ch_1", "intensity_total_ch_1")
+    )
     lines = (tmp_path / "merged/treated_area_ch_0.csv").read_text().splitlines()
     assert lines[:2] == ["# Time units: min", "time,fov,cell,value"] and lines[2].split(",")[1] == "1"
 

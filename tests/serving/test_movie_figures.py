@@ -22,18 +22,37 @@ from voxelmill.testing.timelapse import Movie
 KINDS = ("1_cells.pdf", "1_cells.png", "2_lineages.pdf", "2_lineages.png", "3_traces.pdf", "3_traces.png", "movie.gif")
 
 
-def make_stores(folder: Path, movies: list[Movie], *, min_frames: int = 4, border_margin: int = 8,
-                pixel_um: float | None = PIXEL_UM) -> dict[str, Path]:
+def make_stores(
+    folder: Path, movies: list[Movie], *, min_frames: int = 4, border_margin: int = 8, pixel_um: float | None = PIXEL_UM
+) -> dict[str, Path]:
     """What the stages before leave, from the truth of made movies."""
     n_channels, n_frames, height, width = movies[0].fluorescence.shape
-    fovs = [{"name": f"P{i}", "height": height, "width": width, "n_frames": n_frames, "n_planes": 1,
-             "times": [t * INTERVAL_MIN for t in range(n_frames)]} for i in range(len(movies))]
+    fovs = [
+        {
+            "name": f"P{i}",
+            "height": height,
+            "width": width,
+            "n_frames": n_frames,
+            "n_planes": 1,
+            "times": [t * INTERVAL_MIN for t in range(n_frames)],
+        }
+        for i in range(len(movies))
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     facts = folder / "movie.json"
-    facts.write_text(json.dumps({
-        "base_name": "made", "fovs": fovs, "chosen": list(range(len(movies))), "pc_channel": 0,
-        "fl_channels": list(range(1, n_channels + 1)), "pixel_size_um": pixel_um,
-        "channel_names": ["phase", "GFP", "RFP"][:n_channels + 1]}))
+    facts.write_text(
+        json.dumps(
+            {
+                "base_name": "made",
+                "fovs": fovs,
+                "chosen": list(range(len(movies))),
+                "pc_channel": 0,
+                "fl_channels": list(range(1, n_channels + 1)),
+                "pixel_size_um": pixel_um,
+                "channel_names": ["phase", "GFP", "RFP"][: n_channels + 1],
+            }
+        )
+    )
     known = Facts.read(facts)
     for fov, made in enumerate(movies):
         images = {"pc_ch_0": made.phase} | {f"fl_ch_{c + 1}": made.fluorescence[c] for c in range(n_channels)}
@@ -44,13 +63,19 @@ def make_stores(folder: Path, movies: list[Movie], *, min_frames: int = 4, borde
                     writer.add(frame)
         parents = {i: mother for i, _, _, mother in made.tracks if mother}
         tables = [region_table(frame) for frame in made.labels]
-        save_tracks(folder / "tracked" / fov_name(fov) / "tracks.npz",
-                    track(tables, lambda regions, p=parents: Links([r.label for r in regions], p)))
+        save_tracks(
+            folder / "tracked" / fov_name(fov) / "tracks.npz",
+            track(tables, lambda regions, p=parents: Links([r.label for r in regions], p)),
+        )
         features = {0: ["area", "aspect_ratio"]} | {c + 1: ["intensity_total"] for c in range(n_channels)}
         builder = TraceBuilder(fov, known.views[fov].times, features, 0)
         for t, frame in enumerate(made.labels):
-            builder.add(t, frame, {c + 1: made.fluorescence[c, t] for c in range(n_channels)},
-                        {c + 1: made.background[c, t] for c in range(n_channels)})
+            builder.add(
+                t,
+                frame,
+                {c + 1: made.fluorescence[c, t] for c in range(n_channels)},
+                {c + 1: made.background[c, t] for c in range(n_channels)},
+            )
         kept, report = filter_traces(builder.table(), (height, width), n_frames, min_frames, border_margin)
         place = folder / "traces" / fov_name(fov)
         place.mkdir(parents=True)
@@ -62,8 +87,10 @@ def make_stores(folder: Path, movies: list[Movie], *, min_frames: int = 4, borde
 def draw(folder: Path, stores: dict[str, Path], name: str = "figures", **params) -> dict[str, bytes]:
     last = len(json.loads(stores["facts"].read_text())["chosen"]) - 1
     given = {key: path.resolve() for key, path in stores.items()}
-    assert run_stage("serving.movie_figures", folder, **given, batch=f"0-{last}", output=name,
-                     **{"figure_dpi": 60, **params}) == 0
+    assert (
+        run_stage("serving.movie_figures", folder, **given, batch=f"0-{last}", output=name, **{"figure_dpi": 60, **params})
+        == 0
+    )
     return {p.name: p.read_bytes() for p in (folder / name).iterdir()}
 
 
@@ -93,7 +120,7 @@ def test_first_fields_only_and_the_same_bytes_twice(stores, tmp_path: Path):
 def test_the_movie_shows_every_frame_and_outlines_in_the_colours_of_the_tracks(stores, tmp_path: Path):
     draw(tmp_path, stores, figure_fovs=1)
     film, field = frames_of(tmp_path / "figures/fov_000_movie.gif"), opened(stores)
-    assert len(film) == 6 and film[0].shape == (480, 480, 3)        # three whole pixels for one
+    assert len(film) == 6 and film[0].shape == (480, 480, 3)  # three whole pixels for one
     colours = np.rint(mf.colour_table() * 255).astype(int)
     cell = int(field.at(0)["track_id"][np.argmax(field.at(0)["area"])])
     mask = np.kron(field.labels(0) == cell, np.ones((3, 3), bool))
@@ -109,8 +136,9 @@ def test_a_large_movie_stays_small(tmp_path: Path, monkeypatch):
     assert len(frames_of(tmp_path / "figures/fov_000_movie.gif")) == 3
 
 
-@pytest.mark.parametrize("how", [{"cells": 0, "enter": 0, "size": 64, "frames": 5}, {"size": 64, "frames": 5},
-                                 {"size": 64, "frames": 1}])
+@pytest.mark.parametrize(
+    "how", [{"cells": 0, "enter": 0, "size": 64, "frames": 5}, {"size": 64, "frames": 5}, {"size": 64, "frames": 1}]
+)
 def test_little_or_nothing_to_show(tmp_path: Path, how):
     stores = make_stores(tmp_path, make_fovs(1, **how), pixel_um=None)
     assert set(draw(tmp_path, stores)) == {f"fov_000_{kind}" for kind in KINDS}
@@ -153,8 +181,10 @@ def test_area_and_every_fluorescence_feature_are_plotted():
     names = ("fov", "time", "area_ch_0", "aspect_ratio_ch_0", "intensity_total_ch_1", "own_ch_1")
     table = {name: np.zeros(0) for name in names}
     assert mp.columns_shown(table, {1: "GFP"}) == {
-        "area_ch_0": "area (px)", "intensity_total_ch_1": "intensity total (counts)\nchannel 1 GFP",
-        "own_ch_1": "own\nchannel 1 GFP"}
+        "area_ch_0": "area (px)",
+        "intensity_total_ch_1": "intensity total (counts)\nchannel 1 GFP",
+        "own_ch_1": "own\nchannel 1 GFP",
+    }
 
 
 def lineage(*rows: tuple[int, int, int, int]) -> np.ndarray:
@@ -174,8 +204,17 @@ def test_families_come_largest_first_mothers_before_daughters():
 def test_sisters_are_marked_in_the_frames_after_their_division(stores):
     made = opened(stores)
     nodes = made.at(2)[:2].copy()
-    field = mf.Field(made.view, None, made.image, made.labels, nodes, lineage(
-        (99, 0, 1, 0), *((int(n["track_id"]), 2, 5, 99) for n in nodes)), {}, {}, {})
+    field = mf.Field(
+        made.view,
+        None,
+        made.image,
+        made.labels,
+        nodes,
+        lineage((99, 0, 1, 0), *((int(n["track_id"]), 2, 5, 99) for n in nodes)),
+        {},
+        {},
+        {},
+    )
     (pair,) = field.sisters(1, 2)
     assert pair.tolist() == [[n["y"], n["x"]] for n in nodes]
     assert field.sisters(3, 5) == [] and field.mothers.tolist() == [99] and field.counts == "3 tracks, 1 division"
@@ -203,8 +242,9 @@ def test_the_sheet_is_a_window_where_cells_are_many_or_small(stores):
     assert 0 <= y0 <= crowd["y"][0] <= y1 <= 160 and 0 <= x0 <= crowd["x"][0] <= x1 <= 160
 
 
-@pytest.mark.parametrize("size, width, expected", [(0.65, 640, (50 / 0.65, "50 µm")), (None, 64, (10, "10 px")),
-                                                   (0.01, 100, (20, "0.2 µm"))])
+@pytest.mark.parametrize(
+    "size, width, expected", [(0.65, 640, (50 / 0.65, "50 µm")), (None, 64, (10, "10 px")), (0.01, 100, (20, "0.2 µm"))]
+)
 def test_scale_bars_are_round(size, width, expected):
     length, label = mf.round_bar(size, width)
     assert length == pytest.approx(expected[0]) and label == expected[1]

@@ -17,8 +17,12 @@ def made(folder: Path, version: str = "0.5", **params) -> Path:
     rng = np.random.default_rng(0)
     raw = make_store(folder / "raw.ome.zarr", rng.integers(0, 256, (9, 130, 150)).astype(np.uint8))
     labels = make_store(folder / "l.ome.zarr", rng.integers(0, 9, (9, 130, 150)).astype(np.uint32), label=True)
-    assert run_stage("serving.multiscale", folder, volume=raw, labels=labels, output="out.ome.zarr",
-                     ome_zarr_version=version, **params) == 0
+    assert (
+        run_stage(
+            "serving.multiscale", folder, volume=raw, labels=labels, output="out.ome.zarr", ome_zarr_version=version, **params
+        )
+        == 0
+    )
     return folder / "out.ome.zarr"
 
 

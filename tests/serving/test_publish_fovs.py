@@ -96,8 +96,12 @@ def test_a_fov_that_a_later_stage_left_out_is_not_published(tmp_path: Path, movi
 
 
 def test_the_same_bytes_in_any_batch(tmp_path: Path, movie_file: Path, stages: Path):
-    assert run_timelapse(tmp_path, movie_file, pc_channel=0, fl_channels="1", min_frames=3, border_margin=2, fovs="1",
-                         batch_size=1) == 0
+    assert (
+        run_timelapse(
+            tmp_path, movie_file, pc_channel=0, fl_channels="1", min_frames=3, border_margin=2, fovs="1", batch_size=1
+        )
+        == 0
+    )
     for name in ("images.zarr", "cells.zarr"):
         alone, together = (verify(root / "published/fov_001" / name)["digest"] for root in (tmp_path, stages))
         assert alone == together
@@ -105,7 +109,17 @@ def test_the_same_bytes_in_any_batch(tmp_path: Path, movie_file: Path, stages: P
 
 def test_copy_only_has_no_view(tmp_path: Path, movie_file: Path):
     assert run_timelapse(tmp_path, movie_file, upto="copy_movie", pc_channel=0) == 0
-    assert run_stage("serving.publish_fovs", tmp_path, stores=["movie"], facts="movie.json", batch="0-1",
-                     output="published", copy_only=True) == 0
+    assert (
+        run_stage(
+            "serving.publish_fovs",
+            tmp_path,
+            stores=["movie"],
+            facts="movie.json",
+            batch="0-1",
+            output="published",
+            copy_only=True,
+        )
+        == 0
+    )
     assert not (tmp_path / "published/fov_000/images.zarr/pc_ch_0/1").exists()
     assert (tmp_path / "published/fov_000/images.zarr/pc_ch_0/0").exists()

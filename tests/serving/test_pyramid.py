@@ -23,9 +23,12 @@ CASES = {
 def stores(folder: Path, case: str) -> dict[str, Path]:
     shape, voxel, shard, chunk, *_ = CASES[case]
     rng = np.random.default_rng(0)
-    return {"volume": make_store(folder / "v.ome.zarr", rng.random(shape, np.float32), voxel, shard, chunk),
-            "labels": make_store(folder / "l.ome.zarr", rng.integers(0, 9, shape).astype(np.uint32), voxel, shard, chunk,
-                                 label=True)}
+    return {
+        "volume": make_store(folder / "v.ome.zarr", rng.random(shape, np.float32), voxel, shard, chunk),
+        "labels": make_store(
+            folder / "l.ome.zarr", rng.integers(0, 9, shape).astype(np.uint32), voxel, shard, chunk, label=True
+        ),
+    }
 
 
 def parts_of(folder: Path, given: dict[str, Path], tasks: int, **params) -> list[Path]:
@@ -70,7 +73,8 @@ def test_fewer_levels_than_superblocks_reach(tmp_path: Path):
         folder = tmp_path / next(iter(params))
         parts = parts_of(folder, given, 2, **params)
         assert contents(publish(folder / "divided", given, parts=parts, **params)) == contents(
-            publish(folder / "whole", given, **params))
+            publish(folder / "whole", given, **params)
+        )
 
 
 def test_lower_levels_are_linked_not_made_again(tmp_path: Path):
@@ -80,7 +84,8 @@ def test_lower_levels_are_linked_not_made_again(tmp_path: Path):
     for name in ("1/c/0/0/0", "labels/neurites/2/c/0/0/0"):
         assert (path / name).stat().st_ino == (parts[0] / name).stat().st_ino
     assert record_of(tmp_path / "part0", "pyramid")["block"] == "out.0-" + str(
-        int(np.prod(levels.superblocks(open_image(given["volume"]).layout(), (30.0, 4.0, 4.0))[1].grid)) - 1)
+        int(np.prod(levels.superblocks(open_image(given["volume"]).layout(), (30.0, 4.0, 4.0))[1].grid)) - 1
+    )
 
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
@@ -88,8 +93,17 @@ def test_a_missing_part_is_an_error(tmp_path: Path, capsys, version: str):
     """All levels of this volume are made in superblocks, so that nothing reads them again."""
     given = stores(tmp_path, "isotropic")
     parts = parts_of(tmp_path, given, 7, ome_zarr_version=version)
-    assert run_stage("serving.multiscale", tmp_path, **given, parts=parts[:3] + parts[4:], output="out.ome.zarr",
-                     ome_zarr_version=version) == 65
+    assert (
+        run_stage(
+            "serving.multiscale",
+            tmp_path,
+            **given,
+            parts=parts[:3] + parts[4:],
+            output="out.ome.zarr",
+            ome_zarr_version=version,
+        )
+        == 65
+    )
     assert "shard missing; it would read as zeros" in capsys.readouterr().err
     assert not (tmp_path / "out.ome.zarr").exists()
 

@@ -12,15 +12,36 @@ from voxelmill.testing.stages import run_stage
 def write(folder: Path, quality: dict, **params) -> str:
     for name in ("records/1", "records/2", "figures", "tables"):
         (folder / name).mkdir(parents=True)
-    base = {"block": "", "code_version": "0.1.0", "start": "2026-01-01T00:00:00.000Z", "wall_s": 1.0, "cpu_s": 0.5,
-            "startup_cpu_s": 0.2, "peak_memory_bytes": 2**27, "bytes_in": 10, "bytes_out": 20, "params": {"seed": 7}}
+    base = {
+        "block": "",
+        "code_version": "0.1.0",
+        "start": "2026-01-01T00:00:00.000Z",
+        "wall_s": 1.0,
+        "cpu_s": 0.5,
+        "startup_cpu_s": 0.2,
+        "peak_memory_bytes": 2**27,
+        "bytes_in": 10,
+        "bytes_out": 20,
+        "params": {"seed": 7},
+    }
     for n, stage in ((1, "align"), (2, "segment")):
         record = {**base, "stage": stage, "quality": quality if stage == "align" else {"segments": 12}}
         (folder / f"records/{n}/{stage}.provenance.json").write_text(json.dumps(record))
     (folder / "tables/score.json").write_text(json.dumps({"voi_split": 1.0, "voi_merge": 0.5, "arand": 0.1}))
     (folder / "figures/figure1.png").write_bytes(b"\x89PNG picture")
-    assert run_stage("serving.report", folder, records="records", figures="figures", tables="tables",
-                     title="a <b> title", output="report.html", **params) == 0
+    assert (
+        run_stage(
+            "serving.report",
+            folder,
+            records="records",
+            figures="figures",
+            tables="tables",
+            title="a <b> title",
+            output="report.html",
+            **params,
+        )
+        == 0
+    )
     return (folder / "report.html").read_text()
 
 
@@ -35,6 +56,6 @@ def test_it_stands_alone(tmp_path: Path):
 
 def test_what_was_bridged_is_said(tmp_path: Path):
     page = write(tmp_path, {"sections_flagged": {"7": "blank", "9": "corrupt"}, "empty_sections": [3, 4]}, report_plots=False)
-    said = page[page.index("Please look at"):]
+    said = page[page.index("Please look at") :]
     assert "sections flagged: 7: blank; 9: corrupt" in said and "empty sections: 3, 4" in said
     assert "plotly" not in page.lower()

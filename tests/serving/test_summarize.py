@@ -18,8 +18,14 @@ def summarize(folder: Path, stages: Path, change=lambda record: None) -> int:
         record = json.loads(path.read_text())
         change(record)
         (folder / "records" / path.name).write_text(json.dumps(record))
-    return run_stage("serving.summarize", folder, facts=stages / "movie.json", records="records",
-                     config="processing_config.yaml", fovs="fovs.csv")
+    return run_stage(
+        "serving.summarize",
+        folder,
+        facts=stages / "movie.json",
+        records="records",
+        config="processing_config.yaml",
+        fovs="fovs.csv",
+    )
 
 
 def rows(folder: Path) -> list[dict]:
@@ -31,11 +37,15 @@ def test_every_fov_has_a_line(tmp_path: Path, stages: Path):
     assert summarize(tmp_path, stages) == 0
     table = rows(tmp_path)
     assert [(r["fov"], r["name"], r["frames"], r["status"]) for r in table] == [
-        ("0", "Position 0", "8", "done"), ("1", "Position 1", "8", "done")]
+        ("0", "Position 0", "8", "done"),
+        ("1", "Position 1", "8", "done"),
+    ]
     assert all(int(r["cells"]) == int(r["kept"]) + int(r["short"]) + int(r["border"]) > 0 for r in table)
     config = yaml.safe_load((tmp_path / "processing_config.yaml").read_text())
-    assert config["channels"] == {"pc": {"channel": 0, "features": ["area", "aspect_ratio"]},
-                                  "fl": [{"channel": 1, "features": ["intensity_total", "intensity_mean"]}]}
+    assert config["channels"] == {
+        "pc": {"channel": 0, "features": ["area", "aspect_ratio"]},
+        "fl": [{"channel": 1, "features": ["intensity_total", "intensity_mean"]}],
+    }
     assert config["metadata"]["fovs"][0]["times"][:2] == [0, 7.5] and config["params"]["tile_size"] == 64
     assert "&id" not in (tmp_path / "processing_config.yaml").read_text()
 
@@ -44,13 +54,16 @@ def fail(stage: str, fovs: list[str]):
     def change(record: dict) -> None:
         if record["stage"] == stage:
             record["quality"]["failed_fovs"] = dict.fromkeys(fovs, "the reason")
+
     return change
 
 
 def test_a_failed_fov_is_listed(tmp_path: Path, stages: Path):
     assert summarize(tmp_path, stages, fail("track_cells", ["1"])) == 0
     assert [(r["status"], r["stage"], r["reason"]) for r in rows(tmp_path)] == [
-        ("done", "", ""), ("failed", "track_cells", "the reason")]
+        ("done", "", ""),
+        ("failed", "track_cells", "the reason"),
+    ]
     assert record_of(tmp_path, "summarize")["quality"]["left_out_fovs"] == {"1": "track_cells: the reason"}
     config = yaml.safe_load((tmp_path / "processing_config.yaml").read_text())
     assert config["results"]["fovs"][1]["status"] == "failed"

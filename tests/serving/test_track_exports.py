@@ -68,10 +68,7 @@ def test_ctc_splits_tracks_at_gaps_and_keeps_lineages(movie, tmp_path):
     rows = [tuple(map(int, line.split())) for line in (folder / "res_track.txt").read_text().splitlines()]
     assert rows == [(1, 0, 1, 0), (2, 2, 3, 1), (3, 2, 3, 1), (4, 0, 0, 0), (5, 3, 3, 0), (6, 3, 3, 4)]
     masks = [tifffile.imread(folder / f"mask{t:04d}.tif") for t in range(4)]
-    assert sorted(p.name for p in folder.iterdir()) == [
-        *(f"mask{t:04d}.tif" for t in range(4)),
-        "res_track.txt",
-    ]
+    assert sorted(p.name for p in folder.iterdir()) == [*(f"mask{t:04d}.tif" for t in range(4)), "res_track.txt"]
     for t, (mask, f) in enumerate(zip(masks, frames)):
         assert mask.dtype == np.uint16
         assert set(np.unique(mask)) - {0} == {label for label, b, e, _ in rows if b <= t <= e}
@@ -117,9 +114,7 @@ def test_napari_table_and_graph(movie, tmp_path):
 def test_geff_read_back(movie, tmp_path, zarr_format):
     zarr = pytest.importorskip("zarr")
     tracks = movie[0]
-    store = exports.write_geff(
-        tmp_path / "t.geff", tracks, pixel_size=0.65, frame_interval=5.0, zarr_format=zarr_format
-    )
+    store = exports.write_geff(tmp_path / "t.geff", tracks, pixel_size=0.65, frame_interval=5.0, zarr_format=zarr_format)
     root = zarr.open_group(store, mode="r")
     meta = root.attrs["geff"]
     assert meta["directed"] and meta["track_node_props"] == {"lineage": "lineage", "tracklet": "tracklet"}
@@ -149,9 +144,7 @@ def test_geff_is_accepted_by_its_own_package(movie, tmp_path):
 
 
 def test_trackmate_spots_tracks_and_units(movie, tmp_path):
-    path = exports.write_trackmate(
-        tmp_path / "t.xml", movie[0], pixel_size=0.5, frame_interval=5.0, shape=(40, 60)
-    )
+    path = exports.write_trackmate(tmp_path / "t.xml", movie[0], pixel_size=0.5, frame_interval=5.0, shape=(40, 60))
     root = ElementTree.parse(path).getroot()
     model = root.find("Model")
     assert (model.get("spatialunits"), model.get("timeunits")) == ("micrometer", "minute")

@@ -14,12 +14,15 @@ from voxelmill.transform.transforms import load
 
 
 def align(folder: Path, stack: np.ndarray, missing: tuple[int, ...] = (), **params) -> int:
-    files = {"volume": make_store(folder / "in.ome.zarr", stack, shard=(32, 96, 96), chunk=(32, 96, 96)),
-             "facts": make_facts(folder / "facts.json", len(stack), missing=missing)}
+    files = {
+        "volume": make_store(folder / "in.ome.zarr", stack, shard=(32, 96, 96), chunk=(32, 96, 96)),
+        "facts": make_facts(folder / "facts.json", len(stack), missing=missing),
+    }
     shared = {k: v for k, v in params.items() if k != "strict"}
     assert run_stage("transform.align_pairs", folder, **files, block="0-0", output="pairs.npz", **shared) == 0
-    return run_stage("transform.align", folder, **files, pairs="pairs.npz", transforms="transforms.npz",
-                     table="alignment.csv", **params)
+    return run_stage(
+        "transform.align", folder, **files, pairs="pairs.npz", transforms="transforms.npz", table="alignment.csv", **params
+    )
 
 
 def rows(folder: Path) -> list[dict]:

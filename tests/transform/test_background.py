@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.testing.timelapse import make_movie
-from voxelmill.transform.background import (
-    BackgroundOptions,
-    estimate_frame,
-    estimate_movie,
-    fill_gaps,
-    fit_frame,
-)
+from voxelmill.transform.background import BackgroundOptions, estimate_frame, estimate_movie, fill_gaps, fit_frame
 
 
 def vignette(height: int, width: int, level: float = 350.0, depth: float = 100.0) -> np.ndarray:
@@ -57,8 +51,7 @@ def test_no_clamp_outside_the_outer_tile_centres():
     assert np.abs(found - plane).max() < 0.3  # a clamp would be wrong by 10 in the corners
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (100, 60), (512, 512), (513, 256), (30, 900), (700, 40), (2, 3),
-                                   (1, 1)])
+@pytest.mark.parametrize("shape", [(64, 64), (100, 60), (512, 512), (513, 256), (30, 900), (700, 40), (2, 3), (1, 1)])
 def test_any_size(shape):
     truth = vignette(*shape)
     found = estimate_frame(noisy(truth, 0), np.zeros(shape, np.uint16))
@@ -170,7 +163,7 @@ def test_refusals():
     with pytest.raises(DataError, match="NaN"):
         fit_frame(np.full((32, 32), np.nan), none)
     with pytest.raises(DataError, match="frame 1"):
-        estimate_movie(lambda t: (flat[:32 - t], none[:32 - t]), 2, (32, 32))
+        estimate_movie(lambda t: (flat[: 32 - t], none[: 32 - t]), 2, (32, 32))
     for wrong in ({"tile_size": 4}, {"dilation_radius": -1}, {"min_background": 1.5}, {"knot_spacing": 0}):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             BackgroundOptions(**wrong)

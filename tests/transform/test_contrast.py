@@ -21,9 +21,7 @@ def test_any_block_with_its_source_range_equals_the_whole_section(seed, rows, co
         start = int(rng.integers(0, size))
         core.append((start, int(rng.integers(start + 1, size + 1))))
     (y0, y1), (x0, x1) = core
-    read = [
-        contrast.source_range(*span, size, tile) for span, size in zip(core, (rows, columns), strict=True)
-    ]
+    read = [contrast.source_range(*span, size, tile) for span, size in zip(core, (rows, columns), strict=True)]
     for (lo, hi), (start, stop) in zip(read, core, strict=True):
         assert start - lo <= contrast.halo(tile) and hi - stop <= contrast.halo(tile)
     block = contrast.enhance(

@@ -15,8 +15,12 @@ def blocks_of(tmp_path: Path, shards: tuple[str, ...]) -> list[Path]:
     raw, _ = neurites((8, 64, 64))
     store, facts = make_store(tmp_path / "in.ome.zarr", raw), make_facts(tmp_path / "facts.json", 8)
     for n, block in enumerate(shards, 1):
-        assert run_stage("transform.preprocess", tmp_path / f"block{n}", volume=store, facts=facts, block=block,
-                         output="x.ome.zarr") == 0
+        assert (
+            run_stage(
+                "transform.preprocess", tmp_path / f"block{n}", volume=store, facts=facts, block=block, output="x.ome.zarr"
+            )
+            == 0
+        )
     return [tmp_path / f"block{n}/x.ome.zarr" for n in range(1, len(shards) + 1)]
 
 

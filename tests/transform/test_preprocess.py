@@ -15,10 +15,14 @@ def test_blocks_agree_and_scale_stays(tmp_path: Path):
     store, facts = make_store(tmp_path / "in.ome.zarr", raw), make_facts(tmp_path / "facts.json", 8)
     parts = {}
     for name, block in (("whole", "0-7"), ("a", "0-2"), ("b", "3-7")):
-        assert run_stage("transform.preprocess", tmp_path / name, volume=store, facts=facts, block=block,
-                         output="out.ome.zarr") == 0
-        parts[name] = {p.name + str(p.relative_to(tmp_path / name)): p.read_bytes()
-                       for p in (tmp_path / name).glob("out.ome.zarr/0/c/*/*/*")}
+        assert (
+            run_stage("transform.preprocess", tmp_path / name, volume=store, facts=facts, block=block, output="out.ome.zarr")
+            == 0
+        )
+        parts[name] = {
+            p.name + str(p.relative_to(tmp_path / name)): p.read_bytes()
+            for p in (tmp_path / name).glob("out.ome.zarr/0/c/*/*/*")
+        }
     assert parts["whole"] == parts["a"] | parts["b"]
     image = open_image(tmp_path / "whole/out.ome.zarr")
     assert image.dtype == np.uint8 and image.scale == (30.0, 8.0, 8.0)
@@ -30,8 +34,19 @@ def test_contrast_is_local(tmp_path: Path):
     pattern = rng.integers(0, 60, (4, 128, 64))
     raw = np.concatenate([pattern, pattern + 150], 2).astype(np.uint8)
     store, facts = make_store(tmp_path / "in.ome.zarr", raw), make_facts(tmp_path / "facts.json", 4)
-    assert run_stage("transform.preprocess", tmp_path, volume=store, facts=facts, block="0-3", output="out.ome.zarr",
-                     clahe_tile=32, clahe_clip=0.1) == 0
+    assert (
+        run_stage(
+            "transform.preprocess",
+            tmp_path,
+            volume=store,
+            facts=facts,
+            block="0-3",
+            output="out.ome.zarr",
+            clahe_tile=32,
+            clahe_clip=0.1,
+        )
+        == 0
+    )
     out = open_image(tmp_path / "out.ome.zarr").read().astype(float)
     assert abs(out[..., :32].mean() - out[..., 96:].mean()) < 25 < 150
 
@@ -42,8 +57,10 @@ def test_sixteen_bit_is_mapped_by_the_range_of_the_volume(tmp_path: Path):
     for name, values, span in (("u8", raw, (0, 255)), ("u16", wide, (1000, 26500))):
         store = make_store(tmp_path / f"{name}.ome.zarr", values)
         facts = make_facts(tmp_path / f"{name}.json", 4, span)
-        assert run_stage("transform.preprocess", tmp_path / name, volume=store, facts=facts, block="0-0",
-                         output="out.ome.zarr") == 0
+        assert (
+            run_stage("transform.preprocess", tmp_path / name, volume=store, facts=facts, block="0-0", output="out.ome.zarr")
+            == 0
+        )
     a, b = (open_image(tmp_path / n / "out.ome.zarr").read() for n in ("u8", "u16"))
     assert np.array_equal(a, b)
 
@@ -52,7 +69,6 @@ def test_a_missing_shard_is_an_error_and_not_zeros(tmp_path: Path, capsys):
     raw, _ = neurites((8, 64, 64))
     store, facts = make_store(tmp_path / "in.ome.zarr", raw), make_facts(tmp_path / "facts.json", 8)
     (store / "0/c/1/0/0").unlink()
-    assert run_stage("transform.preprocess", tmp_path, volume=store, facts=facts, block="0-1",
-                     output="out.ome.zarr") == 65
+    assert run_stage("transform.preprocess", tmp_path, volume=store, facts=facts, block="0-1", output="out.ome.zarr") == 65
     assert "is missing; the store is damaged" in capsys.readouterr().err
     assert not (tmp_path / "out.ome.zarr").exists()

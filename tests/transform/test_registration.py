@@ -19,7 +19,7 @@ def texture(shape=(200, 160), seed=0, noise=0.0):
 
 
 def dot(y, x, shape=(96, 80)):
-    yy, xx = np.ogrid[:shape[0], :shape[1]]
+    yy, xx = np.ogrid[: shape[0], : shape[1]]
     return (200 * np.exp(-((yy - y) ** 2 + (xx - x) ** 2) / 18)).astype(np.float32)
 
 
@@ -137,8 +137,11 @@ def test_threads_do_not_change_a_bit():
 def test_pairs_do_not_depend_on_how_a_stack_is_cut():
     stack = [render(texture(noise=3), shift_transform(z, -z)) for z in range(5)]
     whole = registration.estimate_pairs(stack.__getitem__, registration.neighbour_pairs(5, 2))
-    parts = [p for first, stop in ((0, 2), (2, 5)) for p in
-             registration.estimate_pairs(stack.__getitem__, registration.neighbour_pairs(5, 2, first, stop))]
+    parts = [
+        p
+        for first, stop in ((0, 2), (2, 5))
+        for p in registration.estimate_pairs(stack.__getitem__, registration.neighbour_pairs(5, 2, first, stop))
+    ]
     one, other = registration.pack(whole), registration.pack(parts)
     assert all(one[k].tobytes() == other[k].tobytes() for k in one)
     assert [(p.fixed, p.moving) for p in whole] == [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (2, 4), (3, 4)]
@@ -146,8 +149,10 @@ def test_pairs_do_not_depend_on_how_a_stack_is_cut():
 
 def test_packed_pairs_come_back(tmp_path):
     raw = texture()
-    pairs = [estimate_pair(raw, render(raw, shift_transform(1, 2)), level="elastic", numbers=(3, 4)),
-             estimate_pair(raw, np.zeros_like(raw), level="elastic", numbers=(4, 6))]
+    pairs = [
+        estimate_pair(raw, render(raw, shift_transform(1, 2)), level="elastic", numbers=(3, 4)),
+        estimate_pair(raw, np.zeros_like(raw), level="elastic", numbers=(4, 6)),
+    ]
     np.savez(tmp_path / "pairs.npz", **registration.pack(pairs))
     with np.load(tmp_path / "pairs.npz") as arrays:
         back = registration.unpack(arrays)
@@ -159,13 +164,16 @@ def test_packed_pairs_come_back(tmp_path):
     assert registration.unpack(registration.pack([])) == []
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda: estimate_pair(texture(), texture((100, 100))), DataError, "shapes"),
-    (lambda: estimate_pair(texture(), texture(), level="affine"), ParameterError, "expected one of"),
-    (lambda: estimate_pair(np.full((50, 50), np.nan, np.float32), texture()[:50, :50]), DataError, "finite"),
-    (lambda: estimate_pair(np.zeros((5, 50)), texture((5, 50))), DataError, "section 0"),
-    (lambda: prepare(texture(), max_size=3), ParameterError, "max_size"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: estimate_pair(texture(), texture((100, 100))), DataError, "shapes"),
+        (lambda: estimate_pair(texture(), texture(), level="affine"), ParameterError, "expected one of"),
+        (lambda: estimate_pair(np.full((50, 50), np.nan, np.float32), texture()[:50, :50]), DataError, "finite"),
+        (lambda: estimate_pair(np.zeros((5, 50)), texture((5, 50))), DataError, "section 0"),
+        (lambda: prepare(texture(), max_size=3), ParameterError, "max_size"),
+    ],
+)
 def test_bad_input_is_said(call, error, words):
     with pytest.raises(error, match=words):
         call()

@@ -18,8 +18,18 @@ def test_whole_pixels_move_exactly(tmp_path: Path, dtype: str):
     raw, _ = neurites((4, 64, 96))
     store = make_store(tmp_path / "in.ome.zarr", raw)
     save(tmp_path / "t.npz", [warp.shift_transform(5, -7)] * 4)
-    assert run_stage("transform.render", tmp_path, volume=store, transforms=tmp_path / "t.npz", block="0-1",
-                     output="out.ome.zarr", aligned_dtype=dtype) == 0
+    assert (
+        run_stage(
+            "transform.render",
+            tmp_path,
+            volume=store,
+            transforms=tmp_path / "t.npz",
+            block="0-1",
+            output="out.ome.zarr",
+            aligned_dtype=dtype,
+        )
+        == 0
+    )
     image = open_image(tmp_path / "out.ome.zarr")
     out = image.read()
     assert image.dtype == dtype and image.shape == raw.shape and image.scale == (30.0, 8.0, 8.0)
@@ -34,8 +44,18 @@ def test_blocks_agree_for_turned_sections(tmp_path: Path):
     save(tmp_path / "t.npz", turns)
     made = {}
     for block in ("0-7", "0-4", "5-7"):
-        assert run_stage("transform.render", tmp_path / block, volume=store, transforms=tmp_path / "t.npz", block=block,
-                         output="out.ome.zarr") == 0
-        made[block] = {str(p.relative_to(tmp_path / block)): p.read_bytes()
-                       for p in (tmp_path / block).glob("out.ome.zarr/0/c/*/*/*")}
+        assert (
+            run_stage(
+                "transform.render",
+                tmp_path / block,
+                volume=store,
+                transforms=tmp_path / "t.npz",
+                block=block,
+                output="out.ome.zarr",
+            )
+            == 0
+        )
+        made[block] = {
+            str(p.relative_to(tmp_path / block)): p.read_bytes() for p in (tmp_path / block).glob("out.ome.zarr/0/c/*/*/*")
+        }
     assert made["0-7"] == made["0-4"] | made["5-7"] and len(made["0-7"]) == 8

@@ -64,8 +64,10 @@ def test_turned_sections_are_turned_back():
 
 def test_an_elastic_stack_is_undone():
     rng, sections = np.random.default_rng(0), stack(8, own=0.2)
-    fields = [np.stack([cv2.GaussianBlur(rng.standard_normal((9, 9)).astype(np.float32), (0, 0), 2) * 8
-                        for _ in (0, 1)]) for _ in sections]
+    fields = [
+        np.stack([cv2.GaussianBlur(rng.standard_normal((9, 9)).astype(np.float32), (0, 0), 2) * 8 for _ in (0, 1)])
+        for _ in sections
+    ]
     bent = [SectionTransform(np.eye(2, 3), f, 16) for f in fields]
     found = aligned([render(s, b) for s, b in zip(sections, bent)], level="elastic", drift_sections=0)
     y, x = np.mgrid[30:100:10, 30:100:10].astype(float)
@@ -76,6 +78,7 @@ def test_an_elastic_stack_is_undone():
 
 # --- slants ---------------------------------------------------------------------------------------
 
+
 def neurites(n, slope, size=128, seed=5):
     """Bright discs that all move by `slope` px (y, x) a section, the picture repeating at its rim."""
     rng = np.random.default_rng(seed)
@@ -84,8 +87,9 @@ def neurites(n, slope, size=128, seed=5):
         cv2.circle(field, (int(x), int(y)), int(rng.integers(3, 7)), 1.0, -1)
     wave = [np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None]]
     spectrum = np.fft.fft2(cv2.GaussianBlur(field, (0, 0), 1.2, borderType=cv2.BORDER_REFLECT))
-    return [np.fft.ifft2(spectrum * np.exp(-2j * np.pi * z * (slope[0] * wave[0] + slope[1] * wave[1]))).real
-            for z in range(n)]
+    return [
+        np.fft.ifft2(spectrum * np.exp(-2j * np.pi * z * (slope[0] * wave[0] + slope[1] * wave[1]))).real for z in range(n)
+    ]
 
 
 @pytest.mark.parametrize("n, jitter_px", [(12, 0.0), (40, 0.0), (24, 1.0), (40, 1.0)])
@@ -93,8 +97,7 @@ def neurites(n, slope, size=128, seed=5):
 def test_a_slanted_neurite_keeps_its_slant(n, jitter_px, background):
     slope = (0.6, -0.8)
     static = texture(seed=9, sigma=1.5) - 128
-    sections = [(60 + 120 * d + background * static).clip(0, 255).astype(np.uint8)
-                for d in neurites(n, slope)]
+    sections = [(60 + 120 * d + background * static).clip(0, 255).astype(np.uint8) for d in neurites(n, slope)]
     jitter = warp.simulate_jitter(n, jitter_px, 11)
     found = aligned(moved(sections, jitter))
     z = np.arange(n)
@@ -113,17 +116,19 @@ def test_without_the_trend_the_slant_is_lost():
 
 def test_giving_the_trend_back_leaves_little_of_white_jitter():
     for n, most in ((5, 1e-12), (20, 0.06), (40, 0.05), (150, 0.025)):
-        steps = [np.diff(section_graph._trend(warp.simulate_jitter(n, 1, s), np.ones(n, bool), 10), axis=0)
-                 for s in range(20)]
+        steps = [
+            np.diff(section_graph._trend(warp.simulate_jitter(n, 1, s), np.ones(n, bool), 10), axis=0) for s in range(20)
+        ]
         assert np.sqrt(np.mean(np.square(steps))) < most
 
 
 # --- bad sections ---------------------------------------------------------------------------------
 
+
 def damaged(section, seed=0):
     """A band lost, heavy noise, a dark blob: the corruption of the geometry benchmark."""
     n, out = section.shape[0], section.astype(float)
-    out[n // 3:n // 3 + n // 5] = 250
+    out[n // 3 : n // 3 + n // 5] = 250
     out += np.random.default_rng(seed).normal(0, 50, out.shape)
     y, x = np.mgrid[:n, :n]
     out[((y - 0.7 * n) ** 2 + (x - 0.3 * n) ** 2) < (n / 8) ** 2] = 5
@@ -181,6 +186,7 @@ def test_clean_stacks_have_no_bad_sections():
 
 
 # --- the rest -------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_short_stacks(n):

@@ -23,8 +23,19 @@ def centre(section: np.ndarray) -> np.ndarray:
 
 def test_a_dot_moves_by_the_recorded_vector(tmp_path: Path):
     store = make_store(tmp_path / "in.ome.zarr", dots())
-    assert run_stage("transform.simulate_misalignment", tmp_path / "a", volume=store, block="0-3",
-                     output="out.ome.zarr", jitter="jitter.csv", jitter_px=2, seed=3) == 0
+    assert (
+        run_stage(
+            "transform.simulate_misalignment",
+            tmp_path / "a",
+            volume=store,
+            block="0-3",
+            output="out.ome.zarr",
+            jitter="jitter.csv",
+            jitter_px=2,
+            seed=3,
+        )
+        == 0
+    )
     moved = open_image(tmp_path / "a/out.ome.zarr").read()
     recorded = np.genfromtxt(tmp_path / "a/jitter.csv", delimiter=",", names=True)
     for z in range(8):
@@ -35,9 +46,21 @@ def test_a_dot_moves_by_the_recorded_vector(tmp_path: Path):
 def test_blocks_agree(tmp_path: Path):
     store = make_store(tmp_path / "in.ome.zarr", dots())
     for name, block in (("whole", "0-3"), ("one", "0-0"), ("rest", "1-3")):
-        assert run_stage("transform.simulate_misalignment", tmp_path / name, volume=store, block=block,
-                         output="out.ome.zarr", jitter="jitter.csv") == 0
+        assert (
+            run_stage(
+                "transform.simulate_misalignment",
+                tmp_path / name,
+                volume=store,
+                block=block,
+                output="out.ome.zarr",
+                jitter="jitter.csv",
+            )
+            == 0
+        )
     whole = {p.relative_to(tmp_path / "whole"): p.read_bytes() for p in tmp_path.glob("whole/out.ome.zarr/0/c/*/*/*")}
-    parts = {p.relative_to(tmp_path / n): p.read_bytes() for n in ("one", "rest")
-             for p in (tmp_path / n).glob("out.ome.zarr/0/c/*/*/*")}
+    parts = {
+        p.relative_to(tmp_path / n): p.read_bytes()
+        for n in ("one", "rest")
+        for p in (tmp_path / n).glob("out.ome.zarr/0/c/*/*/*")
+    }
     assert whole == parts and len(whole) == 4

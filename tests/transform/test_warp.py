@@ -64,7 +64,7 @@ def test_tiles_have_the_bytes_of_the_whole(dtype, interpolation, transform):
             for x in range(0, 47, tx):
                 part = (y, min(y + ty, 61), x, min(x + tx, 47))
                 tile = render(raw, transform, part, interpolation=interpolation, fill=9)
-                joined[y:y + ty, x:x + tx] = tile
+                joined[y : y + ty, x : x + tx] = tile
         assert joined.tobytes() == whole.tobytes()
 
 
@@ -84,7 +84,7 @@ def test_a_region_reads_only_its_window():
     transform = elastic((400, 300))
     region = (100, 140, 50, 90)
     part = render(raw, transform, region)
-    ((y0, y1), (x0, x1)), = raw.read
+    (((y0, y1), (x0, x1)),) = raw.read
     assert (y0, y1, x0, x1) == warp.source_window(transform, region, raw.shape)
     assert y1 - y0 < 70 and x1 - x0 < 70
     np.testing.assert_array_equal(part, render(raw.values, transform)[100:140, 50:90])
@@ -121,8 +121,9 @@ def test_composition_is_the_one_transform_that_does_both():
     first = SectionTransform(rigid_matrix(3, -2, 5, centre))
     second = SectionTransform(rigid_matrix(-1, 4, -8, centre))
     points = np.array([[0.0, 0], [10, 40], [60, 3]])
-    np.testing.assert_allclose(warp.apply(first.then(second).matrix, points),
-                               warp.apply(second.matrix, warp.apply(first.matrix, points)), atol=1e-12)
+    np.testing.assert_allclose(
+        warp.apply(first.then(second).matrix, points), warp.apply(second.matrix, warp.apply(first.matrix, points)), atol=1e-12
+    )
     there = warp.apply(first.matrix, points)
     np.testing.assert_allclose(warp.apply(warp.invert(first.matrix), there), points)
 
@@ -153,14 +154,17 @@ def test_jitter_is_known_and_repeatable():
     assert jitter.shape == (4000, 2) and abs(jitter.std() - 1.5) < 0.05 and abs(jitter.mean()) < 0.05
 
 
-@pytest.mark.parametrize("call", [
-    lambda: render(section(), shift_transform(0, 0), interpolation="sinc"),
-    lambda: render(section(), shift_transform(0, 0), (5, 5, 0, 3)),
-    lambda: SectionTransform(np.eye(3)),
-    lambda: SectionTransform(np.full((2, 3), np.nan)),
-    lambda: warp.invert(np.zeros((2, 3))),
-    lambda: warp.simulate_jitter(3, -1, 0),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: render(section(), shift_transform(0, 0), interpolation="sinc"),
+        lambda: render(section(), shift_transform(0, 0), (5, 5, 0, 3)),
+        lambda: SectionTransform(np.eye(3)),
+        lambda: SectionTransform(np.full((2, 3), np.nan)),
+        lambda: warp.invert(np.zeros((2, 3))),
+        lambda: warp.simulate_jitter(3, -1, 0),
+    ],
+)
 def test_what_cannot_be_done_is_said(call):
     with pytest.raises(ParameterError, match="expected"):
         call()

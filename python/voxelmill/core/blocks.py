@@ -23,9 +23,9 @@ from . import manifest
 from .errors import DataError, ParameterError
 from .volume import Layout, Region
 
-FEW_TASKS, GROWN = 256, 16      # beyond so many tasks of a stage blocks grow, up to so many times: a short task is mostly
-                                # start-up
-MOST_TASKS = 20_000     # of one stage: more would outgrow a command line that names all their stores, and the head node
+FEW_TASKS, GROWN = 256, 16  # beyond so many tasks of a stage blocks grow, up to so many times: a short task is mostly
+# start-up
+MOST_TASKS = 20_000  # of one stage: more would outgrow a command line that names all their stores, and the head node
 
 
 def shard_index(lay: Layout, n: int) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ def batches(plan: Sequence[str], lay: Layout, voxels: float) -> list[str]:
     """For each block of a plan the batch it belongs to, written as a block: whole blocks, about `voxels` voxels.
 
     What follows on tables only would be over in no time, block by block."""
-    each = float(np.prod([float(n) for n in lay.shape])) / np.prod(lay.grid)      # voxels of a shard, on average
+    each = float(np.prod([float(n) for n in lay.shape])) / np.prod(lay.grid)  # voxels of a shard, on average
     ends = [parse(block, int(np.prod(lay.grid))) for block in plan]
     number = [int((first + last + 1) / 2 * each // voxels) for first, last in ends]
     spans = {n: [e for e, m in zip(ends, number) if m == n] for n in number}
@@ -104,8 +104,9 @@ def join(stores: Sequence[Path], target: Path) -> dict[str, list]:
         for name, entry in manifest.verify(store)["files"].items():
             if name in known:
                 if known[name] != entry:
-                    raise DataError(f"{store}/{name}: differs from the same file of another block; "
-                                    "blocks of one volume must not overlap")
+                    raise DataError(
+                        f"{store}/{name}: differs from the same file of another block; blocks of one volume must not overlap"
+                    )
                 continue
             known[name] = entry
             link(store / name, target / name)
@@ -126,7 +127,7 @@ def require(lay: Layout, array: Path) -> None:
     """Raises DataError unless every shard of an array has its file.
 
     For a store that is passed on unread: who reads a shard that is missing is told so by `Image.read`."""
-    root = array / "c" if (array / "zarr.json").exists() else array      # Zarr v2 has no folder `c`
+    root = array / "c" if (array / "zarr.json").exists() else array  # Zarr v2 has no folder `c`
     for n in range(int(np.prod(lay.grid))):
         path = root.joinpath(*map(str, shard_index(lay, n)))
         if not path.exists():

@@ -21,8 +21,8 @@ from . import blocks
 from .shared import MOST_LEVELS
 from .volume import Layout, Region, layout
 
-SMALLEST = 64      # px: no further level once the longer in-plane side is this short
-LIGHT = 8          # blocks of --block_voxels a task takes, so that it works 2 to 7 s (measured) at 0.5 s to start
+SMALLEST = 64  # px: no further level once the longer in-plane side is this short
+LIGHT = 8  # blocks of --block_voxels a task takes, so that it works 2 to 7 s (measured) at 0.5 s to start
 
 
 def factors(shape: tuple[int, ...], scale: tuple[float, ...], levels: int) -> list[tuple[int, ...]]:

@@ -89,8 +89,15 @@ class Facts:
     def read(cls, path: Path) -> Self:
         """From `movie.json`."""
         found = json.loads(path.read_text())
-        return cls(found["base_name"], [View(**v) for v in found["fovs"]], found["chosen"], found["pc_channel"],
-                   found["fl_channels"], found["pixel_size_um"], found)
+        return cls(
+            found["base_name"],
+            [View(**v) for v in found["fovs"]],
+            found["chosen"],
+            found["pc_channel"],
+            found["fl_channels"],
+            found["pixel_size_um"],
+            found,
+        )
 
     @property
     def phase_id(self) -> int:
@@ -119,8 +126,9 @@ class Facts:
         return f"seg_tracked_ch_{self.phase_id}"
 
 
-def each_fov(task: Task, facts: Facts, fovs: list[int], work: Callable[[int], dict[str, Any]], *, output: Path,
-             strict: bool) -> None:
+def each_fov(
+    task: Task, facts: Facts, fovs: list[int], work: Callable[[int], dict[str, Any]], *, output: Path, strict: bool
+) -> None:
     """Do `work(fov)` for each; one that raises DataError is left out, and harms no other.
 
     What it has written is removed, its reason stands in the record as `failed_fovs`; the figures that `work`
@@ -156,8 +164,14 @@ def axes_of(pixel_size_um: float | None) -> tuple[Axis, ...]:
     return Axis("t", "time", "minute"), Axis("y", "space", space), Axis("x", "space", space)
 
 
-def describe_movie(root: Path, scale: tuple[float, float, float], pixel_size_um: float | None, *,
-                   label_of: str | None = None, **attributes: Any) -> tuple[Axis, ...]:
+def describe_movie(
+    root: Path,
+    scale: tuple[float, float, float],
+    pixel_size_um: float | None,
+    *,
+    label_of: str | None = None,
+    **attributes: Any,
+) -> tuple[Axis, ...]:
     """Make the group of an image (t, y, x) that has level 0, with the metadata that viewers need; its axes.
 
     Args:
@@ -173,8 +187,9 @@ def describe_movie(root: Path, scale: tuple[float, float, float], pixel_size_um:
         ome["image-label"] = {"source": {"image": f"../{label_of}"}}
     root.mkdir(parents=True, exist_ok=True)
     # in one line: there are thousands of these, and indenting takes ten times as long
-    (root / "zarr.json").write_text(json.dumps({
-        "zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "voxelmill": attributes}}))
+    (root / "zarr.json").write_text(
+        json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "voxelmill": attributes}})
+    )
     return axes
 
 
@@ -200,8 +215,7 @@ class FrameWriter:
 
     def _create(self, dtype: Any) -> None:
         self.lay, scale = layout_of(self.view.shape, dtype), self.facts.scale(self.fov)
-        axes = describe_movie(self.root, scale, self.facts.pixel_size_um, label_of=self.label_of,
-                              times_min=self.view.times)
+        axes = describe_movie(self.root, scale, self.facts.pixel_size_um, label_of=self.label_of, times_min=self.view.times)
         create_array(self.root / "0", self.lay, names="tyx")
         self.image = Image(self.root, axes, scale)
         self.held = np.zeros((self.lay.shard[0], *self.view.shape[1:]), dtype)
@@ -216,12 +230,12 @@ class FrameWriter:
         self.held[at] = frame
         self.done += 1
         if at + 1 == len(self.held) or self.done == self.view.n_frames:
-            self.image.write((slice(self.done - at - 1, self.done),), self.held[:at + 1])
+            self.image.write((slice(self.done - at - 1, self.done),), self.held[: at + 1])
 
     def _widen(self) -> None:
         """Begin again as uint32, with the frames that are there already."""
         flushed = self.done - self.done % len(self.held)
-        pending, old = self.held[:self.done - flushed].copy(), self.root.with_name(self.root.name + ".narrow")
+        pending, old = self.held[: self.done - flushed].copy(), self.root.with_name(self.root.name + ".narrow")
         self.root.rename(old)
         narrow = open_image(old)
         self._create(np.uint32)

@@ -98,8 +98,9 @@ def _choose(union: Methods, given: dict[str, Any]) -> tuple[type[Params], dict[s
         value = given.pop(name)
         if str(value).lower() != to_text(everything[name].default).lower():
             owners = [m for m, k in union.models.items() if name in k.model_fields]
-            raise ParameterError(f"--{name} {value!r} has no use with --{union.tag} {method}; "
-                                 f"it belongs to {' and '.join(owners)}")
+            raise ParameterError(
+                f"--{name} {value!r} has no use with --{union.tag} {method}; it belongs to {' and '.join(owners)}"
+            )
     return model, given
 
 

@@ -15,8 +15,10 @@ class General(Params):
     workflow: Literal["connectome", "timelapse"] = param("connectome", "What to run")
     outdir: str = param("results", "Folder for everything published")
     publish_dir_mode: Literal["copy", "link", "rellink", "symlink"] = param(
-        "copy", "How results come from the work folder to --outdir",
-        more="`link` (hard links) needs no second copy where both lie on one file system.")
+        "copy",
+        "How results come from the work folder to --outdir",
+        more="`link` (hard links) needs no second copy where both lie on one file system.",
+    )
     help: bool = param(False, "Print all parameters and stop")
 
 

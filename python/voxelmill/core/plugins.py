@@ -36,10 +36,14 @@ from numpy.typing import NDArray
 
 from .errors import ParameterError
 
-PREFIXES = {"feature": "extract", "preprocessor": "preprocess", "segmentation": "segment",
-            "tracking": "track", "background": "estimate"}
-ARGUMENTS = {"feature": (1, 3), "preprocessor": (1,), "segmentation": (1,), "tracking": (1,),
-             "background": (2,)}
+PREFIXES = {
+    "feature": "extract",
+    "preprocessor": "preprocess",
+    "segmentation": "segment",
+    "tracking": "track",
+    "background": "estimate",
+}
+ARGUMENTS = {"feature": (1, 3), "preprocessor": (1,), "segmentation": (1,), "tracking": (1,), "background": (2,)}
 FEATURE_TYPES = ("phase", "fluorescence")
 
 
@@ -92,8 +96,9 @@ class Plugin:
         try:
             result = self.function(*arguments)
         except Exception as error:
-            raise PluginError(f"{self}: raised {type(error).__name__}: {error}; mend the file or take it "
-                              "out of the folder") from error
+            raise PluginError(
+                f"{self}: raised {type(error).__name__}: {error}; mend the file or take it out of the folder"
+            ) from error
         return _check_result(self, result, np.shape(getattr(arguments[0], "image", arguments[0])))
 
     def __str__(self) -> str:
@@ -155,13 +160,16 @@ def load_file(path: str | Path) -> list[Plugin]:
     plugins = [*_declared(module, path, registered), *registered]
     if not plugins:
         wanted = ", ".join(f"{p}_{path.stem}" for p in PREFIXES.values())
-        raise _broken(path, f"found no plug-in in it; expected one of the functions {wanted}, or a class "
-                            "with process(self, image)")
+        raise _broken(
+            path, f"found no plug-in in it; expected one of the functions {wanted}, or a class with process(self, image)"
+        )
     for plugin in plugins:
         counts = ARGUMENTS[plugin.kind]
         if _n_arguments(plugin.function) not in counts:
-            raise PluginError(f"{plugin}: its function takes {_n_arguments(plugin.function)} arguments, "
-                              f"expected {' or '.join(map(str, counts))}")
+            raise PluginError(
+                f"{plugin}: its function takes {_n_arguments(plugin.function)} arguments, "
+                f"expected {' or '.join(map(str, counts))}"
+            )
         plugin(*_example(plugin.kind))
     return plugins
 
@@ -177,8 +185,10 @@ def _execute(path: Path) -> tuple[ModuleType, list[Plugin]]:
     registries: dict[str, dict[str, Callable]] = {kind: {} for kind in FEATURE_TYPES}
     preprocessors: list[Any] = []
     module.__dict__.update(
-        PHASE_FEATURES=registries["phase"], FLUORESCENCE_FEATURES=registries["fluorescence"],
-        workflow=SimpleNamespace(register_preprocessor=preprocessors.append))
+        PHASE_FEATURES=registries["phase"],
+        FLUORESCENCE_FEATURES=registries["fluorescence"],
+        workflow=SimpleNamespace(register_preprocessor=preprocessors.append),
+    )
     sys.modules[module.__name__] = module  # dataclasses look their module up
     try:
         exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
@@ -186,8 +196,11 @@ def _execute(path: Path) -> tuple[ModuleType, list[Plugin]]:
         raise _broken(path, f"line {error.lineno}: {error.msg}") from error
     except Exception as error:
         raise _broken(path, f"raised {type(error).__name__} while it was loaded: {error}") from error
-    registered = [Plugin(name, "feature", path, function, (kind,))
-                  for kind, features in registries.items() for name, function in features.items()]
+    registered = [
+        Plugin(name, "feature", path, function, (kind,))
+        for kind, features in registries.items()
+        for name, function in features.items()
+    ]
     registered += [Plugin(type(p).__name__, "preprocessor", path, _method(p, path)) for p in preprocessors]
     return module, registered
 
@@ -213,8 +226,15 @@ def _declared(module: ModuleType, path: Path, registered: list[Plugin]) -> list[
         if function is None and kind == "preprocessor" and not any(p.kind == kind for p in registered):
             function = _preprocessor_class(module, path)
         if function is not None and function not in taken:
-            return [Plugin(str(own.get("PLUGIN_NAME", path.stem)), kind, path, function,
-                           _feature_types(own, path) if kind == "feature" else ())]
+            return [
+                Plugin(
+                    str(own.get("PLUGIN_NAME", path.stem)),
+                    kind,
+                    path,
+                    function,
+                    _feature_types(own, path) if kind == "feature" else (),
+                )
+            ]
         if own.get("PLUGIN_TYPE") and function is None:
             raise _broken(path, f"PLUGIN_TYPE is {kind!r}, but there is no function {names[0]}")
     return []
@@ -253,9 +273,13 @@ def _example(kind: str) -> tuple[Any, ...]:
     background = 100 + y
     image = background + 500 * mask
     counts, labels = image.astype(np.uint16), mask.astype(np.uint16)
-    return {"feature": (FeatureContext(image, mask, background),), "preprocessor": (counts,),
-            "segmentation": (counts,), "tracking": (np.stack([labels, labels]),),
-            "background": (counts, labels)}[kind]
+    return {
+        "feature": (FeatureContext(image, mask, background),),
+        "preprocessor": (counts,),
+        "segmentation": (counts,),
+        "tracking": (np.stack([labels, labels]),),
+        "background": (counts, labels),
+    }[kind]
 
 
 def _check_result(plugin: Plugin, result: Any, shape: tuple[int, ...]) -> Any:
@@ -272,6 +296,7 @@ def _check_result(plugin: Plugin, result: Any, shape: tuple[int, ...]) -> Any:
             raise PluginError(f"{plugin}: gave {result.dtype}, expected labels: integers, 0 = background")
         return result.astype(np.uint32)
     if result.dtype.kind not in "uif" or not np.isfinite(result).all():
-        raise PluginError(f"{plugin}: gave {result.dtype} with NaN or infinite values, or no numbers; "
-                          "expected finite numbers")
+        raise PluginError(
+            f"{plugin}: gave {result.dtype} with NaN or infinite values, or no numbers; expected finite numbers"
+        )
     return result.astype(np.float32) if plugin.kind == "background" else result

@@ -70,17 +70,29 @@ class Task:
         text = canonical(self.params)
         read = [*self._used, *map(_describe, inputs)]
         record = {
-            "format": 1, "stage": self.stage, "block": self.block,
-            "inputs": read, "outputs": [_describe(p) for p in outputs],
-            "params": json.loads(text), "params_hash": hashlib.sha256(text.encode()).hexdigest(),
-            "code_version": __version__, "code_hash": code_hash(), "commit": commit(),
-            "environment_hash": environment_hash(), "python": platform.python_version(),
-            "model_hash": None, "device": self.device, "host": socket.gethostname(),
-            "start": _iso(self._started), "end": _iso(time.time()),
-            "wall_s": round(time.time() - self._started, 3), "cpu_s": round(cpu, 3),
+            "format": 1,
+            "stage": self.stage,
+            "block": self.block,
+            "inputs": read,
+            "outputs": [_describe(p) for p in outputs],
+            "params": json.loads(text),
+            "params_hash": hashlib.sha256(text.encode()).hexdigest(),
+            "code_version": __version__,
+            "code_hash": code_hash(),
+            "commit": commit(),
+            "environment_hash": environment_hash(),
+            "python": platform.python_version(),
+            "model_hash": None,
+            "device": self.device,
+            "host": socket.gethostname(),
+            "start": _iso(self._started),
+            "end": _iso(time.time()),
+            "wall_s": round(time.time() - self._started, 3),
+            "cpu_s": round(cpu, 3),
             "startup_cpu_s": round(self._cpu, 3),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "bytes_in": sum(r["bytes"] for r in read), "bytes_out": sum(_size(p) for p in outputs),
+            "bytes_in": sum(r["bytes"] for r in read),
+            "bytes_out": sum(_size(p) for p in outputs),
             "quality": self.quality,
         }
         name = ".".join(filter(None, [self.stage, self.block, "provenance.json"]))
@@ -103,8 +115,12 @@ def _plain(value: Any) -> Any:
 
 
 def _describe(path: Path, digest: str = "") -> dict[str, Any]:
-    return {"name": path.name, "path": str(path.resolve()), "digest": digest or manifest.digest_of(path),
-            "bytes": _size(path)}
+    return {
+        "name": path.name,
+        "path": str(path.resolve()),
+        "digest": digest or manifest.digest_of(path),
+        "bytes": _size(path),
+    }
 
 
 def _size(path: Path) -> int:

@@ -29,10 +29,14 @@ class Storage(Params):
     """How volumes lie on disk between stages."""
 
     chunk: tuple[Positive, Positive, Positive] = param(
-        (32, 128, 128), "Chunk Z,Y,X: what a reader fetches at least", unit="voxel")
+        (32, 128, 128), "Chunk Z,Y,X: what a reader fetches at least", unit="voxel"
+    )
     shard: tuple[Positive, Positive, Positive] = param(
-        (32, 1024, 1024), "Shard Z,Y,X: one file, and the least that a task works on", unit="voxel",
-        more="A multiple of --chunk. Memory per task grows with it.")
+        (32, 1024, 1024),
+        "Shard Z,Y,X: one file, and the least that a task works on",
+        unit="voxel",
+        more="A multiple of --chunk. Memory per task grows with it.",
+    )
 
 
 class Tasks(Params):
@@ -40,14 +44,16 @@ class Tasks(Params):
 
     blocks: int = param(0, "Number of tasks a volume is divided into; 0: by --block_voxels", ge=0)
     block_voxels: float = param(
-        32e6, "Voxels per task when --blocks is 0; up to 16 times as many beyond 256 tasks", unit="voxel", gt=0)
+        32e6, "Voxels per task when --blocks is 0; up to 16 times as many beyond 256 tasks", unit="voxel", gt=0
+    )
 
 
 class Released(Params):
     """How volumes are written at the end."""
 
     ome_zarr_version: Literal["0.5", "0.4"] = param(
-        "0.5", "OME-Zarr version of the published volumes; 0.4 (Zarr v2) for older tools")
+        "0.5", "OME-Zarr version of the published volumes; 0.4 (Zarr v2) for older tools"
+    )
     max_levels: int = param(6, "Most pyramid levels of a published volume; 1: none", ge=1, le=MOST_LEVELS)
 
 
@@ -67,16 +73,17 @@ class Grid(Params):
     """Physical size of the data."""
 
     voxel_size: tuple[Length, Length, Length] | None = param(
-        None, "Voxel size Z,Y,X; needed where the source does not state it, else it overrides", unit="nm")
+        None, "Voxel size Z,Y,X; needed where the source does not state it, else it overrides", unit="nm"
+    )
 
 
 class Precision(Params):
     """What the aligned volume is stored as, and what is kept."""
 
-    aligned_dtype: Literal["float32", "float16"] = param(
-        "float32", "Data type of the aligned volume; float16 halves it")
+    aligned_dtype: Literal["float32", "float16"] = param("float32", "Data type of the aligned volume; float16 halves it")
     save_minimal: bool = param(
-        False, "Publish only the aligned volume, labels, tables and figures: no raw volume, no pyramid levels")
+        False, "Publish only the aligned volume, labels, tables and figures: no raw volume, no pyramid levels"
+    )
 
 
 class Extensions(Params):

@@ -23,8 +23,7 @@ ABSENT = 2**64 - 1  # place and size, in a shard's index, of a chunk that is not
 class SmallArray:
     """An array that is written chunk by chunk along its first axis, then `close`d."""
 
-    def __init__(self, path: Path, shape: Sequence[int], dtype: Any, block: int, names: Sequence[str],
-                 codec: str = "zstd"):
+    def __init__(self, path: Path, shape: Sequence[int], dtype: Any, block: int, names: Sequence[str], codec: str = "zstd"):
         """
         Args:
             path: folder to make.
@@ -68,16 +67,27 @@ def _checked(data: bytes) -> bytes:
 
 def _header(shape: tuple[int, ...], kind: np.dtype, block: int, cover: int, names: Sequence[str], codec: str) -> str:
     size, little = kind.itemsize, {"name": "bytes", "configuration": {"endian": "little"}}
-    blosc = {"cname": codec, "clevel": 1, "shuffle": "shuffle" if size > 1 else "noshuffle", "typesize": size,
-             "blocksize": 0}
+    blosc = {"cname": codec, "clevel": 1, "shuffle": "shuffle" if size > 1 else "noshuffle", "typesize": size, "blocksize": 0}
     # no axis of a chunk may be 0 long, even where the array's is
     sides = [max(n, 1) for n in shape[1:]]
     inner = [little if size > 1 else {"name": "bytes"}, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}]
-    sharding = {"chunk_shape": [block, *sides], "codecs": inner, "index_codecs": [little, {"name": "crc32c"}],
-                "index_location": "end"}
-    return json.dumps({
-        "zarr_format": 3, "node_type": "array", "shape": list(shape), "data_type": kind.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [cover, *sides]}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        "fill_value": kind.type(0).item(), "dimension_names": list(names), "attributes": {},
-        "codecs": [{"name": "sharding_indexed", "configuration": sharding}]})
+    sharding = {
+        "chunk_shape": [block, *sides],
+        "codecs": inner,
+        "index_codecs": [little, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    return json.dumps(
+        {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(shape),
+            "data_type": kind.name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [cover, *sides]}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+            "fill_value": kind.type(0).item(),
+            "dimension_names": list(names),
+            "attributes": {},
+            "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        }
+    )

@@ -25,8 +25,8 @@ from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 from . import params as par
 from .errors import IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, StorageError, VoxelmillError
 
-In = NewType("In", Path)      # an input file or store; its digest goes into the record
-Out = NewType("Out", Path)    # an output file or store; appears whole or not at all
+In = NewType("In", Path)  # an input file or store; its digest goes into the record
+Out = NewType("Out", Path)  # an output file or store; appears whole or not at all
 
 
 class Stage:
@@ -39,8 +39,11 @@ class Stage:
         self.run: Callable[..., None] = module.run
         self.doc = inspect.getdoc(module) or ""
         hints = get_type_hints(self.run)
-        self.files = {name: (hints[name], arg.default) for name, arg in
-                      inspect.signature(self.run).parameters.items() if arg.kind is arg.KEYWORD_ONLY}
+        self.files = {
+            name: (hints[name], arg.default)
+            for name, arg in inspect.signature(self.run).parameters.items()
+            if arg.kind is arg.KEYWORD_ONLY
+        }
 
     def outputs(self) -> list[str]:
         return [name for name, (kind, _) in self.files.items() if _element(kind) is Out]
@@ -119,8 +122,11 @@ def call(dotted: str, argv: Sequence[str]) -> int:
         return _fail(name, "out of memory; give the task more, or make --shard smaller", OUT_OF_MEMORY)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail(name, f"no space left on the disk that holds {error.filename or Path.cwd()}; "
-                         "free some and run again with -resume", IO_FAILED)
+            return _fail(
+                name,
+                f"no space left on the disk that holds {error.filename or Path.cwd()}; free some and run again with -resume",
+                IO_FAILED,
+            )
         return _fail(name, f"{error.filename or ''}: {error.strerror or error}", IO_FAILED)
 
 
@@ -140,8 +146,9 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
                 raise StorageError(errno.ENOENT, "no such file or store", str(path))
     task = Task(stage.name, params)
     final = {name: files[name] for name in stage.outputs() if name in files}
-    partial = {name: [_partial(p) for p in paths] if isinstance(paths, list) else _partial(paths)
-               for name, paths in final.items()}
+    partial = {
+        name: [_partial(p) for p in paths] if isinstance(paths, list) else _partial(paths) for name, paths in final.items()
+    }
     for path in _all(partial):
         _remove(path)
     try:

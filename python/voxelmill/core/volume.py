@@ -26,8 +26,8 @@ from .errors import DataError, StorageError
 
 Region = tuple[slice, ...]
 NM = "nanometer"
-MOST_METADATA = 2**24     # bytes of one metadata file
-MOST_IN_CHUNK = 2**30     # values that must be decoded together
+MOST_METADATA = 2**24  # bytes of one metadata file
+MOST_IN_CHUNK = 2**30  # values that must be decoded together
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def layout(shape: Sequence[int], dtype: Any, shard: Sequence[int], chunk: Sequen
 class Image:
     """One multiscale image (or label image) inside a store."""
 
-    root: Path                                   # the folder with the multiscales metadata
+    root: Path  # the folder with the multiscales metadata
     axes: tuple[Axis, ...] = ZYX
-    scale: tuple[float, ...] = (1.0, 1.0, 1.0)   # of level 0, in the axes' units
+    scale: tuple[float, ...] = (1.0, 1.0, 1.0)  # of level 0, in the axes' units
     levels: int = 1
     version: str = "0.5"
-    paths: tuple[str, ...] = ()                  # of the levels, where they are not 0, 1, 2, ...
+    paths: tuple[str, ...] = ()  # of the levels, where they are not 0, 1, 2, ...
     _open: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def path(self, n: int = 0) -> Path:
@@ -98,16 +98,16 @@ class Image:
         """Shape, dtype, chunk and shard of a level."""
         array = self.level(n)
         grid = array.chunk_layout
-        return Layout(tuple(array.shape), self.dtype.name, tuple(grid.read_chunk.shape),
-                      tuple(grid.write_chunk.shape))
+        return Layout(tuple(array.shape), self.dtype.name, tuple(grid.read_chunk.shape), tuple(grid.write_chunk.shape))
 
     def read(self, region: Region | slice | int = slice(None), level: int = 0) -> np.ndarray:
         """Read a region; raises DataError where a chunk is damaged or missing."""
         try:
             return self.level(level)[region].read().result()
         except ValueError as error:
-            raise DataError(f"{self.path(level)}: {first_line(error)}; the store is damaged, "
-                            "re-run the stage that made it") from None
+            raise DataError(
+                f"{self.path(level)}: {first_line(error)}; the store is damaged, re-run the stage that made it"
+            ) from None
 
     def write(self, region: Region, values: np.ndarray, level: int = 0) -> None:
         """Write a region that covers whole shards (except at the array's end).
@@ -136,8 +136,13 @@ def _context() -> Any:
     import tensorstore as ts
 
     threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or 1))
-    return ts.Context({"data_copy_concurrency": {"limit": threads}, "file_io_concurrency": {"limit": threads},
-                       "cache_pool": {"total_bytes_limit": 0}})
+    return ts.Context(
+        {
+            "data_copy_concurrency": {"limit": threads},
+            "file_io_concurrency": {"limit": threads},
+            "cache_pool": {"total_bytes_limit": 0},
+        }
+    )
 
 
 _shared: list[Any] = []
@@ -163,8 +168,12 @@ def open_array(path: Path, sparse: bool = False) -> Any:
     if not v3 and not (path / ".zarray").exists():
         raise StorageError(f"{path}: no Zarr array here (neither zarr.json nor .zarray)")
     check_metadata(path / ("zarr.json" if v3 else ".zarray"))
-    spec = {"driver": "zarr3" if v3 else "zarr", "kvstore": {"driver": "file", "path": f"{path}/"},
-            "fill_missing_data_reads": sparse, "store_data_equal_to_fill_value": True}
+    spec = {
+        "driver": "zarr3" if v3 else "zarr",
+        "kvstore": {"driver": "file", "path": f"{path}/"},
+        "fill_missing_data_reads": sparse,
+        "store_data_equal_to_fill_value": True,
+    }
     try:
         return ts.open(spec, open=True, context=context()).result()
     except (ValueError, NotImplementedError) as error:
@@ -175,8 +184,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a metadata file. Raises DataError where there is none."""
     try:
         if path.stat().st_size > MOST_METADATA:
-            raise DataError(f"{path}: {path.stat().st_size} bytes of metadata; "
-                            f"expected under {MOST_METADATA}")
+            raise DataError(f"{path}: {path.stat().st_size} bytes of metadata; expected under {MOST_METADATA}")
         found = json.loads(path.read_text())
         if not isinstance(found, dict):
             raise TypeError(f"a {type(found).__name__} where an object is expected")
@@ -201,19 +209,18 @@ def check_metadata(path: Path) -> None:
                     fields["inner chunk_shape"] = codec["configuration"]["chunk_shape"]
         for name, value in fields.items():
             if len(value) != len(meta["shape"]) or not all(type(n) is int and 0 < n < 2**40 for n in value):
-                raise DataError(f"{path}: {name} is {str(value)[:80]}; expected whole numbers, 1 to 2^40, "
-                                "one per axis")
+                raise DataError(f"{path}: {name} is {str(value)[:80]}; expected whole numbers, 1 to 2^40, one per axis")
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: not a Zarr array's metadata ({type(error).__name__}: {error})") from None
     name, chunk = fields.popitem()
     size = float(np.prod([float(min(c, n)) for c, n in zip(chunk, meta["shape"])]))
     if size > MOST_IN_CHUNK:
-        raise DataError(f"{path}: {name} {chunk} means {size:.1e} values in one chunk; expected under "
-                        f"{MOST_IN_CHUNK:.1e}. Rechunk it")
+        raise DataError(
+            f"{path}: {name} {chunk} means {size:.1e} values in one chunk; expected under {MOST_IN_CHUNK:.1e}. Rechunk it"
+        )
 
 
-def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Sequence[str] = "zyx",
-                 codec: str = "zstd") -> Any:
+def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Sequence[str] = "zyx", codec: str = "zstd") -> Any:
     """Create a Zarr v3 array: sharded, blosc (zstd, or lz4 where reading must be fast) and crc32c."""
     import tensorstore as ts
 
@@ -221,21 +228,27 @@ def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Seque
     to_bytes: dict[str, Any] = {"name": "bytes"}
     if size > 1:
         to_bytes["configuration"] = {"endian": "little"}
-    blosc = {"cname": codec, "clevel": 1, "shuffle": "shuffle" if size > 1 else "noshuffle",
-             "typesize": size, "blocksize": 0}
+    blosc = {"cname": codec, "clevel": 1, "shuffle": "shuffle" if size > 1 else "noshuffle", "typesize": size, "blocksize": 0}
     spec = {
-        "driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"},
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": f"{path}/"},
         "store_data_equal_to_fill_value": True,
         "metadata": {
-            "shape": list(lay.shape), "data_type": lay.dtype, "fill_value": fill,
+            "shape": list(lay.shape),
+            "data_type": lay.dtype,
+            "fill_value": fill,
             "dimension_names": list(names),
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(lay.shard)}},
-            "codecs": [{"name": "sharding_indexed", "configuration": {
-                "chunk_shape": list(lay.chunk),
-                "codecs": [to_bytes, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}],
-                "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}},
-                                 {"name": "crc32c"}],
-            }}],
+            "codecs": [
+                {
+                    "name": "sharding_indexed",
+                    "configuration": {
+                        "chunk_shape": list(lay.chunk),
+                        "codecs": [to_bytes, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}],
+                        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+                    },
+                }
+            ],
         },
     }
     try:
@@ -244,14 +257,21 @@ def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Seque
         raise _refused(path, error) from None
 
 
-def multiscales(axes: Sequence[Axis], scales: Sequence[Sequence[float]],
-                translations: Sequence[Sequence[float]], name: str) -> dict:
+def multiscales(
+    axes: Sequence[Axis], scales: Sequence[Sequence[float]], translations: Sequence[Sequence[float]], name: str
+) -> dict:
     """The `multiscales` entry (OME-NGFF 0.5, section 3.4)."""
     described = [{"name": a.name, "type": a.type, **({"unit": a.unit} if a.unit else {})} for a in axes]
-    datasets = [{"path": str(n), "coordinateTransformations": [
-        {"type": "scale", "scale": [float(v) for v in s]},
-        {"type": "translation", "translation": [float(v) for v in t]}]}
-        for n, (s, t) in enumerate(zip(scales, translations))]
+    datasets = [
+        {
+            "path": str(n),
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [float(v) for v in s]},
+                {"type": "translation", "translation": [float(v) for v in t]},
+            ],
+        }
+        for n, (s, t) in enumerate(zip(scales, translations))
+    ]
     return {"name": name, "axes": described, "datasets": datasets}
 
 
@@ -272,8 +292,15 @@ def write_group(root: Path, attributes: dict[str, Any] | None = None, version: s
         (root / ".zattrs").write_text(json.dumps(body, indent=1))
 
 
-def create_image(root: Path, lay: Layout, voxel_size: Sequence[float], *, axes: Sequence[Axis] = ZYX,
-                 label: bool = False, fill: int | float = 0) -> Image:
+def create_image(
+    root: Path,
+    lay: Layout,
+    voxel_size: Sequence[float],
+    *,
+    axes: Sequence[Axis] = ZYX,
+    label: bool = False,
+    fill: int | float = 0,
+) -> Image:
     """Create an image with level 0 only.
 
     Args:
@@ -325,7 +352,15 @@ def _attributes(root: Path) -> dict[str, Any]:
 
 _PREFIX = {"femto": -15, "pico": -12, "nano": -9, "micro": -6, "milli": -3, "centi": -2, "deci": -1, "": 0}
 PER_NM = {f"{prefix}meter": 10.0 ** (power + 9) for prefix, power in _PREFIX.items()} | {
-    "angstrom": 0.1, "nm": 1.0, "um": 1e3, "µm": 1e3, "\u03bcm": 1e3, "micron": 1e3, "mm": 1e6, "m": 1e9}
+    "angstrom": 0.1,
+    "nm": 1.0,
+    "um": 1e3,
+    "µm": 1e3,
+    "\u03bcm": 1e3,
+    "micron": 1e3,
+    "mm": 1e6,
+    "m": 1e9,
+}
 
 
 def open_image(root: Path, labels: str | None = None) -> Image:
@@ -346,8 +381,7 @@ def open_image(root: Path, labels: str | None = None) -> Image:
     except DataError as error:
         raise DataError(f"{root}: {error}") from None
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError) as error:
-        raise DataError(f"{root}: multiscales metadata is malformed "
-                        f"({type(error).__name__}: {error})") from None
+        raise DataError(f"{root}: multiscales metadata is malformed ({type(error).__name__}: {error})") from None
     check_scale(scale, root)
     for path in paths:
         if ".." in Path(path).parts or Path(path).is_absolute():
@@ -370,6 +404,5 @@ def _to_nm(axis: Axis) -> float:
     if axis.type != "space" or axis.unit is None:
         return 1.0
     if axis.unit not in PER_NM:
-        raise DataError(f"unit {str(axis.unit)[:40]!r} of axis {axis.name}; "
-                        "expected a unit of length, as nanometer")
+        raise DataError(f"unit {str(axis.unit)[:40]!r} of axis {axis.name}; expected a unit of length, as nanometer")
     return PER_NM[axis.unit]

@@ -24,8 +24,14 @@ def run(p: Parameters, task: Task, *, overlaps: list[In], block: str, components
     task.block = block
     ids, sections, seams, first_ends = zip(*(load_tables(path) for path in overlaps))
     found, edge = stitching.link(
-        np.concatenate(ids), stitching.concatenate(sections), stitching.concatenate(seams), first_ends=min(first_ends),
-        min_overlap=p.min_overlap, min_iou=p.min_iou, min_seam_iou=p.min_seam_iou)
+        np.concatenate(ids),
+        stitching.concatenate(sections),
+        stitching.concatenate(seams),
+        first_ends=min(first_ends),
+        min_overlap=p.min_overlap,
+        min_iou=p.min_iou,
+        min_seam_iou=p.min_seam_iou,
+    )
     stitching.save(components, found)
     stitching.save(border, edge)
     task.report(supervoxels=len(found.supervoxel), components=edge.number)

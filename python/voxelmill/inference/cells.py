@@ -58,11 +58,7 @@ def _fill_small_holes(cell: NDArray[np.float32]) -> None:
 
 
 def segment(
-    frame: NDArray,
-    *,
-    cell_diameter: float = 0.0,
-    min_object_size: int = 50,
-    max_object_size: int = 10_000,
+    frame: NDArray, *, cell_diameter: float = 0.0, min_object_size: int = 50, max_object_size: int = 10_000
 ) -> NDArray[np.int32]:
     """Label the cells of one phase-contrast frame with the network of `cellnet`.
 
@@ -118,9 +114,7 @@ def _width(frame: NDArray) -> float | None:
     seen = [s for s in seen if s[2] > 0]
     # where "wider" turns into "narrower" lies the width; of several turns the one with the surest centres
     turns = [
-        (s0 + s1, x0 + (x1 - x0) * up / (up - down))
-        for (x0, up, s0), (x1, down, s1) in pairwise(seen)
-        if up > 0 >= down
+        (s0 + s1, x0 + (x1 - x0) * up / (up - down)) for (x0, up, s0), (x1, down, s1) in pairwise(seen) if up > 0 >= down
     ]
     if turns:
         return float(2 ** max(turns)[1])
@@ -170,9 +164,7 @@ def _prepare_logstd(frames: Iterable[NDArray], params: Params) -> Params:
 DEFAULT = "cells"
 METHODS: dict[str, Method] = {
     "cells": Method(lambda frame, params: segment(frame, **_known(segment, params)), _prepare_cells),
-    "logstd": Method(
-        lambda frame, params: logstd.segment(frame, **_known(logstd.segment, params)), _prepare_logstd
-    ),
+    "logstd": Method(lambda frame, params: logstd.segment(frame, **_known(logstd.segment, params)), _prepare_logstd),
 }
 
 

@@ -58,9 +58,7 @@ class Cells(NamedTuple):
     def expected(self, shift: NDArray, growth: float, doubt: float = 0.0) -> Cells:
         """The cells after they moved by `shift` (n, 2) px, give or take, and grew in area by the factor
         `growth`."""
-        return Cells(
-            self.centroid + shift, self.area * growth, self.cov * growth, self.cut, self.doubt + doubt
-        )
+        return Cells(self.centroid + shift, self.area * growth, self.cov * growth, self.cut, self.doubt + doubt)
 
     def joined(self, a: NDArray, b: NDArray) -> Cells:
         """The pairs a[i] and b[i] taken as one cell each."""
@@ -123,13 +121,7 @@ def _neighbours(points: NDArray, of: NDArray) -> NDArray[np.int64]:
 
 
 def hypotheses(
-    source: Cells,
-    target: Cells,
-    limit: float,
-    pair_cost: float,
-    *,
-    divisions: bool = True,
-    merges: bool = False,
+    source: Cells, target: Cells, limit: float, pair_cost: float, *, divisions: bool = True, merges: bool = False
 ) -> Hypotheses:
     """All plausible links, divisions and merges between two sets of cells.
 
@@ -257,15 +249,10 @@ def _integer_programme(nodes: NDArray, gain: NDArray, n: int) -> NDArray[np.bool
     row, col = row[row >= 0], col[row >= 0]
     once = csc_array((np.ones(len(row)), (row, col)), shape=(n, len(gain)))
     # the linear relaxation nearly always has an integer solution, several times sooner
-    found = linprog(
-        -gain, A_ub=once, b_ub=np.ones(n), bounds=(0, 1), method="highs-ds", options={"presolve": False}
-    )
+    found = linprog(-gain, A_ub=once, b_ub=np.ones(n), bounds=(0, 1), method="highs-ds", options={"presolve": False})
     if found.x is None or np.abs(found.x - np.rint(found.x)).max() > 1e-6:
         found = milp(
-            -gain,
-            constraints=LinearConstraint(once, -np.inf, 1),
-            bounds=Bounds(0, 1),
-            integrality=np.ones(len(gain)),
+            -gain, constraints=LinearConstraint(once, -np.inf, 1), bounds=Bounds(0, 1), integrality=np.ones(len(gain))
         )
     if found.x is None:
         raise RuntimeError(f"linking {len(gain)} hypotheses: the integer programme failed: {found.message}")
@@ -283,9 +270,7 @@ def voted_shift(source: Cells, target: Cells, reach: float) -> NDArray[np.float6
     from scipy.spatial import cKDTree
 
     source = source.take(slice(None, None, 1 + len(source.area) // 500))  # 500 votes are enough
-    near = cKDTree(source.centroid).sparse_distance_matrix(
-        cKDTree(target.centroid), reach, output_type="ndarray"
-    )
+    near = cKDTree(source.centroid).sparse_distance_matrix(cKDTree(target.centroid), reach, output_type="ndarray")
     i, j = near["i"], near["j"]
     if not len(i):
         return np.zeros(2)
@@ -300,9 +285,7 @@ def voted_shift(source: Cells, target: Cells, reach: float) -> NDArray[np.float6
     return (at[:-1] + bin_size / 2)[list(peak)]
 
 
-def shared_motion(
-    at: NDArray, own: NDArray, start: NDArray, moved: NDArray, bandwidth: float
-) -> NDArray[np.float64]:
+def shared_motion(at: NDArray, own: NDArray, start: NDArray, moved: NDArray, bandwidth: float) -> NDArray[np.float64]:
     """What the neighbours' motion says about each cell's: drift, and growth of a colony that pushes its
     cells apart.
 

@@ -206,9 +206,7 @@ def segment(
     if logstd_window_size < 3 or logstd_window_size % 2 == 0:
         raise ParameterError(f"logstd_window_size is {logstd_window_size}; expected an odd number from 3 px")
     if morph_size < 1 or morph_iterations < 1:
-        raise ParameterError(
-            f"morph_size {morph_size} and morph_iterations {morph_iterations} must be from 1"
-        )
+        raise ParameterError(f"morph_size {morph_size} and morph_iterations {morph_iterations} must be from 1")
     if not 0 <= min_object_size <= max_object_size:
         raise ParameterError(
             f"min_object_size {min_object_size}, max_object_size {max_object_size}: expected 0 <= min <= max"
@@ -229,9 +227,7 @@ def segment(
     return keep_sizes(labels, min_object_size, max_object_size)
 
 
-def threshold_of_movie(
-    frames: Iterable[NDArray], *, logstd_window_size: int = 3, threshold: str = "mode3sigma"
-) -> float:
+def threshold_of_movie(frames: Iterable[NDArray], *, logstd_window_size: int = 3, threshold: str = "mode3sigma") -> float:
     """The median of the frames' thresholds: one for a movie does not flicker. inf when no frame varies."""
     each = [texture_threshold(local_variance(check_frame(f), logstd_window_size), threshold) for f in frames]
     each = [value for value in each if np.isfinite(value)]

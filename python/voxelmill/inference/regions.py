@@ -48,12 +48,7 @@ class Regions:
     def take(self, index: NDArray) -> Regions:
         """The regions at `index` (integers or a mask), in that order."""
         return Regions(
-            self.label[index],
-            self.area[index],
-            self.centroid[index],
-            self.cov[index],
-            self.bbox[index],
-            self.shape,
+            self.label[index], self.area[index], self.centroid[index], self.cov[index], self.bbox[index], self.shape
         )
 
 
@@ -68,21 +63,14 @@ def check_frame(labels: NDArray, what: str = "label frame") -> NDArray:
         labels = labels.view(np.uint8)
     if labels.dtype.kind not in "iu":
         raise DataError(
-            f"{what}: found dtype {labels.dtype}, expected integer labels; convert it, e.g. with "
-            "labels.astype('uint32')"
+            f"{what}: found dtype {labels.dtype}, expected integer labels; convert it, e.g. with labels.astype('uint32')"
         )
     if labels.ndim != 2 or 0 in labels.shape:
         raise DataError(
-            f"{what}: found shape {labels.shape}, expected one non-empty frame (y, x); pass "
-            f"the frames of "
-            "a movie one by one"
+            f"{what}: found shape {labels.shape}, expected one non-empty frame (y, x); pass the frames of a movie one by one"
         )
     if labels.dtype.kind == "i" and labels.min() < 0:
-        raise DataError(
-            f"{what}: found the label {labels.min()}, expected 0 for background and positive "
-            f"labels; "
-            "renumber it"
-        )
+        raise DataError(f"{what}: found the label {labels.min()}, expected 0 for background and positive labels; renumber it")
     if labels.dtype == np.uint64 and labels.max() > np.iinfo(np.int64).max:
         raise DataError(f"{what}: found the label {labels.max()}, which does not fit into int64; renumber it")
     return labels
@@ -115,12 +103,7 @@ def region_table(labels: NDArray) -> Regions:
     if not len(value):
         none = np.zeros(0)
         return Regions(
-            none.astype(np.int64),
-            none,
-            none.reshape(0, 2),
-            none.reshape(0, 2, 2),
-            np.zeros((0, 4), np.int64),
-            labels.shape,
+            none.astype(np.int64), none, none.reshape(0, 2), none.reshape(0, 2, 2), np.zeros((0, 4), np.int64), labels.shape
         )
     y, x = np.divmod(start, labels.shape[1])
     order = np.argsort(value, kind="stable")
@@ -170,9 +153,7 @@ def relabel_frame(labels: NDArray, label: NDArray, new: NDArray) -> NDArray[np.u
     label, new = np.concatenate([[0], label]).astype(np.int64), np.concatenate([[0], new]).astype(np.int64)
     if new.max() > np.iinfo(np.uint32).max or new.min() < 0:
         raise DataError(
-            f"track id {new.max() if new.min() >= 0 else new.min()} does not fit into "
-            f"uint32; renumber the "
-            "tracks from 1"
+            f"track id {new.max() if new.min() >= 0 else new.min()} does not fit into uint32; renumber the tracks from 1"
         )
     _, length, value = _runs(labels)
     value = value.astype(np.int64)

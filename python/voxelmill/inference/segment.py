@@ -27,10 +27,12 @@ class Classic(Params):
     foreground_quantile: float = param(0.55, "Share of a section's pixels that are not foreground", ge=0, lt=1)
     seed_distance: int = param(8, "Least distance between two seeds", unit="px", ge=1, le=64)
     min_size: int = param(128, "Smaller pieces of foreground get no seed", unit="px", ge=0)
-    merge_level: int = param(90, "Neighbours whose boundary is brighter than this on average are one; 255: none",
-                             unit="grey level", ge=0, le=255)
+    merge_level: int = param(
+        90, "Neighbours whose boundary is brighter than this on average are one; 255: none", unit="grey level", ge=0, le=255
+    )
     segment_shrink: Literal[1, 2] = param(
-        2, "2: flood at half resolution, three times as fast; 1: at full, for accuracy", unit="px")
+        2, "2: flood at half resolution, three times as fast; 1: at full, for accuracy", unit="px"
+    )
 
 
 Parameters = Methods("segmentation", Classic)
@@ -65,10 +67,13 @@ def grey(source: Image, region: tuple[slice, ...]) -> np.ndarray:
 def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout) -> Tables:
     """Segment the sections of a slab, tile column by tile column; write them; return their tables."""
     _, height, width = lay.shape
-    below = slice(z.start, min(z.stop + 1, lay.shape[0]))        # with the first section of the next slab
+    below = slice(z.start, min(z.stop + 1, lay.shape[0]))  # with the first section of the next slab
     step = [int(np.lcm(s, watershed.MAX_TILE)) if s < n else n for s, n in zip(lay.shard[1:], lay.shape[1:])]
-    columns = [(slice(y, min(y + step[0], height)), slice(x, min(x + step[1], width)))
-               for y in range(0, height, step[0]) for x in range(0, width, step[1])]
+    columns = [
+        (slice(y, min(y + step[0], height)), slice(x, min(x + step[1], width)))
+        for y in range(0, height, step[0])
+        for x in range(0, width, step[1])
+    ]
     levels = thresholds(p, source, below, columns)
     tables, left = Tables(), None
     above: dict[int, np.ndarray] = {}
@@ -76,13 +81,21 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
         core = ((y.start, y.stop), (x.start, x.stop))
         need = [watershed.source_range(*span, size) for span, size in zip(core, (height, width))]
         found = watershed.segment_block(
-            grey(source, (below, *(slice(*n) for n in need))), levels, first_section=z.start,
-            section_shape=(height, width), origin=(need[0][0], need[1][0]), core=core,
-            quantile=p.foreground_quantile, min_distance=p.seed_distance, min_size=p.min_size,
-            merge_level=p.merge_level, shrink=p.segment_shrink)
+            grey(source, (below, *(slice(*n) for n in need))),
+            levels,
+            first_section=z.start,
+            section_shape=(height, width),
+            origin=(need[0][0], need[1][0]),
+            core=core,
+            quantile=p.foreground_quantile,
+            min_distance=p.seed_distance,
+            min_size=p.min_size,
+            merge_level=p.merge_level,
+            shrink=p.segment_shrink,
+        )
         labels, inside = found.labels, z.stop - z.start
         target.write((z, y, x), labels[:inside])
-        beyond = watershed.first_id(z.stop, height, width)      # ids of the next slab's section are its own
+        beyond = watershed.first_id(z.stop, height, width)  # ids of the next slab's section are its own
         tables.add_ids(found.ids[found.ids < beyond], found.empty[:inside], z.start)
         for upper, lower in itertools.pairwise(labels):
             tables.add_sections(upper, lower, p.segment_shrink)
@@ -137,8 +150,10 @@ class Tables:
         self.empty += more.empty
 
     def save(self, path) -> None:
-        parts = {"ids": np.concatenate(self.ids) if self.ids else np.zeros(0, np.uint64),
-                 "first_ends": np.uint64(self.first_ends)}
+        parts = {
+            "ids": np.concatenate(self.ids) if self.ids else np.zeros(0, np.uint64),
+            "first_ends": np.uint64(self.first_ends),
+        }
         for name, tables in (("sections", self.sections), ("seams", self.seams)):
             for part, column in zip(("pairs", "counts", "sizes"), stitching.concatenate(tables)):
                 parts[f"{name}_{part}"] = column
@@ -149,6 +164,5 @@ class Tables:
 def load_tables(path) -> tuple[np.ndarray, stitching.Overlaps, stitching.Overlaps, int]:
     """(ids, overlaps between sections, overlaps across seams, smallest id past the first section) of one block."""
     with np.load(path) as parts:
-        both = [stitching.Overlaps(*(parts[f"{n}_{c}"] for c in ("pairs", "counts", "sizes")))
-                for n in ("sections", "seams")]
+        both = [stitching.Overlaps(*(parts[f"{n}_{c}"] for c in ("pairs", "counts", "sizes"))) for n in ("sections", "seams")]
         return parts["ids"], both[0], both[1], int(parts["first_ends"])

@@ -36,8 +36,9 @@ class Cells(Sized):
     """Segmentation by a small network."""
 
     segmentation_method: Literal["cells"] = param("cells", "How cells are found in phase contrast")
-    cell_diameter: float = param(0.0, "Width of a typical cell (of a rod its thickness); 0: found in the movie",
-                                 unit="px", ge=0, le=500)
+    cell_diameter: float = param(
+        0.0, "Width of a typical cell (of a rod its thickness); 0: found in the movie", unit="px", ge=0, le=500
+    )
 
 
 class LogStd(Sized):
@@ -46,7 +47,8 @@ class LogStd(Sized):
     segmentation_method: Literal["logstd"] = param("logstd", "How cells are found in phase contrast")
     logstd_window_size: int = param(3, "Side of the window of the standard deviation; odd", unit="px", ge=3, le=101)
     logstd_threshold: Literal["mode3sigma", "valley"] = param(
-        "mode3sigma", "Threshold: 3 sigma above the background's mode, or the valley before the cells' mode")
+        "mode3sigma", "Threshold: 3 sigma above the background's mode, or the valley before the cells' mode"
+    )
     morph_size: int = param(7, "Width of the disk that closes and opens", unit="px", ge=1, le=101)
     morph_iterations: int = param(3, "Steps that the disk is made of", ge=1, le=50)
     halo_width: float = param(-1.0, "Halo to take off the outline; -1: found in the frame", unit="px", ge=-1, le=50)
@@ -129,6 +131,8 @@ def the_plugin(added: list[Plugin], kind: str, name: str) -> Callable[..., Any]:
     if not name and len(these) == 1:
         return next(iter(these.values()))
     if name not in these:
-        raise ParameterError(f"--{kind}_plugin {name!r}: the folder of --plugins has {', '.join(these) or 'none'} of "
-                             f"this kind; give the folder and one of their names")
+        raise ParameterError(
+            f"--{kind}_plugin {name!r}: the folder of --plugins has {', '.join(these) or 'none'} of "
+            f"this kind; give the folder and one of their names"
+        )
     return these[name]

@@ -106,9 +106,7 @@ def section_overlaps(a: np.ndarray, b: np.ndarray, *, step: int = 1) -> Overlaps
     i, j = key // len(ids_b), key % len(ids_b)
     real = (ids_a[i] > 0) & (ids_b[j] > 0)
     i, j = i[real], j[real]
-    return Overlaps(
-        np.stack([ids_a[i], ids_b[j]], 1), count[real].astype(np.int64), np.stack([size_a[i], size_b[j]], 1)
-    )
+    return Overlaps(np.stack([ids_a[i], ids_b[j]], 1), count[real].astype(np.int64), np.stack([size_a[i], size_b[j]], 1))
 
 
 def _index(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -197,8 +195,14 @@ def link(
     # A root is its component's smallest supervoxel, so the rank of the roots numbers the components.
     component = (np.cumsum(root == np.arange(len(ids))) - 1)[root]
     inside = int(np.searchsorted(ids, np.uint64(first_ends)))
-    border = Border(int(component.max(initial=-1)) + 1, ids[:inside], component[:inside], np.concatenate(beyond),
-                    component[np.concatenate(beyond_from)], np.concatenate(beyond_score))
+    border = Border(
+        int(component.max(initial=-1)) + 1,
+        ids[:inside],
+        component[:inside],
+        np.concatenate(beyond),
+        component[np.concatenate(beyond_from)],
+        np.concatenate(beyond_score),
+    )
     return Components(ids, component, score), border
 
 
@@ -244,10 +248,16 @@ def join_borders(borders: list[Border]) -> list[Joined]:
     for k in range(len(borders)):
         here = slice(*np.searchsorted(gone, first[k : k + 2]))
         before = borders[k - 1] if k else None
-        found.append(Joined(
-            int(first[k] - here.start) + 1, gone[here] - first[k], segment[here].astype(np.uint64),
-            before.next_ids if before else np.zeros(0, np.uint64),
-            before.next_score if before else np.zeros(0, np.float32), int(first[-1] - len(gone))))
+        found.append(
+            Joined(
+                int(first[k] - here.start) + 1,
+                gone[here] - first[k],
+                segment[here].astype(np.uint64),
+                before.next_ids if before else np.zeros(0, np.uint64),
+                before.next_score if before else np.zeros(0, np.float32),
+                int(first[-1] - len(gone)),
+            )
+        )
     return found
 
 

@@ -62,8 +62,12 @@ class TrackPlugin(Linked):
 
 
 Parameters = Methods("tracking_method", Growth, Iou, AsGiven, TrackPlugin)
-OTHER_NAMES = {"track_min_size": "min_size", "track_max_size": "max_size", "max_link_cost": "max_cost",
-               "track_min_iou": "min_iou"}
+OTHER_NAMES = {
+    "track_min_size": "min_size",
+    "track_max_size": "max_size",
+    "max_link_cost": "max_cost",
+    "track_min_iou": "min_iou",
+}
 NO_OPTION = {"tracking_method", "tracking_plugin", "plugins", "strict"}
 
 

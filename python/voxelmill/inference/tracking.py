@@ -35,9 +35,7 @@ __all__ = [
     "track",
 ]
 
-NODE = np.dtype(
-    [("frame", "i4"), ("label", "i8"), ("track_id", "u4"), ("y", "f8"), ("x", "f8"), ("area", "f8")]
-)
+NODE = np.dtype([("frame", "i4"), ("label", "i8"), ("track_id", "u4"), ("y", "f8"), ("x", "f8"), ("area", "f8")])
 TRACK = np.dtype([("track_id", "u4"), ("first", "i4"), ("last", "i4"), ("parent", "u4")])
 
 
@@ -85,12 +83,7 @@ Method = Callable[..., Links]
 
 
 def track(
-    tables: Sequence[Regions],
-    method: str | Method = "growth",
-    *,
-    min_size: int = 0,
-    max_size: int = 0,
-    **params: object,
+    tables: Sequence[Regions], method: str | Method = "growth", *, min_size: int = 0, max_size: int = 0, **params: object
 ) -> Tracks:
     """Link the regions of a movie into tracks.
 
@@ -125,9 +118,7 @@ def track(
     sized = [(r.area >= min_size) & ((r.area <= max_size) | (max_size == 0)) for r in tables]
     links = method([r.take(keep) for r, keep in zip(tables, sized)], **params)
     ids = _checked(links, sized, getattr(method, "__name__", str(method)))
-    table = np.concatenate(
-        [np.zeros(0, NODE), *(_node_rows(t, r, i) for t, (r, i) in enumerate(zip(tables, ids)))]
-    )
+    table = np.concatenate([np.zeros(0, NODE), *(_node_rows(t, r, i) for t, (r, i) in enumerate(zip(tables, ids)))])
     return Tracks(_track_table(table, links.parents), table)
 
 
@@ -316,13 +307,7 @@ class _Growth:
     ROUNDS = 8  # motion, growth and links mostly settle in two or three
 
     def __init__(
-        self,
-        max_gap: int,
-        max_cost: float,
-        division_cost: float,
-        divisions: bool,
-        max_drift: float,
-        max_move: float,
+        self, max_gap: int, max_cost: float, division_cost: float, divisions: bool, max_drift: float, max_move: float
     ) -> None:
         self.max_gap, self.max_cost, self.division_cost = max_gap, max_cost, division_cost
         self.divisions, self.max_drift = divisions, max_drift
@@ -412,9 +397,7 @@ class _Growth:
 
     def _hypotheses(self, target: Cells, shared: NDArray, growth: float) -> tuple[Hypotheses, NDArray]:
         doubt = np.trace(target.cov, axis1=1, axis2=2).mean() / 2 if self.doubt is None else self.doubt
-        expected = self.cells.expected(
-            shared + self._beta * self.velocity, growth, max(doubt, self.least_doubt)
-        )
+        expected = self.cells.expected(shared + self._beta * self.velocity, growth, max(doubt, self.least_doubt))
         h = hypotheses(expected, target, self.max_cost, self.division_cost, divisions=self.divisions)
         # each cell that is explained is worth half the greatest cost of a link; one that was given up for
         # lost, less

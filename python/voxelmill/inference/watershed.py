@@ -125,8 +125,7 @@ def segment_block(
         raise DataError(f"watershed: tile is {tile}; expected 64..{MAX_TILE} px")
     if shrink not in (1, 2) or tile % 2 or margin % 2:
         raise DataError(
-            f"watershed: shrink is {shrink}, tile {tile}, margin {margin}; expected "
-            "shrink 1 or 2 and an even tile and margin"
+            f"watershed: shrink is {shrink}, tile {tile}, margin {margin}; expected shrink 1 or 2 and an even tile and margin"
         )
     shape = section_shape or sections.shape[1:]
     spans = core or [(o, o + n) for o, n in zip(origin, sections.shape[1:], strict=True)]
@@ -158,12 +157,7 @@ def segment_block(
             images = [_pool(image) for image in window] if shrink == 2 else list(window)
             labels = [
                 _regions(
-                    image,
-                    int(level),
-                    min_distance // shrink,
-                    min_size // shrink**2,
-                    MIN_FOREGROUND // shrink**2,
-                    nodata,
+                    image, int(level), min_distance // shrink, min_size // shrink**2, MIN_FOREGROUND // shrink**2, nodata
                 )
                 for image, level in zip(images, thresholds, strict=True)
             ]
@@ -267,9 +261,7 @@ def flood(elevation: np.ndarray, markers: np.ndarray) -> np.ndarray:
     padded = cv2.copyMakeBorder(elevation, 1, 1, 1, 1, cv2.BORDER_REPLICATE)  # OpenCV walls the frame
     labels = cv2.copyMakeBorder(markers, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     rows, columns = padded.shape
-    chess = np.tile(np.array([[255, 0], [0, 255]], np.uint8), (rows // 2 + 1, columns // 2 + 1))[
-        :rows, :columns
-    ]
+    chess = np.tile(np.array([[255, 0], [0, 255]], np.uint8), (rows // 2 + 1, columns // 2 + 1))[:rows, :columns]
     black = np.bitwise_and(padded, chess)
     cv2.watershed(cv2.merge([black, padded ^ black, black]), labels)
     filled = np.maximum(labels[1:-1, 1:-1], 0).astype(np.float32)
@@ -306,10 +298,7 @@ def merge_regions(labels: Sequence[np.ndarray], images: Sequence[np.ndarray], le
     n = int(offsets[-1])
     parent = np.arange(n)
     if level < 255:
-        tables = [
-            _boundaries(section, image, size)
-            for section, image, size in zip(labels, images, sizes, strict=True)
-        ]
+        tables = [_boundaries(section, image, size) for section, image, size in zip(labels, images, sizes, strict=True)]
         u = np.concatenate([table[0] + offset for table, offset in zip(tables, offsets, strict=False)])
         v = np.concatenate([table[1] + offset for table, offset in zip(tables, offsets, strict=False)])
         total, length = (np.concatenate([table[i] for table in tables]) for i in (2, 3))
@@ -317,9 +306,7 @@ def merge_regions(labels: Sequence[np.ndarray], images: Sequence[np.ndarray], le
     return [parent[a:b] - a for a, b in pairwise(offsets)]
 
 
-def _boundaries(
-    labels: np.ndarray, image: np.ndarray, n: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _boundaries(labels: np.ndarray, image: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Touching labels u < v of a section with their boundary's summed brightness and its length."""
     import cv2
 
@@ -341,9 +328,7 @@ def _boundaries(
     return pair[real] // n, pair[real] % n, total[real], length[real]
 
 
-def _agglomerate(
-    n: int, u: np.ndarray, v: np.ndarray, total: np.ndarray, length: np.ndarray, level: float
-) -> np.ndarray:
+def _agglomerate(n: int, u: np.ndarray, v: np.ndarray, total: np.ndarray, length: np.ndarray, level: float) -> np.ndarray:
     """Root (smallest node) of each of ``n`` nodes after mean-linkage merging of means above ``level``."""
     parent = np.arange(n)
     while u.size:

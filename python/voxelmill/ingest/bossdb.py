@@ -22,8 +22,8 @@ from .source import Source
 
 T = TypeVar("T")
 PUBLIC = {"protocol": "https", "host": "api.bossdb.io", "token": "public"}
-TRIES, WAIT_S, TIMEOUT_S = 4, 1.0, (10, 120)     # timeouts: to connect, between two bytes
-BLOCK = (32, 512, 512)                           # z, y, x: whole cuboids of the service
+TRIES, WAIT_S, TIMEOUT_S = 4, 1.0, (10, 120)  # timeouts: to connect, between two bytes
+BLOCK = (32, 512, 512)  # z, y, x: whole cuboids of the service
 
 
 def open_bossdb(uri: str) -> Source:
@@ -62,11 +62,10 @@ def _remote() -> Any:
     try:
         from intern.remote.boss import BossRemote
     except ImportError:
-        raise ParameterError("--input bossdb://... needs the package intern: "
-                             "pip install 'voxelmill[bossdb]'") from None
+        raise ParameterError("--input bossdb://... needs the package intern: pip install 'voxelmill[bossdb]'") from None
     try:
         remote = BossRemote()
-    except OSError:      # neither configuration file nor environment
+    except OSError:  # neither configuration file nor environment
         remote = BossRemote(PUBLIC)
     for service in (remote.project_service, remote.volume_service):
         service.session_send_opts["timeout"] = TIMEOUT_S
@@ -88,18 +87,23 @@ def ask(question: Callable[[], T], uri: str) -> T:
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             if 400 <= status < 500 and status not in (408, 425, 429):
-                raise DataError(f"{uri}: the service answers {status} ({_line(error)}); check collection, "
-                                "experiment, channel, cutout and token") from None
-            fault: Exception = TransientError(f"{uri}: the service answers {status} after {TRIES} tries; "
-                                              "run again with -resume")
+                raise DataError(
+                    f"{uri}: the service answers {status} ({_line(error)}); check collection, "
+                    "experiment, channel, cutout and token"
+                ) from None
+            fault: Exception = TransientError(
+                f"{uri}: the service answers {status} after {TRIES} tries; run again with -resume"
+            )
         except (requests.ConnectionError, requests.Timeout) as error:
-            fault = TransientError(f"{uri}: no answer after {TRIES} tries ({_line(error)}); "
-                                   "is the network up? Run again with -resume")
+            fault = TransientError(
+                f"{uri}: no answer after {TRIES} tries ({_line(error)}); is the network up? Run again with -resume"
+            )
         except MemoryError:
             raise
-        except Exception as error:      # cut off, not blosc, not JSON: each library has errors of its own
-            fault = DataError(f"{uri}: damaged reply, {TRIES} times ({_line(error)}); it was cut off, "
-                              "or this is no BossDB service")
+        except Exception as error:  # cut off, not blosc, not JSON: each library has errors of its own
+            fault = DataError(
+                f"{uri}: damaged reply, {TRIES} times ({_line(error)}); it was cut off, or this is no BossDB service"
+            )
         if attempt < TRIES:
             print(f"WARNING [ingest] {uri}: try {attempt} of {TRIES} failed", file=sys.stderr, flush=True)
             time.sleep(WAIT_S * 2 ** (attempt - 1))

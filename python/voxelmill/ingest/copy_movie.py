@@ -23,11 +23,14 @@ def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, outpu
     task.block, known = batch, Facts.read(facts)
     images = known.images()
     with open_as(source, p) as movie:
+
         def copy(fov: int) -> dict[str, Any]:
             dark = full = 0
             if 0 in known.views[fov].shape:
-                raise DataError(f"{known.known['file_path']}: field of view {fov} has no frames (a stopped "
-                                "acquisition); leave it out with --fovs")
+                raise DataError(
+                    f"{known.known['file_path']}: field of view {fov} has no frames (a stopped "
+                    "acquisition); leave it out with --fovs"
+                )
             write_group(output / fov_name(fov) / "images.zarr")
             for name, channel in images.items():
                 with FrameWriter(output, fov, name, known, "uint16") as writer:

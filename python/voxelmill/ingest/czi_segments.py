@@ -65,8 +65,10 @@ class Segments:
         self._file.close()
 
     def _cut_off(self) -> DataError:
-        return DataError(f"{self.path}: the file is cut off or was never finished (it names parts beyond "
-                         f"its end at {self.size} bytes); copy it again from the microscope")
+        return DataError(
+            f"{self.path}: the file is cut off or was never finished (it names parts beyond "
+            f"its end at {self.size} bytes); copy it again from the microscope"
+        )
 
     def _check(self, position: int) -> int:
         """The used size of the segment there, which lies within the file."""
@@ -85,8 +87,7 @@ class Segments:
         self._file.seek(position)
         found = self._file.read(SEGMENT.size)[:16].rstrip(b"\0")
         if found != name:
-            raise DataError(f"{self.path}: found {found!r} at byte {position}, expected {name!r}; the file "
-                            "is damaged")
+            raise DataError(f"{self.path}: found {found!r} at byte {position}, expected {name!r}; the file is damaged")
         return self._file.read(used if at_most < 0 else min(used, at_most))
 
     def _read_directory(self, position: int) -> list[Subblock]:
@@ -134,7 +135,6 @@ class Segments:
                 body = self._segment(position, b"ZISRAWATTACH")
                 _, n = struct.unpack_from("<ii", body, 256)
                 if n < 0 or 264 + 8 * n > len(body):
-                    raise DataError(f"{self.path}: its TimeStamps name {n} times, but hold fewer; the file "
-                                    "is damaged")
+                    raise DataError(f"{self.path}: its TimeStamps name {n} times, but hold fewer; the file is damaged")
                 return np.frombuffer(body, "<f8", n, 264).copy()
         return none

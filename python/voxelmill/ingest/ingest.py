@@ -28,9 +28,9 @@ from .reading import Plan, finish, moved, pieces, read_slab
 from .source import Source
 from .sources import IMAGE, LABEL, local, open_source
 
-READ_BLOCKS = 16      # blocks' worth of voxels that one task reads: reading is cheap, and a task takes 0.6 s to start
+READ_BLOCKS = 16  # blocks' worth of voxels that one task reads: reading is cheap, and a task takes 0.6 s to start
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
-BATCH_VOXELS = 2e9     # of slabs whose tables are joined in one task: below 1 GB of memory, a few seconds
+BATCH_VOXELS = 2e9  # of slabs whose tables are joined in one task: below 1 GB of memory, a few seconds
 Index = Annotated[int, Field(ge=0)]
 
 
@@ -42,26 +42,44 @@ class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
     input_key: str = param("", "Dataset inside HDF5, NPZ or Zarr; needed where there are several")
     channel: int = param(0, "Channel of an image that has several", ge=0)
     cutout: tuple[Positive, Positive, Positive] | None = param(
-        None, "Size X,Y,Z of the part to read; whole volume when not given (bossdb: 256,256,64)",
-        unit="voxel")
+        None, "Size X,Y,Z of the part to read; whole volume when not given (bossdb: 256,256,64)", unit="voxel"
+    )
     preset: Literal["none", "safe8gb", "medium"] = param(
-        "none", "Ready-made cutout: safe8gb is 192,192,48, medium is 256,256,48; overrides --cutout")
+        "none", "Ready-made cutout: safe8gb is 192,192,48, medium is 256,256,48; overrides --cutout"
+    )
     center: tuple[Index, Index, Index] | None = param(
-        None, "Centre X,Y,Z of the cutout; middle of the volume, jittered, when not given", unit="voxel")
+        None, "Centre X,Y,Z of the cutout; middle of the volume, jittered, when not given", unit="voxel"
+    )
     center_jitter: float = param(0.05, "Random shift of the middle, as a share of each axis", ge=0, le=0.4)
     rescale: bool = param(False, "Map the range of values to 0-255 (needed for floats)")
 
 
-def run(p: Parameters, task: Task, *, source: Path | None = None, like: In | None = None, role: str = "raw",
-        output: Out | None = None, facts: Out | None = None, block_list: Out, slab_list: Out,
-        superblock_list: Out | None = None, plan: Out | None = None, read_list: Out | None = None) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    source: Path | None = None,
+    like: In | None = None,
+    role: str = "raw",
+    output: Out | None = None,
+    facts: Out | None = None,
+    block_list: Out,
+    slab_list: Out,
+    superblock_list: Out | None = None,
+    plan: Out | None = None,
+    read_list: Out | None = None,
+) -> None:
     """Plan, and read at once what is a single slab; else leave the plan and the list of slabs for others to read."""
     task.block = role
     volume, planned = make_plan(p, role, source, json.loads(like.read_text()) if like else None)
     lay = planned.layout
     write_lists(p, lay, planned.voxel_size, block_list, slab_list, superblock_list)
-    task.report(shape=list(lay.shape), dtype=lay.dtype, voxel_size_nm=list(planned.voxel_size),
-                voxel_size_from=planned.voxel_size_from)
+    task.report(
+        shape=list(lay.shape),
+        dtype=lay.dtype,
+        voxel_size_nm=list(planned.voxel_size),
+        voxel_size_from=planned.voxel_size_from,
+    )
     if len(planned.reads) > 1:
         if not (plan and read_list):
             raise ParameterError(f"{len(planned.reads)} slabs to read: give --plan and --read_list, or --blocks 1")
@@ -97,10 +115,23 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
     reads = [whole(lay)] if volume.forward else slabs(p, lay, READ_BLOCKS)
     where = source or local(location)
     return volume, Plan(
-        role=role, source=location, key=key, channel=p.channel, kind=volume.kind, source_shape=volume.shape,
-        source_dtype=volume.dtype.name, corner=corner, layout=lay, voxel_size=voxel_size, voxel_size_from=stated,
-        rescaled_from=window, missing=volume.missing, names=volume.sections, reads=reads,
-        listing=Listing.of(where) if where and len(reads) > 1 else None)
+        role=role,
+        source=location,
+        key=key,
+        channel=p.channel,
+        kind=volume.kind,
+        source_shape=volume.shape,
+        source_dtype=volume.dtype.name,
+        corner=corner,
+        layout=lay,
+        voxel_size=voxel_size,
+        voxel_size_from=stated,
+        rescaled_from=window,
+        missing=volume.missing,
+        names=volume.sections,
+        reads=reads,
+        listing=Listing.of(where) if where and len(reads) > 1 else None,
+    )
 
 
 def slabs(p: Parameters, lay: Layout, times: int = 1) -> list[str]:
@@ -113,8 +144,9 @@ def whole(lay: Layout) -> str:
     return f"0-{int(np.prod(lay.grid)) - 1}"
 
 
-def write_lists(p: Parameters, lay: Layout, voxel_size: tuple[float, ...], block_list: Path, slab_list: Path,
-                superblock_list: Path | None) -> None:
+def write_lists(
+    p: Parameters, lay: Layout, voxel_size: tuple[float, ...], block_list: Path, slab_list: Path, superblock_list: Path | None
+) -> None:
     """How the stages that follow divide the volume."""
     block_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels)) + "\n")
     plan = slabs(p, lay)
@@ -137,14 +169,18 @@ def place(p: Parameters, volume: Source) -> tuple[tuple[int, ...], tuple[int, ..
     whole, rng, corner = volume.shape[::-1], np.random.default_rng(p.seed), []
     for axis, (n, s) in enumerate(zip(whole, size)):
         if s > n:
-            raise ParameterError(f"--cutout {','.join(map(str, size))} (X,Y,Z): {volume.name} is only "
-                                 f"{n} voxels along {'XYZ'[axis]}; ask for less")
+            raise ParameterError(
+                f"--cutout {','.join(map(str, size))} (X,Y,Z): {volume.name} is only "
+                f"{n} voxels along {'XYZ'[axis]}; ask for less"
+            )
         if p.center:
             start = p.center[axis] - s // 2
             if start < 0 or start + s > n:
-                raise ParameterError(f"--cutout around --center {','.join(map(str, p.center))} leaves "
-                                     f"{volume.name}: {'XYZ'[axis]} {start} to {start + s} of 0 to {n}; "
-                                     "move the centre or ask for less")
+                raise ParameterError(
+                    f"--cutout around --center {','.join(map(str, p.center))} leaves "
+                    f"{volume.name}: {'XYZ'[axis]} {start} to {start + s} of 0 to {n}; "
+                    "move the centre or ask for less"
+                )
         else:
             reach = int(n * p.center_jitter)
             shift = int(rng.integers(-reach, reach)) if reach else 0
@@ -159,8 +195,7 @@ def cutout(p: Parameters, volume: Source) -> tuple[int, int, int] | None:
     return (256, 256, 64) if size is None and volume.kind == "bossdb" else size
 
 
-def place_truth(p: Parameters, truth: Source,
-                raw: dict[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def place_truth(p: Parameters, truth: Source, raw: dict[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """As `place`, for a truth of the whole volume; one of the cutout's shape is taken as it is.
 
     With the facts of the raw volume both are sure to lie on the same place. Raises DataError otherwise."""
@@ -170,8 +205,10 @@ def place_truth(p: Parameters, truth: Source,
     if list(truth.shape) == raw["shape"]:
         return (0, 0, 0), truth.shape
     if list(truth.shape) != raw["source_shape"]:
-        raise DataError(f"{truth.name}: shape {truth.shape} (z, y, x); expected {tuple(raw['source_shape'])} "
-                        f"as {raw['source']}, or {tuple(raw['shape'])} as its cutout")
+        raise DataError(
+            f"{truth.name}: shape {truth.shape} (z, y, x); expected {tuple(raw['source_shape'])} "
+            f"as {raw['source']}, or {tuple(raw['shape'])} as its cutout"
+        )
     return tuple(raw["corner_zyx"]), tuple(raw["shape"])
 
 
@@ -185,8 +222,9 @@ def check_type(volume: Source, p: Parameters, labels: bool) -> str:
     if kind not in "uif" or volume.dtype.itemsize > 8:
         raise DataError(f"{volume.name}: {volume.dtype} values; expected uint8 or uint16, grey values")
     if volume.dtype not in (np.uint8, np.uint16) and not p.rescale:
-        raise DataError(f"{volume.name}: {volume.dtype} values; expected uint8 or uint16. "
-                        "--rescale true maps their range to 0-255")
+        raise DataError(
+            f"{volume.name}: {volume.dtype} values; expected uint8 or uint16. --rescale true maps their range to 0-255"
+        )
     return "uint8" if p.rescale else volume.dtype.name
 
 
@@ -199,8 +237,10 @@ def value_range(volume: Source, lay: Layout, corner: tuple[int, ...]) -> tuple[f
         if values.dtype.kind == "f":
             bad = np.count_nonzero(~np.isfinite(values), axis=(1, 2))
             if bad.any():
-                raise DataError(f"{volume.name}: {bad.sum()} NaN or infinite values from section "
-                                f"{first + int(bad.argmax())} on; expected numbers. Mend the source")
+                raise DataError(
+                    f"{volume.name}: {bad.sum()} NaN or infinite values from section "
+                    f"{first + int(bad.argmax())} on; expected numbers. Mend the source"
+                )
         if there:
             low, high = min(low, float(values[there].min())), max(high, float(values[there].max()))
     return (low, high) if low <= high else (0.0, 0.0)
@@ -214,8 +254,7 @@ def sizes(p: Parameters, volume: Source) -> tuple[tuple[float, ...], str]:
         return volume.voxel_size, "source"
     if p.strict:
         raise ParameterError(f"{volume.name} does not state a voxel size; give --voxel_size Z,Y,X in nm")
-    print(f"WARNING [ingest] {volume.name} does not state a voxel size: 1,1,1 nm assumed; "
-          "give --voxel_size Z,Y,X")
+    print(f"WARNING [ingest] {volume.name} does not state a voxel size: 1,1,1 nm assumed; give --voxel_size Z,Y,X")
     return (1.0, 1.0, 1.0), "assumed"
 
 
@@ -226,9 +265,14 @@ def estimate(lay: Layout, p: Parameters, labels: bool = False) -> dict[str, floa
         return {"truth": n * np.dtype(lay.dtype).itemsize}
     levels = 0.0 if p.save_minimal else 1 / 7
     aligned = n * np.dtype(p.aligned_dtype).itemsize
-    return {"raw": n * np.dtype(lay.dtype).itemsize, "preprocessed": n, "aligned": aligned,
-            "supervoxels": n * 8, "labels": n * 4,
-            "pyramids": levels * (n * np.dtype(lay.dtype).itemsize + aligned + 4 * n)}
+    return {
+        "raw": n * np.dtype(lay.dtype).itemsize,
+        "preprocessed": n,
+        "aligned": aligned,
+        "supervoxels": n * 8,
+        "labels": n * 4,
+        "pyramids": levels * (n * np.dtype(lay.dtype).itemsize + aligned + 4 * n),
+    }
 
 
 def check_disk(need: dict[str, float], folder: Path) -> None:
@@ -241,5 +285,7 @@ def check_disk(need: dict[str, float], folder: Path) -> None:
     total = sum(need.values())
     print(f"[ingest] {'in all':>12}: {total / 2**30:9.3f} GB; free here: {free / 2**30:.1f} GB")
     if total > free:
-        raise StorageError(f"the products need up to {total / 2**30:.1f} GB and {folder.resolve()} has "
-                           f"{free / 2**30:.1f} GB free; take a smaller --cutout, or put -work-dir elsewhere")
+        raise StorageError(
+            f"the products need up to {total / 2**30:.1f} GB and {folder.resolve()} has "
+            f"{free / 2**30:.1f} GB free; take a smaller --cutout, or put -work-dir elsewhere"
+        )

@@ -16,15 +16,24 @@ class Parameters(Strict):
     """Joining has nothing else to choose."""
 
 
-def run(p: Parameters, task: Task, *, plan: In, source: Path | None = None, stores: list[In], figures: list[In],
-        output: Out, facts: Out) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    plan: In,
+    source: Path | None = None,
+    stores: list[In],
+    figures: list[In],
+    output: Out,
+    facts: Out,
+) -> None:
     planned = Plan.load(plan)
     task.block = planned.role
     parts = [json.loads(path.read_text()) for path in figures]
     rows = sorted((row for part in parts for row in part["sections"]), key=lambda row: row["section"])
     where, digest = planned.where(source), None
     if where and planned.listing:
-        planned.listing.check(where)        # a file read by one task may have changed after another took its digest
+        planned.listing.check(where)  # a file read by one task may have changed after another took its digest
         digest = planned.listing.whole({name: entry for part in parts for name, entry in part["files"].items()})
         if source:
             task.used(source, digest)

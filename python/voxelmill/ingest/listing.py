@@ -43,8 +43,10 @@ class Listing(BaseModel, frozen=True):
             except FileNotFoundError:
                 now = (-1, -1)
             if now[0] != size or (same and now[1] != changed):
-                raise DataError(f"{root.name}{'/' if name else ''}{name}: changed while it was being read; "
-                                "let it rest, and run again with -resume")
+                raise DataError(
+                    f"{root.name}{'/' if name else ''}{name}: changed while it was being read; "
+                    "let it rest, and run again with -resume"
+                )
 
     def digests(self, root: Path, names: Iterable[str]) -> dict[str, list]:
         """Size and sha256 of files, as a manifest lists them. Raises DataError as `check` does."""

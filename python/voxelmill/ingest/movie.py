@@ -75,14 +75,28 @@ class Movie:
     def describe(self) -> dict[str, Any]:
         """All attributes as plain values, for YAML or JSON."""
         return {
-            "file_path": str(self.path), "base_name": base_name(self.path), "file_type": self.file_type,
-            "n_fovs": len(self.fovs), "n_channels": len(self.channel_names),
-            "channel_names": list(self.channel_names), "dtype": str(self.dtype),
-            "pixel_size_um": self.pixel_size_um, "time_unit": "min", "time_source": self.time_source,
+            "file_path": str(self.path),
+            "base_name": base_name(self.path),
+            "file_type": self.file_type,
+            "n_fovs": len(self.fovs),
+            "n_channels": len(self.channel_names),
+            "channel_names": list(self.channel_names),
+            "dtype": str(self.dtype),
+            "pixel_size_um": self.pixel_size_um,
+            "time_unit": "min",
+            "time_source": self.time_source,
             "notes": list(self.notes),
-            "fovs": [{"name": f.name, "height": f.height, "width": f.width, "n_frames": f.n_frames,
-                      "n_planes": f.n_planes, "times": [round(float(t), 6) for t in f.times]}
-                     for f in self.fovs],
+            "fovs": [
+                {
+                    "name": f.name,
+                    "height": f.height,
+                    "width": f.width,
+                    "n_frames": f.n_frames,
+                    "n_planes": f.n_planes,
+                    "times": [round(float(t), 6) for t in f.times],
+                }
+                for f in self.fovs
+            ],
         }
 
     def parse_fovs(self, spec: str | int | None) -> list[int]:
@@ -117,16 +131,13 @@ class Movie:
             DataError: the plane is missing or damaged, has another size, or does not fit into uint16.
         """
         if not 0 <= fov < len(self.fovs):
-            raise ParameterError(f"{self.path}: there is no field of view {fov}; it has "
-                                 f"0-{len(self.fovs) - 1}")
+            raise ParameterError(f"{self.path}: there is no field of view {fov}; it has 0-{len(self.fovs) - 1}")
         self.require([channel], [])
         view = self.fovs[fov]
         if not has_frames(view):
-            raise DataError(f"{self.path}: field of view {fov} has no frames (a stopped acquisition); leave "
-                            "it out")
+            raise DataError(f"{self.path}: field of view {fov} has no frames (a stopped acquisition); leave it out")
         if not 0 <= t < view.n_frames:
-            raise ParameterError(f"{self.path}: field of view {fov} has frames 0-{view.n_frames - 1}, not "
-                                 f"{t}")
+            raise ParameterError(f"{self.path}: field of view {fov} has frames 0-{view.n_frames - 1}, not {t}")
         first, *others = self._planes_of(fov, z)
         frame = self._checked(fov, t, channel, first)
         for plane in others:
@@ -139,12 +150,13 @@ class Movie:
             return range(n)
         if z is None:
             if n > 1:
-                raise ParameterError(f"{self.path}: field of view {fov} has {n} z planes; choose one with "
-                                     f"--z_plane 0-{n - 1}, or --z_plane max for their maximum")
+                raise ParameterError(
+                    f"{self.path}: field of view {fov} has {n} z planes; choose one with "
+                    f"--z_plane 0-{n - 1}, or --z_plane max for their maximum"
+                )
             return [0]
         if not isinstance(z, (int, np.integer)) or not 0 <= z < n:
-            raise ParameterError(f"{self.path}: z_plane {z!r} is not there; field of view {fov} has planes "
-                                 f"0-{n - 1}")
+            raise ParameterError(f"{self.path}: z_plane {z!r} is not there; field of view {fov} has planes 0-{n - 1}")
         return [int(z)]
 
     def _checked(self, fov: int, t: int, channel: int, z: int) -> NDArray[np.uint16]:
@@ -154,12 +166,16 @@ class Movie:
         except (DataError, ParameterError):
             raise
         except Exception as error:
-            raise DataError(f"{where}: cannot be read ({type(error).__name__}: {error}); the file is "
-                            "damaged or cut off, copy it again from the microscope") from error
+            raise DataError(
+                f"{where}: cannot be read ({type(error).__name__}: {error}); the file is "
+                "damaged or cut off, copy it again from the microscope"
+            ) from error
         view = self.fovs[fov]
         if plane.shape != (view.height, view.width):
-            raise DataError(f"{where}: found {plane.shape}, expected {(view.height, view.width)} as in the "
-                            "other frames; frames of unequal size cannot make a movie")
+            raise DataError(
+                f"{where}: found {plane.shape}, expected {(view.height, view.width)} as in the "
+                "other frames; frames of unequal size cannot make a movie"
+            )
         return to_uint16(plane, self.convert, where)
 
 
@@ -176,8 +192,7 @@ def parse_range(spec: str | int | None, n: int, what: str = "index") -> list[int
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ParameterError(f'{what}: cannot read {part!r} in {text!r}; expected e.g. "0-3", "2", '
-                                 '"0-1,4" or "all"')
+            raise ParameterError(f'{what}: cannot read {part!r} in {text!r}; expected e.g. "0-3", "2", "0-1,4" or "all"')
         low, high = int(first), int(last or first)
         if low > high:
             raise ParameterError(f"{what}: {part!r} runs backwards; write {high}-{low}")
@@ -200,14 +215,14 @@ def to_uint16(plane: NDArray, convert: bool, where: str) -> NDArray[np.uint16]:
     if plane.dtype.kind not in "uif":
         raise DataError(f"{where}: pixels are {plane.dtype}, expected numbers of counts")
     if not convert:
-        raise DataError(f"{where}: pixels are {plane.dtype}, expected uint8 or uint16; give --convert to "
-                        "round them to uint16")
+        raise DataError(
+            f"{where}: pixels are {plane.dtype}, expected uint8 or uint16; give --convert to round them to uint16"
+        )
     low, high = plane.min(), plane.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError(f"{where}: NaN or infinite values cannot be converted to counts; replace them first")
     if plane.dtype.kind == "f" and low >= 0 and 0 < high <= 1:
-        raise DataError(f"{where}: values lie within 0-1, rounding would destroy them; multiply them to "
-                        "counts first")
+        raise DataError(f"{where}: values lie within 0-1, rounding would destroy them; multiply them to counts first")
     rounded = np.rint(plane)
     if rounded.min() < 0 or rounded.max() > 65535:
         raise DataError(f"{where}: values {low} to {high} do not fit into uint16; rescale them first")

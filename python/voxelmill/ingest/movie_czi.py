@@ -48,33 +48,41 @@ class CziMovie(Movie):
         n_t, n_c, n_z = (int(np.diff(box.get(axis, (0, 1)))[0]) for axis in "TCZ")
         more = [axis for axis in "VIHRB" if axis in box and box[axis][1] - box[axis][0] > 1]
         if more:
-            raise DataError(f"{self.path}: dimensions {', '.join(more)} (views, illuminations, phases) are "
-                            "not supported; export time, scene, channel and z")
+            raise DataError(
+                f"{self.path}: dimensions {', '.join(more)} (views, illuminations, phases) are "
+                "not supported; export time, scene, channel and z"
+            )
         types = {self._file.get_channel_pixel_type(self._start["C"] + c) for c in range(n_c)}
         if len(types) > 1 or not types <= PIXEL_TYPES.keys():
-            raise DataError(f"{self.path}: pixels are {', '.join(sorted(types))}, expected one of "
-                            f"{', '.join(PIXEL_TYPES)} for all channels; export it so")
+            raise DataError(
+                f"{self.path}: pixels are {', '.join(sorted(types))}, expected one of "
+                f"{', '.join(PIXEL_TYPES)} for all channels; export it so"
+            )
         self.dtype = np.dtype(PIXEL_TYPES[types.pop()])
         rectangles = dict(self._file.scenes_bounding_rectangle_no_pyramid)
         self._scenes: list[tuple[int | None, Any]] = sorted(rectangles.items()) or [
-            (None, self._file.total_bounding_rectangle_no_pyramid)]
+            (None, self._file.total_bounding_rectangle_no_pyramid)
+        ]
         xml = self._file.metadata
         self.channel_names = _channel_names(xml, n_c)
         self.pixel_size_um = _pixel_size(xml)
         self._planes = set(first)
         fovs, notes = [], []
         for fov, (scene, rectangle) in enumerate(self._scenes):
-            there = [all(self._key(scene, t, c, z) in first for c in range(n_c) for z in range(n_z))
-                     for t in range(n_t)]
+            there = [all(self._key(scene, t, c, z) in first for c in range(n_c) for z in range(n_z)) for t in range(n_t)]
             frames = max((t + 1 for t in range(n_t) if there[t]), default=0)
             if frames < n_t:
                 notes.append(f"Scene {fov} has {frames} of {n_t} frames: the acquisition was stopped.")
-            fovs.append(Fov(f"Scene {fov if scene is None else scene}", rectangle.h, rectangle.w, frames, n_z,
-                            np.full(frames, np.nan)))
+            fovs.append(
+                Fov(
+                    f"Scene {fov if scene is None else scene}", rectangle.h, rectangle.w, frames, n_z, np.full(frames, np.nan)
+                )
+            )
         self.fovs, self.notes = tuple(fovs), tuple(notes)
         times, self.time_source = self._times(segments, first, n_t, xml)
-        self.fovs = tuple(Fov(f.name, f.height, f.width, f.n_frames, f.n_planes, row[:f.n_frames])
-                          for f, row in zip(self.fovs, times))
+        self.fovs = tuple(
+            Fov(f.name, f.height, f.width, f.n_frames, f.n_planes, row[: f.n_frames]) for f, row in zip(self.fovs, times)
+        )
 
     def _times(self, segments: Segments, first: dict, n_t: int, xml: dict) -> tuple[NDArray, str]:
         """Minutes (scene, t), and where they come from."""
@@ -89,7 +97,7 @@ class CziMovie(Movie):
                 acquired[fov, t] = segments.acquired(block) if block else np.nan
                 if np.isnan(acquired[fov, t]):
                     break
-        known = all(usable(row[:f.n_frames], f.n_frames) for f, row in zip(self.fovs, acquired))
+        known = all(usable(row[: f.n_frames], f.n_frames) for f, row in zip(self.fovs, acquired))
         if known and np.isfinite(acquired).any():
             zero = stamps.min() if stamps.size else 0.0
             return (acquired - np.nanmin(acquired) + zero) / 60, "CZI acquisition times of the subblocks"
@@ -108,8 +116,10 @@ class CziMovie(Movie):
         scene, rectangle = self._scenes[fov]
         key = self._key(scene, t, channel, z)
         if key not in self._planes:
-            raise DataError(f"{self.path}: scene {fov}, frame {t}, channel {channel}, plane {z} is not in "
-                            "the file (a stopped acquisition); leave this field of view out")
+            raise DataError(
+                f"{self.path}: scene {fov}, frame {t}, channel {channel}, plane {z} is not in "
+                "the file (a stopped acquisition); leave this field of view out"
+            )
         return self._file.read(roi=tuple(rectangle), plane=dict(zip("TCZ", key[1:])), scene=scene)[..., 0]
 
     def _key(self, scene: int | None, t: int, channel: int, z: int) -> tuple[int, int, int, int]:

@@ -58,24 +58,22 @@ class Nd2Movie(Movie):
             raise DataError(f"{self.path}: colour (RGB) images are not supported; export single channels")
         unknown = set(sizes) - set("TPZCYX")
         if unknown:
-            raise DataError(f"{self.path}: axes {sorted(unknown)} are not supported; export time, position, "
-                            "channel and z")
+            raise DataError(f"{self.path}: axes {sorted(unknown)} are not supported; export time, position, channel and z")
         n_t, n_p, n_z = (sizes.get(axis, 1) for axis in "TPZ")
         self._sequence = {tuple(i.get(axis, 0) for axis in "PTZ"): k for k, i in enumerate(file.loop_indices)}
         self._stored = set(range(len(self._sequence))) if stored is None else stored
         self.dtype = np.dtype(file.dtype)
-        self.channel_names = tuple(c.channel.name or f"Channel {i}"
-                                   for i, c in enumerate(file.metadata.channels or [])) or ("Channel 0",)
+        self.channel_names = tuple(c.channel.name or f"Channel {i}" for i, c in enumerate(file.metadata.channels or [])) or (
+            "Channel 0",
+        )
         voxel = file.voxel_size()
         self.pixel_size_um = float(voxel.x) if voxel.x > 0 else None
         fovs, notes = [], []
         for p in range(n_p):
-            there = [all(self._sequence.get((p, t, z), -1) in self._stored for z in range(n_z))
-                     for t in range(n_t)]
+            there = [all(self._sequence.get((p, t, z), -1) in self._stored for z in range(n_z)) for t in range(n_t)]
             frames = max((t + 1 for t in range(n_t) if there[t]), default=0)
             if frames < n_t:
-                notes.append(f"Field of view {p} has {frames} of {n_t} planned frames: the acquisition was "
-                             "stopped.")
+                notes.append(f"Field of view {p} has {frames} of {n_t} planned frames: the acquisition was stopped.")
             times = self._times(p, frames)
             fovs.append(Fov(self._position_name(p), sizes["Y"], sizes["X"], frames, n_z, times))
         self.fovs, self.notes = tuple(fovs), tuple(notes)
@@ -100,8 +98,10 @@ class Nd2Movie(Movie):
             phases = getattr(loop.parameters, "phases", None) or [loop.parameters]
             period = getattr(phases[0], "periodMs", 0)
             if loop.type.endswith("TimeLoop") and period and len(phases) == 1:
-                self.fovs = tuple(Fov(f.name, f.height, f.width, f.n_frames, f.n_planes,
-                                      np.arange(f.n_frames) * period / 60_000) for f in self.fovs)
+                self.fovs = tuple(
+                    Fov(f.name, f.height, f.width, f.n_frames, f.n_planes, np.arange(f.n_frames) * period / 60_000)
+                    for f in self.fovs
+                )
                 self.time_source = "ND2 time loop period (frames have no time stamps)"
 
     def _position_name(self, p: int) -> str:
@@ -113,8 +113,10 @@ class Nd2Movie(Movie):
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
         number = self._sequence.get((fov, t, z), -1)
         if number not in self._stored:
-            raise DataError(f"{self.path}: field of view {fov}, frame {t} is not in the file (a stopped or "
-                            "damaged acquisition); leave this field of view out")
+            raise DataError(
+                f"{self.path}: field of view {fov}, frame {t} is not in the file (a stopped or "
+                "damaged acquisition); leave this field of view out"
+            )
         if self._last[0] != number:
             self._last = (number, self._file.read_frame(number))
         planes = self._last[1]
@@ -140,8 +142,10 @@ def stored_frames(path: Path) -> set[int] | None:
         tail = file.read(40)
         at = struct.unpack("<Q", tail[32:])[0] if len(tail) == 40 and tail.startswith(SIGNATURE) else size
         if at + 16 > size:
-            raise DataError(f"{path}: the file is cut off or was never finished (no chunk map at its end); "
-                            "copy it again from the microscope")
+            raise DataError(
+                f"{path}: the file is cut off or was never finished (no chunk map at its end); "
+                "copy it again from the microscope"
+            )
         file.seek(at)
         _, name_length, data_length = struct.unpack("<IIQ", file.read(16))
         file.seek(at + 16 + name_length)

@@ -39,13 +39,16 @@ class TiffMovie(Movie):
                 self.file_type = "ome-tiff" if self._file.is_ome else "tiff"
                 missing = [line for line in log if "FileNotFound" in line or "missing" in line]
                 if missing:
-                    raise DataError(f"{path}: the OME-TIFF lacks planes that its metadata name "
-                                    f"({missing[0]}); keep all its files in one folder, or copy it again")
+                    raise DataError(
+                        f"{path}: the OME-TIFF lacks planes that its metadata name "
+                        f"({missing[0]}); keep all its files in one folder, or copy it again"
+                    )
                 words = ("invalid", "corrupt", "failed")
                 faults = [line for line in log if any(word in line for word in words)]
                 if faults:
-                    raise DataError(f"{path}: the TIFF is cut off or damaged ({faults[0]}); copy it again "
-                                    "from the microscope")
+                    raise DataError(
+                        f"{path}: the TIFF is cut off or damaged ({faults[0]}); copy it again from the microscope"
+                    )
                 self._read_metadata()
                 self._check_extent()
             except BaseException:
@@ -56,9 +59,11 @@ class TiffMovie(Movie):
         ome = read_ome_xml(self._file.ome_metadata or "") if self._file.is_ome else []
         if not ome and len(self._series) != 1:
             shapes = sorted({str(s.shape) for s in self._series})
-            raise DataError(f"{self.path}: its pages are of unequal kind or size ({', '.join(shapes[:4])}); "
-                            "frames of unequal size cannot make a movie, save each field of view in a file "
-                            "of its own")
+            raise DataError(
+                f"{self.path}: its pages are of unequal kind or size ({', '.join(shapes[:4])}); "
+                "frames of unequal size cannot make a movie, save each field of view in a file "
+                "of its own"
+            )
         self._axes = [_axes(s, bool(ome), self.path) for s in self._series]
         self.dtype = np.dtype(self._series[0].dtype)
         images = ome if len(ome) == len(self._series) else [self._plain_image()] * len(self._series)
@@ -73,8 +78,10 @@ class TiffMovie(Movie):
             name = image.name if ome else f"Image {i}"
             fovs.append(Fov(name, size["Y"], size["X"], n_t, size.get("Z", 1), times))
         if len(n_channels) > 1:
-            raise DataError(f"{self.path}: its images have {sorted(n_channels)} channels, expected the same "
-                            "number in all; save them apart")
+            raise DataError(
+                f"{self.path}: its images have {sorted(n_channels)} channels, expected the same "
+                "number in all; save them apart"
+            )
         self.fovs = tuple(fovs)
         names, n = images[0].channel_names, n_channels.pop()
         self.channel_names = tuple(names[c] if c < len(names) else f"Channel {c}" for c in range(n))
@@ -86,34 +93,44 @@ class TiffMovie(Movie):
         step = float(notes.get("finterval") or 0) * MINUTES.get(str(notes.get("tunit", "s")).lower(), 1 / 60)
         tags = self._file.pages.first.tags
         unit = str(notes.get("unit", "")).replace("\\u00B5", "µ") or {2: "inch", 3: "cm"}.get(
-            int(tags.valueof("ResolutionUnit", default=1)), "")
+            int(tags.valueof("ResolutionUnit", default=1)), ""
+        )
         up, down = tags.valueof("XResolution", default=(0, 1))
         # an inch or cm without ImageJ's notes is the printing density that many writers put there
         known = notes.get("unit") and up and down
         size = down / up * MICROMETRES.get(unit, 0) if known else 0
-        return OmeImage("", (), size or None, np.array([0.0, step] if step else [np.nan]),
-                        "ImageJ frame interval" if step else "")
+        return OmeImage(
+            "", (), size or None, np.array([0.0, step] if step else [np.nan]), "ImageJ frame interval" if step else ""
+        )
 
     def _check_extent(self) -> None:
         """All pixels lie within the file. Sizes first: a hostile header must not make us allocate."""
         for series in self._series:
             for page in series.pages:
                 if page is None:
-                    raise DataError(f"{self.path}: the OME-TIFF lacks a plane that its metadata name; it is "
-                                    "cut off, or one of its files is missing")
+                    raise DataError(
+                        f"{self.path}: the OME-TIFF lacks a plane that its metadata name; it is "
+                        "cut off, or one of its files is missing"
+                    )
                 size = page.parent.filehandle.size
                 stored = sum(page.databytecounts)
                 if page.nbytes > LARGE and page.nbytes > MOST_SHRUNK * stored:
-                    raise DataError(f"{self.path}: a plane of {page.shape} is claimed to be stored in "
-                                    f"{stored} bytes; the file is damaged or hostile")
+                    raise DataError(
+                        f"{self.path}: a plane of {page.shape} is claimed to be stored in "
+                        f"{stored} bytes; the file is damaged or hostile"
+                    )
                 short = page.compression == 1 and stored < page.nbytes
                 if short or min(page.databytecounts, default=0) == 0:
-                    raise DataError(f"{self.path}: a plane of {page.shape} has only {stored} bytes of "
-                                    "pixels; they would be read as zeros, copy the file again from the "
-                                    "microscope")
+                    raise DataError(
+                        f"{self.path}: a plane of {page.shape} has only {stored} bytes of "
+                        "pixels; they would be read as zeros, copy the file again from the "
+                        "microscope"
+                    )
                 if any(at + n > size for at, n in zip(page.dataoffsets, page.databytecounts)):
-                    raise DataError(f"{self.path}: the TIFF is cut off (a plane ends beyond its {size} "
-                                    "bytes); copy it again from the microscope")
+                    raise DataError(
+                        f"{self.path}: the TIFF is cut off (a plane ends beyond its {size} "
+                        "bytes); copy it again from the microscope"
+                    )
             if (series.dataoffset or 0) + series.nbytes * (series.dataoffset is not None) > size:
                 raise DataError(f"{self.path}: the TIFF is cut off; copy it again from the microscope")
 
@@ -160,16 +177,16 @@ def _axes(series: Any, ome: bool, path: Path) -> str:
     """One letter per axis of the series, of T, C, Z, Y, X; of a plain TIFF the only other axis is time."""
     axes, shape = series.axes, series.shape
     if axes[-2:] != "YX":
-        raise DataError(f"{path}: axes {axes} {shape}: colour (RGB) images are not supported; save single "
-                        "channels")
+        raise DataError(f"{path}: axes {axes} {shape}: colour (RGB) images are not supported; save single channels")
     if not ome:
         other = [i for i, a in enumerate(axes) if a in FRAME_AXES and a not in "TZ"]
         if "T" not in axes and len(other) == 1:
-            axes = axes[:other[0]] + "T" + axes[other[0] + 1:]
+            axes = axes[: other[0]] + "T" + axes[other[0] + 1 :]
     unknown = [a for a in axes if a not in "TCZYX"]
     if unknown or len(set(axes)) < len(axes):
-        raise DataError(f"{path}: cannot tell time, channel and z apart in axes {axes} {shape}; save it as "
-                        "OME-TIFF with named axes")
+        raise DataError(
+            f"{path}: cannot tell time, channel and z apart in axes {axes} {shape}; save it as OME-TIFF with named axes"
+        )
     return axes
 
 

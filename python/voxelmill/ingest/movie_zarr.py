@@ -31,8 +31,10 @@ class ZarrMovie(Movie):
         try:
             root = zarr.open_group(str(path), mode="r")
         except Exception as error:
-            raise DataError(f"{path}: not an OME-Zarr group ({type(error).__name__}); give a folder with "
-                            "multiscales metadata, or one movie file") from error
+            raise DataError(
+                f"{path}: not an OME-Zarr group ({type(error).__name__}); give a folder with "
+                "multiscales metadata, or one movie file"
+            ) from error
         groups = _images(root, path)
         ome = _ome_xml(path)
         self._arrays, self._axes, fovs, channels, sizes = [], [], [], [], []
@@ -41,8 +43,9 @@ class ZarrMovie(Movie):
             axes = "".join(a["name"] if isinstance(a, dict) else a for a in scales["axes"]).upper()
             array = group[scales["datasets"][0]["path"]]
             if axes[-2:] != "YX" or set(axes) - set("TCZYX") or len(set(axes)) < len(axes) != array.ndim:
-                raise DataError(f"{path}: image {name!r} has axes {axes!r} {array.shape}; expected some of "
-                                "t, c, z, then y, x")
+                raise DataError(
+                    f"{path}: image {name!r} has axes {axes!r} {array.shape}; expected some of t, c, z, then y, x"
+                )
             size = dict(zip(axes, array.shape))
             units = [a.get("unit", "") if isinstance(a, dict) else "" for a in scales["axes"]]
             scale = _scale(scales)
@@ -56,8 +59,10 @@ class ZarrMovie(Movie):
             self._axes.append(axes)
             fovs.append(Fov(name, size["Y"], size["X"], size.get("T", 1), size.get("Z", 1), times))
         if len({len(c) for c in channels}) > 1:
-            raise DataError(f"{path}: its images have {sorted({len(c) for c in channels})} channels, "
-                            "expected the same number in all; convert them apart")
+            raise DataError(
+                f"{path}: its images have {sorted({len(c) for c in channels})} channels, "
+                "expected the same number in all; convert them apart"
+            )
         self.fovs, self.channel_names = tuple(fovs), channels[0]
         self.dtype, self.pixel_size_um = np.dtype(self._arrays[0].dtype), sizes[0] or None
 
@@ -78,8 +83,11 @@ def _images(root: Any, path: Path) -> list[tuple[str, Any]]:
     if "multiscales" in ome:
         return [("Image 0", root)]
     if "plate" in ome:
-        return [(f"{well['path']}/{image['path']}", root[f"{well['path']}/{image['path']}"])
-                for well in ome["plate"]["wells"] for image in _ome(root[well["path"]])["well"]["images"]]
+        return [
+            (f"{well['path']}/{image['path']}", root[f"{well['path']}/{image['path']}"])
+            for well in ome["plate"]["wells"]
+            for image in _ome(root[well["path"]])["well"]["images"]
+        ]
     names = [n for n in root.group_keys() if n.isdecimal() and "multiscales" in _ome(root[n])]
     if not names:
         raise DataError(f"{path}: no OME multiscales metadata in the store; expected OME-Zarr 0.4 or 0.5")
@@ -101,8 +109,7 @@ def _scale(scales: dict[str, Any]) -> NDArray[np.float64]:
     return total
 
 
-def _times(n_t: int, axes: str, scale: NDArray, units: list[str],
-           image: OmeImage | None) -> tuple[NDArray[np.float64], str]:
+def _times(n_t: int, axes: str, scale: NDArray, units: list[str], image: OmeImage | None) -> tuple[NDArray[np.float64], str]:
     if image is not None and len(image.times) == n_t and np.isfinite(image.times).all():
         return image.times, image.time_source
     unit = MINUTES.get(units[axes.index("T")]) if "T" in axes else None

@@ -23,8 +23,14 @@ from voxelmill.core.errors import DataError, ParameterError
 from .movie import Movie, ZChoice, has_frames, usable
 
 
-def open_movie(path: str | Path, *, z_plane: ZChoice | None = None, convert: bool = False,
-               frame_interval: float = 10.0, time_mapping: Mapping[int, float] | None = None) -> Movie:
+def open_movie(
+    path: str | Path,
+    *,
+    z_plane: ZChoice | None = None,
+    convert: bool = False,
+    frame_interval: float = 10.0,
+    time_mapping: Mapping[int, float] | None = None,
+) -> Movie:
     """Open a movie of any supported kind.
 
     Args:
@@ -47,11 +53,14 @@ def open_movie(path: str | Path, *, z_plane: ZChoice | None = None, convert: boo
     except (DataError, ParameterError):
         raise
     except ModuleNotFoundError as error:
-        raise ParameterError(f"{path}: reading it needs the package {error.name}; pip install "
-                             "'voxelmill[timelapse]'") from error
+        raise ParameterError(
+            f"{path}: reading it needs the package {error.name}; pip install 'voxelmill[timelapse]'"
+        ) from error
     except Exception as error:
-        raise DataError(f"{path}: cannot be opened ({type(error).__name__}: {error}); the file is damaged "
-                        "or cut off, copy it again from the microscope") from error
+        raise DataError(
+            f"{path}: cannot be opened ({type(error).__name__}: {error}); the file is damaged "
+            "or cut off, copy it again from the microscope"
+        ) from error
     try:
         _check(movie)
         movie.z_plane, movie.convert = z_plane, convert
@@ -66,6 +75,7 @@ def _reader(path: Path):
     """The class that reads this kind of file."""
     if path.is_dir():
         from .movie_zarr import ZarrMovie
+
         return ZarrMovie
     if not path.exists():
         raise DataError(f"{path}: no such file; check --input")
@@ -75,15 +85,17 @@ def _reader(path: Path):
         raise DataError(f"{path}: the file is empty; copy it again from the microscope")
     if head.startswith(b"ZISRAWFILE"):
         from .movie_czi import CziMovie
+
         return CziMovie
     if head.startswith(b"\xda\xce\xbe\x0a") or head[4:8] == b"jP  ":
         from .movie_nd2 import Nd2Movie
+
         return Nd2Movie
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         from .movie_tiff import TiffMovie
+
         return TiffMovie
-    raise DataError(f"{path}: not an ND2, CZI, TIFF or OME-Zarr movie (it begins with {head[:4]!r}); "
-                    "convert it to OME-TIFF")
+    raise DataError(f"{path}: not an ND2, CZI, TIFF or OME-Zarr movie (it begins with {head[:4]!r}); convert it to OME-TIFF")
 
 
 def _check(movie: Movie) -> None:
@@ -102,8 +114,9 @@ def _settle_times(movie: Movie, frame_interval: float, mapping: Mapping[int, flo
         for f in movie.fovs:
             missing = [t for t in range(f.n_frames) if t not in mapping]
             if missing:
-                raise ParameterError(f"time_mapping has no time for frame {missing[0]}; give minutes for "
-                                     f"each of the {f.n_frames} frames")
+                raise ParameterError(
+                    f"time_mapping has no time for frame {missing[0]}; give minutes for each of the {f.n_frames} frames"
+                )
         times = [np.array([mapping[t] for t in range(f.n_frames)], float) for f in movie.fovs]
         movie.time_source = "time_mapping"
     elif known:
@@ -112,6 +125,7 @@ def _settle_times(movie: Movie, frame_interval: float, mapping: Mapping[int, flo
         times = [np.arange(f.n_frames) * float(frame_interval) for f in movie.fovs]
         movie.time_source = f"frame number x {frame_interval:g} min (the file has no times)"
         if any(f.n_frames > 1 for f in movie.fovs):
-            movie.notes += (f"The file has no usable times: frames are taken to be {frame_interval:g} min "
-                            "apart. Set --frame_interval.",)
+            movie.notes += (
+                f"The file has no usable times: frames are taken to be {frame_interval:g} min apart. Set --frame_interval.",
+            )
     movie.fovs = tuple(replace(f, times=t) for f, t in zip(movie.fovs, times))

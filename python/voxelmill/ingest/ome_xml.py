@@ -10,13 +10,39 @@ from numpy.typing import NDArray
 
 from .movie import usable
 
-MINUTES = {"s": 1 / 60, "ms": 1 / 60_000, "µs": 1 / 60e6, "μs": 1 / 60e6, "us": 1 / 60e6, "ns": 1 / 60e9,
-           "min": 1.0, "h": 60.0, "d": 1440.0,
-           "second": 1 / 60, "millisecond": 1 / 60_000, "microsecond": 1 / 60e6, "minute": 1.0, "hour": 60.0,
-           "day": 1440.0}
-MICROMETRES = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "micrometer": 1.0,
-               "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4,
-               "m": 1e6, "meter": 1e6, "inch": 25_400.0}
+MINUTES = {
+    "s": 1 / 60,
+    "ms": 1 / 60_000,
+    "µs": 1 / 60e6,
+    "μs": 1 / 60e6,
+    "us": 1 / 60e6,
+    "ns": 1 / 60e9,
+    "min": 1.0,
+    "h": 60.0,
+    "d": 1440.0,
+    "second": 1 / 60,
+    "millisecond": 1 / 60_000,
+    "microsecond": 1 / 60e6,
+    "minute": 1.0,
+    "hour": 60.0,
+    "day": 1440.0,
+}
+MICROMETRES = {
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "cm": 1e4,
+    "centimeter": 1e4,
+    "m": 1e6,
+    "meter": 1e6,
+    "inch": 25_400.0,
+}
 
 
 @dataclass(frozen=True, slots=True)

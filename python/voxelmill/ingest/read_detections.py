@@ -32,22 +32,24 @@ class Parameters(Strict):
     detections: str = param("", "Label movie (t, y, x) whose cells are tracked; nothing is segmented then")
 
 
-
-
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:
     task.block, known = batch, Facts.read(facts)
     name = p.detections or str(source)
     with open_labels(source.resolve(), name) as (shapes, plane):
         if len(shapes) not in (1, len(known.views)) or (len(shapes) == 1 < len(known.chosen)):
-            raise ParameterError(f"--detections {name} holds {len(shapes)} label movies, the input has "
-                                 f"{len(known.views)} fields of view, of which {len(known.chosen)} are chosen; give "
-                                 "a label movie for each, or choose one with --fovs")
+            raise ParameterError(
+                f"--detections {name} holds {len(shapes)} label movies, the input has "
+                f"{len(known.views)} fields of view, of which {len(known.chosen)} are chosen; give "
+                "a label movie for each, or choose one with --fovs"
+            )
 
         def copy(fov: int) -> dict[str, Any]:
             place = fov if len(shapes) > 1 else 0
             if shapes[place] != known.views[fov].shape:
-                raise DataError(f"--detections {name}: labels of field of view {fov} are {shapes[place]} (t, y, x), "
-                                f"the movie is {known.views[fov].shape}; they must be equal")
+                raise DataError(
+                    f"--detections {name}: labels of field of view {fov} are {shapes[place]} (t, y, x), "
+                    f"the movie is {known.views[fov].shape}; they must be equal"
+                )
             cells = 0
             with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
                 for t in range(shapes[place][0]):
@@ -79,8 +81,10 @@ def open_labels(path: Path, name: str) -> Iterator[tuple[Shapes, Plane]]:
         return
     with open_movie(path) as movie:
         if len(movie.channel_names) > 1 or any(view.n_planes > 1 for view in movie.fovs):
-            raise DataError(f"--detections {name}: found {len(movie.channel_names)} channels and "
-                            f"{max(v.n_planes for v in movie.fovs)} z planes; expected labels (t, y, x)")
+            raise DataError(
+                f"--detections {name}: found {len(movie.channel_names)} channels and "
+                f"{max(v.n_planes for v in movie.fovs)} z planes; expected labels (t, y, x)"
+            )
         # the stored values: `read_frame` would refuse ids above 65,535
         yield [(v.n_frames, v.height, v.width) for v in movie.fovs], lambda fov, t: movie._plane(fov, t, 0, 0)
 

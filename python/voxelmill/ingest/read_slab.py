@@ -16,8 +16,7 @@ class Parameters(Params):
     """The plan has all there is to choose."""
 
 
-def run(p: Parameters, task: Task, *, plan: In, source: Path | None = None, block: str, output: Out,
-        figures: Out) -> None:
+def run(p: Parameters, task: Task, *, plan: In, source: Path | None = None, block: str, output: Out, figures: Out) -> None:
     planned = reading.Plan.load(plan)
     task.block = f"{planned.role}.{block}"
     volume = planned.open(source)

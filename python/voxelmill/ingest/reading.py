@@ -27,22 +27,22 @@ from .sources import IMAGE, LABEL, local, open_source
 class Plan(BaseModel, frozen=True):
     """What is read, from where, and how it is stored: all that a task must know to read its part."""
 
-    role: str                                   # raw or truth
-    source: str                                 # as the user gave it
+    role: str  # raw or truth
+    source: str  # as the user gave it
     key: str
     channel: int
     kind: str
     source_shape: tuple[int, ...]
     source_dtype: str
-    corner: tuple[int, ...]                     # (z, y, x) of the part that is read
+    corner: tuple[int, ...]  # (z, y, x) of the part that is read
     layout: Layout
     voxel_size: tuple[float, ...]
     voxel_size_from: str
     rescaled_from: tuple[float, float] | None
-    missing: list[int]                          # sections of the source that are not there
-    names: list[str]                            # files of the source's sections, where each is a file
-    reads: list[str]                            # slabs, one a task
-    listing: Listing | None                     # None: not local
+    missing: list[int]  # sections of the source that are not there
+    names: list[str]  # files of the source's sections, where each is a file
+    reads: list[str]  # slabs, one a task
+    listing: Listing | None  # None: not local
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -59,14 +59,16 @@ class Plan(BaseModel, frozen=True):
     def open(self, path: Path | None) -> Source:
         """The source as it was when planned. Raises DataError where it is another."""
         at = self.where(path)
-        if at and self.kind == "tiff folder":       # without a look at every header
+        if at and self.kind == "tiff folder":  # without a look at every header
             from .tiff import folder
 
             return folder(at, self.names, self.source_shape[1:], self.source_dtype)
         volume = open_source(self.source, self.key, self.channel, path, LABEL if self.labels else IMAGE)
         if (tuple(volume.shape), volume.dtype.name) != (self.source_shape, self.source_dtype):
-            raise DataError(f"{self.source}: {volume.shape} {volume.dtype}, and {self.source_shape} {self.source_dtype} "
-                            "when this run began; let it rest, and run again with -resume")
+            raise DataError(
+                f"{self.source}: {volume.shape} {volume.dtype}, and {self.source_shape} {self.source_dtype} "
+                "when this run began; let it rest, and run again with -resume"
+            )
         return volume
 
 
@@ -113,8 +115,16 @@ def read_slab(plan: Plan, volume: Source, block: str, image: Image) -> list[dict
         stored = values.astype(plan.layout.dtype) if window is None else rescaled(values, window)
         stored[missing[z]] = 0
         image.write(region, stored)
-    return [{"section": at.start + n, "low": float(low[n]), "high": float(high[n]),
-             "mean": float(total[n] / number[n]), "missing": bool(missing[n])} for n in range(len(low))]
+    return [
+        {
+            "section": at.start + n,
+            "low": float(low[n]),
+            "high": float(high[n]),
+            "mean": float(total[n] / number[n]),
+            "missing": bool(missing[n]),
+        }
+        for n in range(len(low))
+    ]
 
 
 def rescaled(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
@@ -133,14 +143,30 @@ def facts_of(plan: Plan, rows: list[dict[str, Any]], digest: str | None) -> dict
     if [r["section"] for r in rows] != list(range(plan.layout.shape[0])):
         raise DataError(f"{plan.source}: figures of {len(rows)} sections; expected each of {plan.layout.shape[0]} once")
     usable = [r for r in rows if r["high"] > r["low"]] or rows
-    names = plan.names[plan.corner[0]:] or [""] * len(rows)
-    sections = [{"section": r["section"], "status": "missing" if r["missing"] else "blank" if r["low"] == r["high"] else "ok",
-                 "mean": r["mean"], "file": name} for r, name in zip(rows, names)]
-    return {"source": plan.source, "kind": plan.kind, "digest": digest, "source_shape": plan.source_shape,
-            "corner_zyx": plan.corner, "shape": plan.layout.shape, "dtype": plan.layout.dtype,
-            "voxel_size": plan.voxel_size, "voxel_size_from": plan.voxel_size_from,
-            "value_range": [min(r["low"] for r in usable), max(r["high"] for r in usable)],
-            "rescaled_from": plan.rescaled_from, "sections": sections}
+    names = plan.names[plan.corner[0] :] or [""] * len(rows)
+    sections = [
+        {
+            "section": r["section"],
+            "status": "missing" if r["missing"] else "blank" if r["low"] == r["high"] else "ok",
+            "mean": r["mean"],
+            "file": name,
+        }
+        for r, name in zip(rows, names)
+    ]
+    return {
+        "source": plan.source,
+        "kind": plan.kind,
+        "digest": digest,
+        "source_shape": plan.source_shape,
+        "corner_zyx": plan.corner,
+        "shape": plan.layout.shape,
+        "dtype": plan.layout.dtype,
+        "voxel_size": plan.voxel_size,
+        "voxel_size_from": plan.voxel_size_from,
+        "value_range": [min(r["low"] for r in usable), max(r["high"] for r in usable)],
+        "rescaled_from": plan.rescaled_from,
+        "sections": sections,
+    }
 
 
 def finish(plan: Plan, rows: list[dict[str, Any]], digest: str | None, strict: bool, path: Path) -> dict[str, list[int]]:

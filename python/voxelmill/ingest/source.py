@@ -20,7 +20,7 @@ class Source:
     dtype: np.dtype
     read: Callable[[Region], np.ndarray]
     voxel_size: tuple[float, ...] | None = None
-    missing: list[int] = field(default_factory=list)     # sections that the source lacks
-    sections: list[str] = field(default_factory=list)    # file names, where a section is a file
-    forward: bool = False       # can be read from the front only, so that one task must read it all
-    close: Callable[[], None] = lambda: None             # raises where the rest of the source is damaged
+    missing: list[int] = field(default_factory=list)  # sections that the source lacks
+    sections: list[str] = field(default_factory=list)  # file names, where a section is a file
+    forward: bool = False  # can be read from the front only, so that one task must read it all
+    close: Callable[[], None] = lambda: None  # raises where the rest of the source is damaged

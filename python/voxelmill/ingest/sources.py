@@ -22,23 +22,13 @@ from typing import IO, Any
 import numpy as np
 
 from ..core.errors import DataError, ParameterError, StorageError, TransientError, VoxelmillError
-from ..core.volume import (
-    PER_NM,
-    Region,
-    check_metadata,
-    check_scale,
-    context,
-    first_line,
-    open_array,
-    open_image,
-    read_json,
-)
+from ..core.volume import PER_NM, Region, check_metadata, check_scale, context, first_line, open_array, open_image, read_json
 from .source import Source
 from .streams import Forward, check_size, whole
 
 READABLE = "bossdb://, OME-Zarr, HDF5, TIFF stack or folder, NRRD, NPY, NPZ, Neuroglancer precomputed"
-PATIENCE = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}     # with a server
-LABEL, IMAGE = ("labels", "raw"), ("raw", "labels")     # datasets looked for where there are several
+PATIENCE = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}  # with a server
+LABEL, IMAGE = ("labels", "raw"), ("raw", "labels")  # datasets looked for where there are several
 
 
 @dataclass(frozen=True)
@@ -55,13 +45,16 @@ class Wanted:
         guess = next((found[0] for found in by_name if len(found) == 1), names[0] if len(names) == 1 else "")
         chosen = self.key.strip("/") or guess
         if chosen not in names:
-            raise ParameterError(f"{where}: {'no dataset ' + chosen if chosen else 'several datasets'}; "
-                                 f"give one of {', '.join(names[:20]) or '(none)'} with --input_key")
+            raise ParameterError(
+                f"{where}: {'no dataset ' + chosen if chosen else 'several datasets'}; "
+                f"give one of {', '.join(names[:20]) or '(none)'} with --input_key"
+            )
         return chosen
 
 
-def open_source(location: str, key: str = "", channel: int = 0, path: Path | None = None,
-                usual: tuple[str, ...] = IMAGE) -> Source:
+def open_source(
+    location: str, key: str = "", channel: int = 0, path: Path | None = None, usual: tuple[str, ...] = IMAGE
+) -> Source:
     """Open a volume by its path or URI.
 
     Args:
@@ -88,6 +81,7 @@ def open_source(location: str, key: str = "", channel: int = 0, path: Path | Non
 def _open(location: str, wanted: Wanted, path: Path | None) -> Source:
     if location.startswith("bossdb://"):
         from .bossdb import open_bossdb
+
         return open_bossdb(location)
     if location.startswith("precomputed://"):
         return _precomputed(location.removeprefix("precomputed://"), location)
@@ -114,12 +108,21 @@ def _opener(path: Path) -> Callable[[Path, Wanted], Source]:
         if any((path / n).exists() for n in ("zarr.json", ".zgroup", ".zarray", ".zattrs")):
             return _zarr
         return _tiff_folder
-    openers = {".npy": _npy, ".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5, ".hdf": _hdf5, ".nrrd": _nrrd,
-               ".tif": _tiff, ".tiff": _tiff}
+    openers = {
+        ".npy": _npy,
+        ".npz": _npz,
+        ".h5": _hdf5,
+        ".hdf5": _hdf5,
+        ".hdf": _hdf5,
+        ".nrrd": _nrrd,
+        ".tif": _tiff,
+        ".tiff": _tiff,
+    }
     suffix = path.suffix.lower()
     if suffix not in openers:
-        raise ParameterError(f"--input {path.name}: no reader for {suffix or 'a file without suffix'}; "
-                             f"readable are {READABLE}")
+        raise ParameterError(
+            f"--input {path.name}: no reader for {suffix or 'a file without suffix'}; readable are {READABLE}"
+        )
     return openers[suffix]
 
 
@@ -149,8 +152,9 @@ def _npz(path: Path, wanted: Wanted) -> Source:
         header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = header(file)
         if dtype.hasobject or (fortran and len(shape) > 1):
-            raise DataError(f"{path.name}/{member}: {dtype}, Fortran order {fortran}; "
-                            "save it as a C-ordered array of numbers")
+            raise DataError(
+                f"{path.name}/{member}: {dtype}, Fortran order {fortran}; save it as a C-ordered array of numbers"
+            )
         return file, shape, dtype
 
     with whole(path, "NPZ file"):
@@ -177,7 +181,7 @@ def _hdf5(path: Path, wanted: Wanted) -> Source:
     chosen = wanted.choose(names, path.name)
     data = file[chosen]
     with whole(path, "HDF5 file"):
-        nm, um = data.attrs.get("resolution"), data.attrs.get("element_size_um")    # CREMI, ilastik; z y x
+        nm, um = data.attrs.get("resolution"), data.attrs.get("element_size_um")  # CREMI, ilastik; z y x
         size = () if um is None else tuple(float(v) * 1e3 for v in um)
         size = size if nm is None else tuple(float(v) for v in nm)
 
@@ -188,11 +192,20 @@ def _hdf5(path: Path, wanted: Wanted) -> Source:
     return Source(path.name, "hdf5", data.shape, data.dtype, read, size or None, close=file.close)
 
 
-_NRRD = {"signed char": "i1", "uchar": "u1", "unsigned char": "u1", "short": "i2", "ushort": "u2",
-         "unsigned short": "u2", "int": "i4", "uint": "u4", "unsigned int": "u4",
-         "float": "f4", "double": "f8",
-         **{f"{k}int{8 * n}{t}": f"{k or 'i'}{n}"
-            for k in ("", "u") for n in (1, 2, 4, 8) for t in ("", "_t")}}
+_NRRD = {
+    "signed char": "i1",
+    "uchar": "u1",
+    "unsigned char": "u1",
+    "short": "i2",
+    "ushort": "u2",
+    "unsigned short": "u2",
+    "int": "i4",
+    "uint": "u4",
+    "unsigned int": "u4",
+    "float": "f4",
+    "double": "f8",
+    **{f"{k}int{8 * n}{t}": f"{k or 'i'}{n}" for k in ("", "u") for n in (1, 2, 4, 8) for t in ("", "_t")},
+}
 
 
 def _nrrd(path: Path, wanted: Wanted) -> Source:
@@ -208,14 +221,16 @@ def _nrrd(path: Path, wanted: Wanted) -> Source:
         size = _nrrd_size(header)
     outside = "data file" in header or "datafile" in header
     if outside or kind not in _NRRD or encoding not in ("raw", "gzip", "gz"):
-        raise DataError(f"{path.name}: {kind} in {encoding}{', in a file of its own' if outside else ''}; "
-                        "expected integers or floats, raw or gzip, in the file itself")
+        raise DataError(
+            f"{path.name}: {kind} in {encoding}{', in a file of its own' if outside else ''}; "
+            "expected integers or floats, raw or gzip, in the file itself"
+        )
     dtype = np.dtype(("<" if header.get("endian", "little") == "little" else ">") + _NRRD[kind])
     inside = path.stat().st_size - begin
     if encoding == "raw":
         check_size(path, shape, dtype, inside)
         return _in_memory(path, "nrrd", np.memmap(path, dtype, "r", begin, shape), size)
-    check_size(path, shape, dtype, 1100.0 * inside)     # deflate packs 1032 to 1 at best
+    check_size(path, shape, dtype, 1100.0 * inside)  # deflate packs 1032 to 1 at best
 
     def start() -> IO[bytes]:
         file = open(path, "rb")  # noqa: SIM115
@@ -251,13 +266,13 @@ def _zarr(path: Path, wanted: Wanted) -> Source:
         stated = all(a.unit for a in image.axes if a.name in "zyx")
         size = tuple(image.scale[axes.index(a)] for a in "zyx" if a in axes) if stated else None
     if len(axes) != len(set(axes)) or not set("zyx") <= set(axes) <= set("tczyx") or array.ndim != len(axes):
-        raise DataError(f"{path.name}: axes {axes} of shape {array.shape}; "
-                        "expected zyx, or tczyx with one time point")
+        raise DataError(f"{path.name}: axes {axes} of shape {array.shape}; expected zyx, or tczyx with one time point")
     if "t" in axes and array.shape[axes.index("t")] != 1:
         raise DataError(f"{path.name}: {array.shape[axes.index('t')]} time points; expected one")
     if "c" in axes and wanted.channel >= array.shape[axes.index("c")]:
-        raise ParameterError(f"--channel {wanted.channel}: {path.name} has "
-                             f"{array.shape[axes.index('c')]} channels, the first is 0")
+        raise ParameterError(
+            f"--channel {wanted.channel}: {path.name} has {array.shape[axes.index('c')]} channels, the first is 0"
+        )
     fixed = {"t": 0, "c": wanted.channel}
     view = array[tuple(fixed.get(a, slice(None)) for a in axes)]
     space = [a for a in axes if a in "zyx"]
@@ -316,12 +331,12 @@ def _precomputed(location: str, name: str) -> Source:
     if folder and not (folder / "info").exists():
         raise StorageError(f"{name}: no info file in {folder}; check the path")
     if not folder and not location.startswith(("http://", "https://", "gs://", "s3://")):
-        raise ParameterError(f"{name}: no reader for this scheme; expected precomputed:// and then "
-                             "file://, http://, https://, gs:// or s3://")
+        raise ParameterError(
+            f"{name}: no reader for this scheme; expected precomputed:// and then file://, http://, https://, gs:// or s3://"
+        )
     where = f"file://{folder.resolve()}/" if folder else location.rstrip("/") + "/"
     try:
-        spec = {"driver": "neuroglancer_precomputed", "kvstore": where,
-                "context": {"http_request_retries": PATIENCE}}
+        spec = {"driver": "neuroglancer_precomputed", "kvstore": where, "context": {"http_request_retries": PATIENCE}}
         array = ts.open(spec, open=True, context=context()).result()
     except (ValueError, NotImplementedError) as error:
         raise _remote(name, "cannot be opened as precomputed", error) from None
@@ -333,9 +348,11 @@ def _precomputed(location: str, name: str) -> Source:
 
 def _tiff(path: Path, wanted: Wanted) -> Source:
     from .tiff import open_stack
+
     return open_stack(path, wanted.channel)
 
 
 def _tiff_folder(path: Path, wanted: Wanted) -> Source:
     from .tiff import open_folder
+
     return open_folder(path)

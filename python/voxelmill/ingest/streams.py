@@ -22,15 +22,16 @@ def whole(path: Path, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:200]
-        raise DataError(f"{path.name}: not a whole {kind} ({text or type(error).__name__}); "
-                        "copy it again") from None
+        raise DataError(f"{path.name}: not a whole {kind} ({text or type(error).__name__}); copy it again") from None
 
 
 def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype, most: float) -> None:
     claimed = float(np.prod([float(n) for n in shape])) * dtype.itemsize
     if claimed > most:
-        raise DataError(f"{path.name}: the header claims {shape} {dtype}, {claimed:.0f} bytes; there can be "
-                        f"{most:.0f} at most. It was cut off or damaged; copy it again")
+        raise DataError(
+            f"{path.name}: the header claims {shape} {dtype}, {claimed:.0f} bytes; there can be "
+            f"{most:.0f} at most. It was cut off or damaged; copy it again"
+        )
 
 
 class Forward:
@@ -49,7 +50,7 @@ class Forward:
         z0, z1, _ = region[0].indices(self.shape[0])
         with whole(self._path, "file"):
             if self._at != (z0, z1):
-                self._held = self._held[:0].copy()      # the old slab goes before the new one is made
+                self._held = self._held[:0].copy()  # the old slab goes before the new one is made
                 if self._file is None or z0 < self._z:
                     self._file, self._z = self._start(), 0
                 self._skip((z0 - self._z) * int(np.prod(self.shape[1:])) * self.dtype.itemsize)

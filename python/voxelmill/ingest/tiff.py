@@ -19,8 +19,8 @@ from ..core.volume import PER_NM, Region
 from .source import Source
 from .streams import whole
 
-JPEG = (6, 7, 34892, 33007)     # compressions whose strips and tiles share tables
-MOST_RATIO = 10_000      # bytes decoded per byte on disk; a file that claims more is hostile or damaged
+JPEG = (6, 7, 34892, 33007)  # compressions whose strips and tiles share tables
+MOST_RATIO = 10_000  # bytes decoded per byte on disk; a file that claims more is hostile or damaged
 
 
 @contextmanager
@@ -83,8 +83,9 @@ def part(page: Any, rows: slice, columns: slice) -> np.ndarray:
             y, x = i * height, j * width
             end = min(y + height, rows.stop), min(x + width, columns.stop)
             top, left = max(y, rows.start), max(x, columns.start)
-            out[top - rows.start : end[0] - rows.start, left - columns.start : end[1] - columns.start] = (
-                piece[top - y : end[0] - y, left - x : end[1] - x])
+            out[top - rows.start : end[0] - rows.start, left - columns.start : end[1] - columns.start] = piece[
+                top - y : end[0] - y, left - x : end[1] - x
+            ]
     return out
 
 
@@ -146,7 +147,7 @@ def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
     if len(found) != count or len(pages) < count or None in found:
         raise DataError(f"{path.name}: metadata says {count} pages, found {len(pages)}; copy it again")
     order = np.arange(count).reshape(tuple(lead.values()))
-    if 1 < lead.get("C", 1) < count:        # a lone C axis are sections that were not named so
+    if 1 < lead.get("C", 1) < count:  # a lone C axis are sections that were not named so
         if channel >= lead["C"]:
             raise ParameterError(f"--channel {channel}: {path.name} has {lead['C']} channels")
         order = order.take(channel, axis=list(lead).index("C"))
@@ -184,11 +185,15 @@ def open_folder(path: Path) -> Source:
     """A folder of one-page TIFFs in natural order; gaps in their numbers are missing sections."""
     import tifffile
 
-    files = sorted((p for p in path.iterdir() if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != "."),
-                   key=lambda p: natural(p.name))
+    files = sorted(
+        (p for p in path.iterdir() if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != "."),
+        key=lambda p: natural(p.name),
+    )
     if not files:
-        raise DataError(f"{path.name}: neither a Zarr store nor a folder of TIFF sections; "
-                        "expected zarr.json, .zgroup, .zarray, info or *.tif in it")
+        raise DataError(
+            f"{path.name}: neither a Zarr store nor a folder of TIFF sections; "
+            "expected zarr.json, .zgroup, .zarray, info or *.tif in it"
+        )
     kinds: dict[tuple, list[str]] = {}
     for file in files:
         size = file.stat().st_size
@@ -203,8 +208,7 @@ def open_folder(path: Path) -> Source:
     if len(kinds) > 1:
         usual = max(kinds, key=lambda k: len(kinds[k]))
         odd = next(kind for kind in kinds if kind != usual)
-        raise DataError(f"{kinds[odd][0]}: {odd[0]} {odd[1]}; expected {usual[0]} {usual[1]} as in the "
-                        "other sections")
+        raise DataError(f"{kinds[odd][0]}: {odd[0]} {odd[1]}; expected {usual[0]} {usual[1]} as in the other sections")
     (shape, dtype), _ = next(iter(kinds.items()))
     return folder(path, [file.name if file else "" for file in numbered(files)], shape, dtype)
 
@@ -224,8 +228,15 @@ def folder(path: Path, names: list[str], shape: tuple[int, ...], dtype: str) -> 
         return out
 
     height, width = shape
-    return Source(path.name, "tiff folder", (len(names), height, width), np.dtype(dtype), read,
-                  missing=[z for z, name in enumerate(names) if not name], sections=names)
+    return Source(
+        path.name,
+        "tiff folder",
+        (len(names), height, width),
+        np.dtype(dtype),
+        read,
+        missing=[z for z, name in enumerate(names) if not name],
+        sections=names,
+    )
 
 
 def numbered(files: list[Path]) -> list[Path | None]:
@@ -260,7 +271,6 @@ def _once(files: list[Path]) -> list[Path]:
         first = kept.setdefault(_numbers(file) or file.name, file)
         if first is not file:
             if digest_file(first) != digest_file(file):
-                raise DataError(f"{first.name}, {file.name}: the same section twice, with unlike content; "
-                                "keep one")
+                raise DataError(f"{first.name}, {file.name}: the same section twice, with unlike content; keep one")
             print(f"WARNING [ingest] {file.name}: the same as {first.name}; left out", file=sys.stderr)
     return list(kept.values())

@@ -24,15 +24,7 @@ BEFORE_HALVING = 1.5  # px: once the image is at least this smooth
 FOUR = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 DTYPE = np.dtype(
-    [
-        ("z", "<i8"),
-        ("y", "<i8"),
-        ("x", "<i8"),
-        ("sigma", "<f4"),
-        ("pre_id", "<u8"),
-        ("post_id", "<u8"),
-        ("score", "<f4"),
-    ]
+    [("z", "<i8"), ("y", "<i8"), ("x", "<i8"), ("sigma", "<f4"), ("pre_id", "<u8"), ("post_id", "<u8"), ("score", "<f4")]
 )
 
 Range = tuple[int, int]
@@ -41,8 +33,7 @@ Range = tuple[int, int]
 def halo(min_sigma: float = 1.0, max_sigma: float = 4.0, num_sigma: int = 6, spacing: int = 4) -> int:
     """In-plane px around a block on which its candidates depend; no neighbouring sections are needed."""
     cascade = sum(
-        (_radius(step) + int(response)) * shrink
-        for shrink, step, response, _ in _cascade(min_sigma, max_sigma, num_sigma)
+        (_radius(step) + int(response)) * shrink for shrink, step, response, _ in _cascade(min_sigma, max_sigma, num_sigma)
     )
     return cascade + 2 * (spacing // 2) + 2 + REACH + CELL
 
@@ -123,8 +114,7 @@ def detect(
     if windows is None:
         if tuple(sections.shape[1:]) != tuple(shape):
             raise DataError(
-                "blobs: a part of a section came without windows; pass each whole section's lowest and "
-                "highest grey level"
+                "blobs: a part of a section came without windows; pass each whole section's lowest and highest grey level"
             )
         windows = np.stack([sections.min((1, 2)), sections.max((1, 2))], 1)
 

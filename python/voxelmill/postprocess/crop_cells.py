@@ -42,16 +42,18 @@ class Parameters(Views, Strict):
     crop_padding: int = param(0, "Margin around a cell's boxes, within the frame", unit="px", ge=0, le=1000)
 
 
-def run(p: Parameters, task: Task, *, movie: In, tracked: In, background: In | None = None, facts: In, batch: str,
-        output: Out) -> None:
+def run(
+    p: Parameters, task: Task, *, movie: In, tracked: In, background: In | None = None, facts: In, batch: str, output: Out
+) -> None:
     task.block, known = batch, Facts.read(facts)
 
     def crop(fov: int) -> dict[str, Any]:
         labels = open_channel(tracked, fov, known.tracked())
         images = {name: open_channel(movie, fov, name) for name in known.images()}
         if background is not None:
-            images |= {f"fl_background_ch_{c}": open_channel(background, fov, f"fl_background_ch_{c}")
-                       for c in known.fluorescence}
+            images |= {
+                f"fl_background_ch_{c}": open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence
+            }
         shape = known.views[fov].shape
         boxes = track_boxes((labels.read(t) for t in range(shape[0])), shape[1:])
         windows = boxes.windows(p.crop_padding)
@@ -68,10 +70,13 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, background: In | N
 def write_metadata(root: Path, boxes: TrackBoxes, windows: NDArray) -> None:
     """The arrays under `metadata/`; of length 0 where there are no cells."""
     write_group(root / "metadata")
-    values = {"cell_ids": boxes.cell_ids, "bboxes": boxes.bboxes, "valid_frames": boxes.valid_frames,
-              "windows": windows}
-    names = {"cell_ids": ["cell"], "bboxes": ["cell", "t", "edge"], "valid_frames": ["cell", "t"],
-             "windows": ["cell", "edge"]}
+    values = {"cell_ids": boxes.cell_ids, "bboxes": boxes.bboxes, "valid_frames": boxes.valid_frames, "windows": windows}
+    names = {
+        "cell_ids": ["cell"],
+        "bboxes": ["cell", "t", "edge"],
+        "valid_frames": ["cell", "t"],
+        "windows": ["cell", "edge"],
+    }
     for name, array in values.items():
         made = SmallArray(root / "metadata" / name, array.shape, array.dtype, max(len(array), 1), names[name])
         if array.size:
@@ -79,8 +84,16 @@ def write_metadata(root: Path, boxes: TrackBoxes, windows: NDArray) -> None:
             made.close()
 
 
-def write_crops(root: Path, known: Facts, fov: int, boxes: TrackBoxes, windows: NDArray, labels: Image,
-                images: dict[str, Image], view: bool) -> None:
+def write_crops(
+    root: Path,
+    known: Facts,
+    fov: int,
+    boxes: TrackBoxes,
+    windows: NDArray,
+    labels: Image,
+    images: dict[str, Image],
+    view: bool,
+) -> None:
     """All crops of a field of view, a block of frames at a time; a block is one chunk of a crop."""
     n_frames, height, width = known.views[fov].shape
     dtypes = {known.tracked(): np.dtype(np.uint8)} | {name: image.dtype for name, image in images.items()}
@@ -93,8 +106,14 @@ def write_crops(root: Path, known: Facts, fov: int, boxes: TrackBoxes, windows: 
         of = f"../../{next(iter(images))}" if name == known.tracked() else None
         for cell, (y0, x0, y1, x1) in zip(boxes.cell_ids.tolist(), windows.tolist()):
             crop, shape = root / name / str(cell), (n_frames, y1 - y0, x1 - x0)
-            describe_movie(crop, known.scale(fov), known.pixel_size_um, label_of=of and f"{of}/{cell}",
-                           window=[y0, x0, y1, x1], **(view_facts(known, fov, shape, limits[name]) if view else {}))
+            describe_movie(
+                crop,
+                known.scale(fov),
+                known.pixel_size_um,
+                label_of=of and f"{of}/{cell}",
+                window=[y0, x0, y1, x1],
+                **(view_facts(known, fov, shape, limits[name]) if view else {}),
+            )
             made[name, cell, 0] = SmallArray(crop / "0", shape, dtype, block, "tyx")
             if view:
                 made[name, cell, 1] = SmallArray(crop / "1", half_shape(shape), "uint8", block, "tyx", "lz4")

@@ -86,8 +86,7 @@ def track_boxes(frames: Iterable[NDArray], shape: tuple[int, int]) -> TrackBoxes
     found: list[tuple[NDArray, NDArray]] = []
     for t, labels in enumerate(frames):
         if labels.shape != tuple(shape):
-            raise DataError(f"tracked labels: frame {t} is {labels.shape}, expected {tuple(shape)} as in "
-                            "the others")
+            raise DataError(f"tracked labels: frame {t} is {labels.shape}, expected {tuple(shape)} as in the others")
         cells = CellPixels(labels)
         found.append((cells.ids, cells.bbox))
     ids = np.unique(np.concatenate([i for i, _ in found])) if found else np.zeros(0, np.int64)
@@ -101,9 +100,14 @@ def track_boxes(frames: Iterable[NDArray], shape: tuple[int, int]) -> TrackBoxes
     return TrackBoxes(ids.astype(kind), bboxes, valid, (int(shape[0]), int(shape[1])))
 
 
-def iter_crops(boxes: TrackBoxes, windows: NDArray, labels: Callable[[int], NDArray],
-               images: dict[str, Callable[[int], NDArray]], block: int = 16,
-               cells: Sequence[int] | None = None) -> Iterator[Crop]:
+def iter_crops(
+    boxes: TrackBoxes,
+    windows: NDArray,
+    labels: Callable[[int], NDArray],
+    images: dict[str, Callable[[int], NDArray]],
+    block: int = 16,
+    cells: Sequence[int] | None = None,
+) -> Iterator[Crop]:
     """Crops of all cells, a block of frames at a time; within a block by cell.
 
     A cell comes in every block between its first and its last frame, gaps included, and in no other. Crops of
@@ -138,8 +142,13 @@ def iter_crops(boxes: TrackBoxes, windows: NDArray, labels: Callable[[int], NDAr
         for k in here:
             y0, x0, y1, x1 = windows[k]
             inside, cell = np.s_[:, y0:y1, x0:x1], boxes.cell_ids[k]
-            yield Crop(int(k), int(cell), slice(start, stop), tracked[inside] == cell,
-                       {name: stack[inside] for name, stack in stacks.items()})
+            yield Crop(
+                int(k),
+                int(cell),
+                slice(start, stop),
+                tracked[inside] == cell,
+                {name: stack[inside] for name, stack in stacks.items()},
+            )
 
 
 def frames_per_block(shape: tuple[int, int], bytes_per_pixel: int, budget: int = 64 << 20) -> int:
@@ -153,8 +162,7 @@ def frames_per_block(shape: tuple[int, int], bytes_per_pixel: int, budget: int =
     return int(np.clip(budget // max(shape[0] * shape[1] * bytes_per_pixel, 1), 1, 32))
 
 
-def _stack(read: Callable[[int], NDArray], start: int, stop: int, shape: tuple[int, int],
-           what: str) -> NDArray:
+def _stack(read: Callable[[int], NDArray], start: int, stop: int, shape: tuple[int, int], what: str) -> NDArray:
     """Frames start to stop as (t, y, x)."""
     frame = read(start)
     stack = np.empty((stop - start, *shape), frame.dtype)

@@ -23,8 +23,7 @@ from .score import Contingency
 class Parameters(simulate_misalignment.Parameters):
     """Scoring."""
 
-    score_border: int = param(0, "Leave out voxels this near to a boundary of the truth, in-plane", unit="px",
-                              ge=0, le=32)
+    score_border: int = param(0, "Leave out voxels this near to a boundary of the truth, in-plane", unit="px", ge=0, le=32)
 
 
 def run(p: Parameters, task: Task, *, labels: In, truth: In, transforms: In, output: Out) -> None:

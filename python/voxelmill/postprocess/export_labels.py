@@ -22,8 +22,17 @@ class Parameters(Params):
     """Exporting has nothing to choose."""
 
 
-def run(p: Parameters, task: Task, *, supervoxels: In, components: In, joined: In | None = None, block: str,
-        output: Out, segments: Out) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    supervoxels: In,
+    components: In,
+    joined: In | None = None,
+    block: str,
+    output: Out,
+    segments: Out,
+) -> None:
     task.block = block
     source = open_image(supervoxels)
     lay = source.layout()

@@ -27,19 +27,32 @@ from .traces import filter_traces, left_out, left_out_name, traces_name, write_c
 class Parameters(Extensions, Strict):
     """Traces."""
 
-    pc_features: tuple[str, ...] = param(("area", "aspect_ratio"), "Features of the phase-contrast channel; none: "
-                                         "positions only")
-    fl_features: tuple[str, ...] = param(("intensity_total", "intensity_mean"),
-                                         "Features of each fluorescence channel; none: none")
+    pc_features: tuple[str, ...] = param(
+        ("area", "aspect_ratio"), "Features of the phase-contrast channel; none: positions only"
+    )
+    fl_features: tuple[str, ...] = param(
+        ("intensity_total", "intensity_mean"), "Features of each fluorescence channel; none: none"
+    )
     background_weight: float = param(1.0, "Share of the background that is subtracted", ge=0, le=1)
-    erosion_size: int = param(0, "Side of the square that masks are eroded with before intensities are taken",
-                              unit="px", ge=0, le=101)
+    erosion_size: int = param(
+        0, "Side of the square that masks are eroded with before intensities are taken", unit="px", ge=0, le=101
+    )
     min_frames: int = param(30, "Fewest frames a cell must be seen in to be kept", unit="frame", ge=0)
     border_margin: int = param(50, "A cell that ever comes nearer to the border than this is left out", unit="px", ge=0)
 
 
-def run(p: Parameters, task: Task, *, movie: In, tracked: In, background: In | None = None, facts: In, batch: str,
-        plugins: In | None = None, output: Out) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    movie: In,
+    tracked: In,
+    background: In | None = None,
+    facts: In,
+    batch: str,
+    plugins: In | None = None,
+    output: Out,
+) -> None:
     task.block, known = batch, Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     wanted = {} if known.phase is None else {known.phase: named(p.pc_features)}
@@ -51,14 +64,28 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, background: In | N
         view = known.views[fov]
         labels = open_channel(tracked, fov, known.tracked())
         images = {channel: open_channel(movie, fov, name) for name, channel in known.images().items()}
-        surfaces = {} if background is None else {
-            c: open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence}
-        builder = TraceBuilder(fov, np.array(view.times), wanted, known.phase, background_weight=p.background_weight,
-                               erosion_size=p.erosion_size, plugins=added)
+        surfaces = (
+            {}
+            if background is None
+            else {c: open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence}
+        )
+        builder = TraceBuilder(
+            fov,
+            np.array(view.times),
+            wanted,
+            known.phase,
+            background_weight=p.background_weight,
+            erosion_size=p.erosion_size,
+            plugins=added,
+        )
         try:
             for t in range(view.n_frames):
-                builder.add(t, labels.read(t), {c: image.read(t) for c, image in images.items() if c in seen},
-                            {c: image.read(t) for c, image in surfaces.items() if c in seen})
+                builder.add(
+                    t,
+                    labels.read(t),
+                    {c: image.read(t) for c, image in images.items() if c in seen},
+                    {c: image.read(t) for c, image in surfaces.items() if c in seen},
+                )
         except DataError as error:
             raise DataError(f"field of view {fov}, frame {t}: {error}") from error
         table = builder.table()
@@ -67,9 +94,16 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, background: In | N
         folder.mkdir(parents=True)
         write_csv(folder / traces_name(known.base, fov), kept)
         write_csv(folder / left_out_name(known.base, fov), left_out(table, report))
-        return {"cells": report.cells, "kept": report.kept, "short": len(report.short), "border": len(report.border),
-                "saturated_pixels": builder.saturated, "empty_after_erosion": builder.empty_after_erosion,
-                "notes": report.notes, "says": str(report)}
+        return {
+            "cells": report.cells,
+            "kept": report.kept,
+            "short": len(report.short),
+            "border": len(report.border),
+            "saturated_pixels": builder.saturated,
+            "empty_after_erosion": builder.empty_after_erosion,
+            "notes": report.notes,
+            "says": str(report),
+        }
 
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
     each_fov(task, known, fovs, extract, output=output, strict=p.strict)

@@ -24,8 +24,19 @@ from voxelmill.core.errors import DataError, ParameterError
 if TYPE_CHECKING:
     from voxelmill.core.plugins import Plugin
 
-BASE_COLUMNS = ("fov", "cell", "frame", "time", "good", "position_x", "position_y",
-                "bbox_x0", "bbox_y0", "bbox_x1", "bbox_y1")
+BASE_COLUMNS = (
+    "fov",
+    "cell",
+    "frame",
+    "time",
+    "good",
+    "position_x",
+    "position_y",
+    "bbox_x0",
+    "bbox_y0",
+    "bbox_x1",
+    "bbox_y1",
+)
 Table = dict[str, NDArray[Any]]
 
 
@@ -47,8 +58,7 @@ class CellPixels:
             DataError: not a non-empty 2-D integer frame.
         """
         if labels.ndim != 2 or 0 in labels.shape or labels.dtype.kind not in "ui":
-            raise DataError(f"labels: found {labels.dtype} {labels.shape}, expected one non-empty frame (y, "
-                            "x) of integers")
+            raise DataError(f"labels: found {labels.dtype} {labels.shape}, expected one non-empty frame (y, x) of integers")
         flat = labels.ravel()
         place = np.flatnonzero(flat != 0)
         value = flat[place]
@@ -120,6 +130,7 @@ class CellPixels:
 
 # ---- features ------------------------------------------------------------------------------------
 
+
 def area(cells: CellPixels) -> NDArray:
     """Pixels of the mask."""
     return cells.area.astype(np.float64)
@@ -167,26 +178,40 @@ def intensity_variance(signal: Signal) -> NDArray:
 
 
 PHASE_FEATURES: dict[str, Callable[[CellPixels], NDArray]] = {
-    "area": area, "aspect_ratio": aspect_ratio, "circularity": circularity}
+    "area": area,
+    "aspect_ratio": aspect_ratio,
+    "circularity": circularity,
+}
 FLUORESCENCE_FEATURES: dict[str, Callable[[Signal], NDArray]] = {
-    "intensity_total": intensity_total, "intensity_mean": intensity_mean,
-    "intensity_variance": intensity_variance}
+    "intensity_total": intensity_total,
+    "intensity_mean": intensity_mean,
+    "intensity_variance": intensity_variance,
+}
 
 
 # ---- one field of view ---------------------------------------------------------------------------
 
+
 class TraceBuilder:
     """Collects the rows of one field of view, frame by frame; holds rows, never frames.
 
-        builder = TraceBuilder(fov, times, {0: ["area"], 1: ["intensity_total"]}, phase=0)
-        for t in range(n_frames):
-            builder.add(t, labels[t], {0: pc[t], 1: fl[t]}, {1: background[t]})
-        table = builder.table()
+    builder = TraceBuilder(fov, times, {0: ["area"], 1: ["intensity_total"]}, phase=0)
+    for t in range(n_frames):
+        builder.add(t, labels[t], {0: pc[t], 1: fl[t]}, {1: background[t]})
+    table = builder.table()
     """
 
-    def __init__(self, fov: int, times: NDArray, features: Mapping[int, Sequence[str]],
-                 phase: int | None = None, *, background_weight: float = 1.0, erosion_size: int = 0,
-                 plugins: Sequence[Plugin] = ()):
+    def __init__(
+        self,
+        fov: int,
+        times: NDArray,
+        features: Mapping[int, Sequence[str]],
+        phase: int | None = None,
+        *,
+        background_weight: float = 1.0,
+        erosion_size: int = 0,
+        plugins: Sequence[Plugin] = (),
+    ):
         """
         Args:
             fov: number of the field of view, as it stands in the column `fov`.
@@ -213,13 +238,15 @@ class TraceBuilder:
             known = feature_names(kind, plugins)
             for name in names:
                 if name not in known:
-                    raise ParameterError(f"channel {channel} ({kind}): feature {name!r} is not known; there "
-                                         f"are {', '.join(known)}")
+                    raise ParameterError(
+                        f"channel {channel} ({kind}): feature {name!r} is not known; there are {', '.join(known)}"
+                    )
         self.empty_after_erosion = self.saturated = 0
         self._rows: list[Table] = []
 
-    def add(self, frame: int, labels: NDArray, images: Mapping[int, NDArray],
-            backgrounds: Mapping[int, NDArray] | None = None) -> None:
+    def add(
+        self, frame: int, labels: NDArray, images: Mapping[int, NDArray], backgrounds: Mapping[int, NDArray] | None = None
+    ) -> None:
         """Measure all cells of one frame.
 
         Args:
@@ -237,10 +264,18 @@ class TraceBuilder:
         box = cells.bbox
         n = len(cells.ids)
         row: Table = {
-            "fov": np.full(n, self.fov), "cell": cells.ids, "frame": np.full(n, frame),
-            "time": np.full(n, self.times[frame]), "good": np.ones(n, bool),
-            "position_x": (box[:, 1] + box[:, 3]) / 2, "position_y": (box[:, 0] + box[:, 2]) / 2,
-            "bbox_x0": box[:, 1], "bbox_y0": box[:, 0], "bbox_x1": box[:, 3], "bbox_y1": box[:, 2]}
+            "fov": np.full(n, self.fov),
+            "cell": cells.ids,
+            "frame": np.full(n, frame),
+            "time": np.full(n, self.times[frame]),
+            "good": np.ones(n, bool),
+            "position_x": (box[:, 1] + box[:, 3]) / 2,
+            "position_y": (box[:, 0] + box[:, 2]) / 2,
+            "bbox_x0": box[:, 1],
+            "bbox_y0": box[:, 0],
+            "bbox_x1": box[:, 3],
+            "bbox_y1": box[:, 2],
+        }
         kernel = cells  # what intensities are taken over
         if self.erosion_size > 1 and any(c != self.phase and names for c, names in self.features.items()):
             kernel = cells.eroded(self.erosion_size)
@@ -273,12 +308,14 @@ class TraceBuilder:
         if background is not None:
             values -= self.weight * background.ravel()[cells.place]
         if not np.isfinite(values).all():
-            raise DataError("the image or its background holds NaN or infinite values under a cell; mask or "
-                            "replace them first")
+            raise DataError(
+                "the image or its background holds NaN or infinite values under a cell; mask or replace them first"
+            )
         return Signal(cells, values)
 
-    def _by_cell(self, plugin: Plugin, frame: int, cells: CellPixels, image: NDArray,
-                 background: NDArray | None) -> NDArray[np.float64]:
+    def _by_cell(
+        self, plugin: Plugin, frame: int, cells: CellPixels, image: NDArray, background: NDArray | None
+    ) -> NDArray[np.float64]:
         from voxelmill.core.plugins import FeatureContext, PluginError
 
         values = np.empty(len(cells.ids))
@@ -287,8 +324,7 @@ class TraceBuilder:
             counts = image[crop].astype(np.float32)
             level = np.zeros_like(counts) if background is None else background[crop].astype(np.float32)
             try:
-                values[k] = plugin(FeatureContext(counts, cells.labels[crop] == ident, level, self.weight,
-                                                  self.erosion_size))
+                values[k] = plugin(FeatureContext(counts, cells.labels[crop] == ident, level, self.weight, self.erosion_size))
             except PluginError as error:
                 raise PluginError(f"{error} [fov {self.fov}, cell {ident}, frame {frame}]") from error
         return values
@@ -324,9 +360,9 @@ def _dtype(column: str) -> type:
 
 def _frame(frames: Mapping[int, NDArray] | None, channel: int, shape: tuple[int, ...]) -> NDArray:
     if frames is None or channel not in frames:
-        raise DataError(f"channel {channel} has features to measure, but no image was given; choose among "
-                        "the channels that were copied")
+        raise DataError(
+            f"channel {channel} has features to measure, but no image was given; choose among the channels that were copied"
+        )
     if frames[channel].shape != shape:
-        raise DataError(f"channel {channel} is {frames[channel].shape}, the labels are {shape}; they must "
-                        "be equal")
+        raise DataError(f"channel {channel} is {frames[channel].shape}, the labels are {shape}; they must be equal")
     return frames[channel]

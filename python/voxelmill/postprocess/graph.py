@@ -26,7 +26,7 @@ from ..core.volume import open_image
 from . import wiring
 from .blobs import CELL
 
-ROWS = 1 << 17           # in memory at a time, and in a row group
+ROWS = 1 << 17  # in memory at a time, and in a row group
 
 
 class Parameters(Params):
@@ -60,8 +60,9 @@ MUTUAL = """
     GROUP BY a, b HAVING count(*) = 2"""
 
 
-def run(p: Parameters, task: Task, *, candidates: list[In], labels: In, tables: Out, graph: Out,
-        memory_mb: int = 1024) -> None:
+def run(
+    p: Parameters, task: Task, *, candidates: list[In], labels: In, tables: Out, graph: Out, memory_mb: int = 1024
+) -> None:
     nm = {f"nm_{axis}": float(size) for axis, size in zip("zyx", open_image(labels).scale)}
     tables.mkdir()
     graph.mkdir()
@@ -94,13 +95,19 @@ def database(limit_mb: int) -> Iterator[tuple[Any, Path]]:
         return con.sql(sql, params=given).to_arrow_reader(ROWS)
 
     with tempfile.TemporaryDirectory(dir=".", prefix="graph-") as folder:
-        con = duckdb.connect(config={"memory_limit": f"{limit_mb}MB", "threads": 1, "temp_directory": f"{folder}/db",
-                                     "preserve_insertion_order": False})
+        con = duckdb.connect(
+            config={
+                "memory_limit": f"{limit_mb}MB",
+                "threads": 1,
+                "temp_directory": f"{folder}/db",
+                "preserve_insertion_order": False,
+            }
+        )
         con.execute("SET enable_progress_bar = false")
         try:
             yield query, Path(folder)
         except duckdb.OutOfMemoryException as error:
-            if "offload" in str(error):          # the disk's free space is the limit it speaks of
+            if "offload" in str(error):  # the disk's free space is the limit it speaks of
                 raise StorageError(errno.ENOSPC, f"no space left on the disk that holds {Path.cwd()}") from error
             raise MemoryError(str(error)) from error
         except duckdb.InvalidInputException as error:
@@ -122,8 +129,9 @@ def write_best(path: Path, rows: Any) -> None:
     with pq.ParquetWriter(path, rows.schema) as file:
         for batch in rows:
             values = (batch[name].to_numpy() for name in ("z", "y", "x", "pre_id", "post_id"))
-            cells = np.stack([v // side for v, side in zip(values, (1, CELL, CELL, 1, 1))], 1, dtype=np.int64,
-                             casting="unsafe")
+            cells = np.stack(
+                [v // side for v, side in zip(values, (1, CELL, CELL, 1, 1))], 1, dtype=np.int64, casting="unsafe"
+            )
             cells = np.concatenate([before, cells])
             first = pa.array((cells[1:] != cells[:-1]).any(1))
             file.write_table(pa.Table.from_batches([batch.filter(first)]))
@@ -151,9 +159,10 @@ def write_table(stem: Path, rows: Any) -> int:
     import pyarrow.parquet as pq
 
     total = 0
-    with pq.ParquetWriter(stem.with_suffix(".parquet"), rows.schema, compression="zstd") as parquet, \
-            csv.CSVWriter(stem.with_suffix(".csv"), rows.schema,
-                          write_options=csv.WriteOptions(quoting_style="none")) as text:
+    with (
+        pq.ParquetWriter(stem.with_suffix(".parquet"), rows.schema, compression="zstd") as parquet,
+        csv.CSVWriter(stem.with_suffix(".csv"), rows.schema, write_options=csv.WriteOptions(quoting_style="none")) as text,
+    ):
         for table in even(rows):
             parquet.write_table(table)
             text.write_table(table)
@@ -184,18 +193,28 @@ def node_table(query: Any, edges: Path, scratch: Path) -> Any:
     import pyarrow as pa
 
     ids = np.concatenate([np.zeros(0, np.uint64), *(batch["node"].to_numpy() for batch in query(NODES, [edges]))])
-    numbers = wiring.Edges.write(scratch, (
-        (np.searchsorted(ids, pre), np.searchsorted(ids, post), weight)
-        for pre, post, weight in columns(edges, "pre_root_id", "post_root_id", "weight")))
+    numbers = wiring.Edges.write(
+        scratch,
+        (
+            (np.searchsorted(ids, pre), np.searchsorted(ids, post), weight)
+            for pre, post, weight in columns(edges, "pre_root_id", "post_root_id", "weight")
+        ),
+    )
     came, went, partners = wiring.degrees(len(ids), numbers)
     mutual = np.zeros(len(ids), np.int64)
     for batch in query(MUTUAL, [edges]):
         for side in batch.columns:
-            np.add.at(mutual, np.searchsorted(ids, side.to_numpy()), 2)       # as partner before and behind
+            np.add.at(mutual, np.searchsorted(ids, side.to_numpy()), 2)  # as partner before and behind
     rank = wiring.pagerank(went, numbers)
     order = np.lexsort((ids, -rank))
-    table = {"node": ids, "in_degree": came, "out_degree": went, "pagerank": rank,
-             "component": wiring.components(len(ids), numbers), "reciprocity": mutual / np.maximum(partners, 1)}
+    table = {
+        "node": ids,
+        "in_degree": came,
+        "out_degree": went,
+        "pagerank": rank,
+        "component": wiring.components(len(ids), numbers),
+        "reciprocity": mutual / np.maximum(partners, 1),
+    }
     return pa.table({name: column[order] for name, column in table.items()})
 
 
@@ -208,10 +227,12 @@ def columns(path: Path, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
             yield tuple(batch[name].to_numpy() for name in names)
 
 
-GRAPHML = ("<?xml version='1.0' encoding='utf-8'?>\n"
-           '<graphml xmlns="http://graphml.graphdrawing.org/xmlns" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
-           'xsi:schemaLocation="http://graphml.graphdrawing.org/xmlns '
-           'http://graphml.graphdrawing.org/xmlns/1.0/graphml.xsd">\n')
+GRAPHML = (
+    "<?xml version='1.0' encoding='utf-8'?>\n"
+    '<graphml xmlns="http://graphml.graphdrawing.org/xmlns" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+    'xsi:schemaLocation="http://graphml.graphdrawing.org/xmlns '
+    'http://graphml.graphdrawing.org/xmlns/1.0/graphml.xsd">\n'
+)
 NODE = {"in_degree": "long", "out_degree": "long", "pagerank": "double", "component": "long", "reciprocity": "double"}
 EDGE = {"weight": "long", "sum_score": "double"}
 
@@ -219,8 +240,9 @@ EDGE = {"weight": "long", "sum_score": "double"}
 def write_graph(folder: Path, tables: Path) -> None:
     """`wiring.graphml` (Brandes et al. 2002) and `edges.txt` (pre post weight, one edge a line), from the tables."""
     with ExitStack() as stack:
-        graph, pairs = (stack.enter_context(open(folder / name, "w", encoding="utf-8"))
-                        for name in ("wiring.graphml", "edges.txt"))
+        graph, pairs = (
+            stack.enter_context(open(folder / name, "w", encoding="utf-8")) for name in ("wiring.graphml", "edges.txt")
+        )
         graph.write(GRAPHML)
         for what, kinds in (("node", NODE), ("edge", EDGE)):
             for name, kind in kinds.items():

@@ -46,17 +46,13 @@ class Contingency:
             if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
                 raise DataError(f"score: the {name} holds the label {labels.min()}; expected 0 or more")
         if truth.shape != pred.shape:
-            raise DataError(
-                f"score: truth has shape {truth.shape}, prediction {pred.shape}; expected one grid"
-            )
+            raise DataError(f"score: truth has shape {truth.shape}, prediction {pred.shape}; expected one grid")
         if truth.ndim not in (2, 3):
             raise DataError(f"score: labels have shape {truth.shape}; expected (z, y, x) or (y, x)")
         sections = (truth, pred) if truth.ndim == 3 else (truth[None], pred[None])
         parts = [self._count(t, p) for t, p in zip(*sections, strict=True)]
         parts.append((self.truth, self.pred, self.count))
-        self.truth, self.pred, self.count = _sum_pairs(
-            *(np.concatenate(column) for column in zip(*parts, strict=True))
-        )
+        self.truth, self.pred, self.count = _sum_pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _count(self, truth: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One section, as runs of equal pairs: linear in voxels, then as many rows as there are runs."""
@@ -67,9 +63,7 @@ class Contingency:
         if not t.size:
             return np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64)
         start = np.flatnonzero(np.concatenate(([True], (t[1:] != t[:-1]) | (p[1:] != p[:-1]))))
-        return _sum_pairs(
-            t[start].astype(np.uint64), p[start].astype(np.uint64), np.diff(start, append=t.size)
-        )
+        return _sum_pairs(t[start].astype(np.uint64), p[start].astype(np.uint64), np.diff(start, append=t.size))
 
     def result(self, *, self_pairs: bool = False) -> dict[str, float]:
         """The scores: VOI in bits, the rest 0..1.
@@ -87,9 +81,7 @@ class Contingency:
         _, p = np.unique(self.pred, return_inverse=True)
         joint = self.count.astype(float)
         by_truth, by_pred = np.bincount(t, joint), np.bincount(p, joint)
-        entropy, entropy_truth, entropy_pred = (
-            -(x / n * np.log2(x / n)).sum() for x in (joint, by_truth, by_pred)
-        )
+        entropy, entropy_truth, entropy_pred = (-(x / n * np.log2(x / n)).sum() for x in (joint, by_truth, by_pred))
         own = 0 if self_pairs else n
         both, in_truth, in_pred = ((x @ x) - own for x in (joint, by_truth, by_pred))
         # With no pair at all on one side (only singletons) there is nothing to get wrong on that side.
@@ -111,12 +103,7 @@ class Contingency:
 
 
 def score_volumes(
-    truth: np.ndarray,
-    pred: np.ndarray,
-    *,
-    border: int = 0,
-    ignore_truth_zero: bool = True,
-    self_pairs: bool = False,
+    truth: np.ndarray, pred: np.ndarray, *, border: int = 0, ignore_truth_zero: bool = True, self_pairs: bool = False
 ) -> dict[str, float]:
     """Score two label volumes ``(z, y, x)`` as one 3-D problem; see `Contingency`."""
     table = Contingency(border=border, ignore_truth_zero=ignore_truth_zero)
@@ -125,12 +112,7 @@ def score_volumes(
 
 
 def score_sections(
-    truth: np.ndarray,
-    pred: np.ndarray,
-    *,
-    border: int = 0,
-    ignore_truth_zero: bool = True,
-    self_pairs: bool = False,
+    truth: np.ndarray, pred: np.ndarray, *, border: int = 0, ignore_truth_zero: bool = True, self_pairs: bool = False
 ) -> dict[str, float]:
     """Score each section as its own 2-D problem and average (ISBI-2012 style).
 
@@ -140,9 +122,7 @@ def score_sections(
         DataError: no section can be scored.
     """
     if truth.shape != pred.shape or truth.ndim != 3:
-        raise DataError(
-            f"score: truth has shape {truth.shape}, prediction {pred.shape}; expected one grid (z, y, x)"
-        )
+        raise DataError(f"score: truth has shape {truth.shape}, prediction {pred.shape}; expected one grid (z, y, x)")
     scores = []
     for t, p in zip(truth, pred, strict=True):
         table = Contingency(border=border, ignore_truth_zero=ignore_truth_zero)
@@ -172,9 +152,7 @@ def near_boundary(section: np.ndarray, distance: int) -> np.ndarray:
     return near.astype(bool)
 
 
-def _sum_pairs(
-    truth: np.ndarray, pred: np.ndarray, count: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sum_pairs(truth: np.ndarray, pred: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distinct (truth, pred) with their counts added, in ascending order."""
     ids_t, t = np.unique(truth, return_inverse=True)
     ids_p, p = np.unique(pred, return_inverse=True)

@@ -44,12 +44,23 @@ def run(p: Blobs, task: Task, *, volume: In, labels: In, block: str, candidates:
     for region in task.progress(list(blocks.regions(lay, block)), "shards searched"):
         outer, _ = blocks.widen(region, (0, reach, reach), lay.shape)
         sections = grey(image, outer)
-        found.append(blobs.detect(
-            sections, segments.read(outer), np.tile([0, 255], (len(sections), 1)), first_section=region[0].start,
-            section_shape=(lay.shape[1], lay.shape[2]), origin=(outer[1].start, outer[2].start),
-            core=((region[1].start, region[1].stop), (region[2].start, region[2].stop)), min_sigma=p.blob_min_sigma,
-            max_sigma=p.blob_max_sigma, num_sigma=p.blob_scales, threshold=p.blob_threshold))
+        found.append(
+            blobs.detect(
+                sections,
+                segments.read(outer),
+                np.tile([0, 255], (len(sections), 1)),
+                first_section=region[0].start,
+                section_shape=(lay.shape[1], lay.shape[2]),
+                origin=(outer[1].start, outer[2].start),
+                core=((region[1].start, region[1].stop), (region[2].start, region[2].stop)),
+                min_sigma=p.blob_min_sigma,
+                max_sigma=p.blob_max_sigma,
+                num_sigma=p.blob_scales,
+                threshold=p.blob_threshold,
+            )
+        )
     rows = np.concatenate(found)
-    pq.write_table(pa.table({name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or ()}), candidates,
-                   compression="zstd")
+    pq.write_table(
+        pa.table({name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or ()}), candidates, compression="zstd"
+    )
     task.report(candidates=len(rows))

@@ -34,14 +34,17 @@ class FilterReport:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        line = (f"{self.kept} of {self.cells} cells kept; dropped {len(self.short)} with fewer than "
-                f"{self.min_frames} frames, {len(self.border)} that come within {self.border_margin} px of "
-                "the border")
+        line = (
+            f"{self.kept} of {self.cells} cells kept; dropped {len(self.short)} with fewer than "
+            f"{self.min_frames} frames, {len(self.border)} that come within {self.border_margin} px of "
+            "the border"
+        )
         return " ".join([line + ".", *self.notes])
 
 
-def filter_traces(table: Table, shape: tuple[int, int], n_frames: int, min_frames: int = 30,
-                  border_margin: int = 50) -> tuple[Table, FilterReport]:
+def filter_traces(
+    table: Table, shape: tuple[int, int], n_frames: int, min_frames: int = 30, border_margin: int = 50
+) -> tuple[Table, FilterReport]:
     """Drop cells that are seen in too few frames, or that ever come near the border.
 
     A limit that no cell could meet is lowered, and a note says so: a movie shorter than `min_frames` keeps
@@ -62,26 +65,35 @@ def filter_traces(table: Table, shape: tuple[int, int], n_frames: int, min_frame
         raise ParameterError(f"min_frames {min_frames}, border_margin {border_margin}: expected 0 or more")
     notes = []
     if min_frames > n_frames:
-        notes.append(f"The movie has {n_frames} frames, fewer than min_frames = {min_frames}: cells seen in "
-                     f"all {n_frames} are kept. Set --min_frames to choose.")
+        notes.append(
+            f"The movie has {n_frames} frames, fewer than min_frames = {min_frames}: cells seen in "
+            f"all {n_frames} are kept. Set --min_frames to choose."
+        )
         min_frames = n_frames
     if border_margin and 2 * border_margin >= min(shape):
-        notes.append(f"Frames of {shape[0]} x {shape[1]} px have no inside with border_margin = "
-                     f"{border_margin}: only cells that touch the border are dropped. Set --border_margin "
-                     "to choose.")
+        notes.append(
+            f"Frames of {shape[0]} x {shape[1]} px have no inside with border_margin = "
+            f"{border_margin}: only cells that touch the border are dropped. Set --border_margin "
+            "to choose."
+        )
         border_margin = 1
     ids, cell, count = np.unique(table["cell"], return_inverse=True, return_counts=True)
     short = count < min_frames
-    near = ((table["bbox_y0"] < border_margin) | (table["bbox_x0"] < border_margin)
-            | (table["bbox_y1"] > shape[0] - border_margin) | (table["bbox_x1"] > shape[1] - border_margin))
+    near = (
+        (table["bbox_y0"] < border_margin)
+        | (table["bbox_x0"] < border_margin)
+        | (table["bbox_y1"] > shape[0] - border_margin)
+        | (table["bbox_x1"] > shape[1] - border_margin)
+    )
     border = np.zeros(len(ids), bool)
     border[cell[near]] = True
     border &= ~short
     keep = ~(short | border)
     if len(ids) and not keep.any():
         notes.append("No cell is left: lower --min_frames or --border_margin.")
-    report = FilterReport(len(ids), int(keep.sum()), ids[short].tolist(), ids[border].tolist(), min_frames,
-                          border_margin, notes)
+    report = FilterReport(
+        len(ids), int(keep.sum()), ids[short].tolist(), ids[border].tolist(), min_frames, border_margin, notes
+    )
     rows = keep[cell]
     return {name: column[rows] for name, column in table.items()}, report
 
@@ -90,8 +102,7 @@ def left_out(table: Table, report: FilterReport) -> Table:
     """The rows that `filter_traces` dropped from `table`: not `good`, and with a column `reason`."""
     short = np.isin(table["cell"], report.short)
     rows = short | np.isin(table["cell"], report.border)
-    reasons = np.where(short, f"seen in under {report.min_frames} frames",
-                       f"within {report.border_margin} px of the border")
+    reasons = np.where(short, f"seen in under {report.min_frames} frames", f"within {report.border_margin} px of the border")
     found = {name: column[rows] for name, column in table.items()}
     return found | {"good": np.zeros(len(found["cell"]), bool), "reason": reasons[rows]}
 
@@ -131,8 +142,10 @@ def read_csv(path: str | Path) -> Table:
     names, body = rows[0], rows[1:]
     for k, row in enumerate(body, start=2):
         if len(row) != len(names):
-            raise DataError(f"{path}: line {k} has {len(row)} fields, expected {len(names)}; the file is "
-                            "damaged, run the extraction again")
+            raise DataError(
+                f"{path}: line {k} has {len(row)} fields, expected {len(names)}; the file is "
+                "damaged, run the extraction again"
+            )
     return {name: _parse([row[i] for row in body], name) for i, name in enumerate(names)}
 
 

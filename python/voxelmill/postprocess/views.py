@@ -37,7 +37,7 @@ def view_of(stack: NDArray, limits: Limits, label: bool = False) -> NDArray[np.u
         return half_resolution(to_view(stack, limits))
     _, height, width = half_shape(stack.shape)
     fy, fx = (2 if n > 1 else 1 for n in stack.shape[1:])
-    small = stack[:, :height * fy:fy, :width * fx:fx]
+    small = stack[:, : height * fy : fy, : width * fx : fx]
     # rounded up, so that no cell becomes background
     return np.ceil(small * (255 / max(limits[1], 1.0))).astype(np.uint8)
 
@@ -52,5 +52,12 @@ def view_facts(known: Facts, fov: int, shape: tuple[int, ...], limits: Limits) -
     """`view`: what the values of level 1 mean, and where it lies, in minutes and micrometers."""
     dt, dy, dx = known.scale(fov)
     fy, fx = (2 if n > 1 else 1 for n in shape[1:])
-    return {"view": {"path": "1", "black": limits[0], "white": limits[1], "scale": [dt, dy * fy, dx * fx],
-                     "translation": [0.0, dy * (fy - 1) / 2, dx * (fx - 1) / 2]}}
+    return {
+        "view": {
+            "path": "1",
+            "black": limits[0],
+            "white": limits[1],
+            "scale": [dt, dy * fy, dx * fx],
+            "translation": [0.0, dy * (fy - 1) / 2, dx * (fx - 1) / 2],
+        }
+    }

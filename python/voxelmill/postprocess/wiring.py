@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 EDGE = np.dtype([("pre", "<i8"), ("post", "<i8"), ("weight", "<i8")])
-BATCH = 1 << 18          # edges in memory at a time
+BATCH = 1 << 18  # edges in memory at a time
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -54,7 +54,7 @@ def pagerank(went: np.ndarray, edges: Iterable[Arrays], damping: float = 0.85) -
     rank = np.full(len(went), 1.0 / n)
     for _ in range(1000):
         new = np.zeros(len(went))
-        for pre, post, weight in edges:      # added one by one in the edges' order: batches leave no trace
+        for pre, post, weight in edges:  # added one by one in the edges' order: batches leave no trace
             np.add.at(new, post, rank[pre] * (weight / went[pre]))
         new += rank[went == 0].sum() / n
         new *= damping
@@ -74,7 +74,7 @@ def components(n: int, edges: Iterable[Arrays]) -> np.ndarray:
 
     def root(nodes: np.ndarray) -> np.ndarray:
         while not np.array_equal(above := parent[parent[nodes]], parent[nodes]):
-            parent[nodes] = above            # paths halve each time
+            parent[nodes] = above  # paths halve each time
         return parent[nodes]
 
     for pre, post, _ in edges:

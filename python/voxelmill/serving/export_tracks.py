@@ -1,9 +1,9 @@
 """Export tracks: for the Cell Tracking Challenge's tools, geff, napari and TrackMate.
 
-    tracks/ctc/fov_000/         mask0000.tif ..., res_track.txt
-    tracks/fov_000.geff         graph exchange file format
-    tracks/fov_000_napari.csv   track_id,t,y,x; divisions in fov_000_napari.json
-    tracks/fov_000_trackmate.xml
+tracks/ctc/fov_000/         mask0000.tif ..., res_track.txt
+tracks/fov_000.geff         graph exchange file format
+tracks/fov_000_napari.csv   track_id,t,y,x; divisions in fov_000_napari.json
+tracks/fov_000_trackmate.xml
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ Format = Literal["ctc", "geff", "napari", "trackmate"]
 class Parameters(Strict):
     """Exports of tracks."""
 
-    track_formats: tuple[Format, ...] = param(("ctc", "geff", "napari", "trackmate"),
-                                              "Formats that tracks are written in: ctc, geff, napari, trackmate")
+    track_formats: tuple[Format, ...] = param(
+        ("ctc", "geff", "napari", "trackmate"), "Formats that tracks are written in: ctc, geff, napari, trackmate"
+    )
 
 
 def run(p: Parameters, task: Task, *, labels: In, tracked: In, facts: In, batch: str, output: Out) -> None:
@@ -43,5 +44,6 @@ def run(p: Parameters, task: Task, *, labels: In, tracked: In, facts: In, batch:
         if "napari" in p.track_formats:
             write_napari(output / f"{name}_napari.csv", output / f"{name}_napari.json", tracks)
         if "trackmate" in p.track_formats:
-            write_trackmate(output / f"{name}_trackmate.xml", tracks, pixel_size=size, frame_interval=interval,
-                            shape=view.shape[1:])
+            write_trackmate(
+                output / f"{name}_trackmate.xml", tracks, pixel_size=size, frame_interval=interval, shape=view.shape[1:]
+            )

@@ -14,10 +14,10 @@ from ..core.shared import Seeded
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 
-MOST_PX = 2048           # a section is shown at most this large
+MOST_PX = 2048  # a section is shown at most this large
 NODES_SHOWN = 60
-DOTS_SHOWN = 10_000      # best candidates of a section
-BATCH_ROWS = 1 << 17     # of a table, in memory at a time
+DOTS_SHOWN = 10_000  # best candidates of a section
+BATCH_ROWS = 1 << 17  # of a table, in memory at a time
 
 
 class Figures(Params):
@@ -30,20 +30,31 @@ class Parameters(Figures, Seeded):
     """Figures of volumes."""
 
 
-def run(p: Parameters, task: Task, *, raw: In, preprocessed: In, aligned: In, labels: In, alignment: In, tables: In,
-        output: Out) -> None:
+def run(
+    p: Parameters, task: Task, *, raw: In, preprocessed: In, aligned: In, labels: In, alignment: In, tables: In, output: Out
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams.update({"svg.hashsalt": "voxelmill", "font.size": 9, "axes.titlesize": 10,
-                                "axes.spines.top": False, "axes.spines.right": False})
+    matplotlib.rcParams.update(
+        {
+            "svg.hashsalt": "voxelmill",
+            "font.size": 9,
+            "axes.titlesize": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
     output.mkdir()
     images = [open_image(path) for path in (raw, preprocessed, aligned, labels)]
     shifts = read_csv(alignment)
     z = middle(shifts)
-    figures = {"figure1_overview": overview(images, z),
-               "figure2_synapses": synapses(images[2], tables / "synapses.parquet", z),
-               "figure3_graph": graph(tables, p.seed), "figure4_alignment": shift_plot(shifts)}
+    figures = {
+        "figure1_overview": overview(images, z),
+        "figure2_synapses": synapses(images[2], tables / "synapses.parquet", z),
+        "figure3_graph": graph(tables, p.seed),
+        "figure4_alignment": shift_plot(shifts),
+    }
     for name, figure in task.progress(figures.items(), "figures drawn"):
         save(figure, output / name, p.figure_dpi)
 
@@ -53,13 +64,13 @@ def save(figure: Any, stem: Path, dpi: int) -> None:
     import matplotlib.pyplot as plt
 
     figure.savefig(stem.with_suffix(".png"), dpi=dpi, metadata={"Software": None})
-    figure.savefig(stem.with_suffix(".pdf"), dpi=dpi,
-                   metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    figure.savefig(stem.with_suffix(".pdf"), dpi=dpi, metadata={"CreationDate": None, "Producer": None, "Creator": None})
     plt.close(figure)
 
 
-def pick(path: Path, names: tuple[str, ...], keep: Callable[[dict[str, np.ndarray]], np.ndarray],
-         most: int) -> tuple[dict[str, np.ndarray], int]:
+def pick(
+    path: Path, names: tuple[str, ...], keep: Callable[[dict[str, np.ndarray]], np.ndarray], most: int
+) -> tuple[dict[str, np.ndarray], int]:
     """Columns of the first `most` rows that `keep` (columns of a batch -> mask) takes, and how many it takes.
 
     No more than these and one batch are in memory, however long the table is."""
@@ -71,7 +82,7 @@ def pick(path: Path, names: tuple[str, ...], keep: Callable[[dict[str, np.ndarra
         for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
             rows = {name: batch[name].to_numpy() for name in names}
             places = np.flatnonzero(keep(rows))
-            parts.append({name: column[places[:max(most - taken, 0)]] for name, column in rows.items()})
+            parts.append({name: column[places[: max(most - taken, 0)]] for name, column in rows.items()})
             taken += len(places)
     return {name: np.concatenate([np.zeros(0, np.uint8), *(part[name] for part in parts)]) for name in names}, taken
 
@@ -113,17 +124,31 @@ def scale_bar(axes: Any, nm_per_px: float, width_px: int, colour: str = "white")
     px = length / nm_per_px
     outline = [patheffects.withStroke(linewidth=2, foreground="black")]
     height = axes.get_ylim()[0]
-    axes.plot([0.05 * width_px, 0.05 * width_px + px], [0.94 * height] * 2, color=colour, lw=3, solid_capstyle="butt",
-              path_effects=[patheffects.withStroke(linewidth=4.5, foreground="black")])
-    axes.text(0.05 * width_px + px / 2, 0.92 * height, label, color=colour, ha="center", va="bottom", fontsize=8,
-              path_effects=outline)
+    axes.plot(
+        [0.05 * width_px, 0.05 * width_px + px],
+        [0.94 * height] * 2,
+        color=colour,
+        lw=3,
+        solid_capstyle="butt",
+        path_effects=[patheffects.withStroke(linewidth=4.5, foreground="black")],
+    )
+    axes.text(
+        0.05 * width_px + px / 2,
+        0.92 * height,
+        label,
+        color=colour,
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        path_effects=outline,
+    )
 
 
 def coloured(labels: np.ndarray) -> np.ndarray:
     """Labels as RGB: neighbouring ids get unlike colours, 0 is black; an id keeps its colour everywhere."""
     # Steps of the golden ratio: ids that follow each other, and so often touch, lie far apart in hue.
     hue = (labels.astype(np.float64) * 0.6180339887498949 % 1.0).astype(np.float32)
-    light = (0.75 + 0.25 * ((labels.astype(np.uint64) * np.uint64(7)) % np.uint64(5)).astype(np.float32) / 4)
+    light = 0.75 + 0.25 * ((labels.astype(np.uint64) * np.uint64(7)) % np.uint64(5)).astype(np.float32) / 4
     k = (np.stack([hue, hue + 2 / 3, hue + 1 / 3], -1) % 1.0) * 6
     rgb = light[..., None] * (1 - 0.7 * (1 - np.clip(np.abs(k - 3) - 1, 0, 1)))
     rgb[labels == 0] = 0
@@ -160,8 +185,17 @@ def synapses(aligned: Image, path: Path, z: int) -> Any:
     figure, ax = plt.subplots(figsize=(7, 7 * aligned.shape[1] / aligned.shape[2] + 0.4), layout="constrained")
     ax.imshow(values.astype(np.float32), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     if here:
-        dots = ax.scatter(table["x"] / step, table["y"] / step, c=table["score"], s=18, cmap="plasma",
-                          vmin=0, vmax=1, edgecolors="black", linewidths=0.4)
+        dots = ax.scatter(
+            table["x"] / step,
+            table["y"] / step,
+            c=table["score"],
+            s=18,
+            cmap="plasma",
+            vmin=0,
+            vmax=1,
+            edgecolors="black",
+            linewidths=0.4,
+        )
         figure.colorbar(dots, ax=ax, label="score", shrink=0.7, pad=0.01)
     title = f"Synapse candidates in section {z}: {here} (of {rows_in(path)} in the volume)"
     ax.set_title(title + (f"; the {DOTS_SHOWN} best" if here > DOTS_SHOWN else ""))
@@ -186,17 +220,34 @@ def graph(tables: Path, seed: int) -> Any:
     net: Any = nx.DiGraph()
     net.add_nodes_from(shown)
     ends = ("pre_root_id", "post_root_id")
-    edges, _ = pick(tables / "edges.parquet", (*ends, "weight"),
-                    lambda rows: np.isin(rows[ends[0]], nodes["node"]) & np.isin(rows[ends[1]], nodes["node"]),
-                    NODES_SHOWN**2)
+    edges, _ = pick(
+        tables / "edges.parquet",
+        (*ends, "weight"),
+        lambda rows: np.isin(rows[ends[0]], nodes["node"]) & np.isin(rows[ends[1]], nodes["node"]),
+        NODES_SHOWN**2,
+    )
     net.add_weighted_edges_from(zip(*(column.tolist() for column in edges.values())))
     place = nx.spring_layout(net, seed=seed, k=2.0 / np.sqrt(len(shown)), iterations=80)
     weights = np.array([d["weight"] for *_, d in net.edges(data=True)], float)
     draw_edges(ax, np.array([(place[a], place[b]) for a, b in net.edges()]).reshape(-1, 2, 2), weights)
-    nx.draw_networkx_nodes(net, place, ax=ax, node_size=60 + 500 * rank / rank.max(), node_color=rank, cmap="viridis",
-                           edgecolors="white", linewidths=0.6)
-    nx.draw_networkx_labels(net, place, {n: str(n) for n in shown[:10]}, font_size=7, ax=ax,
-                            bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.6, "edgecolor": "none"})
+    nx.draw_networkx_nodes(
+        net,
+        place,
+        ax=ax,
+        node_size=60 + 500 * rank / rank.max(),
+        node_color=rank,
+        cmap="viridis",
+        edgecolors="white",
+        linewidths=0.6,
+    )
+    nx.draw_networkx_labels(
+        net,
+        place,
+        {n: str(n) for n in shown[:10]},
+        font_size=7,
+        ax=ax,
+        bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.6, "edgecolor": "none"},
+    )
     if total > len(shown):
         title += f"; the {len(shown)} of highest PageRank"
     ax.set_title(title)

@@ -35,7 +35,9 @@ def run(p: Parameters, task: Task, *, traces: In, sheet: In, facts: In, output: 
     present = [replace(s, fovs=tuple(fov for fov in s.fovs if fov in found)) for s in wanted]
     present = [s for s in present if s.fovs]
     if not present:
-        raise ParameterError(f"{p.samples}: no sample has a field of view with traces; there are traces for "
-                             f"{', '.join(map(str, found)) or 'none'}")
+        raise ParameterError(
+            f"{p.samples}: no sample has a field of view with traces; there are traces for "
+            f"{', '.join(map(str, found)) or 'none'}"
+        )
     paths = merge(present, found, output)
     task.report(samples=len(present), tables=len(paths), left_out_of_samples=missing)

@@ -44,10 +44,17 @@ class Field:
         folder = traces / fov_name(fov)
         kept, rest = (folder / name(known.base, fov) for name in (traces_name, left_out_name))
         names = known.known.get("channel_names", [])
-        return cls(known.views[fov], known.pixel_size_um, open_channel(movie, fov, next(iter(known.images()))).read,
-                   open_channel(tracked, fov, known.tracked()).read, found.nodes[found.nodes["track_id"] > 0],
-                   found.tracks, read_csv(kept) if kept.exists() else {}, read_csv(rest) if rest.exists() else {},
-                   {c: names[c] if c < len(names) else "" for c in known.fluorescence})
+        return cls(
+            known.views[fov],
+            known.pixel_size_um,
+            open_channel(movie, fov, next(iter(known.images()))).read,
+            open_channel(tracked, fov, known.tracked()).read,
+            found.nodes[found.nodes["track_id"] > 0],
+            found.tracks,
+            read_csv(kept) if kept.exists() else {},
+            read_csv(rest) if rest.exists() else {},
+            {c: names[c] if c < len(names) else "" for c in known.fluorescence},
+        )
 
     @property
     def minutes(self) -> NDArray[np.float64]:
@@ -62,8 +69,9 @@ class Field:
         """How many tracks and divisions there are."""
         if not len(self.tracks):
             return "no cell was tracked"
-        return ", ".join(f"{n} {name}{'s' * (n != 1)}" for n, name in ((len(self.tracks), "track"),
-                                                                      (len(self.mothers), "division")))
+        return ", ".join(
+            f"{n} {name}{'s' * (n != 1)}" for n, name in ((len(self.tracks), "track"), (len(self.mothers), "division"))
+        )
 
     @property
     def mothers(self) -> NDArray:
@@ -99,8 +107,9 @@ class Field:
         """(2, 2) y, x of the two daughters in frame `last`, of divisions in the frames from `first` to it."""
         here = self.at(last)
         place = {int(n["track_id"]): (n["y"], n["x"]) for n in here}
-        born = self.tracks[(self.tracks["parent"] > 0) & (self.tracks["first"] >= first)
-                           & np.isin(self.tracks["track_id"], here["track_id"])]
+        born = self.tracks[
+            (self.tracks["parent"] > 0) & (self.tracks["first"] >= first) & np.isin(self.tracks["track_id"], here["track_id"])
+        ]
         pairs = (born["track_id"][born["parent"] == m].tolist() for m in np.unique(born["parent"]))
         return [np.array([place[i] for i in pair]) for pair in pairs if len(pair) == 2]
 

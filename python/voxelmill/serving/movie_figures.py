@@ -45,10 +45,9 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts:
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False,
-                                "axes.spines.right": False})
+    matplotlib.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False})
     task.block, known = batch, Facts.read(facts)
-    shown = known.chosen[:p.figure_fovs]
+    shown = known.chosen[: p.figure_fovs]
 
     def draw(fov: int) -> dict[str, Any]:
         folder = output / fov_name(fov)
@@ -62,8 +61,12 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts:
         save(lineage_tree(field, which), folder / "2_lineages", p.figure_dpi)
         save(trace_plots(field, which), folder / "3_traces", p.figure_dpi)
         (folder / "movie.gif").write_bytes(overlay_movie(field, limits))
-        return {"tracks": len(field.tracks), "divisions": len(field.mothers), "kept": len(field.kept),
-                "left_out": dict(field.reasons)}
+        return {
+            "tracks": len(field.tracks),
+            "divisions": len(field.mothers),
+            "kept": len(field.kept),
+            "left_out": dict(field.reasons),
+        }
 
     each_fov(task, known, [f for f in fovs_in(tracked) if f in shown], draw, output=output, strict=p.strict)
     for path in sorted(output.glob("fov_*/*")):
@@ -96,8 +99,9 @@ class Lens:
     def outlines(self, labels: NDArray, diameter: float) -> NDArray:
         """Ids along the inner edge of each cell, thin where cells are small; 0 elsewhere."""
         y0, x0, y1, x1 = self.window
-        rows, columns = (np.minimum(((np.arange(n) + 0.5) / n * m).astype(int), m - 1)
-                         for n, m in zip(self.size, (y1 - y0, x1 - x0)))
+        rows, columns = (
+            np.minimum(((np.arange(n) + 0.5) / n * m).astype(int), m - 1) for n, m in zip(self.size, (y1 - y0, x1 - x0))
+        )
         seen = labels[y0:y1, x0:x1][rows][:, columns]
         edge = np.zeros(seen.shape, bool)
         for d in range(1, 1 + int(np.clip(diameter * self.zoom / 12, 1, 4))):
@@ -126,8 +130,9 @@ def busy_window(field: Field) -> tuple[int, int, int, int]:
     cells = len(field.nodes) / max(1, len(np.unique(field.nodes["frame"])))
     side = min(max(height, width) * (CELLS_SHOWN / cells) ** 0.5, 45 * field.diameter)
     h, w = (n if side > 0.75 * n else int(max(side, 32)) for n in (height, width))
-    y0, x0 = (int(np.clip(np.median(field.nodes[a]) - n / 2, 0, full - n))
-              for a, n, full in (("y", h, height), ("x", w, width)))
+    y0, x0 = (
+        int(np.clip(np.median(field.nodes[a]) - n / 2, 0, full - n)) for a, n, full in (("y", h, height), ("x", w, width))
+    )
     return y0, x0, y0 + h, x0 + w
 
 
@@ -159,8 +164,9 @@ def contact_sheet(field: Field, which: str, dpi: int) -> tuple[tuple[float, floa
     figure = plt.figure(figsize=(wide * columns, height))
     for k, (t, picture) in enumerate(zip(frames, pictures)):
         row, column = divmod(k, columns)
-        ax = figure.add_axes((column / columns, 1 - (top + (row + 1) * row_height) / height,
-                              0.985 / columns, (row_height - 0.24) / height))
+        ax = figure.add_axes(
+            (column / columns, 1 - (top + (row + 1) * row_height) / height, 0.985 / columns, (row_height - 0.24) / height)
+        )
         ids = lens.outlines(field.labels(t), field.diameter)
         rgb = np.repeat(to_grey(picture, limits)[..., None], 3, axis=-1)
         rgb[ids > 0] = colour_table()[colour_number(ids[ids > 0])]
@@ -235,6 +241,7 @@ class Pen:
 
 
 # ---- movie ---------------------------------------------------------------------------------------
+
 
 def overlay_movie(field: Field, limits: tuple[float, float]) -> bytes:
     """An animated GIF of at most `MOVIE_FRAMES` frames and `MOVIE_BYTES` bytes: browsers, slides and Fiji open it."""

@@ -17,6 +17,7 @@ UNITS = {"area": "px", "intensity_total": "counts", "intensity_mean": "counts", 
 
 # ---- lineages ------------------------------------------------------------------------------------
 
+
 def families(tracks: NDArray, most: int) -> list[int]:
     """At most `most` track ids, mothers before daughters, family by family: the largest first, then the longest."""
     daughters = daughters_of(tracks)
@@ -76,8 +77,16 @@ def lineage_tree(field: Field, which: str) -> Any:
             start = minutes[track[i]["first"]]
             joins.append([(minutes[track[mother]["last"]], rows[mother]), (start, rows[mother]), (start, y)])
         beside, align = ((2, 1.5), ("left", "bottom")) if mother in rows else ((-3, 0), ("right", "center"))
-        ax.annotate(str(i), (minutes[track[i]["first"]], y), beside, textcoords="offset points", fontsize=6,
-                    ha=align[0], va=align[1], color="0.25")
+        ax.annotate(
+            str(i),
+            (minutes[track[i]["first"]], y),
+            beside,
+            textcoords="offset points",
+            fontsize=6,
+            ha=align[0],
+            va=align[1],
+            color="0.25",
+        )
     ax.add_collection(LineCollection(joins, colors="0.35", linewidths=0.9, zorder=1))
     ax.add_collection(LineCollection(whole, colors="0.6", linewidths=0.7, linestyles="dotted", zorder=1))
     ax.add_collection(LineCollection(seen, colors=colours, linewidths=2.6, capstyle="round", zorder=2))
@@ -101,6 +110,7 @@ def empty(ax: Any, text: str) -> None:
 
 
 # ---- traces --------------------------------------------------------------------------------------
+
 
 def columns_shown(table: Table, channels: dict[int, str]) -> dict[str, str]:
     """Columns that are plotted, area and fluorescence, with what stands on their axis."""
@@ -132,8 +142,9 @@ def trace_plots(field: Field, which: str) -> Any:
     shown = list(labels)[:PANELS]
     columns = min(3, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(max(3.6 * columns, 6), 2.6 * rows + 0.9), sharex=True,
-                                layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(max(3.6 * columns, 6), 2.6 * rows + 0.9), sharex=True, layout="constrained", squeeze=False
+    )
     for column, ax in zip(shown, axes.flat):
         for table, width, alpha, grey in ((field.dropped, 0.6, 1.0, True), (field.table, 0.6, 0.6, False)):
             if column in table:
@@ -147,7 +158,7 @@ def trace_plots(field: Field, which: str) -> Any:
         ax.autoscale_view()
         ax.set_ylabel(labels[column])
         ax.ticklabel_format(axis="y", scilimits=(-3, 5))
-    for ax in axes.flat[len(shown):]:
+    for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     for ax in axes[-1]:
         ax.set_xlabel("time (min)")

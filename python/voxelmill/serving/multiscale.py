@@ -25,8 +25,9 @@ class Parameters(Released, Precision, Device):
     """Published volumes."""
 
 
-def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, parts: list[In] | None = None,
-        output: Out) -> None:
+def run(
+    p: Parameters, task: Task, *, volume: In, labels: In | None = None, parts: list[In] | None = None, output: Out
+) -> None:
     """`parts` are the stores of all tasks of `pyramid`; without them every level is made here."""
     xp, task.device = choose(p.use_gpu)
     task.block = output.name.split(".")[0]

@@ -32,7 +32,7 @@ def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, bloc
         pyramid = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, xp)
         lower, grid = levels.superblocks(pyramid.lay, pyramid.image.scale)
         for part in task.progress(list(blocks.regions(grid, block)), f"superblocks of {source.name}"):
-            for n in range(len(pyramid.down[:lower + 1])):
+            for n in range(len(pyramid.down[: lower + 1])):
                 pyramid.make(n, part)
 
 
@@ -81,10 +81,12 @@ class Pyramid:
         step = tuple(b // a for a, b in zip(self.down[n - 1], self.down[n]))
         made = np.empty([r.stop - r.start for r in region], self.lay.dtype)
         for tile in levels.tiles(region, [-(-s // f) for s, f in zip(self.layouts[n].shard, step)]):
-            values = image.read(tuple(slice(t.start * f, min(t.stop * f, e)) for t, f, e in
-                                      zip(tile, step, self.layouts[n - 1].shape)), below)
+            values = image.read(
+                tuple(slice(t.start * f, min(t.stop * f, e)) for t, f, e in zip(tile, step, self.layouts[n - 1].shape)), below
+            )
             made[tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region))] = (
-                values[tuple(slice(None, None, f) for f in step)] if self.label else mean(values, step, self.xp))
+                values[tuple(slice(None, None, f) for f in step)] if self.label else mean(values, step, self.xp)
+            )
         return made
 
 
@@ -92,10 +94,21 @@ def create_v2(path: Path, lay: Layout) -> Any:
     """A Zarr v2 array. zlib ends with a checksum, and all readers of 0.4 know it; zstd's they do not."""
     import tensorstore as ts
 
-    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{path}/"}, "store_data_equal_to_fill_value": True,
-            "metadata": {"shape": list(lay.shape), "chunks": list(lay.chunk), "dtype": np.dtype(lay.dtype).str,
-                         "compressor": {"id": "zlib", "level": 1}, "fill_value": 0, "filters": None, "order": "C",
-                         "dimension_separator": "/"}}
+    spec = {
+        "driver": "zarr",
+        "kvstore": {"driver": "file", "path": f"{path}/"},
+        "store_data_equal_to_fill_value": True,
+        "metadata": {
+            "shape": list(lay.shape),
+            "chunks": list(lay.chunk),
+            "dtype": np.dtype(lay.dtype).str,
+            "compressor": {"id": "zlib", "level": 1},
+            "fill_value": 0,
+            "filters": None,
+            "order": "C",
+            "dimension_separator": "/",
+        },
+    }
     return ts.open(spec, create=True, open=True, context=context()).result()
 
 
@@ -107,8 +120,7 @@ def mean(values: np.ndarray, step: tuple[int, ...], xp: Any = np) -> np.ndarray:
     rest = [(0, -n % f) for n, f in zip(values.shape, step)]
     if any(more for _, more in rest):
         held = xp.pad(held, rest, mode="edge")
-    total = xp.zeros(tuple(n // f for n, f in zip(held.shape, step)),
-                     xp.float32 if values.dtype.kind == "f" else xp.uint32)
+    total = xp.zeros(tuple(n // f for n, f in zip(held.shape, step)), xp.float32 if values.dtype.kind == "f" else xp.uint32)
     for at in np.ndindex(*step):
         total += held[tuple(slice(a, None, f) for a, f in zip(at, step))]
     count = int(np.prod(step))

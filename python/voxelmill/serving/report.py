@@ -39,16 +39,28 @@ class Parameters(Params):
     report_plots: bool = param(True, "Interactive plots in the report (adds 5 MB); else tables only")
 
 
-def run(p: Parameters, task: Task, *, records: In, figures: In | None = None, tables: In, title: str,
-        output: Out) -> None:
-    found = sorted((json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
-                   key=lambda r: (r["start"], r["stage"], r["block"]))
-    body = [f"<h1>{html.escape(title)}</h1>", f"<p>Voxelmill {html.escape(str(found[0]['code_version']))}, "
-            f"{found[0]['start'][:16].replace('T', ' ')} UTC</p>" if found else "", cards(found, tables),
-            warnings(found), pictures(figures) if figures else "", quality(found),
-            plots(found) if p.report_plots and found else "", costs(found), parameters(found)]
-    page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-            f"<title>{html.escape(title)}</title><style>{STYLE}</style><main>{''.join(body)}</main></html>")
+def run(p: Parameters, task: Task, *, records: In, figures: In | None = None, tables: In, title: str, output: Out) -> None:
+    found = sorted(
+        (json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
+        key=lambda r: (r["start"], r["stage"], r["block"]),
+    )
+    body = [
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p>Voxelmill {html.escape(str(found[0]['code_version']))}, {found[0]['start'][:16].replace('T', ' ')} UTC</p>"
+        if found
+        else "",
+        cards(found, tables),
+        warnings(found),
+        pictures(figures) if figures else "",
+        quality(found),
+        plots(found) if p.report_plots and found else "",
+        costs(found),
+        parameters(found),
+    ]
+    page = (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style><main>{''.join(body)}</main></html>"
+    )
     output.write_text(page, encoding="utf-8")
 
 
@@ -58,18 +70,32 @@ def cards(records: list[dict], tables: Path) -> str:
     shown: list[tuple[str, str]] = []
     if "shape" in quality:
         shown.append((" × ".join(str(n) for n in quality["shape"]), "voxels (z, y, x)"))
-    shown += [(f"{quality[k]:,}", label) for k, label in
-              (("segments", "neurites"), ("synapses", "synapse candidates"), ("edges", "edges"),
-               ("cells", "cells"), ("tracks", "tracks"), ("fovs", "fields of view")) if k in quality]
+    shown += [
+        (f"{quality[k]:,}", label)
+        for k, label in (
+            ("segments", "neurites"),
+            ("synapses", "synapse candidates"),
+            ("edges", "edges"),
+            ("cells", "cells"),
+            ("tracks", "tracks"),
+            ("fovs", "fields of view"),
+        )
+        if k in quality
+    ]
     score = tables / "score.json"
     if score.exists() and score.stat().st_size:
         result = json.loads(score.read_text())
-        shown += [(f"{result['voi_split']:.2f} / {result['voi_merge']:.2f}", "VOI split / merge (bits)"),
-                  (f"{result['arand']:.3f}", "adapted Rand error")]
+        shown += [
+            (f"{result['voi_split']:.2f} / {result['voi_merge']:.2f}", "VOI split / merge (bits)"),
+            (f"{result['arand']:.3f}", "adapted Rand error"),
+        ]
     cpu = sum(r["cpu_s"] for r in records)
     shown.append((f"{cpu:.1f} s", "CPU time of all tasks"))
-    return "<div class='cards'>" + "".join(
-        f"<div class='card'><b>{html.escape(v)}</b><span>{html.escape(k)}</span></div>" for v, k in shown) + "</div>"
+    return (
+        "<div class='cards'>"
+        + "".join(f"<div class='card'><b>{html.escape(v)}</b><span>{html.escape(k)}</span></div>" for v, k in shown)
+        + "</div>"
+    )
 
 
 def warnings(records: list[dict]) -> str:
@@ -77,18 +103,21 @@ def warnings(records: list[dict]) -> str:
     rows = []
     for record in records:
         for name, value in record["quality"].items():
-            if value and (name.startswith(REMARKS) or
-                          (name == "voxel_size_from" and value == "assumed")):
-                rows.append(f"<li><b>{record['stage']}</b>: {html.escape(name.replace('_', ' '))}: "
-                            f"{html.escape(plain(value))}</li>")
+            if value and (name.startswith(REMARKS) or (name == "voxel_size_from" and value == "assumed")):
+                rows.append(
+                    f"<li><b>{record['stage']}</b>: {html.escape(name.replace('_', ' '))}: {html.escape(plain(value))}</li>"
+                )
     once = "".join(dict.fromkeys(rows))
     return f"<section class='warn'><h2>Please look at</h2><ul>{once}</ul></section>" if rows else ""
 
 
 def pictures(folder: Path) -> str:
     found = [(f.stem, f.read_bytes()) for f in sorted(folder.glob("*.png")) if f.stat().st_size]
-    made = [f"<section{' class=wide' if int.from_bytes(data[16:20]) >= WIDE else ''}><img alt='{name}' "
-            f"src='data:image/png;base64,{base64.b64encode(data).decode()}'></section>" for name, data in found]
+    made = [
+        f"<section{' class=wide' if int.from_bytes(data[16:20]) >= WIDE else ''}><img alt='{name}' "
+        f"src='data:image/png;base64,{base64.b64encode(data).decode()}'></section>"
+        for name, data in found
+    ]
     return f"<h2>Figures</h2><div class='figures'>{''.join(made)}</div>" if made else ""
 
 
@@ -103,9 +132,15 @@ def costs(records: list[dict]) -> str:
     for stage in dict.fromkeys(r["stage"] for r in records):
         these = [r for r in records if r["stage"] == stage]
         seconds = (f"{sum(r[k] for r in these):.2f}" for k in ("wall_s", "cpu_s", "startup_cpu_s"))
-        rows.append((stage, len(these), *seconds,
-                     f"{max(r['peak_memory_bytes'] for r in these) / 2**20:.0f}",
-                     *(f"{sum(r[k] for r in these) / 2**20:.1f}" for k in ("bytes_in", "bytes_out"))))
+        rows.append(
+            (
+                stage,
+                len(these),
+                *seconds,
+                f"{max(r['peak_memory_bytes'] for r in these) / 2**20:.0f}",
+                *(f"{sum(r[k] for r in these) / 2**20:.1f}" for k in ("bytes_in", "bytes_out")),
+            )
+        )
     head = ("stage", "tasks", "wall s", "CPU s", "start-up CPU s", "peak MB", "MB in", "MB out")
     return "<h2>Time, memory, sizes</h2><section>" + table(head, rows, numeric=1) + "</section>"
 
@@ -140,7 +175,11 @@ def plots(records: list[dict]) -> str:
     figure.add_trace(go.Bar(y=names, x=cpu, orientation="h", marker_color="#1f77b4"), 1, 1)
     figure.add_trace(go.Bar(y=names, x=peak, orientation="h", marker_color="#d95f02"), 1, 2)
     figure.update_yaxes(autorange="reversed")
-    figure.update_layout(showlegend=False, height=80 + 24 * len(names), margin={"l": 10, "r": 10, "t": 40, "b": 30},
-                         template="plotly_white")
-    return "<section>" + figure.to_html(full_html=False, include_plotlyjs=True, div_id="costs",
-                                            config={"displaylogo": False}) + "</section>"
+    figure.update_layout(
+        showlegend=False, height=80 + 24 * len(names), margin={"l": 10, "r": 10, "t": 40, "b": 30}, template="plotly_white"
+    )
+    return (
+        "<section>"
+        + figure.to_html(full_html=False, include_plotlyjs=True, div_id="costs", config={"displaylogo": False})
+        + "</section>"
+    )

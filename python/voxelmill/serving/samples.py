@@ -73,15 +73,15 @@ def parse_samples(content: Any, n_fovs: int | None = None) -> list[Sample]:
             raise ParameterError(f"sample {i}: found {entry!r}, expected exactly name and fovs")
         name = str(entry["name"]).strip()
         if not re.fullmatch(r"[\w][\w .+-]*", name):
-            raise ParameterError(f"sample {i}: {name!r} cannot be part of a file name; use letters, digits, "
-                                 "_ and -")
+            raise ParameterError(f"sample {i}: {name!r} cannot be part of a file name; use letters, digits, _ and -")
         if name in owner.values():
             raise ParameterError(f"two samples are called {name!r}; rename one")
         fovs = _fovs(entry["fovs"], name, n_fovs)
         for fov in fovs:
             if fov in owner:
-                raise ParameterError(f"field of view {fov} is in {owner[fov]!r} and in {name!r}; each may "
-                                     "be in one sample only")
+                raise ParameterError(
+                    f"field of view {fov} is in {owner[fov]!r} and in {name!r}; each may be in one sample only"
+                )
             owner[fov] = name
         samples.append(Sample(name, tuple(fovs)))
     return samples
@@ -110,8 +110,7 @@ def find_traces(folder: str | Path) -> dict[int, Path]:
                 continue
             other = this.setdefault(int(match[1]), path)
             if other != path:
-                raise DataError(f"field of view {int(match[1])} has two tables, {other} and {path}; remove "
-                                "one")
+                raise DataError(f"field of view {int(match[1])} has two tables, {other} and {path}; remove one")
         found = this | found
     return dict(sorted(found.items()))
 
@@ -134,8 +133,10 @@ def merge(samples: Sequence[Sample], traces: dict[int, Path], folder: str | Path
     for sample in samples:  # all is checked before anything is written
         missing = [fov for fov in sample.fovs if fov not in traces]
         if missing:
-            raise ParameterError(f"sample {sample.name!r}: no traces for field of view {missing[0]}; there "
-                                 f"are traces for {', '.join(map(str, traces)) or 'none'}")
+            raise ParameterError(
+                f"sample {sample.name!r}: no traces for field of view {missing[0]}; there "
+                f"are traces for {', '.join(map(str, traces)) or 'none'}"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     return [path for sample in samples for path in _merge_one(sample, traces, folder)]
 
@@ -151,8 +152,9 @@ def _merge_one(sample: Sample, traces: dict[int, Path], folder: Path) -> list[Pa
         for fov in sample.fovs:
             columns = _header(traces[fov])
             if sorted(c for c in columns if FEATURE.fullmatch(c)) != features:
-                raise DataError(f"{traces[fov]}: other features than {traces[sample.fovs[0]]}; extract both "
-                                "with the same features")
+                raise DataError(
+                    f"{traces[fov]}: other features than {traces[sample.fovs[0]]}; extract both with the same features"
+                )
             with open(traces[fov], encoding="utf-8", newline="") as source:
                 for row in csv.DictReader(line for line in source if not line.startswith("#")):
                     if row["good"].strip().lower() in TRUE:

@@ -1,7 +1,7 @@
 """Summarize: one line for every field of view, and what was done to it, from the records of all tasks.
 
-    processing_config.yaml   metadata of the movie, channels, parameters, results
-    fovs.csv                 per field of view: size, status, tracks, cells found and kept, and why not
+processing_config.yaml   metadata of the movie, channels, parameters, results
+fovs.csv                 per field of view: size, status, tracks, cells found and kept, and why not
 """
 
 from __future__ import annotations
@@ -16,8 +16,25 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 
-COLUMNS = ("fov", "name", "height", "width", "frames", "status", "stage", "reason", "blank_frames", "empty_frames",
-           "tracks", "divisions", "cells", "kept", "short", "border", "saturated_pixels")
+COLUMNS = (
+    "fov",
+    "name",
+    "height",
+    "width",
+    "frames",
+    "status",
+    "stage",
+    "reason",
+    "blank_frames",
+    "empty_frames",
+    "tracks",
+    "divisions",
+    "cells",
+    "kept",
+    "short",
+    "border",
+    "saturated_pixels",
+)
 
 
 class Parameters(Strict):
@@ -26,8 +43,10 @@ class Parameters(Strict):
 
 def run(p: Parameters, task: Task, *, facts: In, records: In, config: Out, fovs: Out) -> None:
     known = Facts.read(facts)
-    found = sorted((json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
-                   key=lambda r: (r["stage"], r["block"]))
+    found = sorted(
+        (json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
+        key=lambda r: (r["stage"], r["block"]),
+    )
     rows = [row_of(known, fov, found) for fov in known.chosen]
     failed = {row["fov"]: f"{row['stage']}: {row['reason']}" for row in rows if row["status"] == "failed"}
     if len(failed) == len(rows):
@@ -44,8 +63,14 @@ def run(p: Parameters, task: Task, *, facts: In, records: In, config: Out, fovs:
 def row_of(known: Facts, fov: int, records: list[dict[str, Any]]) -> dict[str, Any]:
     """The line of one field of view."""
     view = known.views[fov]
-    row: dict[str, Any] = {"fov": fov, "name": view.name, "height": view.height, "width": view.width,
-                           "frames": view.n_frames, "status": "done"}
+    row: dict[str, Any] = {
+        "fov": fov,
+        "name": view.name,
+        "height": view.height,
+        "width": view.width,
+        "frames": view.n_frames,
+        "status": "done",
+    }
     for record in records:
         figures = record["quality"].get("per_fov", {}).get(str(fov), {})
         row |= {key: figures[key] for key in COLUMNS if key in figures}
@@ -64,16 +89,31 @@ def as_yaml(known: Facts, records: list[dict[str, Any]], rows: list[dict[str, An
         params |= record["params"]
     phase, each = params.get("pc_features", []), params.get("fl_features", [])
     metadata = {k: v for k, v in known.known.items() if k not in ("chosen", "pc_channel", "fl_channels")}
+
     class Plain(yaml.SafeDumper):
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
-    return yaml.dump({
-        "metadata": metadata,
-        "channels": {"pc": None if known.phase is None else {"channel": known.phase, "features": phase},
-                     "fl": [{"channel": c, "features": each} for c in known.fluorescence]},
-        "params": params,
-        "results": {"time_units": "min", "fovs": [
-            {"fov": row["fov"], "folder": fov_name(row["fov"]), "status": row["status"]} |
-            ({"stage": row["stage"], "reason": row["reason"]} if row["status"] == "failed" else {}) for row in rows]},
-    }, Dumper=Plain, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    return yaml.dump(
+        {
+            "metadata": metadata,
+            "channels": {
+                "pc": None if known.phase is None else {"channel": known.phase, "features": phase},
+                "fl": [{"channel": c, "features": each} for c in known.fluorescence],
+            },
+            "params": params,
+            "results": {
+                "time_units": "min",
+                "fovs": [
+                    {"fov": row["fov"], "folder": fov_name(row["fov"]), "status": row["status"]}
+                    | ({"stage": row["stage"], "reason": row["reason"]} if row["status"] == "failed" else {})
+                    for row in rows
+                ],
+            },
+        },
+        Dumper=Plain,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None,
+    )

@@ -25,10 +25,7 @@ def track_edges(tracks: Tracks) -> NDArray[np.int64]:
     order = order[np.argsort(nodes["track_id"][order], kind="stable")]  # by track, then by time
     ids = nodes["track_id"][order]
     same = ids[1:] == ids[:-1]
-    first, last = (
-        order[np.concatenate([[True], ~same])[: len(order)]],
-        order[np.concatenate([~same, [True]])[: len(order)]],
-    )
+    first, last = (order[np.concatenate([[True], ~same])[: len(order)]], order[np.concatenate([~same, [True]])[: len(order)]])
     born = tracks.tracks["parent"] > 0
     mother = np.searchsorted(tracks.tracks["track_id"], tracks.tracks["parent"][born])
     along = np.stack([order[:-1][same], order[1:][same]], axis=1)
@@ -134,12 +131,7 @@ def write_napari(table: Path, graph: Path, tracks: Tracks) -> tuple[Path, Path]:
 
 
 def write_geff(
-    store: Path,
-    tracks: Tracks,
-    *,
-    pixel_size: float | None = None,
-    frame_interval: float | None = None,
-    zarr_format: int = 3,
+    store: Path, tracks: Tracks, *, pixel_size: float | None = None, frame_interval: float | None = None, zarr_format: int = 3
 ) -> Path:
     """Graph exchange file format 1.3 (https://liveimagetrackingtools.org/geff): one node per cell and frame.
 

@@ -1,9 +1,9 @@
 """A small server on the loopback that speaks the part of the Boss REST API that `intern` reads with.
 
-    GET /v1/collection/C/experiment/E                    experiment: its coordinate frame
-    GET /v1/collection/C/experiment/E/channel/K          channel: its data type
-    GET /v1/coord/F                                      coordinate frame: bounds, voxel size
-    GET /v1/cutout/C/E/K/0/x0:x1/y0:y1/z0:z1/            blosc of the voxels, z y x
+GET /v1/collection/C/experiment/E                    experiment: its coordinate frame
+GET /v1/collection/C/experiment/E/channel/K          channel: its data type
+GET /v1/coord/F                                      coordinate frame: bounds, voxel size
+GET /v1/cutout/C/E/K/0/x0:x1/y0:y1/z0:z1/            blosc of the voxels, z y x
 """
 
 from __future__ import annotations
@@ -31,9 +31,15 @@ class BossServer:
 
     uri = "bossdb://lab/mouse/em"
 
-    def __init__(self, volume: np.ndarray, voxel_size: Sequence[float] = (30, 4, 5),
-                 unit: str = "nanometers", start: Sequence[int] = (0, 0, 0),
-                 faults: Sequence[int | str] = (), forever: bool = False):
+    def __init__(
+        self,
+        volume: np.ndarray,
+        voxel_size: Sequence[float] = (30, 4, 5),
+        unit: str = "nanometers",
+        start: Sequence[int] = (0, 0, 0),
+        faults: Sequence[int | str] = (),
+        forever: bool = False,
+    ):
         self.volume, self.voxel_size, self.unit, self.start = volume, voxel_size, unit, start
         self.faults, self.forever = list(faults), forever
         self.asked: list[str] = []
@@ -48,15 +54,13 @@ class BossServer:
     def environment(self) -> dict[str, str]:
         """What points intern to this server."""
         host = f"127.0.0.1:{self._http.server_port}"
-        return {"INTERN_PROTOCOL": "http", "INTERN_HOST": host, "INTERN_TOKEN": "public",
-                "NO_PROXY": "127.0.0.1"}
+        return {"INTERN_PROTOCOL": "http", "INTERN_HOST": host, "INTERN_TOKEN": "public", "NO_PROXY": "127.0.0.1"}
 
     def __enter__(self) -> BossServer:
         threading.Thread(target=self._http.serve_forever, args=[0.01], daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._http.shutdown()
         self._http.server_close()
 
@@ -65,13 +69,30 @@ class BossServer:
         self.asked.append(path)
         match path.split("?")[0].strip("/").split("/")[1:]:
             case ["collection", "lab", "experiment", "mouse"]:
-                return _json({"name": "mouse", "description": "", "creator": "", "coord_frame": "frame",
-                              "num_hierarchy_levels": 1, "hierarchy_method": "anisotropic",
-                              "num_time_samples": 1})
+                return _json(
+                    {
+                        "name": "mouse",
+                        "description": "",
+                        "creator": "",
+                        "coord_frame": "frame",
+                        "num_hierarchy_levels": 1,
+                        "hierarchy_method": "anisotropic",
+                        "num_time_samples": 1,
+                    }
+                )
             case ["collection", "lab", "experiment", "mouse", "channel", "em"]:
                 kind = "image" if self.volume.dtype.itemsize <= 2 else "annotation"
-                return _json({"name": "em", "description": "", "creator": "", "type": kind, "sources": [],
-                              "datatype": self.volume.dtype.name, "downsample_status": "NOT_DOWNSAMPLED"})
+                return _json(
+                    {
+                        "name": "em",
+                        "description": "",
+                        "creator": "",
+                        "type": kind,
+                        "sources": [],
+                        "datatype": self.volume.dtype.name,
+                        "downsample_status": "NOT_DOWNSAMPLED",
+                    }
+                )
             case ["coord", "frame"]:
                 frame: dict[str, Any] = {"name": "frame", "description": "", "voxel_unit": self.unit}
                 for a, s, n, size in zip("zyx", self.start, self.volume.shape, self.voxel_size):
@@ -85,7 +106,7 @@ class BossServer:
         import blosc
 
         fault = self.faults[0] if self.faults else "ok"
-        del self.faults[:0 if self.forever and len(self.faults) == 1 else 1]
+        del self.faults[: 0 if self.forever and len(self.faults) == 1 else 1]
         if isinstance(fault, int):
             return _json({"status": fault, "message": "fault on purpose"}, fault)
         bounds = [tuple(int(v) for v in r.split(":")) for r in ranges]

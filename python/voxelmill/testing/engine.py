@@ -56,8 +56,16 @@ class Launch:
         before: words before the command, such as `unshare -n --`.
     """
 
-    def __init__(self, *args: object, folder: Path, outdir: Path | None = None, work: Path | None = None,
-                 project: Path = PROJECT, env: Mapping[str, str] | None = None, before: Sequence[str] = ()):
+    def __init__(
+        self,
+        *args: object,
+        folder: Path,
+        outdir: Path | None = None,
+        work: Path | None = None,
+        project: Path = PROJECT,
+        env: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         self.outdir, self.log = outdir or folder / "out", folder / f"said.{time.monotonic_ns()}.txt"
         self.work = work or folder / "work"
@@ -68,8 +76,14 @@ class Launch:
         self.begun = time.monotonic()
         with open(self.log, "w") as said:
             self.process = subprocess.Popen(
-                [str(w) for w in words], cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                start_new_session=True, env={**os.environ, **QUIET, **(env or {})})
+                [str(w) for w in words],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                env={**os.environ, **QUIET, **(env or {})},
+            )
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
@@ -130,7 +144,7 @@ def digests(outdir: Path) -> dict[str, str]:
         name = path.relative_to(outdir)
         if not path.is_file() or name.parts[0] in NOT_COMPARED:
             continue
-        if path.suffix == ".npz":     # headers of zip files differ between versions of Python
+        if path.suffix == ".npz":  # headers of zip files differ between versions of Python
             with zipfile.ZipFile(path) as members:
                 found[str(name)] = str([(m.filename, m.CRC) for m in members.infolist()])
         else:

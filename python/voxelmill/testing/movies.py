@@ -1,6 +1,6 @@
 """Made movies as files, and the stages of `timelapse` in this process, one after the other.
 
-    python -m voxelmill.testing.movies movie.ome.tif --fovs 2 --frames 12 --size 256
+python -m voxelmill.testing.movies movie.ome.tif --fovs 2 --frames 12 --size 256
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ def make_fovs(fovs: int = 2, **how: Any) -> list[Movie]:
     return [make_movie(fov=fov, **how) for fov in range(fovs)]
 
 
-def write_ome_tiff(path: Path, stacks: Sequence[NDArray], *, interval: float = INTERVAL_MIN,
-                   pixel_um: float = PIXEL_UM, compression: str | None = None) -> Path:
+def write_ome_tiff(
+    path: Path,
+    stacks: Sequence[NDArray],
+    *,
+    interval: float = INTERVAL_MIN,
+    pixel_um: float = PIXEL_UM,
+    compression: str | None = None,
+) -> Path:
     """OME-TIFF with an image per field of view.
 
     stacks: (t, c, y, x) each, uint16. interval: minutes per frame, which the file tells in seconds.
@@ -36,11 +42,21 @@ def write_ome_tiff(path: Path, stacks: Sequence[NDArray], *, interval: float = I
         for fov, stack in enumerate(stacks):
             n_t, n_c = stack.shape[:2]
             seconds = [t * interval * 60 for t in range(n_t) for _ in range(n_c)]
-            file.write(stack, photometric="minisblack", compression=compression, metadata={
-                "axes": "TCYX", "Name": f"Position {fov}", "PhysicalSizeX": pixel_um, "PhysicalSizeXUnit": "µm",
-                "PhysicalSizeY": pixel_um, "PhysicalSizeYUnit": "µm",
-                "Channel": {"Name": ["phase", "GFP", "RFP"][:n_c]},
-                "Plane": {"DeltaT": seconds, "DeltaTUnit": ["s"] * len(seconds)}})
+            file.write(
+                stack,
+                photometric="minisblack",
+                compression=compression,
+                metadata={
+                    "axes": "TCYX",
+                    "Name": f"Position {fov}",
+                    "PhysicalSizeX": pixel_um,
+                    "PhysicalSizeXUnit": "µm",
+                    "PhysicalSizeY": pixel_um,
+                    "PhysicalSizeYUnit": "µm",
+                    "Channel": {"Name": ["phase", "GFP", "RFP"][:n_c]},
+                    "Plane": {"DeltaT": seconds, "DeltaTUnit": ["s"] * len(seconds)},
+                },
+            )
     return path
 
 
@@ -69,12 +85,28 @@ def write_movies(path: Path, movies: Sequence[Movie]) -> Path:
     return path
 
 
-STEPS = ("inspect_movie", "copy_movie", "segment_cells", "track_cells", "estimate_background", "crop_cells",
-         "extract_traces", "export_tracks", "publish_fovs")
+STEPS = (
+    "inspect_movie",
+    "copy_movie",
+    "segment_cells",
+    "track_cells",
+    "estimate_background",
+    "crop_cells",
+    "extract_traces",
+    "export_tracks",
+    "publish_fovs",
+)
 
 
-def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plugins: Path | None = None,
-                  detections: Path | None = None, **params: Any) -> int:
+def run_timelapse(
+    folder: Path,
+    source: Path,
+    *,
+    upto: str = "publish_fovs",
+    plugins: Path | None = None,
+    detections: Path | None = None,
+    **params: Any,
+) -> int:
     """The stages up to `upto` on the first batch, in this process, in `folder`; the first exit code that is not 0.
 
     detections: labels to track; nothing is segmented then. params: by name, for whichever stages take them.
@@ -83,9 +115,13 @@ def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plu
     from ..core.stage import Stage
 
     facts, folder = folder / "movie.json", folder.resolve()
-    given = {"movie": folder / "movie", "labels": folder / "labels", "tracked": folder / "tracked",
-             "background": folder / "background"}
-    for step in STEPS[:STEPS.index(upto) + 1]:
+    given = {
+        "movie": folder / "movie",
+        "labels": folder / "labels",
+        "tracked": folder / "tracked",
+        "background": folder / "background",
+    }
+    for step in STEPS[: STEPS.index(upto) + 1]:
         if step == "estimate_background" and not params.get("fl_channels"):
             continue
         step = "read_detections" if step == "segment_cells" and detections else step
@@ -96,12 +132,16 @@ def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plu
             files: dict[str, Any] = {"source": source, "facts": facts, "batch_list": folder / "batches.txt"}
         else:
             first = (folder / "batches.txt").read_text().split()[0]
-            files = {"facts": facts, "batch": first, "source": detections if step == "read_detections" else source,
-                     "plugins": plugins, **given,
-                     "stores": [folder / n for n in ("movie", "labels", "tracked", "background", "cells", "traces")],
-                     "output": folder / OUTPUT[step]}
-        taken = {k: v for k, v in files.items() if k in stage.files and v is not None and
-                 (k != "background" or v.exists())}
+            files = {
+                "facts": facts,
+                "batch": first,
+                "source": detections if step == "read_detections" else source,
+                "plugins": plugins,
+                **given,
+                "stores": [folder / n for n in ("movie", "labels", "tracked", "background", "cells", "traces")],
+                "output": folder / OUTPUT[step],
+            }
+        taken = {k: v for k, v in files.items() if k in stage.files and v is not None and (k != "background" or v.exists())}
         if "stores" in taken:
             taken["stores"] = [p for p in taken["stores"] if p.exists()]
         if code := run_stage(f"{LAYER[step]}.{step}", folder, **taken, **flags):
@@ -109,13 +149,29 @@ def run_timelapse(folder: Path, source: Path, *, upto: str = "publish_fovs", plu
     return 0
 
 
-LAYER = {"inspect_movie": "ingest", "copy_movie": "ingest", "read_detections": "ingest",
-         "segment_cells": "inference", "track_cells": "inference", "estimate_background": "transform",
-         "crop_cells": "postprocess", "extract_traces": "postprocess", "export_tracks": "serving",
-         "publish_fovs": "serving"}
-OUTPUT = {"copy_movie": "movie", "segment_cells": "labels", "read_detections": "labels", "track_cells": "tracked",
-          "estimate_background": "background", "crop_cells": "cells", "extract_traces": "traces",
-          "export_tracks": "tracks", "publish_fovs": "published"}
+LAYER = {
+    "inspect_movie": "ingest",
+    "copy_movie": "ingest",
+    "read_detections": "ingest",
+    "segment_cells": "inference",
+    "track_cells": "inference",
+    "estimate_background": "transform",
+    "crop_cells": "postprocess",
+    "extract_traces": "postprocess",
+    "export_tracks": "serving",
+    "publish_fovs": "serving",
+}
+OUTPUT = {
+    "copy_movie": "movie",
+    "segment_cells": "labels",
+    "read_detections": "labels",
+    "track_cells": "tracked",
+    "estimate_background": "background",
+    "crop_cells": "cells",
+    "extract_traces": "traces",
+    "export_tracks": "tracks",
+    "publish_fovs": "published",
+}
 
 
 def main() -> None:

@@ -26,8 +26,14 @@ def run_stage(dotted: str, folder: Path, **arguments: Any) -> int:
         return call(dotted, argv)
 
 
-def make_store(path: Path, values: np.ndarray, voxel_size: tuple[float, ...] = (30.0, 8.0, 8.0),
-               shard: tuple[int, ...] = (4, 64, 64), chunk: tuple[int, ...] = (4, 32, 32), label: bool = False) -> Path:
+def make_store(
+    path: Path,
+    values: np.ndarray,
+    voxel_size: tuple[float, ...] = (30.0, 8.0, 8.0),
+    shard: tuple[int, ...] = (4, 64, 64),
+    chunk: tuple[int, ...] = (4, 32, 32),
+    label: bool = False,
+) -> Path:
     """A finished store with its manifest, as a stage leaves it."""
     image = create_image(path, layout(values.shape, values.dtype, shard, chunk), voxel_size, label=label)
     image.write(tuple(slice(0, n) for n in values.shape), values)
@@ -35,11 +41,9 @@ def make_store(path: Path, values: np.ndarray, voxel_size: tuple[float, ...] = (
     return path
 
 
-def make_facts(path: Path, sections: int, value_range: tuple[float, float] = (0, 255),
-               missing: tuple[int, ...] = ()) -> Path:
+def make_facts(path: Path, sections: int, value_range: tuple[float, float] = (0, 255), missing: tuple[int, ...] = ()) -> Path:
     """The facts that ingest leaves beside a volume."""
-    rows = [{"section": z, "status": "missing" if z in missing else "ok", "mean": 0.0, "file": ""}
-            for z in range(sections)]
+    rows = [{"section": z, "status": "missing" if z in missing else "ok", "mean": 0.0, "file": ""} for z in range(sections)]
     path.write_text(json.dumps({"value_range": value_range, "sections": rows}))
     return path
 
@@ -55,5 +59,3 @@ def last_shard(path: Path) -> str:
     from ..core.volume import open_image
 
     return f"0-{int(np.prod(open_image(path).layout().grid)) - 1}"
-
-

@@ -61,12 +61,7 @@ class _Cell:
         self.tex = gaussian_filter(rng.normal(0, 1, (TEXTURE, TEXTURE)), 1.6)
         self.tex /= self.tex.std()
         if share is None:
-            share = (
-                np.exp(rng.normal(np.log(3e5), 0.6, n_fl)),
-                rng.uniform(0, 12, n_fl),
-                rng.uniform(0.03, 0.08, n_fl),
-                1.0,
-            )
+            share = (np.exp(rng.normal(np.log(3e5), 0.6, n_fl)), rng.uniform(0, 12, n_fl), rng.uniform(0.03, 0.08, n_fl), 1.0)
         self.amp, self.t0, self.rate, self.frac = share
 
     def total(self, t):
@@ -243,9 +238,7 @@ def make_movie(
             _step(cells, rng, how["speed"], gap)
             cells, next_id = _divide_or_enter(cells, rng, t, size, n_fl, how["divide"], how["enter"], next_id)
         fl_bg = [(150 + 90 * k) * np.exp(-0.006 * t) * shape + 20 for k in range(n_fl)]
-        phase[t], fluorescence[:, t], labels[t], rows, drawn = _render(
-            cells, rng, t, size, n_fl, still, fl_bg
-        )
+        phase[t], fluorescence[:, t], labels[t], rows, drawn = _render(cells, rng, t, size, n_fl, still, fl_bg)
         for k in range(n_fl):
             background[k, t] = fl_bg[k] + OFFSET
         table += rows

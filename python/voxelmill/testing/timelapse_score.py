@@ -11,9 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 
-def match(
-    truth: np.ndarray, found: np.ndarray, threshold: float = 0.5
-) -> tuple[list[tuple[int, int, float]], int, int]:
+def match(truth: np.ndarray, found: np.ndarray, threshold: float = 0.5) -> tuple[list[tuple[int, int, float]], int, int]:
     """Pairs (truth id, found id, IoU) of one frame, and how many objects truth and found have.
 
     Raises ValueError when the frames differ in shape.
@@ -60,9 +58,7 @@ def segmentation(truth: Iterable[np.ndarray], found: Iterable[np.ndarray]) -> di
     }
 
 
-def links(
-    truth: Iterable[np.ndarray], found: Iterable[np.ndarray], threshold: float = 0.5
-) -> dict[str, float]:
+def links(truth: Iterable[np.ndarray], found: Iterable[np.ndarray], threshold: float = 0.5) -> dict[str, float]:
     """Links of truth (same id in t and t + 1) that `found` keeps, and links of `found` that are true."""
     kept = total = true = claimed = switches = 0
     before = None

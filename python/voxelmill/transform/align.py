@@ -25,8 +25,12 @@ class Parameters(align_pairs.Parameters, Strict):
     """Joint alignment."""
 
     align_drift: float = param(
-        10.0, "What is smooth over this many sections is structure, and is kept; 0: corrected too", unit="section",
-        ge=0, le=1000)
+        10.0,
+        "What is smooth over this many sections is structure, and is kept; 0: corrected too",
+        unit="section",
+        ge=0,
+        le=1000,
+    )
     align_max_damage: float = param(0.1, "A section with a larger part that fits no neighbour is corrupt", gt=0, le=1)
 
 
@@ -39,11 +43,14 @@ def run(p: Parameters, task: Task, *, pairs: list[In], facts: In, volume: In, tr
     for row in rows:
         if known.get(row["section"]) == "missing":
             row["status"] = "missing"
-    save(transforms, [found.transform(z) for z in range(depth)] if found
-         else [SectionTransform(np.eye(2, 3))] * depth)
-    table.write_text("section,dy,dx,rotation_deg,residual_px,status\n" + "".join(
-        f"{r['section']},{r['dy']:.4f},{r['dx']:.4f},{r['rotation_deg']:.5f},{r['residual_px']:.4f},{r['status']}\n"
-        for r in rows))
+    save(transforms, [found.transform(z) for z in range(depth)] if found else [SectionTransform(np.eye(2, 3))] * depth)
+    table.write_text(
+        "section,dy,dx,rotation_deg,residual_px,status\n"
+        + "".join(
+            f"{r['section']},{r['dy']:.4f},{r['dx']:.4f},{r['rotation_deg']:.5f},{r['residual_px']:.4f},{r['status']}\n"
+            for r in rows
+        )
+    )
     bad = {r["section"]: r["status"] for r in rows if r["status"] != "ok"}
     residual = np.array([r["residual_px"] for r in rows])
     usual = float(np.nanmedian(residual)) if np.isfinite(residual).any() else None
@@ -70,5 +77,7 @@ def load(path) -> list[registration.PairResult]:
 
 
 def unmoved(depth: int) -> list[dict]:
-    return [{"section": z, "dy": 0.0, "dx": 0.0, "rotation_deg": 0.0, "residual_px": float("nan"), "status": "ok"}
-            for z in range(depth)]
+    return [
+        {"section": z, "dy": 0.0, "dx": 0.0, "rotation_deg": 0.0, "residual_px": float("nan"), "status": "ok"}
+        for z in range(depth)
+    ]

@@ -13,23 +13,33 @@ from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from . import registration
 
-MOST_BYTES = 256e6      # sections of a row of shards are read together up to this size
+MOST_BYTES = 256e6  # sections of a row of shards are read together up to this size
 
 
 class Parameters(Params):
     """Section registration."""
 
     alignment: Literal["none", "translation", "rigid", "elastic"] = param(
-        "rigid", "How sections may move: not at all, shift, shift and turn, or bend as well")
-    align_neighbours: int = param(2, "Each section is compared with this many of the following", unit="section",
-                                  ge=2, le=10, more="A corrupt section is known by the pairs that skip it.")
+        "rigid", "How sections may move: not at all, shift, shift and turn, or bend as well"
+    )
+    align_neighbours: int = param(
+        2,
+        "Each section is compared with this many of the following",
+        unit="section",
+        ge=2,
+        le=10,
+        more="A corrupt section is known by the pairs that skip it.",
+    )
     align_max_size: int | None = param(
-        None, "Longer side at which sections are compared, larger ones reduced; 320, elastic 1024, when not given",
-        unit="px", ge=64, le=8192)
+        None,
+        "Longer side at which sections are compared, larger ones reduced; 320, elastic 1024, when not given",
+        unit="px",
+        ge=64,
+        le=8192,
+    )
     align_max_rotation: float = param(24.0, "Rotations tried when none is not enough", unit="degree", ge=0, le=180)
     align_min_correlation: float = param(0.1, "Pairs that agree less than this are no evidence", ge=0, le=1)
-    align_smoothness: float = param(32.0, "Finest window of the elastic level (Gaussian sigma)", unit="px", ge=8,
-                                    le=512)
+    align_smoothness: float = param(32.0, "Finest window of the elastic level (Gaussian sigma)", unit="px", ge=8, le=512)
 
 
 def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output: Out) -> None:
@@ -39,8 +49,9 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     wanted = []
     if p.alignment != "none":
         ranges = [r[0] for r in blocks.regions(lay, block)]
-        wanted = registration.neighbour_pairs(lay.shape[0], p.align_neighbours, min(r.start for r in ranges),
-                                              max(r.stop for r in ranges))
+        wanted = registration.neighbour_pairs(
+            lay.shape[0], p.align_neighbours, min(r.start for r in ranges), max(r.stop for r in ranges)
+        )
     pairs = estimate(p, image, task.progress(wanted, "pairs registered"))
     with open(output, "wb") as file:
         np.savez(file, **registration.pack(pairs))  # type: ignore[arg-type]
@@ -50,9 +61,14 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
 def estimate(p: Parameters, image: Image, wanted: Any) -> list[registration.PairResult]:
     """Register pairs of sections of an image, each section read once."""
     return registration.estimate_pairs(
-        Reader(image), wanted, level=p.alignment, max_size=p.align_max_size,  # type: ignore[arg-type]
-        max_rotation_deg=p.align_max_rotation, min_correlation=p.align_min_correlation,
-        smoothness=p.align_smoothness)
+        Reader(image),
+        wanted,
+        level=p.alignment,
+        max_size=p.align_max_size,  # type: ignore[arg-type]
+        max_rotation_deg=p.align_max_rotation,
+        min_correlation=p.align_min_correlation,
+        smoothness=p.align_smoothness,
+    )
 
 
 class Reader:

@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError, ParameterError
 
-SAMPLES = 12     # samples a half tile and axis: 576 a tile, whatever its size
+SAMPLES = 12  # samples a half tile and axis: 576 a tile, whatever its size
 MOST_PIECES = 24  # of the spline along an axis: bounds the equations of a very large frame
 # on differences of the coefficients, against tile weights of mean 1: third (vignettes are close to parabolas,
 # which
 # cost nothing), second (far from any background a plane), first (makes two tiles, or one, a solvable problem)
 PENALTIES = {3: 1e-2, 2: 1e-5, 1: 1e-7}
-ROUNDS = 3       # fits, each with the tile levels and weights that the one before suggests
-CLIP = 3.5       # standard deviations
+ROUNDS = 3  # fits, each with the tile levels and weights that the one before suggests
+CLIP = 3.5  # standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,15 @@ class BackgroundOptions:
     knot_spacing: float = 1.5
 
     def __post_init__(self) -> None:
-        for name, low, high in (("tile_size", 8, 4096), ("dilation_radius", 0, 200),
-                                ("min_background", 0.0, 1.0), ("knot_spacing", 0.5, 64.0)):
+        for name, low, high in (
+            ("tile_size", 8, 4096),
+            ("dilation_radius", 0, 200),
+            ("min_background", 0.0, 1.0),
+            ("knot_spacing", 0.5, 64.0),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ParameterError(f"background: {name} = {value}, expected {low} to {high}; change "
-                                     f"--{name}")
+                raise ParameterError(f"background: {name} = {value}, expected {low} to {high}; change --{name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,9 @@ class Fit:
 
 
 def estimate_movie(
-    read: Callable[[int], tuple[NDArray, NDArray]], n_frames: int, shape: tuple[int, int],
+    read: Callable[[int], tuple[NDArray, NDArray]],
+    n_frames: int,
+    shape: tuple[int, int],
     options: BackgroundOptions = BackgroundOptions(),
 ) -> tuple[Callable[[int], NDArray[np.float32]], dict[str, Any]]:
     """Fit every frame of a movie, one frame in memory at a time.
@@ -101,16 +106,14 @@ def estimate_movie(
     for t in range(n_frames):
         image, labels = read(t)
         if image.shape != shape:
-            raise DataError(f"background: frame {t} is {image.shape}, the movie {shape}; frames must be of "
-                            "equal size")
+            raise DataError(f"background: frame {t} is {image.shape}, the movie {shape}; frames must be of equal size")
         fits.append(fit_frame(image, labels, options))
     coefficients, report = fill_gaps(fits)
 
     return lambda t: evaluate(coefficients[t], shape, options), report
 
 
-def estimate_frame(image: NDArray, labels: NDArray,
-                   options: BackgroundOptions = BackgroundOptions()) -> NDArray[np.float32]:
+def estimate_frame(image: NDArray, labels: NDArray, options: BackgroundOptions = BackgroundOptions()) -> NDArray[np.float32]:
     """The background of one frame on its own.
 
     Args:
@@ -134,8 +137,9 @@ def fit_frame(image: NDArray, labels: NDArray, options: BackgroundOptions = Back
         DataError: the shapes differ, an axis is empty, or a value is not finite.
     """
     if image.ndim != 2 or image.shape != labels.shape or 0 in image.shape:
-        raise DataError(f"background: image {image.shape} and labels {labels.shape}, expected two equal "
-                        "non-empty shapes (y, x)")
+        raise DataError(
+            f"background: image {image.shape} and labels {labels.shape}, expected two equal non-empty shapes (y, x)"
+        )
     sample, inside = _samples(image, labels, options)
     if sample.dtype.kind == "f" and not np.isfinite(sample).all():
         raise DataError("background: the frame holds NaN or infinite values; mask or replace them first")
@@ -160,8 +164,11 @@ def fill_gaps(fits: Sequence[Fit]) -> tuple[list[NDArray[np.float64]], dict[str,
     good = [t for t, fit in enumerate(fits) if fit.tiles_used]
     missing = [t for t, fit in enumerate(fits) if not fit.tiles_used]
     fraction = np.mean([fit.background_fraction for fit in fits]) if fits else 0.0
-    report = {"frames_borrowed": missing if good else [], "frames_guessed": [] if good else missing,
-              "background_fraction": float(fraction)}
+    report = {
+        "frames_borrowed": missing if good else [],
+        "frames_guessed": [] if good else missing,
+        "background_fraction": float(fraction),
+    }
     filled = [fit.coefficients for fit in fits]
     for t in missing if good else ():
         k = int(np.searchsorted(good, t))
@@ -171,8 +178,9 @@ def fill_gaps(fits: Sequence[Fit]) -> tuple[list[NDArray[np.float64]], dict[str,
     return filled, report
 
 
-def evaluate(coefficients: NDArray[np.float64], shape: tuple[int, int],
-             options: BackgroundOptions = BackgroundOptions()) -> NDArray[np.float32]:
+def evaluate(
+    coefficients: NDArray[np.float64], shape: tuple[int, int], options: BackgroundOptions = BackgroundOptions()
+) -> NDArray[np.float32]:
     """The surface (y, x) float32 of `coefficients` (ky, kx), on every pixel of a frame of `shape`."""
     by, bx = (_basis(n, options, "pixels") for n in shape)
     return by @ (coefficients @ bx.T.astype(np.float64)).astype(np.float32)
@@ -198,15 +206,16 @@ def _basis(n: int, options: BackgroundOptions, where: str) -> NDArray:
     half = _half_tiles(n, options)
     pieces = int(np.clip(round(half / 2 / options.knot_spacing), 1, MOST_PIECES))
     knots = np.arange(-3, pieces + 4) / pieces
-    at = {"tiles": lambda: np.arange(1, half) / half,
-          "samples": lambda: (_sample_positions(n, half) + 0.5) / n,
-          "pixels": lambda: (np.arange(n) + 0.5) / n}[where]()
+    at = {
+        "tiles": lambda: np.arange(1, half) / half,
+        "samples": lambda: (_sample_positions(n, half) + 0.5) / n,
+        "pixels": lambda: (np.arange(n) + 0.5) / n,
+    }[where]()
     basis = BSpline.design_matrix(at, knots, 3).toarray()
     return basis if where == "tiles" else basis.astype(np.float32)
 
 
-def _samples(image: NDArray, labels: NDArray,
-             options: BackgroundOptions) -> tuple[NDArray, NDArray[np.bool_]]:
+def _samples(image: NDArray, labels: NDArray, options: BackgroundOptions) -> tuple[NDArray, NDArray[np.bool_]]:
     """Pixels on the sampling grid, and which of them are background."""
     import cv2
 
@@ -250,8 +259,9 @@ def _tile_levels(sample: NDArray, inside: NDArray[np.bool_], count: NDArray) -> 
     return np.where(near, ranked, 0).sum(2, dtype=np.float64) / kept
 
 
-def _fit_surface(sample: NDArray, inside: NDArray[np.bool_], count: NDArray, shape: tuple[int, int],
-                 options: BackgroundOptions) -> NDArray[np.float64]:
+def _fit_surface(
+    sample: NDArray, inside: NDArray[np.bool_], count: NDArray, shape: tuple[int, int], options: BackgroundOptions
+) -> NDArray[np.float64]:
     """Coefficients (ky, kx) of the P-spline through the levels of the tiles with `count` > 0.
 
     A tile's level belongs to the mean place of its background pixels, not to its centre, and averages a
@@ -290,6 +300,7 @@ def _solve(by: NDArray, bx: NDArray, z: NDArray, w: NDArray) -> NDArray[np.float
 @lru_cache(maxsize=16)
 def _penalty(ky: int, kx: int) -> NDArray[np.float64]:
     """Roughness (ky kx, ky kx): the `PENALTIES` on differences along y and along x."""
+
     def roughness(k: int) -> NDArray:
         total = np.zeros((k, k))
         for order, weight in PENALTIES.items():

@@ -57,9 +57,7 @@ def to_uint8(volume: np.ndarray, window: tuple[float, float] | None = None) -> n
     scaled = volume.astype(np.float32)
     if volume.dtype.kind == "f" and not np.isfinite(scaled).all():
         bad = np.argwhere(~np.isfinite(scaled))[0].tolist()
-        raise DataError(
-            f"contrast: a value at index {bad} (z, y, x of the block) is not finite; repair the source"
-        )
+        raise DataError(f"contrast: a value at index {bad} (z, y, x of the block) is not finite; repair the source")
     scaled -= np.float32(lo)
     scaled *= np.float32(255.0 / (hi - lo))
     np.clip(scaled, 0, 255, out=scaled)

@@ -25,15 +25,24 @@ class Parameters(Extensions, Strict):
     background_method: Literal["tiles", "plugin"] = param("tiles", "Tiled interpolation, or a plug-in")
     background_plugin: str = param("", "Name of the background plug-in, with --background_method plugin")
     tile_size: int = param(64, "Side of a tile; tiles overlap by half", unit="px", ge=8, le=4096)
-    dilation_radius: int = param(10, "Radius of the disk by which cells are widened before they are left out",
-                                 unit="px", ge=0, le=200)
+    dilation_radius: int = param(
+        10, "Radius of the disk by which cells are widened before they are left out", unit="px", ge=0, le=200
+    )
     min_background: float = param(0.05, "Share of a tile that must be background for the tile to count", ge=0, le=1)
-    knot_spacing: float = param(1.5, "Distance between knots of the surface; larger is smoother", unit="tile",
-                                ge=0.5, le=64)
+    knot_spacing: float = param(1.5, "Distance between knots of the surface; larger is smoother", unit="tile", ge=0.5, le=64)
 
 
-def run(p: Parameters, task: Task, *, movie: In, labels: In | None = None, facts: In, batch: str,
-        plugins: In | None = None, output: Out) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    movie: In,
+    labels: In | None = None,
+    facts: In,
+    batch: str,
+    plugins: In | None = None,
+    output: Out,
+) -> None:
     """Without `labels` every pixel may be background; cells are then outliers that tiles put up with."""
     task.block, known = batch, Facts.read(facts)
     options = BackgroundOptions(p.tile_size, p.dilation_radius, p.min_background, p.knot_spacing)
@@ -41,8 +50,7 @@ def run(p: Parameters, task: Task, *, movie: In, labels: In | None = None, facts
     if p.background_method == "plugin":
         plugin = find(load_plugins(plugins) if plugins else [], "background", p.background_plugin)
         if plugin is None:
-            raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of "
-                                 "--plugins")
+            raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of --plugins")
 
     def estimate(fov: int) -> dict[str, Any]:
         seen = open_channel(labels, fov, known.labeled()) if labels else None

@@ -14,7 +14,7 @@ import numpy as np
 from .pyramid import Layer, Prepared
 from .warp import sample_grid
 
-NODE = 8      # px of a layer between nodes of its field
+NODE = 8  # px of a layer between nodes of its field
 PRIOR = 0.03  # weight of the wider windows; its square is that of the whole section
 
 
@@ -33,13 +33,14 @@ def displacement(matrix: np.ndarray, a: Prepared, b: Prepared, smoothness: float
     for index, windows in plan:
         field = _flow(matrix, a.layers[index], b.layers[index], field, [sigma * w for w in windows])
     spacing = int(2 * NODE * finest.scale)
-    y, x = ((finest.positions(np.arange(-(-(n - 1) // spacing) + 1) * float(spacing)) + 0.5) * g / k - 0.5
-            for n, g, k in zip(a.shape, field.shape[1:], finest.image.shape))
+    y, x = (
+        (finest.positions(np.arange(-(-(n - 1) // spacing) + 1) * float(spacing)) + 0.5) * g / k - 0.5
+        for n, g, k in zip(a.shape, field.shape[1:], finest.image.shape)
+    )
     return sample_grid(field, *np.meshgrid(y, x, indexing="ij")).astype(np.float32), spacing
 
 
-def _flow(matrix: np.ndarray, fixed: Layer, moving: Layer, field: np.ndarray,
-          windows: Iterable[float]) -> np.ndarray:
+def _flow(matrix: np.ndarray, fixed: Layer, moving: Layer, field: np.ndarray, windows: Iterable[float]) -> np.ndarray:
     """Lucas-Kanade steps, one a window sigma (px); fields are (2, gy, gx) over the layer, in section px."""
     import cv2
 
@@ -59,8 +60,9 @@ def _flow(matrix: np.ndarray, fixed: Layer, moving: Layer, field: np.ndarray,
             break
         rest = image - seen * np.float32(ff / fm)
         wy, wx = gy * both, gx * both
-        yy, yx, xx, yr, xr = (_averaged(p, grid, window / fixed.scale / NODE)
-                              for p in (wy * gy, wy * gx, wx * gx, wy * rest, wx * rest))
+        yy, yx, xx, yr, xr = (
+            _averaged(p, grid, window / fixed.scale / NODE) for p in (wy * gy, wy * gx, wx * gx, wy * rest, wx * rest)
+        )
         size = np.maximum(yy * xx - yx * yx, 1e-12)
         step = np.stack([xx * yr - yx * xr, yy * xr - yx * yr]) / size
         # A step of more than a fraction of its window is not supported by it.

@@ -13,7 +13,7 @@ class Parameters(Params):
 
 
 def run(p: Parameters, task: Task, *, stores: list[In], output: Out) -> None:
-    task.block = output.name.split(".")[0]       # one record for each of a run's volumes
+    task.block = output.name.split(".")[0]  # one record for each of a run's volumes
     known = blocks.join(sorted(stores, key=lambda s: int("".join(filter(str.isdigit, s.parent.name)) or 0)), output)
     task.carry(output, known)
     task.report(blocks=len(stores), files=len(known))

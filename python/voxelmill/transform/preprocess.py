@@ -16,8 +16,7 @@ from . import contrast
 class Parameters(Params):
     """Denoising and contrast."""
 
-    denoise_sigma: float = param(0.7, "Gaussian sigma of the denoising; 0: none", unit="px", ge=0,
-                                 le=contrast.MAX_SIGMA)
+    denoise_sigma: float = param(0.7, "Gaussian sigma of the denoising; 0: none", unit="px", ge=0, le=contrast.MAX_SIGMA)
     clahe_clip: float = param(0.01, "CLAHE clip limit, as a share of a tile's pixels", gt=0, le=1)
     clahe_tile: Literal[16, 32, 64, 128, 256, 512] = param(64, "Side of a CLAHE tile", unit="px")
 
@@ -32,6 +31,16 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
         z, core = region[0], ((region[1].start, region[1].stop), (region[2].start, region[2].stop))
         need = [contrast.source_range(*span, size, p.clahe_tile) for span, size in zip(core, lay.shape[1:])]
         part = source.read((z, *(slice(*n) for n in need)))
-        target.write(region, contrast.enhance(
-            part, section_shape=(lay.shape[1], lay.shape[2]), origin=(need[0][0], need[1][0]), core=core, window=window,
-            sigma=p.denoise_sigma, clip_limit=p.clahe_clip, tile=p.clahe_tile))
+        target.write(
+            region,
+            contrast.enhance(
+                part,
+                section_shape=(lay.shape[1], lay.shape[2]),
+                origin=(need[0][0], need[1][0]),
+                core=core,
+                window=window,
+                sigma=p.denoise_sigma,
+                clip_limit=p.clahe_clip,
+                tile=p.clahe_tile,
+            ),
+        )

@@ -16,15 +16,15 @@ import numpy as np
 
 from ..core.errors import DataError, ParameterError
 
-COARSEST = 64        # px: the pyramid ends when its shorter side is no longer than this
-SIZE = 320           # px: longer side of the finest layer; 0.005 px of it are 0.02 px of a section of 1024
-FULL_SIZE = 1024     # px: the same for displacement fields, which need to see detail
-RIM = 2              # px of a layer that are always left out of account
-SMALL = 128          # px: shorter sections are estimated at full resolution at every level
-HIGH_PASS = 19       # px of each layer: side of the box whose mean, taken twice, is shading
-LOW_PASS = 1.0       # px of each layer: pixel noise is what is finer than this
-FLAT = 5             # px, odd: areas of one value that hold a square of this side are no signal
-TILE = 32            # px of the finest layer: the least side of a tile of the agreement map
+COARSEST = 64  # px: the pyramid ends when its shorter side is no longer than this
+SIZE = 320  # px: longer side of the finest layer; 0.005 px of it are 0.02 px of a section of 1024
+FULL_SIZE = 1024  # px: the same for displacement fields, which need to see detail
+RIM = 2  # px of a layer that are always left out of account
+SMALL = 128  # px: shorter sections are estimated at full resolution at every level
+HIGH_PASS = 19  # px of each layer: side of the box whose mean, taken twice, is shading
+LOW_PASS = 1.0  # px of each layer: pixel noise is what is finer than this
+FLAT = 5  # px, odd: areas of one value that hold a square of this side are no signal
+TILE = 32  # px of the finest layer: the least side of a tile of the agreement map
 
 
 class View(NamedTuple):
@@ -64,8 +64,10 @@ class Layer:
         """Central differences along y and x, per px of the layer."""
         import cv2
 
-        return (cv2.Sobel(self.image, cv2.CV_32F, 0, 1, ksize=1, scale=0.5),
-                cv2.Sobel(self.image, cv2.CV_32F, 1, 0, ksize=1, scale=0.5))
+        return (
+            cv2.Sobel(self.image, cv2.CV_32F, 0, 1, ksize=1, scale=0.5),
+            cv2.Sobel(self.image, cv2.CV_32F, 1, 0, ksize=1, scale=0.5),
+        )
 
     @property
     def signal(self) -> np.ndarray:
@@ -123,8 +125,7 @@ class Prepared:
         return np.fft.rfft2(self.layers[0].image, padded(self.layers[0].image.shape))
 
 
-def prepare(section: Any, *, full: bool = False, max_size: int | None = None,
-            name: str = "section") -> Prepared:
+def prepare(section: Any, *, full: bool = False, max_size: int | None = None, name: str = "section") -> Prepared:
     """Pyramid of one section.
 
     section   (ny, nx) array of any real dtype, or anything with `shape`, `dtype` and row slices; read once,
@@ -168,8 +169,7 @@ def padded(shape: Sequence[int]) -> list[int]:
     return [cv2.getOptimalDFTSize(2 * n) for n in shape]
 
 
-def _reduced(section: Any, shape: tuple[int, int], factor: int,
-             name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _reduced(section: Any, shape: tuple[int, int], factor: int, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Means of factor x factor px, and where there is signal (None for everywhere), both float32.
 
     Rows are read in strips, remainders at the far rim left out. The mask is also None when less than a
@@ -181,12 +181,12 @@ def _reduced(section: Any, shape: tuple[int, int], factor: int,
     strip = max(8, 2**17 // (factor * shape[1]))
     image, mask = np.empty((ny, nx), np.float32), np.ones((ny, nx), np.float32)
     for y in range(0, ny, strip):
-        rows = np.asarray(section[y * factor:min(y + strip, ny) * factor, :nx * factor])
+        rows = np.asarray(section[y * factor : min(y + strip, ny) * factor, : nx * factor])
         size = (nx, len(rows) // factor)
-        image[y:y + strip] = cv2.resize(rows.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        image[y : y + strip] = cv2.resize(rows.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         flat = _flat(rows)
         if flat is not None:
-            mask[y:y + strip] -= cv2.resize(flat.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            mask[y : y + strip] -= cv2.resize(flat.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     if not np.isfinite(image.sum(dtype=np.float64)):
         raise DataError(f"{name}: holds values that are not finite; replace or mask them at ingest")
     signal = float((mask > 0.999).mean())
@@ -205,7 +205,7 @@ def _flat(rows: np.ndarray) -> np.ndarray | None:
     # What lies beyond the rim is flat, so that a strip of 0 there counts at any width.
     box = np.ones((FLAT, FLAT), np.uint8)
     flat = cv2.erode(cv2.copyMakeBorder(flat, FLAT, FLAT, FLAT, FLAT, cv2.BORDER_CONSTANT, value=1), box)
-    inner = np.s_[FLAT // 2 + 1:-FLAT // 2, FLAT // 2 + 1:-FLAT // 2]  # squares that reach it
+    inner = np.s_[FLAT // 2 + 1 : -FLAT // 2, FLAT // 2 + 1 : -FLAT // 2]  # squares that reach it
     return cv2.dilate(flat, box)[FLAT:-FLAT, FLAT:-FLAT] if flat[inner].any() else None
 
 
@@ -214,7 +214,7 @@ def _halved(image: np.ndarray) -> np.ndarray:
     import cv2
 
     ny, nx = image.shape[0] // 2, image.shape[1] // 2
-    return cv2.resize(image[:2 * ny, :2 * nx], (nx, ny), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image[: 2 * ny, : 2 * nx], (nx, ny), interpolation=cv2.INTER_AREA)
 
 
 def _layer(scale: float, image: np.ndarray, mask: np.ndarray | None, centre: Sequence[float]) -> Layer:

@@ -38,11 +38,11 @@ from .warp import apply, centre_of, invert, rigid_matrix, rigid_parameters, samp
 Level = Literal["none", "translation", "rigid", "elastic"]
 LEVELS: tuple[Level, ...] = ("none", "translation", "rigid", "elastic")
 
-CHANCE = 6.0         # standard deviations that the best of many chance correlations stays below
-SURE = 0.7           # coarse correlation at which no other shift is looked for
-LOST = 0.3           # coarse correlation below which other rotations are tried
-DEGREES = 6.0        # between rotations tried; Gauss-Newton steps find the rest
-GUARD = 0.02         # loss of correlation that interpolation and another overlap can explain
+CHANCE = 6.0  # standard deviations that the best of many chance correlations stays below
+SURE = 0.7  # coarse correlation at which no other shift is looked for
+LOST = 0.3  # coarse correlation below which other rotations are tried
+DEGREES = 6.0  # between rotations tried; Gauss-Newton steps find the rest
+GUARD = 0.02  # loss of correlation that interpolation and another overlap can explain
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,17 @@ class PairResult:
         return out
 
 
-def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: int | None = None,
-                  max_rotation_deg: float = 24.0, min_correlation: float = 0.1, smoothness: float = 32.0,
-                  numbers: tuple[int, int] = (0, 1)) -> PairResult:
+def estimate_pair(
+    fixed: Any,
+    moving: Any,
+    *,
+    level: Level = "rigid",
+    max_size: int | None = None,
+    max_rotation_deg: float = 24.0,
+    min_correlation: float = 0.1,
+    smoothness: float = 32.0,
+    numbers: tuple[int, int] = (0, 1),
+) -> PairResult:
     """Find where the content of `fixed` lies in `moving`.
 
     fixed, moving      sections (ny, nx) of equal shape and any real dtype, or what `prepare` made of them
@@ -113,14 +121,27 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
     """
     if level not in LEVELS[1:]:
         raise ParameterError(f"alignment level is {level!r}; expected one of {LEVELS[1:]}")
-    a, b = (s if isinstance(s, Prepared) else
-            prepare(s, full=level == "elastic", max_size=max_size, name=f"section {n}")
-            for s, n in zip((fixed, moving), numbers))
+    a, b = (
+        s if isinstance(s, Prepared) else prepare(s, full=level == "elastic", max_size=max_size, name=f"section {n}")
+        for s, n in zip((fixed, moving), numbers)
+    )
     if a.shape != b.shape:
-        raise DataError(f"sections {numbers[0]} and {numbers[1]}: shapes {a.shape} and {b.shape}; "
-                        "expected the same, pad them first")
-    nothing = PairResult(*numbers, "none", np.eye(2, 3), None, 16, 0.0, 0.0, 1.0,
-                         np.zeros_like(a.layers[-1].tile_power), (a.blank, b.blank), a.shape)
+        raise DataError(
+            f"sections {numbers[0]} and {numbers[1]}: shapes {a.shape} and {b.shape}; expected the same, pad them first"
+        )
+    nothing = PairResult(
+        *numbers,
+        "none",
+        np.eye(2, 3),
+        None,
+        16,
+        0.0,
+        0.0,
+        1.0,
+        np.zeros_like(a.layers[-1].tile_power),
+        (a.blank, b.blank),
+        a.shape,
+    )
     if a.blank or b.blank:
         return nothing
     before = _correlation_as_is(a.layers[-1], b.layers[-1])
@@ -130,8 +151,12 @@ def estimate_pair(fixed: Any, moving: Any, *, level: Level = "rigid", max_size: 
     stop = -1 if level == "elastic" and len(a.layers) > 2 else None  # half the resolution will do here
     for layers in zip(a.layers[1:stop], b.layers[1:stop]):
         parameters, _ = _gauss_newton(*layers, parameters, turn)
-    best = _better(nothing, _at(replace(nothing, level="rigid" if turn else "translation",
-                                        matrix=_matrix(parameters, centre_of(a.shape))), a, b), a, min_correlation)
+    best = _better(
+        nothing,
+        _at(replace(nothing, level="rigid" if turn else "translation", matrix=_matrix(parameters, centre_of(a.shape))), a, b),
+        a,
+        min_correlation,
+    )
     if level == "elastic" and best.trusted:
         field, spacing = displacement(best.matrix, a, b, smoothness)
         bent = replace(best, level="elastic", field=field, spacing=spacing)
@@ -149,6 +174,7 @@ def _better(best: PairResult, found: PairResult, a: Prepared, min_correlation: f
 # --- translation and rotation ---------------------------------------------------------------------
 # Parameters are (turn in radians, dy, dx in px of the section) of the map fixed -> moving, about the centre.
 
+
 def _matrix(parameters: Sequence[float], centre: Sequence[float]) -> np.ndarray:
     return rigid_matrix(parameters[1], parameters[2], math.degrees(parameters[0]), centre)
 
@@ -158,8 +184,14 @@ def _warped(image: np.ndarray, matrix: np.ndarray, shape: Sequence[int]) -> np.n
     import cv2
 
     xy = np.array([[matrix[1, 1], matrix[1, 0], matrix[1, 2]], [matrix[0, 1], matrix[0, 0], matrix[0, 2]]])
-    return cv2.warpAffine(image, xy, (shape[1], shape[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                          borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return cv2.warpAffine(
+        image,
+        xy,
+        (shape[1], shape[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
 
 
 def _area(matrix: np.ndarray, shape: Sequence[int]) -> tuple[int, int, int, int]:
@@ -177,8 +209,9 @@ def _area(matrix: np.ndarray, shape: Sequence[int]) -> tuple[int, int, int, int]
     return (0, 0, 0, 0) if bounds[1] < bounds[0] + 4 or bounds[3] < bounds[2] + 4 else tuple(bounds)  # type: ignore
 
 
-def _seen(fixed: Layer, moving: Layer, matrix: np.ndarray,
-          area: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+def _seen(
+    fixed: Layer, moving: Layer, matrix: np.ndarray, area: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray | None]:
     """`moving` on an area of fixed, and where both have signal there (None for everywhere), float32."""
     y0, y1, x0, x1 = area
     size = (y1 - y0, x1 - x0)
@@ -223,8 +256,9 @@ def _correlate(a: Prepared, b: Prepared, turn_deg: float, turn: bool) -> tuple[S
     return _gauss_newton(a.layers[0], layer, start, turn)
 
 
-def _gauss_newton(fixed: Layer, moving: Layer, parameters: Sequence[float], turn: bool, steps: int = 12,
-                  tolerance: float = 0.01) -> tuple[Sequence[float], float]:
+def _gauss_newton(
+    fixed: Layer, moving: Layer, parameters: Sequence[float], turn: bool, steps: int = 12, tolerance: float = 0.01
+) -> tuple[Sequence[float], float]:
     """Refine parameters on one layer until a step moves no pixel by `tolerance` px of it; the correlation."""
     k, radius = 4 if turn else 3, max(fixed.image.shape) / 2
     angle, y, x = parameters[0], parameters[1] / fixed.scale, parameters[2] / fixed.scale
@@ -259,6 +293,7 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
 
 # --- quality --------------------------------------------------------------------------------------
 
+
 def _correlation_as_is(fixed: Layer, moving: Layer) -> float:
     """Correlation of two layers as they lie."""
     inner = np.s_[RIM:-RIM, RIM:-RIM]
@@ -292,23 +327,33 @@ def _at(result: PairResult, a: Prepared, b: Prepared) -> PairResult:
         ff = tile_sums(f * f * both)
         power, overlap = float(ff.sum()), float(both.mean())
     power *= float(mm.sum())
-    return replace(result, correlation=float(fm.sum()) / power**0.5 if power > 0 else 0.0, overlap=overlap,
-                   agreement=fm / np.sqrt(np.maximum(ff * mm, 1e-9)))
+    return replace(
+        result,
+        correlation=float(fm.sum()) / power**0.5 if power > 0 else 0.0,
+        overlap=overlap,
+        agreement=fm / np.sqrt(np.maximum(ff * mm, 1e-9)),
+    )
 
 
 # --- many pairs -----------------------------------------------------------------------------------
 
-def neighbour_pairs(n_sections: int, neighbours: int, first: int = 0,
-                    stop: int | None = None) -> list[tuple[int, int]]:
+
+def neighbour_pairs(n_sections: int, neighbours: int, first: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
     """Pairs (z, z + 1) .. (z, z + neighbours) whose first section is in [first, stop): a task's share."""
     stop = n_sections if stop is None else stop
-    return [(z, z + d) for z in range(first, min(stop, n_sections)) for d in range(1, neighbours + 1)
-            if z + d < n_sections]
+    return [(z, z + d) for z in range(first, min(stop, n_sections)) for d in range(1, neighbours + 1) if z + d < n_sections]
 
 
-def estimate_pairs(read: Callable[[int], Any], pairs: Iterable[tuple[int, int]], *, level: Level = "rigid",
-                   max_size: int | None = None, max_rotation_deg: float = 24.0, min_correlation: float = 0.1,
-                   smoothness: float = 32.0) -> list[PairResult]:
+def estimate_pairs(
+    read: Callable[[int], Any],
+    pairs: Iterable[tuple[int, int]],
+    *,
+    level: Level = "rigid",
+    max_size: int | None = None,
+    max_rotation_deg: float = 24.0,
+    min_correlation: float = 0.1,
+    smoothness: float = 32.0,
+) -> list[PairResult]:
     """`estimate_pair` for many pairs; read(z) gives section z.
 
     Each section is read and prepared once and let go after its last pair, so memory holds as many prepared
@@ -323,9 +368,17 @@ def estimate_pairs(read: Callable[[int], Any], pairs: Iterable[tuple[int, int]],
         for z in pair:
             if z not in ready:
                 ready[z] = prepare(read(z), full=level == "elastic", max_size=max_size, name=f"section {z}")
-        out.append(estimate_pair(ready[pair[0]], ready[pair[1]], level=level, smoothness=smoothness,
-                                 max_rotation_deg=max_rotation_deg, min_correlation=min_correlation,
-                                 numbers=pair))
+        out.append(
+            estimate_pair(
+                ready[pair[0]],
+                ready[pair[1]],
+                level=level,
+                smoothness=smoothness,
+                max_rotation_deg=max_rotation_deg,
+                min_correlation=min_correlation,
+                numbers=pair,
+            )
+        )
         for z in pair:
             if last[z] == k:
                 del ready[z]

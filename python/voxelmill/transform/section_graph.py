@@ -37,12 +37,12 @@ from .warp import SectionTransform, apply, centre_of, rigid_matrix
 
 Status = Literal["ok", "blank", "corrupt", "unlinked"]
 
-LEAK = 0.04        # part of white jitter, section to section, that giving the trend back may leave
-CLEAR = 4.0        # a trend stands out when its power is this many times that of the trend of jitter
-SHORT = 8          # sections: with fewer, no trend can be told from jitter
-DAMAGED = 0.5      # a tile is damaged when it agrees this much less with any neighbour than they do
-HUBER = 3.0        # residuals beyond this many robust deviations lose weight
-STEPS = 3          # rounds of the displacement solution; fields are gentle, so these converge fast
+LEAK = 0.04  # part of white jitter, section to section, that giving the trend back may leave
+CLEAR = 4.0  # a trend stands out when its power is this many times that of the trend of jitter
+SHORT = 8  # sections: with fewer, no trend can be told from jitter
+DAMAGED = 0.5  # a tile is damaged when it agrees this much less with any neighbour than they do
+HUBER = 3.0  # residuals beyond this many robust deviations lose weight
+STEPS = 3  # rounds of the displacement solution; fields are gentle, so these converge fast
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,29 @@ class StackAlignment:
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of tables/alignment.csv."""
-        return [{"section": z, "dy": float(self.dy[z]), "dx": float(self.dx[z]),
-                 "rotation_deg": float(self.rotation_deg[z]), "residual_px": float(self.residual_px[z]),
-                 "status": s} for z, s in enumerate(self.status)]
+        return [
+            {
+                "section": z,
+                "dy": float(self.dy[z]),
+                "dx": float(self.dx[z]),
+                "rotation_deg": float(self.rotation_deg[z]),
+                "residual_px": float(self.residual_px[z]),
+                "status": s,
+            }
+            for z, s in enumerate(self.status)
+        ]
 
 
-def align_stack(read: Callable[[int], Any], n_sections: int, *, level: Level = "rigid", neighbours: int = 2,
-                drift_sections: float = 10.0, max_damage: float = 0.1, **estimation: Any) -> StackAlignment:
+def align_stack(
+    read: Callable[[int], Any],
+    n_sections: int,
+    *,
+    level: Level = "rigid",
+    neighbours: int = 2,
+    drift_sections: float = 10.0,
+    max_damage: float = 0.1,
+    **estimation: Any,
+) -> StackAlignment:
     """Estimate all pairs, bridge what is bad, solve; read(z) gives section z (ny, nx).
 
     The parts may be run apart: `estimate_pairs` over shares of `neighbour_pairs`, once more over
@@ -104,8 +120,9 @@ def bridges(pairs: Sequence[PairResult], n_sections: int, max_damage: float = 0.
     return [(int(i), int(j)) for i, j in pairwise(good) if (int(i), int(j)) not in have]
 
 
-def solve(pairs: Sequence[PairResult], n_sections: int, *, drift_sections: float = 10.0,
-          max_damage: float = 0.1) -> StackAlignment:
+def solve(
+    pairs: Sequence[PairResult], n_sections: int, *, drift_sections: float = 10.0, max_damage: float = 0.1
+) -> StackAlignment:
     """The joint solution for a stack.
 
     pairs            of `estimate_pairs`, in any order; numbers are sections of this stack
@@ -116,12 +133,15 @@ def solve(pairs: Sequence[PairResult], n_sections: int, *, drift_sections: float
     belong to the stack.
     """
     if drift_sections < 0 or not 0 < max_damage <= 1:
-        raise ParameterError(f"alignment: drift_sections {drift_sections}, max_damage {max_damage}; "
-                             "expected 0 or more, and above 0 up to 1")
+        raise ParameterError(
+            f"alignment: drift_sections {drift_sections}, max_damage {max_damage}; expected 0 or more, and above 0 up to 1"
+        )
     pairs = sorted(pairs, key=lambda p: (p.fixed, p.moving))
     if not pairs or any(not 0 <= p.fixed < p.moving < n_sections or p.shape != pairs[0].shape for p in pairs):
-        raise DataError(f"alignment: {len(pairs)} pairs; expected at least one, of sections 0 to "
-                        f"{n_sections - 1} in rising order and of one shape")
+        raise DataError(
+            f"alignment: {len(pairs)} pairs; expected at least one, of sections 0 to "
+            f"{n_sections - 1} in rising order and of one shape"
+        )
     shape = pairs[0].shape
     centre = centre_of(shape)
     bad, damage = _bad_sections(pairs, n_sections, max_damage)
@@ -142,8 +162,10 @@ def solve(pairs: Sequence[PairResult], n_sections: int, *, drift_sections: float
 
     good = ~bad
     blank = {z for p in pairs for z, b in zip((p.fixed, p.moving), p.blank) if b}
-    status: list[Status] = ["blank" if z in blank else "corrupt" if bad[z] else
-                            "unlinked" if z in graph.unlinked else "ok" for z in range(n_sections)]
+    status: list[Status] = [
+        "blank" if z in blank else "corrupt" if bad[z] else "unlinked" if z in graph.unlinked else "ok"
+        for z in range(n_sections)
+    ]
     turn, shift = _filled(turn, good), _filled(shift, good)
     kept = _trend(turn, good, drift_sections)
     turn = turn - kept
@@ -152,8 +174,9 @@ def solve(pairs: Sequence[PairResult], n_sections: int, *, drift_sections: float
     if fields is not None:
         flat = _filled(fields.reshape(n_sections, -1), good)
         fields = (flat - _trend(flat, good, drift_sections)).astype(np.float32).reshape(fields.shape)
-    return StackAlignment(shape, shift[:, 0], shift[:, 1], np.rad2deg(turn[:, 0]), residual, correlation,
-                          damage, status, fields, spacing)
+    return StackAlignment(
+        shape, shift[:, 0], shift[:, 1], np.rad2deg(turn[:, 0]), residual, correlation, damage, status, fields, spacing
+    )
 
 
 def _untouched(shape: tuple[int, int], n: int) -> StackAlignment:
@@ -169,6 +192,7 @@ def _rotated(vector: np.ndarray, angle: float) -> np.ndarray:
 
 
 # --- bad sections ---------------------------------------------------------------------------------
+
 
 def _bad_sections(pairs: Sequence[PairResult], n: int, max_damage: float) -> tuple[np.ndarray, np.ndarray]:
     """(n,) bool blank or corrupt, and (n,) the part of the tiles that agree with no neighbour."""
@@ -203,11 +227,16 @@ def _bad_sections(pairs: Sequence[PairResult], n: int, max_damage: float) -> tup
 
 def _between(of: Sequence[Sequence[PairResult]], z: int, reach: int, bad: np.ndarray) -> list[np.ndarray]:
     """Agreement of pairs around section z but not of it, of good sections within reach of it."""
-    return [p.agreement for y in range(max(z - reach, 0), min(z + reach + 1, len(of))) for p in of[y]
-            if p.fixed == y != z != p.moving <= z + reach and not (bad[y] or bad[p.moving])]
+    return [
+        p.agreement
+        for y in range(max(z - reach, 0), min(z + reach + 1, len(of)))
+        for p in of[y]
+        if p.fixed == y != z != p.moving <= z + reach and not (bad[y] or bad[p.moving])
+    ]
 
 
 # --- joint solution -------------------------------------------------------------------------------
+
 
 class _Graph:
     """Least squares for section values x from differences x[moving] - x[fixed] over links."""
@@ -238,7 +267,7 @@ class _Graph:
         x = self._least_squares(rhs)
         for _ in range(3 if floor is not None and self.measured else 0):
             off = np.linalg.norm(x[self.j] - x[self.i] - rhs, axis=1)
-            limit = HUBER * max(1.4826 * float(np.median(off[:self.measured])), floor or 0.0)
+            limit = HUBER * max(1.4826 * float(np.median(off[: self.measured])), floor or 0.0)
             weight = base * np.minimum(1, limit / np.maximum(off, 1e-12))
             if (weight == self.weight).all():
                 break
@@ -286,7 +315,7 @@ def _solve_banded(bands: np.ndarray, right: np.ndarray) -> np.ndarray:
             x[i] = x[i] - low[j][j - i] * x[j]
         x[i] = x[i] / low[i][0]
     out = np.array(x)
-    return out if right.shape[1] > 2 else np.stack([out.real, out.imag], 1)[:, :right.shape[1]]
+    return out if right.shape[1] > 2 else np.stack([out.real, out.imag], 1)[:, : right.shape[1]]
 
 
 def _first_of_parts(ends: Sequence[tuple[int, int]], good: np.ndarray) -> list[int]:
@@ -304,8 +333,9 @@ def _first_of_parts(ends: Sequence[tuple[int, int]], good: np.ndarray) -> list[i
     return [z for z in root if find(z) == z][1:]
 
 
-def _displacements(graph: _Graph, links: Sequence[PairResult], turn: np.ndarray, shift: np.ndarray,
-                   shape: tuple[int, int]) -> tuple[np.ndarray, int]:
+def _displacements(
+    graph: _Graph, links: Sequence[PairResult], turn: np.ndarray, shift: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, int]:
     """Fields (n, 2, gy, gx) on output nodes that make S_j = W_ij o S_i hold, and their spacing."""
     spacing = next(p.spacing for p in links if p.field is not None)
     gy, gx = (-(-(n - 1) // spacing) + 1 for n in shape)
@@ -318,16 +348,30 @@ def _displacements(graph: _Graph, links: Sequence[PairResult], turn: np.ndarray,
     return fields, spacing
 
 
-def _raw_positions(z: int, points: np.ndarray, turn: np.ndarray, shift: np.ndarray, fields: np.ndarray | None,
-                   spacing: int, shape: tuple[int, int]) -> np.ndarray:
+def _raw_positions(
+    z: int,
+    points: np.ndarray,
+    turn: np.ndarray,
+    shift: np.ndarray,
+    fields: np.ndarray | None,
+    spacing: int,
+    shape: tuple[int, int],
+) -> np.ndarray:
     """S_z: raw positions (..., 2) of aligned points (..., 2)."""
     matrix = rigid_matrix(shift[z, 0], shift[z, 1], np.rad2deg(turn[z, 0]), centre_of(shape))
     transform = SectionTransform(matrix, None if fields is None else fields[z], spacing)
     return np.moveaxis(transform.positions(points[..., 0], points[..., 1]), 0, -1)
 
 
-def _quality(links: Sequence[PairResult], turn: np.ndarray, shift: np.ndarray, fields: np.ndarray | None,
-             spacing: int, shape: tuple[int, int], n: int) -> tuple[np.ndarray, np.ndarray]:
+def _quality(
+    links: Sequence[PairResult],
+    turn: np.ndarray,
+    shift: np.ndarray,
+    fields: np.ndarray | None,
+    spacing: int,
+    shape: tuple[int, int],
+    n: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """(n,) rms px by which a section's pairs miss the solution on 4 x 4 points; (n,) best correlation."""
     points = np.stack(np.meshgrid(*(np.linspace(0, k - 1, 4) for k in shape), indexing="ij"), -1).reshape(-1, 2)
     at = [_raw_positions(z, points, turn, shift, fields, spacing, shape) for z in range(n)]
@@ -342,6 +386,7 @@ def _quality(links: Sequence[PairResult], turn: np.ndarray, shift: np.ndarray, f
 
 
 # --- drift ----------------------------------------------------------------------------------------
+
 
 def _filled(values: np.ndarray, good: np.ndarray) -> np.ndarray:
     """(n, k) values with those of bad sections interpolated between the good ones around them."""

@@ -63,6 +63,7 @@ class Window:
         self.values, self.corner, self.shape, self.dtype = values, corner, shape, values.dtype
 
     def __getitem__(self, at):
-        y, x = (slice((s.start or 0) - c, (n if s.stop is None else s.stop) - c)
-                for s, c, n in zip(at, self.corner, self.shape))
+        y, x = (
+            slice((s.start or 0) - c, (n if s.stop is None else s.stop) - c) for s, c, n in zip(at, self.corner, self.shape)
+        )
         return self.values[y, x]

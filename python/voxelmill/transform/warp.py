@@ -42,6 +42,7 @@ _IDENTITY = np.eye(2, 3)
 
 # --- 2x3 matrices, (y, x) order -------------------------------------------------------------------
 
+
 def centre_of(shape: Sequence[int]) -> tuple[float, float]:
     """The centre (y, x) of a section of shape (ny, nx), in px: halfway between first and last pixel."""
     return (shape[0] - 1) / 2, (shape[1] - 1) / 2
@@ -95,6 +96,7 @@ def sample_grid(grid: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 # --- the transform of one section -----------------------------------------------------------------
 
+
 @dataclass(frozen=True)
 class SectionTransform:
     """Where the content of one section goes.
@@ -114,8 +116,10 @@ class SectionTransform:
         if self.matrix.shape != (2, 3) or not np.isfinite(self.matrix).all():
             raise ParameterError(f"transform: matrix is {self.matrix.tolist()}; expected 2x3 finite numbers")
         if self.field is not None and (self.field.ndim != 3 or self.field.shape[0] != 2 or self.spacing < 1):
-            raise ParameterError(f"transform: field has shape {self.field.shape}, spacing {self.spacing}; "
-                                 "expected (2, gy, gx) and a spacing of 1 px or more")
+            raise ParameterError(
+                f"transform: field has shape {self.field.shape}, spacing {self.spacing}; "
+                "expected (2, gy, gx) and a spacing of 1 px or more"
+            )
 
     @property
     def is_identity(self) -> bool:
@@ -172,8 +176,9 @@ def source_window(transform: SectionTransform, region: Region, source_shape: Seq
     return _window(_positions(transform, region)[1], source_shape)
 
 
-def render(source: Any, transform: SectionTransform, region: Region | None = None, *,
-           interpolation: str = "linear", fill: float = 0) -> np.ndarray:
+def render(
+    source: Any, transform: SectionTransform, region: Region | None = None, *, interpolation: str = "linear", fill: float = 0
+) -> np.ndarray:
     """Sample an output region of a section, with one interpolation.
 
     source         (ny, nx) array, or anything with `shape`, `dtype` and slices (tensorstore, zarr); only
@@ -285,8 +290,10 @@ def _remap(window: np.ndarray, positions: Sequence[np.ndarray], interpolation: s
     import cv2
 
     if window.dtype not in (np.uint8, np.uint16, np.int16, np.float32, np.float64):
-        raise DataError(f"render: a section of {window.dtype} cannot be interpolated; convert it to uint8, "
-                        "uint16, int16, float32 or float64, or use interpolation='nearest' for labels")
+        raise DataError(
+            f"render: a section of {window.dtype} cannot be interpolated; convert it to uint8, "
+            "uint16, int16, float32 or float64, or use interpolation='nearest' for labels"
+        )
     if interpolation == "linear":
         y, x = (p.astype(np.float32) * np.float32(1 / SUBPIXEL) for p in positions)
         return cv2.remap(window, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -309,14 +316,14 @@ def _cubic_fractions() -> np.ndarray:
 
 # --- made misalignment ----------------------------------------------------------------------------
 
+
 def simulate_jitter(n_sections: int, sigma_px: float, seed: int) -> np.ndarray:
     """Random content shifts (n_sections, 2) as (dy, dx) in px, normal with `sigma_px` per axis.
 
     Section z's shift depends on seed and z alone, so blocks of a stack agree. Raises ParameterError.
     """
     if n_sections < 0 or not sigma_px >= 0:
-        raise ParameterError(f"simulate_misalignment: {n_sections} sections, sigma {sigma_px} px; "
-                             "expected 0 or more of both")
+        raise ParameterError(f"simulate_misalignment: {n_sections} sections, sigma {sigma_px} px; expected 0 or more of both")
     return np.random.default_rng(seed).normal(0.0, sigma_px, (n_sections, 2))
 
 
