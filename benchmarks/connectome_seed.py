@@ -29,7 +29,7 @@ import numpy as np  # noqa: E402  (threads are set first)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import seed_method as seed  # noqa: E402
-from voxelmill.inference import stitching, watershed  # noqa: E402
+from voxelmill.inference import section_linking, seeded_watershed  # noqa: E402
 from voxelmill.postprocess import blobs, score  # noqa: E402
 from voxelmill.transform import contrast  # noqa: E402
 
@@ -64,14 +64,14 @@ def made_volume(shape: tuple[int, int, int] = (24, 256, 256), seed: int = 7) -> 
     return {"raw": raw, "labels": labels, "synapses": synapses}
 
 
-def ours_segment(volume: np.ndarray) -> watershed.Supervoxels:
-    return watershed.segment_block(volume)
+def ours_segment(volume: np.ndarray) -> seeded_watershed.Supervoxels:
+    return seeded_watershed.segment_block(volume)
 
 
-def ours_stitch(supervoxels: watershed.Supervoxels) -> np.ndarray:
+def ours_stitch(supervoxels: seeded_watershed.Supervoxels) -> np.ndarray:
     labels = supervoxels.labels
-    overlaps = stitching.concatenate(stitching.section_overlaps(*pair, step=2) for pair in pairwise(labels))
-    return stitching.remap(labels, stitching.join(supervoxels.ids, overlaps), step=2)
+    overlaps = section_linking.concatenate(section_linking.section_overlaps(*pair, step=2) for pair in pairwise(labels))
+    return section_linking.remap(labels, section_linking.join(supervoxels.ids, overlaps), step=2)
 
 
 def measure(function: Callable, *inputs: Any, repeat: int) -> tuple[Any, float, float]:
@@ -103,7 +103,9 @@ def measure(function: Callable, *inputs: Any, repeat: int) -> tuple[Any, float, 
 
 
 def _small(value: Any) -> Any:
-    return watershed.Supervoxels(value.labels[:2], value.ids, value.empty[:2]) if isinstance(value, tuple) else value[:2]
+    return (
+        seeded_watershed.Supervoxels(value.labels[:2], value.ids, value.empty[:2]) if isinstance(value, tuple) else value[:2]
+    )
 
 
 def _memory(key: str) -> float:

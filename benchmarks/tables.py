@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from voxelmill.inference import stitching
+from voxelmill.inference import section_linking
 
 
 def link(rows: int) -> float:
@@ -26,11 +26,11 @@ def link(rows: int) -> float:
     ids = np.arange(1, rows + 1, dtype=np.uint64)
     upper = np.repeat(ids[:-section], 3)
     lower = np.minimum(upper + np.uint64(section) + rng.integers(0, 3, len(upper)).astype(np.uint64), np.uint64(rows))
-    table = stitching.Overlaps(
+    table = section_linking.Overlaps(
         np.stack([upper, lower], 1), rng.integers(100, 1000, len(upper)), rng.integers(1000, 2000, (len(upper), 2))
     )
     begun = time.process_time()
-    stitching.link(ids, table, first_ends=section + 1)
+    section_linking.link(ids, table, first_ends=section + 1)
     return time.process_time() - begun
 
 
@@ -42,7 +42,7 @@ def borders(rows: int) -> float:
         ids = np.arange(k * 10**10, k * 10**10 + each, dtype=np.uint64)
         on = (ids + np.uint64(10**10))[rng.random(each) < 0.7] if k < batches - 1 else ids[:0]
         made.append(
-            stitching.Border(
+            section_linking.Border(
                 4 * each,
                 ids,
                 np.sort(rng.integers(0, 4 * each, each)),
@@ -52,7 +52,7 @@ def borders(rows: int) -> float:
             )
         )
     begun = time.process_time()
-    stitching.join_borders(made)
+    section_linking.join_borders(made)
     return time.process_time() - begun
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from voxelmill.inference.regions import region_table
+from voxelmill.inference.cell_tables import region_table
 from voxelmill.inference.tracking import track
 from voxelmill.testing.timelapse import PRESETS, make_movie
 from voxelmill.testing.timelapse_score import links
@@ -109,7 +109,7 @@ def laptrack(search: float) -> Callable[[list], list[np.ndarray]]:
 
 
 def on_tables(tracker: Callable[[list], list[np.ndarray]], tables: list, movie: np.ndarray) -> tuple[float, list]:
-    from voxelmill.inference.regions import relabel_frame
+    from voxelmill.inference.cell_tables import relabel_frame
 
     start = time.process_time()
     ids = tracker(tables)

@@ -195,7 +195,7 @@ def test_given_detections_of_a_plain_tiff(tmp_path: Path):
     ran = set(done.tasks())
     assert {"READ_DETECTIONS", "TRACK_CELLS"} <= ran
     assert not {"SEGMENT_CELLS", "ESTIMATE_BACKGROUND", "CROP_CELLS"} & ran
-    from voxelmill.core.movie import open_channel
+    from voxelmill.timelapse.store import open_channel
 
     tracked = open_channel(tmp_path / "out", 0, "seg_tracked_ch_0").read()
     assert np.array_equal(tracked > 0, movie.labels > 0)

@@ -65,7 +65,7 @@ def score(args: argparse.Namespace) -> None:
     import numpy as np
 
     from .core.errors import DataError
-    from .ingest.sources import open_source
+    from .ingest.volumes.formats import open_source
     from .postprocess.score import Contingency
 
     truth, pred = open_source(args.truth, args.truth_key), open_source(args.pred, args.pred_key)

@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from voxelmill.inference import stitching
+from voxelmill.inference import section_linking
 from voxelmill.inference.segment import Tables
 from voxelmill.testing.stages import run_stage
 
@@ -34,7 +34,7 @@ def sections() -> np.ndarray:
 def components(folder: Path, **given) -> dict[int, int]:
     """Supervoxel -> component of a run of the stage."""
     assert run_stage("inference.agglomerate", folder, block="0-0", components="c.npz", border="b.npz", **given) == 0
-    found = stitching.load(folder / "c.npz", stitching.Components)
+    found = section_linking.load(folder / "c.npz", section_linking.Components)
     return dict(zip(found.supervoxel.tolist(), found.component.tolist()))
 
 

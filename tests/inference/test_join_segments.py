@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.inference import stitching
+from voxelmill.inference import section_linking
 from voxelmill.testing.stages import record_of, run_stage
 
 
@@ -17,9 +17,11 @@ def borders(tmp_path: Path) -> list[Path]:
     for n, (ids, pair) in enumerate((([1, 2], (2, 11)), ([11, 12], (11, 21)), ([21], None))):
         rows = np.array([pair] if pair else []).reshape(-1, 2).astype(np.uint64)
         size = np.full((len(rows), 2), 500)
-        _, border = stitching.link(np.array(ids), stitching.Overlaps(rows, size[:, 0], size), first_ends=10 * n + 9)
+        _, border = section_linking.link(
+            np.array(ids), section_linking.Overlaps(rows, size[:, 0], size), first_ends=10 * n + 9
+        )
         paths.append(tmp_path / f"{n}.npz")
-        stitching.save(paths[-1], border)
+        section_linking.save(paths[-1], border)
     return paths
 
 
@@ -36,7 +38,7 @@ def test_every_batch_learns_its_numbers(tmp_path: Path, borders: list[Path], ord
         )
         == 0
     )
-    found = [stitching.load(tmp_path / f"{name}.npz", stitching.Joined) for name in names]
+    found = [section_linking.load(tmp_path / f"{name}.npz", section_linking.Joined) for name in names]
     assert [one.first for one in found] == [1, 3, 4]
     assert [one.merged.tolist() for one in found] == [[], [0], [0]]
     assert [one.segment.tolist() for one in found] == [[], [2], [2]]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.core.movie import open_channel
 from voxelmill.testing.movies import run_timelapse, write_ome_tiff
 from voxelmill.testing.stages import record_of
 from voxelmill.testing.timelapse_score import segmentation
+from voxelmill.timelapse.store import open_channel
 
 PLUGIN = """import numpy as np
 from scipy import ndimage

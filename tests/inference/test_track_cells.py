@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.core.movie import open_channel
 from voxelmill.inference.track_cells import load_tracks
 from voxelmill.testing.movies import run_timelapse
 from voxelmill.testing.stages import record_of
+from voxelmill.timelapse.store import open_channel
 
 
 def track(folder: Path, movie_file: Path, labels: np.ndarray, **params: object) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError, TransientError
-from voxelmill.ingest import bossdb
-from voxelmill.ingest.sources import open_source
+from voxelmill.ingest.volumes import bossdb
+from voxelmill.ingest.volumes.formats import open_source
 from voxelmill.testing.boss import BossServer
 
 pytest.importorskip("intern")

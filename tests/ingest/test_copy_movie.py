@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.core.movie import fovs_in, open_channel
 from voxelmill.testing.movies import run_timelapse, spoil_page, stack_of, write_ome_tiff
 from voxelmill.testing.stages import record_of
+from voxelmill.timelapse.store import fovs_in, open_channel
 
 
 def test_counts_and_scale_are_the_files(stages: Path, movies: list):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from voxelmill.core import manifest
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
-from voxelmill.ingest import reading
+from voxelmill.ingest.volumes import reading
 
 EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
 

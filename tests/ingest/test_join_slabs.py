@@ -14,7 +14,7 @@ import tensorstore as ts
 import tifffile
 from voxelmill.core import manifest
 from voxelmill.core.volume import create_image, layout
-from voxelmill.ingest import bossdb
+from voxelmill.ingest.volumes import bossdb
 
 EM = np.random.default_rng(4).integers(0, 256, (28, 40, 50), np.uint8)
 EM[[5, 20]] = 9  # blank, in two slabs

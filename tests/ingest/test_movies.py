@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.ingest import movie_tiff
-from voxelmill.ingest.movie import base_name, parse_range, to_uint16
-from voxelmill.ingest.movies import open_movie
+from voxelmill.ingest.movies import tiff as movie_tiff
+from voxelmill.ingest.movies.formats import open_movie
+from voxelmill.ingest.movies.movie import base_name, parse_range, to_uint16
 
 ND2 = Path(__file__).parents[1] / "data" / "timelapse" / "example-timelapse.nd2"
 

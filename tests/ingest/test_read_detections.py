@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from voxelmill.core.movie import open_channel
 from voxelmill.testing.movies import run_timelapse
+from voxelmill.timelapse.store import open_channel
 
 
 def read(folder: Path, movie_file: Path, labels: Path, fovs: str = "all") -> int:

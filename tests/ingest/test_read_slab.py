@@ -11,7 +11,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from voxelmill.core import manifest
-from voxelmill.ingest.listing import Listing
+from voxelmill.ingest.volumes.listing import Listing
 
 EM = np.random.default_rng(5).integers(0, 256, (28, 40, 50), np.uint8)
 GRID = ("--shard=4,32,32", "--chunk=4,16,16", "--voxel_size=30,4,5", "--blocks=7")

@@ -14,8 +14,8 @@ import tensorstore as ts
 import zarr
 from voxelmill.core.errors import DataError, ParameterError, StorageError, TransientError
 from voxelmill.core.volume import create_image, layout
-from voxelmill.ingest import sources
-from voxelmill.ingest.sources import LABEL, open_source
+from voxelmill.ingest.volumes import formats as sources
+from voxelmill.ingest.volumes.formats import LABEL, open_source
 
 EM = np.random.default_rng(1).integers(0, 256, (9, 20, 30), np.uint8)
 WIDE = EM.astype(np.uint16) * 257
@@ -240,7 +240,7 @@ def test_npz_streams_forward_in_bounded_memory(tmp_path):
     np.savez_compressed(tmp_path / "v.npz", raw=np.zeros((96, 1024, 1024), np.uint8))
     code = f"""
 import re
-from voxelmill.ingest.sources import open_source
+from voxelmill.ingest.volumes.formats import open_source
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 source = open_source({str(tmp_path / "v.npz")!r})
 start = peak()

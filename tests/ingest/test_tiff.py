@@ -14,8 +14,8 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from voxelmill.core.errors import DataError, ParameterError, VoxelmillError
-from voxelmill.ingest.sources import open_source
-from voxelmill.ingest.tiff import numbered
+from voxelmill.ingest.volumes.formats import open_source
+from voxelmill.ingest.volumes.tiff import numbered
 
 EM = np.random.default_rng(1).integers(0, 256, (9, 32, 40), np.uint8)
 EM[:, 8:24] //= 32  # so that it packs
@@ -221,7 +221,7 @@ def test_a_header_of_2_31_squared_is_refused_before_allocation(tmp_path):
     code = f"""
 import re, resource
 from voxelmill.core.errors import DataError
-from voxelmill.ingest.sources import open_source
+from voxelmill.ingest.volumes.formats import open_source
 import tifffile
 resource.setrlimit(resource.RLIMIT_DATA, (512 * 2**20,) * 2)
 try:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from voxelmill.core.movie import open_channel
 from voxelmill.core.volume import open_array
 from voxelmill.testing.movies import run_timelapse
+from voxelmill.timelapse.store import open_channel
 
 
 def test_crops_are_the_movie_seen_through_windows(stages: Path, movies: list):

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from voxelmill.core.volume import open_image
-from voxelmill.inference import stitching
+from voxelmill.inference import section_linking
 from voxelmill.testing.stages import make_store, run_stage
 
 
 def components(path: Path, pairs: dict[int, int]) -> Path:
-    found = stitching.Components(
+    found = section_linking.Components(
         np.array(list(pairs), np.uint64), np.array(list(pairs.values())), np.full(len(pairs), 0.5, np.float32)
     )
-    stitching.save(path, found)
+    section_linking.save(path, found)
     return path
 
 
@@ -27,9 +27,9 @@ def joined(
     segments: int = 9,
 ) -> Path:
     merged, scores = merged or {}, scores or {}
-    stitching.save(
+    section_linking.save(
         path,
-        stitching.Joined(
+        section_linking.Joined(
             first,
             np.array(list(merged), np.int64),
             np.array(list(merged.values()), np.uint64),

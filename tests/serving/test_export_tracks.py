@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from voxelmill.core.movie import open_channel
 from voxelmill.testing.stages import run_stage
+from voxelmill.timelapse.store import open_channel
 
 
 def test_ctc(stages: Path):

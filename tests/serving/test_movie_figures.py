@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from voxelmill.core.movie import Facts, FrameWriter, fov_name
 from voxelmill.inference.track_cells import save_tracks
 from voxelmill.inference.tracking import TRACK, Links, region_table, track
 from voxelmill.postprocess.features import TraceBuilder
 from voxelmill.postprocess.traces import filter_traces, left_out, left_out_name, traces_name, write_csv
+from voxelmill.serving import field_plots as mp
 from voxelmill.serving import movie_figures as mf
-from voxelmill.serving import movie_plots as mp
 from voxelmill.testing.movies import INTERVAL_MIN, PIXEL_UM, make_fovs
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.testing.timelapse import Movie
+from voxelmill.timelapse.store import Facts, FrameWriter, fov_name
 
 KINDS = ("1_cells.pdf", "1_cells.png", "2_lineages.pdf", "2_lineages.png", "3_traces.pdf", "3_traces.png", "movie.gif")
 

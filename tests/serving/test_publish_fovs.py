@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import zarr
 from voxelmill.core.manifest import verify
-from voxelmill.core.movie import fovs_in
 from voxelmill.testing.movies import run_timelapse
 from voxelmill.testing.stages import run_stage
+from voxelmill.timelapse.store import fovs_in
 
 CHANNELS = ["fl_background_ch_1", "fl_ch_1", "pc_ch_0", "seg_labeled_ch_0", "seg_tracked_ch_0"]
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError
-from voxelmill.inference.regions import region_table
+from voxelmill.inference.cell_tables import region_table
 from voxelmill.inference.tracking import Links, track
 from voxelmill.serving import track_exports as exports
 

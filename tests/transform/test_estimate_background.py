@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.core.movie import open_channel
 from voxelmill.testing.movies import run_timelapse, write_ome_tiff
 from voxelmill.testing.stages import record_of
+from voxelmill.timelapse.store import open_channel
 
 
 def test_it_is_near_the_truth(stages: Path, movies: list):

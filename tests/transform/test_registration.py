@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.transform import registration, warp
-from voxelmill.transform.pyramid import prepare
+from voxelmill.transform.bandpass import prepare
 from voxelmill.transform.registration import estimate_pair
 from voxelmill.transform.warp import SectionTransform, render, rigid_matrix, shift_transform
 

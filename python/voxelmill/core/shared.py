@@ -90,15 +90,3 @@ class Extensions(Params):
     """Code of the user's own."""
 
     plugins: str = param("", "Folder with plug-ins: features, preprocessors, methods; only code that you trust")
-
-
-class Copying(Params):
-    """How far a run goes."""
-
-    copy_only: bool = param(False, "Stop when the chosen channels are copied")
-
-
-class Views(Params):
-    """Quick looks."""
-
-    view_level: bool = param(True, "Write level 1 of every channel and crop: uint8, half the size")

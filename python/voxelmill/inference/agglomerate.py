@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from . import stitching
+from . import section_linking
 from .segment import load_tables
 
 
@@ -23,15 +23,15 @@ def run(p: Parameters, task: Task, *, overlaps: list[In], block: str, components
 
     task.block = block
     ids, sections, seams, first_ends = zip(*(load_tables(path) for path in overlaps))
-    found, edge = stitching.link(
+    found, edge = section_linking.link(
         np.concatenate(ids),
-        stitching.concatenate(sections),
-        stitching.concatenate(seams),
+        section_linking.concatenate(sections),
+        section_linking.concatenate(seams),
         first_ends=min(first_ends),
         min_overlap=p.min_overlap,
         min_iou=p.min_iou,
         min_seam_iou=p.min_seam_iou,
     )
-    stitching.save(components, found)
-    stitching.save(border, edge)
+    section_linking.save(components, found)
+    section_linking.save(border, edge)
     task.report(supervoxels=len(found.supervoxel), components=edge.number)

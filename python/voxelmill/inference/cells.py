@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.inference import cellnet, logstd
-from voxelmill.inference.basins import basins, components, keep_sizes
+from voxelmill.inference.cell_basins import basins, components, keep_sizes
 from voxelmill.inference.logstd import check_frame
 
 Params = Mapping[str, Any]

@@ -8,7 +8,7 @@ from ..core.errors import DataError
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from . import stitching
+from . import section_linking
 
 
 class Parameters(Params):
@@ -22,7 +22,7 @@ def run(p: Parameters, task: Task, *, borders: list[In], blocks: list[str], join
     for (_, last), (first, _) in pairwise(ends):
         if first != last + 1:
             raise DataError(f"join_segments: shards {last + 1} to {first - 1} are missing; rerun their batch")
-    found = stitching.join_borders([stitching.load(borders[i], stitching.Border) for i in order])
+    found = section_linking.join_borders([section_linking.load(borders[i], section_linking.Border) for i in order])
     for i, one in zip(order, found):
-        stitching.save(joined[i], one)
+        section_linking.save(joined[i], one)
     task.report(segments=found[0].segments, joined=sum(len(one.merged) for one in found))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .regions import Regions
+from .cell_tables import Regions
 
 NEAREST = 10  # candidates per cell; a cell among touching neighbours has six
 AREA_SPREAD = 0.3  # usual spread of log area between frames: segmentation noise, cell cycle

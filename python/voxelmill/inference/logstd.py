@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.inference.basins import basins, components, fill_holes, keep_sizes
+from voxelmill.inference.cell_basins import basins, components, fill_holes, keep_sizes
 
 _BINS = 200
 _EVERY = 4  # statistics of a frame come from every fourth row: 256 rows of 1024 say as much as all

@@ -17,7 +17,7 @@ from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Layout, create_image, open_image
-from . import stitching, watershed
+from . import section_linking, seeded_watershed
 
 
 class Classic(Params):
@@ -44,7 +44,7 @@ def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps
     lay = source.layout()
     target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.scale)
     slabs = slabs_of(lay, block)
-    tables = Tables(watershed.first_id(slabs[0].start + 1, *lay.shape[1:]))
+    tables = Tables(seeded_watershed.first_id(slabs[0].start + 1, *lay.shape[1:]))
     for z in task.progress(slabs, "slabs segmented"):
         tables.add_slab(segment_slab(p, source, target, z, lay))
     tables.save(overlaps)
@@ -68,7 +68,7 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
     """Segment the sections of a slab, tile column by tile column; write them; return their tables."""
     _, height, width = lay.shape
     below = slice(z.start, min(z.stop + 1, lay.shape[0]))  # with the first section of the next slab
-    step = [int(np.lcm(s, watershed.MAX_TILE)) if s < n else n for s, n in zip(lay.shard[1:], lay.shape[1:])]
+    step = [int(np.lcm(s, seeded_watershed.MAX_TILE)) if s < n else n for s, n in zip(lay.shard[1:], lay.shape[1:])]
     columns = [
         (slice(y, min(y + step[0], height)), slice(x, min(x + step[1], width)))
         for y in range(0, height, step[0])
@@ -79,8 +79,8 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
     above: dict[int, np.ndarray] = {}
     for y, x in columns:
         core = ((y.start, y.stop), (x.start, x.stop))
-        need = [watershed.source_range(*span, size) for span, size in zip(core, (height, width))]
-        found = watershed.segment_block(
+        need = [seeded_watershed.source_range(*span, size) for span, size in zip(core, (height, width))]
+        found = seeded_watershed.segment_block(
             grey(source, (below, *(slice(*n) for n in need))),
             levels,
             first_section=z.start,
@@ -95,15 +95,15 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
         )
         labels, inside = found.labels, z.stop - z.start
         target.write((z, y, x), labels[:inside])
-        beyond = watershed.first_id(z.stop, height, width)  # ids of the next slab's section are its own
+        beyond = seeded_watershed.first_id(z.stop, height, width)  # ids of the next slab's section are its own
         tables.add_ids(found.ids[found.ids < beyond], found.empty[:inside], z.start)
         for upper, lower in itertools.pairwise(labels):
             tables.add_sections(upper, lower, p.segment_shrink)
         for n in range(inside):
             section = labels[n]
-            for at in range(watershed.MAX_TILE, section.shape[0], watershed.MAX_TILE):
+            for at in range(seeded_watershed.MAX_TILE, section.shape[0], seeded_watershed.MAX_TILE):
                 tables.add_seam(section[at - 1], section[at])
-            for at in range(watershed.MAX_TILE, section.shape[1], watershed.MAX_TILE):
+            for at in range(seeded_watershed.MAX_TILE, section.shape[1], seeded_watershed.MAX_TILE):
                 tables.add_seam(section[:, at - 1], section[:, at])
             if x.start and left is not None:
                 tables.add_seam(left[n], section[:, 0])
@@ -115,8 +115,8 @@ def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout
 
 def thresholds(p: Classic, source: Image, z: slice, columns: list) -> np.ndarray:
     """Foreground grey level of each section, from the histogram of all of it."""
-    counts = np.sum([watershed.histogram(grey(source, (z, y, x))) for y, x in columns], axis=0)
-    return watershed.threshold(counts, p.foreground_quantile)
+    counts = np.sum([seeded_watershed.histogram(grey(source, (z, y, x))) for y, x in columns], axis=0)
+    return seeded_watershed.threshold(counts, p.foreground_quantile)
 
 
 class Tables:
@@ -125,8 +125,8 @@ class Tables:
     def __init__(self, first_ends: int = 0) -> None:
         self.first_ends = first_ends
         self.ids: list[np.ndarray] = []
-        self.sections: list[stitching.Overlaps] = []
-        self.seams: list[stitching.Overlaps] = []
+        self.sections: list[section_linking.Overlaps] = []
+        self.seams: list[section_linking.Overlaps] = []
         self.empty: list[int] = []
 
     @property
@@ -138,10 +138,10 @@ class Tables:
         self.empty += [int(z) + first for z in np.flatnonzero(empty)]
 
     def add_sections(self, upper: np.ndarray, lower: np.ndarray, step: int = 1) -> None:
-        self.sections.append(stitching.section_overlaps(upper, lower, step=step))
+        self.sections.append(section_linking.section_overlaps(upper, lower, step=step))
 
     def add_seam(self, one: np.ndarray, other: np.ndarray) -> None:
-        self.seams.append(stitching.section_overlaps(one, other))
+        self.seams.append(section_linking.section_overlaps(one, other))
 
     def add_slab(self, more: Tables) -> None:
         self.ids += more.ids
@@ -155,14 +155,17 @@ class Tables:
             "first_ends": np.uint64(self.first_ends),
         }
         for name, tables in (("sections", self.sections), ("seams", self.seams)):
-            for part, column in zip(("pairs", "counts", "sizes"), stitching.concatenate(tables)):
+            for part, column in zip(("pairs", "counts", "sizes"), section_linking.concatenate(tables)):
                 parts[f"{name}_{part}"] = column
         with open(path, "wb") as file:
             np.savez(file, **parts)  # type: ignore[arg-type]
 
 
-def load_tables(path) -> tuple[np.ndarray, stitching.Overlaps, stitching.Overlaps, int]:
+def load_tables(path) -> tuple[np.ndarray, section_linking.Overlaps, section_linking.Overlaps, int]:
     """(ids, overlaps between sections, overlaps across seams, smallest id past the first section) of one block."""
     with np.load(path) as parts:
-        both = [stitching.Overlaps(*(parts[f"{n}_{c}"] for c in ("pairs", "counts", "sizes"))) for n in ("sections", "seams")]
+        both = [
+            section_linking.Overlaps(*(parts[f"{n}_{c}"] for c in ("pairs", "counts", "sizes")))
+            for n in ("sections", "seams")
+        ]
         return parts["ids"], both[0], both[1], int(parts["first_ends"])

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DataError, ParameterError
-from ..core.movie import Facts, FrameWriter, each_fov, fovs_in, open_channel
 from ..core.params import Methods, param
 from ..core.plugins import Plugin, load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..timelapse.store import Facts, FrameWriter, each_fov, fovs_in, open_channel
 from . import cells
 
 SAMPLE = 3  # frames on which the shared values of a movie are settled
@@ -116,7 +116,7 @@ def method_of(p: Sized, added: list[Plugin]) -> tuple[cells.Method, dict[str, An
 
 def numbered(labels: NDArray, p: Sized) -> NDArray[np.int32]:
     """Labels of a plug-in as 1..n, those of a wrong size dropped."""
-    from .basins import keep_sizes
+    from .cell_basins import keep_sizes
 
     found, place = np.unique(labels, return_inverse=True)
     dense = np.asarray(place.reshape(labels.shape) + (0 if 0 in found else 1), np.int32)

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.errors import DataError
-from ..core.movie import Facts, FrameWriter, each_fov, fov_name, fovs_in, open_channel
 from ..core.params import Methods, param
 from ..core.plugins import load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..timelapse.store import Facts, FrameWriter, each_fov, fov_name, fovs_in, open_channel
 from .segment_cells import the_plugin
 from .tracking import Tracks, region_table, track
 

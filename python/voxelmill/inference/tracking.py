@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError, ParameterError
 
+from .cell_tables import Regions, region_table, relabel_frame
 from .linking import Cells, Hypotheses, hypotheses, mutual, nodes, packing, shared_motion, voted_shift
-from .regions import Regions, region_table, relabel_frame
 
 __all__ = [
     "METHODS",

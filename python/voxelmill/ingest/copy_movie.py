@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError
-from ..core.movie import Facts, FrameWriter, each_fov, fov_name
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import write_group
+from ..timelapse.store import Facts, FrameWriter, each_fov, fov_name
 from .inspect_movie import Reading, open_as
 
 

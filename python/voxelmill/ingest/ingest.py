@@ -23,10 +23,10 @@ from ..core.provenance import Task
 from ..core.shared import Given, Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, layout
-from .listing import Listing
-from .reading import Plan, finish, moved, pieces, read_slab
-from .source import Source
-from .sources import IMAGE, LABEL, local, open_source
+from .volumes.formats import IMAGE, LABEL, local, open_source
+from .volumes.listing import Listing
+from .volumes.reading import Plan, finish, moved, pieces, read_slab
+from .volumes.source import Source
 
 READ_BLOCKS = 16  # blocks' worth of voxels that one task reads: reading is cheap, and a task takes 0.6 s to start
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}

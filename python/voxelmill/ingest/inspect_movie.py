@@ -16,10 +16,11 @@ from ..core.errors import ParameterError
 from ..core.manifest import digest_of
 from ..core.params import Params, param
 from ..core.provenance import Task
-from ..core.shared import Copying, Given, Strict
+from ..core.shared import Given, Strict
 from ..core.stage import In, Out
-from .movie import Movie, ZChoice, base_name
-from .movies import open_movie
+from ..timelapse.parameters import Copying
+from .movies.formats import open_movie
+from .movies.movie import Movie, ZChoice, base_name
 
 Channel = Annotated[int, Field(ge=0)]
 ASSUMED_INTERVAL = 10.0  # minutes, where neither the file nor the user says

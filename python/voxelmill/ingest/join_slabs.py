@@ -9,7 +9,7 @@ from ..core import blocks
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
-from .reading import Plan, finish
+from .volumes.reading import Plan, finish
 
 
 class Parameters(Strict):

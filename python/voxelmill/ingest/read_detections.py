@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DataError, ParameterError
-from ..core.movie import Facts, FrameWriter, each_fov
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
-from .movies import open_movie
+from ..timelapse.store import Facts, FrameWriter, each_fov
+from .movies.formats import open_movie
 
 Plane = Callable[[int, int], NDArray]  # field of view, frame -> labels (y, x)
 Shapes = list[tuple[int, ...]]  # (t, y, x) of each field of view

@@ -9,7 +9,7 @@ from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import create_image
-from . import reading
+from .volumes import reading
 
 
 class Parameters(Params):

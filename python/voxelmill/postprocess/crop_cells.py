@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.movie import Facts, describe_movie, each_fov, fov_name, fovs_in, open_channel
 from ..core.params import param
 from ..core.provenance import Task
-from ..core.shared import Strict, Views
-from ..core.small import SmallArray
+from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Image, write_group
+from ..timelapse.parameters import Views
+from ..timelapse.small import SmallArray
+from ..timelapse.store import Facts, describe_movie, each_fov, fov_name, fovs_in, open_channel
 from .crops import TrackBoxes, frames_per_block, iter_crops, track_boxes
 from .views import half_shape, limits_of, view_facts, view_of
 

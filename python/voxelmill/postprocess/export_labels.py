@@ -15,7 +15,7 @@ from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, open_image
-from ..inference import stitching, watershed
+from ..inference import section_linking, seeded_watershed
 
 
 class Parameters(Params):
@@ -36,23 +36,25 @@ def run(
     task.block = block
     source = open_image(supervoxels)
     lay = source.layout()
-    others = stitching.load(joined, stitching.Joined) if joined else None
-    table = stitching.number(stitching.load(components, stitching.Components), others)
+    others = section_linking.load(joined, section_linking.Joined) if joined else None
+    table = section_linking.number(section_linking.load(components, section_linking.Components), others)
     count = others.segments if others else int(table.segment.max(initial=0))
     dtype = "uint32" if count < 2**32 else "uint64"
     target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.scale, label=True)
     segments.mkdir()
     regions = task.progress(list(blocks.regions(lay, block)), "shards labelled")
     for (start, stop), layer in itertools.groupby(regions, key=lambda r: (r[0].start, r[0].stop)):
-        ends = [watershed.first_id(z, *lay.shape[1:]) for z in (start, stop)]
-        part = stitching.MergeTable(*(c[slice(*np.searchsorted(table.supervoxel, np.array(ends, np.uint64)))] for c in table))
+        ends = [seeded_watershed.first_id(z, *lay.shape[1:]) for z in (start, stop)]
+        part = section_linking.MergeTable(
+            *(c[slice(*np.searchsorted(table.supervoxel, np.array(ends, np.uint64)))] for c in table)
+        )
         write_part(segments / f"z{start:07d}.parquet", part)
         for region in layer:
-            target.write(region, stitching.remap(source.read(region), part).astype(dtype))
+            target.write(region, section_linking.remap(source.read(region), part).astype(dtype))
     task.report(segments=count)
 
 
-def write_part(path: Path, table: stitching.MergeTable) -> None:
+def write_part(path: Path, table: section_linking.MergeTable) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
-from ..core.movie import Facts, each_fov, fov_name, fovs_in, open_channel
 from ..core.params import param
 from ..core.plugins import load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..timelapse.store import Facts, each_fov, fov_name, fovs_in, open_channel
 from .features import PHASE_FEATURES, TraceBuilder
 from .traces import filter_traces, left_out, left_out_name, traces_name, write_csv
 

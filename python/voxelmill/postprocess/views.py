@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.movie import Facts
 from ..core.volume import Image
+from ..timelapse.store import Facts
 from .crops import ViewScale, half_resolution, to_view
 
 Limits = tuple[float, float]  # values shown as 0 and as 255

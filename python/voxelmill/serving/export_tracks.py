@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..core.movie import Facts, fov_name, fovs_in, open_channel
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..inference.track_cells import load_tracks
+from ..timelapse.store import Facts, fov_name, fovs_in, open_channel
 from .track_exports import write_ctc, write_geff, write_napari, write_trackmate
 
 Format = Literal["ctc", "geff", "napari", "trackmate"]

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..core.errors import DataError, ParameterError
-from ..core.movie import Facts
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
+from ..timelapse.store import Facts
 from .samples import find_traces, merge, read_samples
 
 

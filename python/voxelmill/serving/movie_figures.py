@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.movie import Facts, each_fov, fov_name, fovs_in
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
+from ..timelapse.store import Facts, each_fov, fov_name, fovs_in
+from .field import Field, colour_number, colour_table, spread
+from .field_plots import lineage_tree, trace_plots
 from .figures import Figures, save
-from .movie_field import Field, colour_number, colour_table, spread
-from .movie_plots import lineage_tree, trace_plots
 
 SHEET_FRAMES = 12
 SHEET_WIDTH = 10.0  # inches

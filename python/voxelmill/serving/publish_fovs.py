@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from ..core import blocks, manifest
-from ..core.movie import Facts, annotate, each_fov, fov_name, fovs_in
 from ..core.provenance import Task
-from ..core.shared import Copying, Strict, Views
+from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_array, open_image
 from ..postprocess.crops import frames_per_block
 from ..postprocess.views import half_shape, limits_of, view_facts, view_of
+from ..timelapse.parameters import Copying, Views
+from ..timelapse.store import Facts, annotate, each_fov, fov_name, fovs_in
 
 VIEW_CHUNK = 256  # px
 

@@ -11,10 +11,10 @@ import json
 from typing import Any
 
 from ..core.errors import DataError
-from ..core.movie import Facts, fov_name
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
+from ..timelapse.store import Facts, fov_name
 
 COLUMNS = (
     "fov",

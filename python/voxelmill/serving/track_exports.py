@@ -92,7 +92,7 @@ def write_ctc(folder: Path, tracks: Tracks, frames: Iterable[NDArray]) -> Path:
     """
     import tifffile
 
-    from voxelmill.inference.regions import relabel_frame
+    from voxelmill.inference.cell_tables import relabel_frame
 
     rows, label = ctc_table(tracks)
     dtype = np.uint16 if rows[:, 0].max(initial=0) <= np.iinfo(np.uint16).max else np.uint32

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.errors import DataError, ParameterError
-from ..core.movie import Facts, FrameWriter, each_fov, fovs_in, open_channel
 from ..core.params import param
 from ..core.plugins import find, load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..timelapse.store import Facts, FrameWriter, each_fov, fovs_in, open_channel
 from .background import BackgroundOptions, estimate_movie
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .pyramid import Layer, Prepared
+from .bandpass import Layer, Prepared
 from .warp import sample_grid
 
 NODE = 8  # px of a layer between nodes of its field

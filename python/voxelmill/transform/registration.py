@@ -31,8 +31,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.errors import DataError, ParameterError
+from .bandpass import RIM, Layer, Prepared, View, padded, prepare, tile_sums
 from .flow import displacement, on_layer, remapped
-from .pyramid import RIM, Layer, Prepared, View, padded, prepare, tile_sums
 from .warp import apply, centre_of, invert, rigid_matrix, rigid_parameters, sample_grid
 
 Level = Literal["none", "translation", "rigid", "elastic"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from voxelmill.core.small import SmallArray
 from voxelmill.core.volume import open_array
+from voxelmill.timelapse.small import SmallArray
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "bool", "int32"])

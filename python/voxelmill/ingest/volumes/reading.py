@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from ..core import blocks
-from ..core.errors import DataError
-from ..core.volume import Image, Layout, Region
+from ...core import blocks
+from ...core.errors import DataError
+from ...core.volume import Image, Layout, Region
+from .formats import IMAGE, LABEL, local, open_source
 from .listing import Listing
 from .source import Source
-from .sources import IMAGE, LABEL, local, open_source
 
 
 class Plan(BaseModel, frozen=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxelmill.inference import stitching
+from voxelmill.inference import section_linking
 
 
 @settings(max_examples=80, deadline=None)
@@ -15,7 +15,7 @@ def test_overlaps_equal_a_count_by_hand(seed, rows, columns, labels, spread):
     rng = np.random.default_rng(seed)
     names = np.concatenate(([0], 2**53 + rng.integers(1, spread, labels))).astype(np.uint64)
     a, b = (names[rng.integers(0, labels + 1, (rows, columns))] for _ in range(2))
-    table = stitching.section_overlaps(a, b)
+    table = section_linking.section_overlaps(a, b)
     want = {(i, j): int(((a == i) & (b == j)).sum()) for i in np.unique(a) for j in np.unique(b) if i and j}
     want = {pair: n for pair, n in want.items() if n}
     assert {tuple(pair): n for pair, n in zip(table.pairs.tolist(), table.counts.tolist(), strict=True)} == want
@@ -26,14 +26,16 @@ def test_overlaps_equal_a_count_by_hand(seed, rows, columns, labels, spread):
 def test_step_equals_the_full_count_on_doubled_labels():
     rng = np.random.default_rng(0)
     a, b = (rng.integers(0, 5, (6, 7)).repeat(2, 0).repeat(2, 1) for _ in range(2))
-    for full, sampled in zip(stitching.section_overlaps(a, b), stitching.section_overlaps(a, b, step=2), strict=True):
+    for full, sampled in zip(
+        section_linking.section_overlaps(a, b), section_linking.section_overlaps(a, b, step=2), strict=True
+    ):
         np.testing.assert_array_equal(full, sampled)
 
 
-def overlap(*rows: tuple[int, int, int, int, int]) -> stitching.Overlaps:
+def overlap(*rows: tuple[int, int, int, int, int]) -> section_linking.Overlaps:
     """Rows of a, b, count, size of a, size of b."""
     array = np.array(rows).reshape(-1, 5)
-    return stitching.Overlaps(array[:, :2].astype(np.uint64), array[:, 2], array[:, 3:])
+    return section_linking.Overlaps(array[:, :2].astype(np.uint64), array[:, 2], array[:, 3:])
 
 
 def test_a_link_needs_both_the_overlap_and_the_share():
@@ -43,15 +45,15 @@ def test_a_link_needs_both_the_overlap_and_the_share():
         (3, 4, 199, 199, 199),  # one px too few
         (5, 6, 200, 500, 500),  # a quarter of the union
     )
-    merged = stitching.join(ids, table)
+    merged = section_linking.join(ids, table)
     np.testing.assert_array_equal(merged.supervoxel, ids)
     np.testing.assert_array_equal(merged.segment, [1, 1, 2, 3, 4, 5, 6, 7])
     np.testing.assert_allclose(merged.score, [0.5, 0.5, 0, 0, 0, 0, 0, 0])
-    np.testing.assert_array_equal(stitching.join(ids, table, min_iou=0).segment, [1, 1, 2, 3, 4, 4, 5, 6])
+    np.testing.assert_array_equal(section_linking.join(ids, table, min_iou=0).segment, [1, 1, 2, 3, 4, 4, 5, 6])
 
 
 def test_seams_link_by_share_whatever_their_length():
-    merged = stitching.join(np.array([1, 2, 3]), overlap(), overlap((1, 2, 9, 10, 10), (2, 3, 1, 10, 10)))
+    merged = section_linking.join(np.array([1, 2, 3]), overlap(), overlap((1, 2, 9, 10, 10), (2, 3, 1, 10, 10)))
     np.testing.assert_array_equal(merged.segment, [1, 1, 2])
 
 
@@ -59,10 +61,10 @@ def test_segments_do_not_depend_on_the_order_of_tables():
     rng = np.random.default_rng(0)
     ids = np.unique(rng.integers(1, 2**53, 300)).astype(np.uint64)
     pairs = rng.choice(ids, (250, 2))
-    table = stitching.Overlaps(pairs, np.full(250, 500), np.full((250, 2), 600))
-    first = stitching.join(ids, table)
+    table = section_linking.Overlaps(pairs, np.full(250, 500), np.full((250, 2), 600))
+    first = section_linking.join(ids, table)
     order = rng.permutation(250)
-    second = stitching.join(rng.permutation(ids), stitching.Overlaps(*(column[order] for column in table)))
+    second = section_linking.join(rng.permutation(ids), section_linking.Overlaps(*(column[order] for column in table)))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
     _, first_seen = np.unique(first.segment, return_index=True)
@@ -81,15 +83,15 @@ def test_batches_give_the_table_of_the_whole(seed, sections, cuts):
     for upper, lower in pairwise(ids):
         n = int(rng.integers(0, 8)) if len(upper) and len(lower) else 0
         pairs = np.stack([rng.choice(x, n) if n else x[:0] for x in (upper, lower)], 1)
-        tables.append(stitching.Overlaps(pairs, np.full(n, 500), rng.integers(500, 1200, (n, 2))))
-    whole = stitching.join(np.concatenate(ids), stitching.concatenate(tables))
+        tables.append(section_linking.Overlaps(pairs, np.full(n, 500), rng.integers(500, 1200, (n, 2))))
+    whole = section_linking.join(np.concatenate(ids), section_linking.concatenate(tables))
     edges = sorted({0, sections, *rng.integers(0, sections, cuts).tolist()})
     linked = [
-        stitching.link(np.concatenate(ids[a:b]), stitching.concatenate(tables[a:b]), first_ends=1000 * (a + 1))
+        section_linking.link(np.concatenate(ids[a:b]), section_linking.concatenate(tables[a:b]), first_ends=1000 * (a + 1))
         for a, b in pairwise(edges)
     ]
-    joined = stitching.join_borders([border for _, border in linked])
-    parts = [stitching.number(found, one) for (found, _), one in zip(linked, joined, strict=True)]
+    joined = section_linking.join_borders([border for _, border in linked])
+    parts = [section_linking.number(found, one) for (found, _), one in zip(linked, joined, strict=True)]
     for column, want in zip(zip(*parts, strict=True), whole, strict=True):
         np.testing.assert_array_equal(np.concatenate(column), want)
     assert {one.segments for one in joined} == {int(whole.segment.max(initial=0))}
@@ -97,49 +99,49 @@ def test_batches_give_the_table_of_the_whole(seed, sections, cuts):
 
 def test_a_batch_that_is_missing_or_other_is_found():
     border = [
-        stitching.link(np.array([1]), overlap((1, 2, 500, 500, 500)), first_ends=2)[1],
-        stitching.link(np.array([3]), overlap(), first_ends=4)[1],
+        section_linking.link(np.array([1]), overlap((1, 2, 500, 500, 500)), first_ends=2)[1],
+        section_linking.link(np.array([3]), overlap(), first_ends=4)[1],
     ]
     with pytest.raises(ValueError, match="names supervoxel 2, which no block reports"):
-        stitching.join_borders(border)
+        section_linking.join_borders(border)
     with pytest.raises(ValueError, match="names supervoxel 2"):
-        stitching.join_borders(border[:1])
+        section_linking.join_borders(border[:1])
 
 
 def test_tables_are_read_as_they_were_written(tmp_path):
-    found, border = stitching.link(np.array([1, 2]), overlap((1, 2, 500, 500, 500)), first_ends=2)
-    for table in (found, border, *stitching.join_borders([border])):
-        stitching.save(tmp_path / "t.npz", table)
-        again = stitching.load(tmp_path / "t.npz", type(table))
+    found, border = section_linking.link(np.array([1, 2]), overlap((1, 2, 500, 500, 500)), first_ends=2)
+    for table in (found, border, *section_linking.join_borders([border])):
+        section_linking.save(tmp_path / "t.npz", table)
+        again = section_linking.load(tmp_path / "t.npz", type(table))
         for a, b in zip(again, table, strict=True):
             assert np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype
 
 
 def test_remap_is_a_look_up():
-    table = stitching.MergeTable(np.array([3, 2**52], np.uint64), np.array([1, 2], np.uint64), np.zeros(2, np.float32))
+    table = section_linking.MergeTable(np.array([3, 2**52], np.uint64), np.array([1, 2], np.uint64), np.zeros(2, np.float32))
     labels = np.array([[0, 3, 3], [2**52, 0, 3]], np.uint64)
-    np.testing.assert_array_equal(stitching.remap(labels, table), [[0, 1, 1], [2, 0, 1]])
+    np.testing.assert_array_equal(section_linking.remap(labels, table), [[0, 1, 1], [2, 0, 1]])
     doubled = labels.repeat(2, 0).repeat(2, 1)[:3, :5]
-    np.testing.assert_array_equal(stitching.remap(doubled, table, step=2), stitching.remap(doubled, table))
+    np.testing.assert_array_equal(section_linking.remap(doubled, table, step=2), section_linking.remap(doubled, table))
     with pytest.raises(ValueError, match="supervoxel 7 is not in the merge table"):
-        stitching.remap(np.array([7], np.uint64), table)
+        section_linking.remap(np.array([7], np.uint64), table)
 
 
 def test_a_column_that_drifts_is_one_segment():
     volume = np.zeros((5, 40, 60), np.uint64)
     for z in range(5):
         volume[z, 10:30, 5 + 3 * z : 30 + 3 * z] = z + 1
-    tables = stitching.concatenate(stitching.section_overlaps(*pair) for pair in pairwise(volume))
-    merged = stitching.join(np.unique(volume), tables)
-    assert set(stitching.remap(volume, merged).ravel().tolist()) == {0, 1}
+    tables = section_linking.concatenate(section_linking.section_overlaps(*pair) for pair in pairwise(volume))
+    merged = section_linking.join(np.unique(volume), tables)
+    assert set(section_linking.remap(volume, merged).ravel().tolist()) == {0, 1}
 
 
 def test_empty_tables_join():
-    assert stitching.join(np.zeros(0, np.uint64), stitching.concatenate([])).segment.size == 0
+    assert section_linking.join(np.zeros(0, np.uint64), section_linking.concatenate([])).segment.size == 0
 
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="expected one grid"):
-        stitching.section_overlaps(np.zeros((2, 2), int), np.zeros((2, 3), int))
+        section_linking.section_overlaps(np.zeros((2, 2), int), np.zeros((2, 3), int))
     with pytest.raises(ValueError, match="names supervoxel 9"):
-        stitching.join(np.array([1]), overlap((1, 9, 500, 500, 500)))
+        section_linking.join(np.array([1]), overlap((1, 9, 500, 500, 500)))

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError, ParameterError
-from ..core.volume import PER_NM, Region
+from ...core.errors import DataError, ParameterError
+from ...core.volume import PER_NM, Region
 from .source import Source
 from .streams import whole
 
@@ -264,7 +264,7 @@ def _numbers(file: Path) -> tuple[int, ...]:
 
 def _once(files: list[Path]) -> list[Path]:
     """One file for each set of numbers."""
-    from ..core.manifest import digest_file
+    from ...core.manifest import digest_file
 
     kept: dict[Any, Path] = {}
     for file in files:

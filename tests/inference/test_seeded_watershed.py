@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from voxelmill.inference import watershed
+from voxelmill.inference import seeded_watershed
 
 
 def cells(shape: tuple[int, int, int], seed: int = 0, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +24,7 @@ def test_flood_meets_at_the_ridge_and_leaves_no_lines():
     elevation = np.tile(100 - elevation, (9, 1))  # one ridge, at x = 13
     markers = np.zeros((9, 21), np.int32)
     markers[4, 2], markers[4, 18] = 1, 2
-    labels = watershed.flood(elevation, markers)
+    labels = seeded_watershed.flood(elevation, markers)
     assert (labels[:, :13] == 1).all() and (labels[:, 14:] == 2).all() and (labels > 0).all()
 
 
@@ -41,7 +41,7 @@ def test_flood_agrees_with_a_priority_flood():
         if len(y):
             markers[(i := rng.integers(len(y)), y[i], x[i])[1:]] = label
     inside = raw[0] > 150
-    agree = watershed.flood(elevation, markers) == reference(elevation, markers)
+    agree = seeded_watershed.flood(elevation, markers) == reference(elevation, markers)
     assert agree[inside].mean() > 0.995
 
 
@@ -50,7 +50,7 @@ def test_threshold_is_numpy_quantile():
     for _ in range(50):
         image = rng.integers(0, rng.integers(2, 256), (1, 7, rng.integers(1, 12)), dtype=np.uint8)
         quantile = float(rng.random())
-        level = watershed.threshold(watershed.histogram(image), quantile)
+        level = seeded_watershed.threshold(seeded_watershed.histogram(image), quantile)
         np.testing.assert_array_equal(image > level[0], image > np.quantile(image, quantile))
 
 
@@ -59,29 +59,29 @@ def test_merging_follows_the_mean_and_not_the_chain():
     labels = np.repeat([[1, 2, 3]], 10, axis=0).repeat(10, axis=1).astype(np.int32)
     image = np.full(labels.shape, 200, np.uint8)
     image[:, 18:22] = 20
-    (lut,) = watershed.merge_regions([labels], [image], 90)
+    (lut,) = seeded_watershed.merge_regions([labels], [image], 90)
     np.testing.assert_array_equal(lut, [0, 1, 1, 3])
-    (lut,) = watershed.merge_regions([labels], [image], 255)
+    (lut,) = seeded_watershed.merge_regions([labels], [image], 255)
     np.testing.assert_array_equal(lut, [0, 1, 2, 3])
 
 
 def test_sections_merge_as_if_alone():
     raw, _ = cells((3, 100, 100), count=30)
-    labels = [watershed._regions(image, 150, 8, 128, 256, None) for image in raw]
-    together = watershed.merge_regions(labels, raw, 120)
+    labels = [seeded_watershed._regions(image, 150, 8, 128, 256, None) for image in raw]
+    together = seeded_watershed.merge_regions(labels, raw, 120)
     for one, image, lut in zip(labels, raw, together, strict=True):
-        np.testing.assert_array_equal(watershed.merge_regions([one], [image], 120)[0], lut)
+        np.testing.assert_array_equal(seeded_watershed.merge_regions([one], [image], 120)[0], lut)
 
 
 def test_components_are_their_smallest_node():
-    root = watershed.components(7, np.array([5, 4, 1]), np.array([4, 2, 6]))
+    root = seeded_watershed.components(7, np.array([5, 4, 1]), np.array([4, 2, 6]))
     np.testing.assert_array_equal(root, [0, 1, 2, 3, 2, 2, 1])
 
 
 @pytest.mark.parametrize("shrink", [1, 2])
 def test_cells_are_found(shrink):
     raw, truth = cells((2, 201, 251), count=25)
-    found = watershed.segment_block(raw, shrink=shrink, min_size=64)
+    found = seeded_watershed.segment_block(raw, shrink=shrink, min_size=64)
     for labels, true in zip(found.labels, truth, strict=True):
         inside = cv2.erode((raw[0] > 150).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         pairs = np.unique(np.stack([labels[inside], true[inside].astype(np.uint64)]), axis=1, return_counts=True)
@@ -97,12 +97,12 @@ def test_cells_are_found(shrink):
 def test_blocks_give_the_same_ids_as_the_whole(shrink):
     raw, _ = cells((4, 190, 230), count=60)
     options = {"tile": 64, "margin": 16, "shrink": shrink}
-    whole = watershed.segment_block(raw, **options)
-    levels = watershed.threshold(watershed.histogram(raw))
+    whole = seeded_watershed.segment_block(raw, **options)
+    levels = seeded_watershed.threshold(seeded_watershed.histogram(raw))
     for z0, z1, y0, y1, x0, x1 in ((0, 2, 0, 64, 0, 230), (2, 4, 64, 190, 64, 192), (1, 2, 10, 77, 33, 230)):
-        ya, yb = watershed.source_range(y0, y1, 190, 64, 16)
-        xa, xb = watershed.source_range(x0, x1, 230, 64, 16)
-        part = watershed.segment_block(
+        ya, yb = seeded_watershed.source_range(y0, y1, 190, 64, 16)
+        xa, xb = seeded_watershed.source_range(x0, x1, 230, 64, 16)
+        part = seeded_watershed.segment_block(
             raw[z0:z1, ya:yb, xa:xb],
             levels[z0:z1],
             first_section=z0,
@@ -117,18 +117,18 @@ def test_blocks_give_the_same_ids_as_the_whole(shrink):
 
 def test_ids_are_the_tile_number_and_a_local_number_from_1():
     raw, _ = cells((2, 128, 192), count=40)
-    found = watershed.segment_block(raw, first_section=5, tile=64, margin=16)
-    number, local = watershed.decode(np.unique(found.labels[1, 64:128, 128:192]))
+    found = seeded_watershed.segment_block(raw, first_section=5, tile=64, margin=16)
+    number, local = seeded_watershed.decode(np.unique(found.labels[1, 64:128, 128:192]))
     assert set(number[local > 0]) == {(6 * 2 + 1) * 3 + 2}
     np.testing.assert_array_equal(local[local > 0], np.arange(1, (local > 0).sum() + 1))
     np.testing.assert_array_equal(np.unique(found.labels[found.labels > 0]), found.ids[np.argsort(found.ids)])
-    assert watershed.encode(2**32 - 1, 2**21 - 1) < 2**53
+    assert seeded_watershed.encode(2**32 - 1, 2**21 - 1) < 2**53
 
 
 def test_a_blank_section_is_zero_and_reported():
     raw, _ = cells((3, 96, 96), count=10)
     raw[1] = 0
-    found = watershed.segment_block(raw)
+    found = seeded_watershed.segment_block(raw)
     np.testing.assert_array_equal(found.empty, [False, True, False])
     assert not found.labels[1].any() and found.labels[2].any()
 
@@ -137,10 +137,12 @@ def test_nodata_patches_stay_0_and_do_not_move_the_threshold():
     raw, _ = cells((1, 128, 128), count=15)
     masked = raw.copy()
     masked[:, :, :40] = 0
-    found = watershed.segment_block(masked, nodata=0)
+    found = seeded_watershed.segment_block(masked, nodata=0)
     assert not found.labels[:, :, :38].any() and found.labels[:, :, 42:].all()
-    assert watershed.segment_block(masked).labels[:, :, :38].any()
-    assert watershed.threshold(watershed.histogram(masked, 0)) == watershed.threshold(watershed.histogram(raw[:, :, 40:]))
+    assert seeded_watershed.segment_block(masked).labels[:, :, :38].any()
+    assert seeded_watershed.threshold(seeded_watershed.histogram(masked, 0)) == seeded_watershed.threshold(
+        seeded_watershed.histogram(raw[:, :, 40:])
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,4 +161,4 @@ def test_nodata_patches_stay_0_and_do_not_move_the_threshold():
 )
 def test_bad_input_is_named(sections, options, message):
     with pytest.raises(ValueError, match=message):
-        watershed.segment_block(sections, **options)
+        seeded_watershed.segment_block(sections, **options)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .movie_field import Field, Table, plot_colours, spread
+from .field import Field, Table, plot_colours, spread
 
 TREE_TRACKS = 60
 LINES = 100  # cells drawn in a plot of traces, kept and left out each; median and quartiles are of all

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.movie import Facts, View, fov_name, open_channel
 from ..inference.track_cells import load_tracks
 from ..inference.tracking import Tracks
 from ..postprocess.traces import left_out_name, read_csv, traces_name
+from ..timelapse.store import Facts, View, fov_name, open_channel
 from .figures import coloured
 
 COLOURS = 64

@@ -22,9 +22,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
-from .provenance import Task
-from .volume import Axis, Image, Layout, check_scale, create_array, multiscales, open_image
+from ..core.errors import DataError
+from ..core.provenance import Task
+from ..core.volume import Axis, Image, Layout, check_scale, create_array, multiscales, open_image
 
 SHARD_BYTES = 16 << 20  # frames are gathered into files of about this size
 CHUNK = 512  # px a side at most

@@ -21,8 +21,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..core.errors import DataError, ParameterError, StorageError, TransientError, VoxelmillError
-from ..core.volume import PER_NM, Region, check_metadata, check_scale, context, first_line, open_array, open_image, read_json
+from ...core.errors import DataError, ParameterError, StorageError, TransientError, VoxelmillError
+from ...core.volume import PER_NM, Region, check_metadata, check_scale, context, first_line, open_array, open_image, read_json
 from .source import Source
 from .streams import Forward, check_size, whole
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ..core import manifest
-from ..core.errors import DataError
+from ...core import manifest
+from ...core.errors import DataError
 
 
 class Listing(BaseModel, frozen=True):

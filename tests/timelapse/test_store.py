@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.core.movie import SHARD_BYTES, Facts, FrameWriter, View, each_fov, fovs_in, layout_of, open_channel
 from voxelmill.core.provenance import Task
 from voxelmill.core.shared import Strict
+from voxelmill.timelapse.store import SHARD_BYTES, Facts, FrameWriter, View, each_fov, fovs_in, layout_of, open_channel
 
 
 def facts(n_frames: int = 5, shape: tuple[int, int] = (6, 7), fovs: int = 1) -> Facts:
@@ -40,7 +40,7 @@ def test_files_hold_some_frames_and_chunks_one(tmp_path: Path):
 
 @pytest.mark.parametrize("at", [0, 3, 4])
 def test_more_ids_than_16_bits_hold_never_wrap(tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("voxelmill.core.movie.SHARD_BYTES", 2 * 6 * 7 * 2)  # two frames a file
+    monkeypatch.setattr("voxelmill.timelapse.store.SHARD_BYTES", 2 * 6 * 7 * 2)  # two frames a file
     known = facts()
     stack = np.arange(5 * 42).reshape(5, 6, 7).astype(np.uint32)
     stack[at, 0, 0] = 65_536 + 7

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from voxelmill.inference.basins import basins, components, fill_holes, keep_sizes
+from voxelmill.inference.cell_basins import basins, components, fill_holes, keep_sizes
 
 
 def grid(*rows: str) -> np.ndarray:

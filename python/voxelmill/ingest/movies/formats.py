@@ -6,7 +6,7 @@
             for t in range(movie.fovs[fov].n_frames):
                 frame = movie.read_frame(fov, t, channel=0)  # uint16 (y, x)
 
-Readers: `movie_nd2` (ND2), `movie_czi` (CZI), `movie_tiff` (OME-TIFF, ImageJ and plain TIFF), `movie_zarr`
+Readers: `nd2` (ND2), `czi` (CZI), `tiff` (OME-TIFF, ImageJ and plain TIFF), `zarr`
 (OME-Zarr). The kind is told from the first bytes, not from the name.
 """
 
@@ -74,7 +74,7 @@ def open_movie(
 def _reader(path: Path):
     """The class that reads this kind of file."""
     if path.is_dir():
-        from .movie_zarr import ZarrMovie
+        from .zarr import ZarrMovie
 
         return ZarrMovie
     if not path.exists():
@@ -84,15 +84,15 @@ def _reader(path: Path):
     if not head:
         raise DataError(f"{path}: the file is empty; copy it again from the microscope")
     if head.startswith(b"ZISRAWFILE"):
-        from .movie_czi import CziMovie
+        from .czi import CziMovie
 
         return CziMovie
     if head.startswith(b"\xda\xce\xbe\x0a") or head[4:8] == b"jP  ":
-        from .movie_nd2 import Nd2Movie
+        from .nd2 import Nd2Movie
 
         return Nd2Movie
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        from .movie_tiff import TiffMovie
+        from .tiff import TiffMovie
 
         return TiffMovie
     raise DataError(f"{path}: not an ND2, CZI, TIFF or OME-Zarr movie (it begins with {head[:4]!r}); convert it to OME-TIFF")

@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..core.errors import DataError, VoxelmillError
-from ..core.volume import Region
+from ...core.errors import DataError, VoxelmillError
+from ...core.volume import Region
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..core.volume import Region
+from ...core.volume import Region
 
 
 @dataclass

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..core.errors import DataError, ParameterError, TransientError
-from ..core.volume import PER_NM, Region
+from ...core.errors import DataError, ParameterError, TransientError
+from ...core.volume import PER_NM, Region
 from .source import Source
 
 T = TypeVar("T")

@@ -1,0 +1,17 @@
+"""Parameters that several stages of `timelapse` share."""
+
+from __future__ import annotations
+
+from ..core.params import Params, param
+
+
+class Copying(Params):
+    """How far a run goes."""
+
+    copy_only: bool = param(False, "Stop when the chosen channels are copied")
+
+
+class Views(Params):
+    """Quick looks."""
+
+    view_level: bool = param(True, "Write level 1 of every channel and crop: uint8, half the size")
