@@ -25,7 +25,7 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     task.block = block
     source = open_image(volume)
     lay = source.layout()
-    window = None if lay.dtype == "uint8" else tuple(json.loads(facts.read_text())["value_range"])
+    window = None if lay.dtype == "uint8" else _window(json.loads(facts.read_text()))
     target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.scale)
     for region in task.progress(list(blocks.regions(lay, block)), "shards equalised"):
         z, core = region[0], ((region[1].start, region[1].stop), (region[2].start, region[2].stop))
@@ -44,3 +44,9 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
                 tile=p.clahe_tile,
             ),
         )
+
+
+def _window(facts: dict) -> tuple[float, float]:
+    """Grey values that become 0 and 255: without hot pixels, where that leaves a range."""
+    low, high = facts.get("window") or facts["value_range"]
+    return (low, high) if low < high else tuple(facts["value_range"])
