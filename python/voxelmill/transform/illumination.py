@@ -168,7 +168,7 @@ def _differences(logs: np.ndarray, positions: np.ndarray | None) -> tuple[np.nda
     """(m, k) basis differences and (m,) differences of logarithms, cell by cell of all overlaps."""
     import cv2
 
-    n, ny, nx = logs.shape
+    ny, nx = logs.shape[1:]
     rows, values = [np.zeros((0, len(_orders())))], [np.zeros(0)]
     if positions is None:
         return rows[0], values[0]
