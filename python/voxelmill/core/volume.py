@@ -76,6 +76,10 @@ class Image:
     paths: tuple[str, ...] = ()  # of the levels, where they are not 0, 1, 2, ...
     _open: dict[int, Any] = field(default_factory=dict, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker process opens its arrays itself."""
+        return {**self.__dict__, "_open": {}}
+
     def path(self, n: int = 0) -> Path:
         """The folder of a level's array."""
         return self.root / (self.paths[n] if self.paths else str(n))
