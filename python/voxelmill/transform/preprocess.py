@@ -26,7 +26,7 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     task.block = block
     source = open_image(volume)
     lay = source.layout()
-    window = None if lay.dtype == "uint8" else tuple(json.loads(facts.read_text())["value_range"])
+    window = None if lay.dtype == "uint8" else grey_window(json.loads(facts.read_text()))
     target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.scale)
     task.do(partial(equalise, p, source, target, window), list(blocks.regions(lay, block)), "shards equalised")
 
@@ -49,3 +49,9 @@ def equalise(p: Parameters, source: Image, target: Image, window: tuple[float, f
             tile=p.clahe_tile,
         ),
     )
+
+
+def grey_window(facts: dict) -> tuple[float, float]:
+    """Grey values that become 0 and 255: without hot pixels, where that leaves a range."""
+    low, high = facts.get("window") or facts["value_range"]
+    return (low, high) if low < high else tuple(facts["value_range"])
