@@ -47,7 +47,7 @@ def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps
     lay = source.layout()
     target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.scale)
     slabs = slabs_of(lay, block)
-    tables = Tables(seeded_watershed.first_id(slabs[0].start + 1, *lay.shape[1:]))
+    tables = Tables(seeded_watershed.tiles(lay.shape).first(slabs[0].start + 1, 0, 0))
     columns = columns_of(lay)
     for z in slabs:
         below = slice(z.start, min(z.stop + 1, lay.shape[0]))  # with the first section of the next slab
@@ -114,7 +114,7 @@ def segment_column(p: Classic, source: Image, target: Image, z: slice, foregroun
     tables, inside = Tables(), z.stop - z.start
     labels = found.labels[:inside]
     target.write((z, y, x), labels)
-    beyond = seeded_watershed.first_id(z.stop, height, width)  # ids of the next slab's section are its own
+    beyond = seeded_watershed.tiles(source.shape).first(z.stop, 0, 0)  # ids of the next slab's section are its own
     tables.add_ids(found.ids[found.ids < beyond], found.empty[:inside], z.start)
     for upper, lower in itertools.pairwise(found.labels):
         tables.add_sections(upper, lower, p.segment_shrink)

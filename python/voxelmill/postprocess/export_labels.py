@@ -9,9 +9,7 @@ import itertools
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from ..core import blocks
+from ..core import blocks, ids
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
@@ -44,12 +42,11 @@ def run(
     target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.scale, label=True)
     segments.mkdir()
     shards = []
-    for (start, stop), layer in itertools.groupby(blocks.regions(lay, block), key=lambda r: (r[0].start, r[0].stop)):
-        ends = [seeded_watershed.first_id(z, *lay.shape[1:]) for z in (start, stop)]
-        part = section_linking.MergeTable(
-            *(c[slice(*np.searchsorted(table.supervoxel, np.array(ends, np.uint64)))] for c in table)
-        )
-        write_part(segments / f"z{start:07d}.parquet", part)
+    for z, layer in itertools.groupby(blocks.regions(lay, block), key=lambda region: region[0]):
+        ranges = seeded_watershed.tiles(lay.shape).ranges((z, slice(0, lay.shape[1]), slice(0, lay.shape[2])))
+        there = ids.within(table.supervoxel, ranges)
+        part = section_linking.MergeTable(*(column[there] for column in table))
+        write_part(segments / f"z{z.start:07d}.parquet", part)
         shards += [(region, part) for region in layer]
     task.do(partial(label, source, target), shards, "shards labelled")
     task.report(segments=count)
