@@ -31,7 +31,8 @@ def stageable(path) {
         return path
     }
     def place = path.toAbsolutePath().toString()
-    def pointer = workflow.workDir.resolve("pointers/${place.sha256().take(16)}.pointer")
+    def state = path.isDirectory() ? '' : fingerprint(path) // of a folder it goes to the tasks by itself
+    def pointer = workflow.workDir.resolve("pointers/${"${place} ${state}".sha256().take(16)}.pointer")
     if (!pointer.exists()) {
         pointer.parent.mkdirs()
         // Whole or not at all, and left alone ever after: its time is part of the hash of tasks.
