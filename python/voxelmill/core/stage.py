@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
 from . import params as par
+from . import pool
 from .errors import IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, StorageError, VoxelmillError
 
 In = NewType("In", Path)  # an input file or store; its digest goes into the record
@@ -107,6 +108,11 @@ def main(dotted: str, argv: Sequence[str] | None = None) -> None:
 
 def call(dotted: str, argv: Sequence[str]) -> int:
     """As `main`, but returns the exit code. Every failure is one line on stderr."""
+    with pool.workers():
+        return _call(dotted, argv)
+
+
+def _call(dotted: str, argv: Sequence[str]) -> int:
     name = dotted.split(".")[-1]
     try:
         stage = Stage(dotted)
@@ -153,6 +159,7 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
         _remove(path)
     try:
         stage.run(params, task, **{**files, **partial})
+        pool.end()
         for name, paths in final.items():
             for path in _paths(paths):
                 if not _partial(path).exists() and stage.files[name][1] is inspect.Parameter.empty:
