@@ -489,7 +489,7 @@ def test_ome_zarr_collection_is_fields_of_view(tmp_path):
     for i in (0, 1, 10, 2):
         group = root.create_group(str(i))
         group.create_array("0", data=np.full((1, 8, 8), i + 1, np.uint16))
-        axes = [{"name": a} for a in "tyx"]
+        axes = list("tyx")
         group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
     with open_movie(tmp_path / "a.zarr") as movie:
         assert [movie.read_frame(f, 0, 0)[0, 0] for f in range(4)] == [1, 2, 3, 11]

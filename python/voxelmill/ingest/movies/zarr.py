@@ -1,4 +1,4 @@
-"""OME-Zarr movies (0.4, 0.5 and 0.6), by the package `zarr`.
+"""OME-Zarr movies (0.1 to 0.6), by the package `zarr`.
 
 A store is one image, or a collection (bioformats2raw layout, or a plate) whose images are the fields of view.
 Times come from the OME-XML beside a bioformats2raw collection, else from the scale of the time axis and its
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
+from voxelmill.core.ngff import attributes_of, multiscales
 
 from .movie import Fov, Movie, trimmed
 from .ome_xml import OmeImage, pixel_size_of, read_ome_xml, step_of
@@ -57,9 +58,15 @@ class ZarrMovie(Movie):
         self.dtype = np.dtype(next((a.dtype for a in self._arrays if a is not None), np.uint16))
 
     def _image(self, name: str, group: Any, image: OmeImage | None) -> Fov:
-        scales = _ome(group)["multiscales"][0]
-        axes, units, scale = _space(scales)
-        where = scales["datasets"][0]["path"]
+        try:
+            found = multiscales(dict(group.attrs))
+        except DataError as error:
+            raise DataError(f"{self.path}: image {name!r}: {error}") from None
+        if found is None:
+            raise DataError(f"{self.path}: image {name!r} has no multiscales metadata; expected OME-Zarr 0.1 to 0.6")
+        axes, where = "".join(found.axes).upper(), found.paths[0]
+        units = [unit or "" for unit in found.units]
+        scale = found.scales[0] if found.scales else (0.0,) * len(axes)
         if where not in group:
             raise DataError(f"{self.path}: image {name!r} names level {where!r}, which is not in the store; copy it again")
         array = group[where]
@@ -161,9 +168,7 @@ def _in_shard(file: Path, inner: tuple[int, ...], at_end: bool, check: int) -> N
 
 
 def _ome(group: Any) -> dict[str, Any]:
-    """OME metadata: under "ome" from 0.5 on, at the top before."""
-    attributes = dict(group.attrs)
-    return attributes.get("ome", attributes)
+    return attributes_of(dict(group.attrs))
 
 
 def _images(root: Any, path: Path) -> list[tuple[str, Any]]:
@@ -183,34 +188,13 @@ def _images(root: Any, path: Path) -> list[tuple[str, Any]]:
         return found
     names = [n for n in root.group_keys() if n.isdecimal() and "multiscales" in _ome(root[n])]
     if not names:
-        raise DataError(f"{path}: no OME multiscales metadata in the store; expected OME-Zarr 0.4, 0.5 or 0.6")
+        raise DataError(f"{path}: no OME multiscales metadata in the store; expected OME-Zarr 0.1 to 0.6")
     return [(name, root[name]) for name in sorted(names, key=int)]
 
 
 def _ome_xml(path: Path) -> list[OmeImage]:
     file = path / "OME" / "METADATA.ome.xml"
     return read_ome_xml(file.read_text(encoding="utf-8")) if file.exists() else []
-
-
-def _space(scales: dict[str, Any]) -> tuple[str, list[str], list[float]]:
-    """Axes in capitals, their units ("" where none) and the scale of level 0 along each."""
-    listed = scales.get("axes")
-    if listed is None:  # 0.6: axes stand in named coordinate systems, the last of a chain is the one meant
-        systems = scales.get("coordinateSystems") or [{"axes": []}]
-        listed = systems[-1]["axes"] if len(systems) > 1 and "axes" in systems[-1] else systems[0]["axes"]
-    axes = "".join(a["name"] if isinstance(a, dict) else a for a in listed).upper()
-    units = [a.get("unit") or "" if isinstance(a, dict) else "" for a in listed]
-    total = np.ones(len(axes))
-    for owner in (scales, scales["datasets"][0]):
-        for transform in _flat(owner.get("coordinateTransformations", [])):
-            if transform.get("type") == "scale" and len(transform.get("scale", [])) == len(axes):
-                total = total * np.asarray(transform["scale"], float)
-    return axes, units, total.tolist()
-
-
-def _flat(transforms: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Transformations, those of sequences one by one."""
-    return [one for t in transforms for one in (_flat(t["transformations"]) if t.get("type") == "sequence" else [t])]
 
 
 def _channels(group: Any, n: int, image: OmeImage | None) -> tuple[str, ...]:
