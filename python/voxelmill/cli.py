@@ -86,7 +86,9 @@ def score(args: argparse.Namespace) -> None:
     from .ingest.volumes.formats import open_source
     from .postprocess.score import Contingency
 
-    truth, pred = open_source(args.truth, args.truth_key), open_source(args.pred, args.pred_key)
+    truth, pred = (
+        open_source(path, key, labels=True) for path, key in ((args.truth, args.truth_key), (args.pred, args.pred_key))
+    )
     if truth.shape != pred.shape:
         raise DataError(f"truth has shape {truth.shape} and prediction {pred.shape} (z, y, x); expected the same")
     depth, height, width = truth.shape

@@ -83,7 +83,7 @@ def test_every_task_ran_inside(contained: Run) -> None:
 def test_limits_hold_inside(contained: Run) -> None:
     row = contained.trace()[0]
     told = (Path(row["workdir"]) / ".command.run").read_text()
-    assert "--env OMP_NUM_THREADS=1" in told and "--env VOXELMILL_PROCESSES=1" in told
+    assert "--env OMP_NUM_THREADS=1" in told and "OPENCV_FOR_THREADS_NUM=1" in told and "--env VOXELMILL_PROCESSES=1" in told
 
 
 def test_same_results_as_outside(contained: Run, tmp_path: Path) -> None:

@@ -151,3 +151,73 @@ def test_batches_are_whole_blocks_of_about_a_size():
         (first, last), (begin, end) = blocks.parse(block, 80), blocks.parse(batch, 80)
         assert begin <= first <= last <= end
     assert max(last - first + 1 for first, last in spans) <= 12
+
+
+@steady
+@given(layouts, st.integers(0, 40), st.floats(1, 1e5))
+def test_every_shard_lies_in_one_box(lay, tasks, voxels):
+    plan = blocks.boxes(lay, tasks, voxels)
+    assert len(plan) <= len(blocks.plan(lay, tasks, voxels)) and len(set(plan)) == len(plan)
+    seen = np.zeros(lay.shape, np.uint8)
+    for box in plan:
+        seen[blocks.outline(lay, box)] += 1
+        inside = np.zeros(lay.shape, np.uint8)
+        for region in blocks.regions(lay, box):
+            inside[region] += 1
+            assert all(s.start % n == 0 for s, n in zip(region, lay.shard))
+        assert (inside[blocks.outline(lay, box)] == 1).all() and inside.sum() == inside[blocks.outline(lay, box)].size
+    assert (seen == 1).all()
+    for axis in range(3):  # no box is more than one shard longer than another
+        lengths = [len(blocks.sides(lay, box)[axis]) for box in plan]
+        assert max(lengths) - min(lengths) <= 1
+
+
+@steady
+@given(layouts, st.integers(1, 40), st.integers(1, 5))
+def test_neighbours_that_a_border_parts_meet_on_one_face(lay, tasks, reach):
+    plan = blocks.boxes(lay, tasks)
+    owner = np.empty(lay.shape, np.int64)
+    for n, box in enumerate(plan):
+        owner[blocks.outline(lay, box)] = n
+    met = [np.zeros(lay.shape, np.uint8) for _ in range(3)]  # along each axis: voxel and the next one on a face
+    for face in blocks.faces(lay, plan):
+        axis, region = face.axis, face.region
+        one, other = (
+            tuple(slice(s.start + d, s.stop - 1 + d) if k == axis else s for k, s in enumerate(region)) for d in (0, 1)
+        )
+        met[axis][one] += 1
+        assert set(owner[one].flat) == {plan.index(face.before)} and set(owner[other].flat) == {plan.index(face.after)}
+        around = face.around(reach, lay.shape)
+        for k, (s, r) in enumerate(zip(around, region)):
+            deep = reach if k == axis else 0
+            assert s == r or (s.start == max(0, r.start + 1 - deep) and s.stop == min(lay.shape[k], r.stop - 1 + deep))
+    for axis in range(3):
+        apart = np.diff(owner, axis=axis, append=np.take(owner, [-1], axis)) != 0
+        np.testing.assert_array_equal(met[axis], apart)
+
+
+def test_boxes_are_near_cubes():
+    lay = layout((512, 512, 512), "uint8", (32, 64, 64), (32, 64, 64))
+    assert blocks.boxes(lay, 8) == [f"{z}x{y}x{x}" for z in ("0-7", "8-15") for y in ("0-3", "4-7") for x in ("0-3", "4-7")]
+    assert blocks.boxes(layout((20, 512, 512), "uint8", (20, 64, 64), (20, 64, 64)), 4)[0] == "0-0x0-3x0-3"
+
+
+@pytest.mark.parametrize("box", ["0-1x0-1", "0-0x0-0x0-9", "0-0xax0-0", "0-0x0-0x0-0x0-0", "1-0x0-0x0-0"])
+def test_boxes_that_are_none(box):
+    with pytest.raises(ParameterError, match="--block"):
+        list(blocks.regions(LAY, box))
+
+
+def test_boxes_joined_are_the_bytes_of_one_block(tmp_path):
+    made = {}
+    for tasks in (1, 4, 18):
+        stores = []
+        for box in blocks.boxes(LAY, tasks):
+            store = tmp_path / f"{tasks}.{box}" / "em.ome.zarr"
+            image = create_image(store, LAY, (30, 4, 5))
+            for region in blocks.regions(LAY, box):
+                image.write(region, EM[region])
+            manifest.write(store)
+            stores.append(store)
+        made[tasks] = blocks.join(stores, tmp_path / f"joined{tasks}.ome.zarr")
+    assert made[1] == made[4] == made[18]

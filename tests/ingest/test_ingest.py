@@ -19,6 +19,7 @@ from voxelmill.core import manifest
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
 from voxelmill.ingest.volumes import reading
+from voxelmill.ingest.volumes.window import window
 
 EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
 
@@ -223,12 +224,42 @@ def test_rescaling_maps_the_range_to_bytes(ingest, tmp_path):
     for dtype, low, high in (("float32", -1.5, 2.0), ("int16", -100, 100), ("uint32", 2**30, 2**30 + 255)):
         ramp = np.linspace(low, high, 4 * 8 * 8).reshape(4, 8, 8).astype(dtype)
         np.save(tmp_path / "ramp.npy", ramp)
-        done = ingest("--input=ramp.npy", "--rescale", "true")
+        done = ingest("--input=ramp.npy", "--rescale", "true", "--rescale_percentiles=0,100")
         exact = (ramp.astype(float) - low) * 255 / (high - low)
         assert np.abs(done.volume.read() - exact).max() <= 0.5 + 1e-3
-        assert done.facts["rescaled_from"] == [low, high]
+        assert done.facts["rescaled_from"] == [low, high] and done.facts["clipped"] == [0, 0]
+    clear(tmp_path, "ramp.npy")
     np.save(tmp_path / "flat.npy", np.full((4, 8, 8), 3.5))
-    assert not ingest("--input=flat.npy", "--rescale").volume.read().any()
+    ingest("--input=flat.npy", "--rescale").refused(65, "flat.npy: every voxel that was read is 3.5")
+    ingest("--input=ramp.npy", "--rescale", "--rescale_percentiles=99,1").refused(64, "the lower one first")
+
+
+def test_one_hot_pixel_does_not_take_the_grey_levels(ingest, tmp_path):
+    values = np.random.default_rng(3).normal(1000, 50, (6, 40, 50))
+    values[3, 20, 20] = 60000
+    np.save(tmp_path / "hot.npy", values.astype(np.float32))
+    done = ingest("--input=hot.npy", "--rescale")
+    assert len(np.unique(done.volume.read())) > 200
+    low, high = done.facts["rescaled_from"]
+    assert 800 < low < 900 and 1100 < high < 1250
+    assert "0.1" in done.out and "above, and are clipped" in done.out
+    assert done.facts["clipped"] == pytest.approx([0.001, 0.001], abs=2e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32"]),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(0, 100), (0.1, 99.9), (5, 60), (0, 50)]),
+)
+def test_the_window_is_that_of_the_sorted_values(dtype, seed, percentiles):
+    rng, kind = np.random.default_rng(seed), np.dtype(dtype)
+    values = rng.normal(0, 1000, (4, 6, 7)) if kind.kind == "f" else rng.integers(-(2**31), 2**32, (4, 6, 7))
+    values = values.astype(kind)
+    low, high = (np.percentile(values, p, method="nearest") for p in percentiles)
+    found = window(lambda: ((z, values[z : z + 1]) for z in range(4)), percentiles, "v")
+    assert (found.low, found.high) == (float(low), float(high))
+    assert (found.below, found.above) == ((values < low).mean(), (values > high).mean())
 
 
 def test_integers_keep_their_values(ingest, tmp_path):
@@ -264,9 +295,9 @@ def test_types_that_are_no_grey_values(ingest, tmp_path, dtype):
         ("", 64, "--input is missing"),
         ("nothing.npy", 74, "no such file"),
         ("empty.tif", 65, "empty (0 bytes)"),
-        ("https://example.org/em.npy", 64, "no reader for this scheme"),
-        ("s3://bucket/em", 64, "scheme"),
-        ("precomputed://file:///nothing/here", 74, "no info file"),
+        ("https://example.org/em.npy", 64, "fetch it, and give its path"),
+        ("ftp://bucket/em", 64, "scheme"),
+        ("precomputed://file:///nothing/here", 74, "no such file"),
         ("notes.txt", 64, "readable are"),
     ],
 )

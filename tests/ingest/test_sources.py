@@ -14,8 +14,8 @@ import tensorstore as ts
 import zarr
 from voxelmill.core.errors import DataError, ParameterError, StorageError, TransientError
 from voxelmill.core.volume import create_image, layout
-from voxelmill.ingest.volumes import formats as sources
-from voxelmill.ingest.volumes.formats import LABEL, open_source
+from voxelmill.ingest.volumes import kvstore
+from voxelmill.ingest.volumes.formats import open_source
 
 EM = np.random.default_rng(1).integers(0, 256, (9, 20, 30), np.uint8)
 WIDE = EM.astype(np.uint16) * 257
@@ -94,9 +94,10 @@ def test_units_become_nanometres(tmp_path, unit, nm):
 
 
 def test_without_unit_the_size_is_not_known_and_with_a_strange_one_refused(tmp_path):
-    same(foreign(tmp_path / "none", unit=None), EM, None)
-    with pytest.raises(DataError, match="unit 'parsec' of axis z"):
-        open_source(str(foreign(tmp_path / "odd", unit="parsec")))
+    for unit, words in ((None, "30, 4, 5 without unit"), ("pixel", "30, 4, 5 in 'pixel'"), ("second", "in 'second'")):
+        folder = foreign(tmp_path / str(unit), unit=unit)
+        same(folder, EM, None)
+        assert words in open_source(str(folder)).placed.unknown
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -114,7 +115,7 @@ def test_array_in_a_plain_group(tmp_path):
     group.create_array("labels", data=255 - EM)
     group.create_array("other", data=EM)
     same(tmp_path / "v.zarr", EM)
-    same(tmp_path / "v.zarr", 255 - EM, usual=LABEL)
+    same(tmp_path / "v.zarr", 255 - EM, labels=True)
     same(tmp_path / "v.zarr", 255 - EM, key="labels")
     with pytest.raises(ParameterError, match=r"no wrong in it.*--input_key"):
         open_source(str(tmp_path / "v.zarr"), key="wrong")
@@ -210,7 +211,7 @@ def test_npz_by_its_usual_names_and_by_key(tmp_path):
     for save in (np.savez, np.savez_compressed):
         save(path, raw=EM, labels=WIDE)
         same(path, EM)
-        same(path, WIDE, usual=LABEL)
+        same(path, WIDE, labels=True)
         save(path, a=EM, b=WIDE)
         same(path, WIDE, key="b")
         with pytest.raises(ParameterError, match="several datasets; give one of a, b with --input_key"):
@@ -291,7 +292,7 @@ def test_precomputed_that_is_not_there(tmp_path, monkeypatch):
         open_source(f"precomputed://file://{tmp_path}")
     with pytest.raises(ParameterError, match="no reader for this scheme"):
         open_source("precomputed://ftp://host/volume")
-    monkeypatch.setattr(sources, "PATIENCE", {"max_retries": 1, "initial_delay": "1ms"})
+    monkeypatch.setattr(kvstore, "PATIENCE", {"max_retries": 1, "initial_delay": "1ms"})
     with pytest.raises(TransientError, match="is the address right"):
         open_source("precomputed://http://127.0.0.1:9/volume")
     (tmp_path / "info").write_text('{"@type": "neuroglancer_multiscale_volume", "scales": "none"}')
@@ -302,7 +303,8 @@ def test_precomputed_that_is_not_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("location", "kind", "words"),
     [
-        ("https://example.org/v.npy", ParameterError, "no reader for this scheme"),
+        ("https://example.org/v.npy", ParameterError, "fetch it"),
+        ("ftp://example.org/v.zarr", ParameterError, "no reader for this scheme"),
         ("nothing/here.npy", StorageError, "no such file"),
         ("notes.txt", ParameterError, "no reader for .txt"),
         ("plain", ParameterError, "a file without suffix"),

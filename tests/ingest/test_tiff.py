@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from voxelmill.core.errors import DataError, ParameterError, VoxelmillError
 from voxelmill.ingest.volumes.formats import open_source
-from voxelmill.ingest.volumes.tiff import numbered
+from voxelmill.ingest.volumes.sections import numbered
 
 EM = np.random.default_rng(1).integers(0, 256, (9, 32, 40), np.uint8)
 EM[:, 8:24] //= 32  # so that it packs
@@ -239,10 +239,52 @@ def test_cut_pixels_are_seen_in_the_header(tmp_path):
         open_source(str(tmp_path / "v.tif"))
 
 
-def test_a_palette_is_no_grey_scale(tmp_path):
-    tifffile.imwrite(tmp_path / "v.tif", EM, photometric="palette", colormap=np.zeros((3, 256), np.uint16))
-    with pytest.raises(DataError, match="colour"):
-        open_source(str(tmp_path / "v.tif"))
+def test_a_palette_of_colours_is_no_grey_scale(tmp_path):
+    ramp = np.arange(256, dtype=np.uint16) * 257
+    for colours in (np.zeros((3, 256), np.uint16), np.stack([ramp, ramp, ramp[::-1]])):
+        tifffile.imwrite(tmp_path / "v.tif", EM, photometric="palette", colormap=colours)
+        with pytest.raises(DataError, match="colour"):
+            open_source(str(tmp_path / "v.tif"))
+        same(tmp_path / "v.tif", EM, labels=True)  # ids are drawn in colours
+
+
+@pytest.mark.parametrize("kind", ["reversed", "8 bits"])
+def test_a_palette_of_greys_is_looked_up(tmp_path, kind):
+    ramp = np.arange(256, dtype=np.uint16)
+    stored = ramp[::-1] * 257 if kind == "reversed" else ramp
+    tifffile.imwrite(tmp_path / "v.tif", EM, photometric="palette", colormap=np.stack([stored] * 3))
+    same(tmp_path / "v.tif", 255 - EM if kind == "reversed" else EM)
+
+
+@pytest.mark.parametrize("data", [EM, WIDE])
+def test_white_is_zero_reads_as_it_looks(tmp_path, data):
+    tifffile.imwrite(tmp_path / "v.tif", data, photometric="miniswhite", tile=(16, 16))
+    most = np.iinfo(data.dtype).max
+    same(tmp_path / "v.tif", most - data)
+    same(tmp_path / "v.tif", data, labels=True)
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for n, section in enumerate(data):
+        tifffile.imwrite(folder / f"{n}.tif", section, photometric="miniswhite" if n % 2 else "minisblack")
+    turned = np.stack([most - s if n % 2 else s for n, s in enumerate(data)])
+    same(folder, turned)
+    tifffile.imwrite(tmp_path / "f.tif", data.astype(np.float32), photometric="miniswhite")
+    with pytest.raises(DataError, match="WhiteIsZero with float32"):
+        open_source(str(tmp_path / "f.tif"))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_packed_samples(tmp_path, bits, tiled):
+    small = WIDE[:, :, :39] >> (16 - bits)  # an odd number of columns: lines end within a byte
+    tifffile.imwrite(
+        tmp_path / "v.tif", small, bitspersample=bits, photometric="minisblack", **({"tile": (16, 16)} if tiled else {})
+    )
+    same(tmp_path / "v.tif", small)
+    content = (tmp_path / "v.tif").read_bytes()
+    (tmp_path / "v.tif").write_bytes(content[: len(content) - 100])
+    with pytest.raises(DataError, match="copy it again"):
+        open_source(str(tmp_path / "v.tif")).read((slice(None),) * 3)
 
 
 def test_pages_in_a_circle_and_a_bomb(tmp_path):
@@ -319,10 +361,11 @@ def test_missing_sections_take_no_part_in_rescaling(ingest, tmp_path):
     assert done.volume.read()[:, 0, 0].tolist() == [0, 129, 0, 255]
 
 
-def test_a_section_twice(tmp_path, capfd):
+def test_a_section_twice(tmp_path):
     folder = sections(tmp_path / "same", ["s1.tif", "s2.tif", "s02.tif", "s3.tif"], EM[[0, 1, 1, 2]])
     same(folder, EM[:3])
-    assert re.search(r"s0?2\.tif: the same as s0?2\.tif; left out", capfd.readouterr().err)
+    (remark,) = open_source(str(folder)).remarks
+    assert re.search(r"s0?2\.tif: the same as s0?2\.tif; left out", remark)
     folder = sections(tmp_path / "other", ["em_1_a.tif", "em_2_a.tif", "em_02_a.tif"])
     with pytest.raises(DataError, match=r"2_a\.tif: the same section twice, with unlike content; keep one"):
         open_source(str(folder))
@@ -351,14 +394,23 @@ def test_an_empty_and_a_cut_section(ingest, tmp_path):
         ingest("--input", "s").refused(65, "4.tif", "copy it again")
 
 
-def test_numbering(tmp_path, capfd):
-    def order(*names):
-        return [p.name if p else None for p in numbered([tmp_path / n for n in names])]
+def test_numbering(tmp_path):
+    def order(*names, remarks=0):
+        files, told = numbered([tmp_path / n for n in names])
+        assert len(told) == remarks and all("do not number the sections" in t for t in told)
+        return [p.name if p else None for p in files]
 
     assert order("a.tif") == ["a.tif"]
     assert order("s3.tif") == ["s3.tif"]
     assert order("s1_t9.tif", "s2_t9.tif", "s4_t9.tif") == ["s1_t9.tif", "s2_t9.tif", None, "s4_t9.tif"]
-    assert not capfd.readouterr().err
-    assert order("a.tif", "b.tif") == ["a.tif", "b.tif"]
-    assert order("s1.tif", "s2.tif", "s500.tif") == ["s1.tif", "s2.tif", "s500.tif"]
-    assert capfd.readouterr().err.count("the names do not number the sections") == 2
+    assert order("a.tif", "b.tif", remarks=1) == ["a.tif", "b.tif"]
+    assert order("s1.tif", "s2.tif", "s500.tif", remarks=1) == ["s1.tif", "s2.tif", "s500.tif"]
+    far = order(*(f"s{n:03d}.tif" for n in (10, 20, 30, 400, 410)))  # by tens, with a gap wider than the rest
+    assert len(far) == 41 and [n for n, name in enumerate(far) if name] == [0, 1, 2, 39, 40]
+    clock = ["a1_101112.tif", "a2_101540.tif", "a3_112233.tif"]  # a time in each name is no number of a section
+    assert order(*clock) == clock
+    assert order("x_101112.tif", "x_101540.tif", "x_112233.tif", remarks=1) == [
+        "x_101112.tif",
+        "x_101540.tif",
+        "x_112233.tif",
+    ]

@@ -61,3 +61,19 @@ def test_unlike_shapes_are_refused(tmp_path: Path, capsys):
         == 65
     )
     assert "--truth has shape (4, 64, 64) and the volume (4, 32, 64)" in capsys.readouterr().err
+
+
+def test_shards_do_not_matter(tmp_path: Path):
+    """A border reaches over the edges of what is read at a time."""
+    labels, truth = (neurites((6, 150, 130), seed=seed)[1].astype(np.uint32) for seed in (0, 1))
+    save(tmp_path / "t.npz", [warp.shift_transform(3, 0.5 * z) for z in range(6)])
+    found = []
+    for shard in ((6, 160, 160), (4, 64, 32)):
+        files = {
+            name: make_store(tmp_path / f"{name}{shard[1]}.ome.zarr", values, shard=shard, label=True)
+            for name, values in (("labels", labels), ("truth", truth))
+        }
+        arguments = {"transforms": tmp_path / "t.npz", "output": "s.json", "score_border": 5, **files}
+        assert run_stage("postprocess.evaluate", tmp_path, **arguments) == 0
+        found.append(json.loads((tmp_path / "s.json").read_text()))
+    assert found[0] == found[1] and "border_5" in found[0]

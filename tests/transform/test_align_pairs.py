@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from voxelmill.core.volume import Image
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_facts, make_store, run_stage
+from voxelmill.transform import align_pairs, bandpass
 from voxelmill.transform.align import load
 
 
@@ -38,3 +40,26 @@ def test_no_alignment_no_pairs(tmp_path: Path):
         run_stage("transform.align_pairs", tmp_path, **made(tmp_path), block="0-1", output="pairs.npz", alignment="none") == 0
     )
     assert load(tmp_path / "pairs.npz") == []
+
+
+def test_no_more_of_the_sections_is_held_than_said(tmp_path: Path, monkeypatch):
+    """Sections too large to be held are read some rows at a time; what is found is the same."""
+    raw = np.tile(neurites((8, 96, 96))[0], (1, 8, 2))
+    files = {
+        "volume": make_store(tmp_path / "in.ome.zarr", raw, shard=(4, 96, 96)),
+        "facts": make_facts(tmp_path / "f.json", 8),
+    }
+    strips = [slice(y, y + 96) for y in range(0, 768, 96)]
+    monkeypatch.setattr(bandpass.Reduced, "strips", staticmethod(lambda *_: strips))
+    found, most = {}, []
+    read = Image.read
+    monkeypatch.setattr(Image, "read", lambda self, at: most.append(read(self, at).nbytes) or read(self, at))
+    for held in (align_pairs.MOST_BYTES, 2e5):
+        monkeypatch.setattr(align_pairs, "MOST_BYTES", held)
+        most.clear()
+        arguments = {"block": "0-31", "output": "pairs.npz", "align_max_size": 256}
+        assert run_stage("transform.align_pairs", tmp_path / str(held), **files, **arguments) == 0
+        found[held] = load(tmp_path / str(held) / "pairs.npz")
+        assert max(most) <= held
+    for one, other in zip(*found.values(), strict=True):
+        assert np.array_equal(one.matrix, other.matrix) and one.correlation == other.correlation

@@ -195,16 +195,6 @@ def test_short_stacks(n):
     assert aligned([np.zeros((64, 64), np.uint8)] * n).status == (["blank"] * n if n > 1 else ["ok"])
 
 
-def test_the_banded_solution_is_the_dense_one():
-    rng, n = np.random.default_rng(0), 30
-    lower = np.tril(np.triu(rng.normal(size=(n, n)), -3)) + 5 * np.eye(n)
-    matrix = lower @ lower.T
-    bands = np.stack([np.r_[np.zeros(d), np.diagonal(matrix, -d)] for d in range(4)], 1)
-    right = rng.normal(size=(n, 2))
-    expected = np.linalg.solve(matrix, right)
-    np.testing.assert_allclose(section_graph._solve_banded(bands, right), expected, atol=1e-10)
-
-
 def test_pairs_of_another_stack_are_refused():
     sections = stack(4)
     pairs = section_graph.estimate_pairs(sections.__getitem__, [(0, 1), (1, 3)])

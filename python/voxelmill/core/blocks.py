@@ -7,15 +7,20 @@ number of tasks.
 
       shards 0 1 2 | 3 4 5 | 6        three tasks of a volume of seven shards
              task 0  task 1  task 2
+
+Where a task needs as little as possible of its neighbours, blocks are boxes of shards, with faces on all axes (`boxes`,
+`faces`); a halo is put around either (`widen`).
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,9 +44,13 @@ def region(lay: Layout, n: int) -> Region:
 
 
 def regions(lay: Layout, block: str) -> Iterator[Region]:
-    """The regions of a block's shards; a block is written `first-last`, inclusive."""
-    first, last = parse(block, int(np.prod(lay.grid)))
-    return (region(lay, n) for n in range(first, last + 1))
+    """The regions of a block's shards, in raster order; a block is a run (`0-3`) or a box (`0-1x0-0x2-5`) of shards."""
+    if "x" in block:
+        numbers: Iterable[int] = (int(np.ravel_multi_index(i, lay.grid)) for i in itertools.product(*sides(lay, block)))
+    else:
+        first, last = parse(block, int(np.prod(lay.grid)))
+        numbers = range(first, last + 1)
+    return (region(lay, n) for n in numbers)
 
 
 def parse(block: str, count: int) -> tuple[int, int]:
@@ -55,6 +64,67 @@ def parse(block: str, count: int) -> tuple[int, int]:
     return first, last
 
 
+def sides(lay: Layout, box: str) -> tuple[range, ...]:
+    """The shards of a box along each axis. Raises ParameterError for what is none."""
+    parts = box.split("x")
+    if len(parts) != len(lay.grid):
+        raise ParameterError(f"--block {box!r}: expected FIRST-LAST for each of {len(lay.grid)} axes, x between")
+    ends = [parse(part, n) for part, n in zip(parts, lay.grid, strict=True)]
+    return tuple(range(first, last + 1) for first, last in ends)
+
+
+def outline(lay: Layout, box: str) -> Region:
+    """The voxels of a box."""
+    corners = zip(sides(lay, box), lay.shard, lay.shape, strict=True)
+    return tuple(slice(r.start * s, min(r.stop * s, n)) for r, s, n in corners)
+
+
+def boxes(lay: Layout, tasks: int = 0, voxels: float = 32e6) -> list[str]:
+    """Divide the shards into boxes of much the same size, as near to cubes as they can be; arguments as `plan`.
+
+    All boxes of a layer have the same sides, and those of a row: they are a grid themselves, so that a face of a box is
+    a face of one other box, or the volume's. There are at most as many as `plan` would make."""
+    most, parts = number_of(lay, tasks, voxels), [1] * len(lay.grid)
+    while True:
+        whole = math.prod(parts)
+        able = [k for k, n in enumerate(lay.grid) if parts[k] < n and whole // parts[k] * (parts[k] + 1) <= most]
+        if not able:
+            break
+        parts[max(able, key=lambda k: lay.shape[k] / parts[k])] += 1
+    ranges = [[f"{a}-{b - 1}" for a, b in itertools.pairwise(even(n, m))] for n, m in zip(lay.grid, parts, strict=True)]
+    return ["x".join(box) for box in itertools.product(*ranges)]
+
+
+class Face(NamedTuple):
+    """Where two boxes meet."""
+
+    axis: int
+    before: str  # the box with the smaller coordinates
+    after: str
+    region: Region  # one voxel deep on either side
+
+    def around(self, reach: int, shape: Sequence[int]) -> Region:
+        """The face with `reach` voxels on either side, cut at the volume's faces."""
+        halo = [reach - 1 if k == self.axis else 0 for k in range(len(shape))]
+        return widen(self.region, halo, shape)[0]
+
+
+def faces(lay: Layout, plan: Sequence[str]) -> list[Face]:
+    """All faces between the boxes of a plan, each once, by the box before it, then by axis.
+
+    The box before it owns a face: that task, or one of its own, joins what lies on either side."""
+    regions = {box: outline(lay, box) for box in plan}
+    at = {tuple(s.start for s in region): box for box, region in regions.items()}
+    found = []
+    for box, region in regions.items():
+        for axis, side in enumerate(region):
+            after = at.get(tuple(s.stop if k == axis else s.start for k, s in enumerate(region)))
+            if after is not None:
+                both = slice(side.stop - 1, side.stop + 1)
+                found.append(Face(axis, box, after, tuple(both if k == axis else s for k, s in enumerate(region))))
+    return found
+
+
 def plan(lay: Layout, tasks: int = 0, voxels: float = 32e6, unit: int = 1) -> list[str]:
     """Divide the shards into blocks of consecutive shards.
 
@@ -62,13 +132,20 @@ def plan(lay: Layout, tasks: int = 0, voxels: float = 32e6, unit: int = 1) -> li
         tasks: number of blocks; 0 means as many as give each about `voxels` voxels, in a large volume more (`size`).
         unit: shards that must stay together (a whole row of sections, say).
     """
-    count = int(np.prod(lay.grid)) // unit
-    if not tasks:
-        whole = float(np.prod([float(n) for n in lay.shape]))
-        tasks = int(np.ceil(whole / size(whole, voxels)))
-    tasks = max(1, min(tasks, count))
-    edges = [round(i * count / tasks) * unit for i in range(tasks + 1)]
-    return [f"{a}-{b - 1}" for a, b in itertools.pairwise(edges)]
+    count = math.prod(lay.grid) // unit
+    edges = even(count, min(number_of(lay, tasks, voxels), count))
+    return [f"{a * unit}-{b * unit - 1}" for a, b in itertools.pairwise(edges)]
+
+
+def number_of(lay: Layout, tasks: int, voxels: float) -> int:
+    """How many blocks: `tasks`, or as many as `voxels` makes of it."""
+    whole = math.prod(map(float, lay.shape))
+    return max(1, tasks or math.ceil(whole / size(whole, voxels)))
+
+
+def even(count: int, parts: int) -> list[int]:
+    """The ends of so many parts of nearly the same size: 0 first, `count` last."""
+    return [round(i * count / parts) for i in range(parts + 1)]
 
 
 def size(whole: float, voxels: float) -> float:
@@ -80,7 +157,7 @@ def batches(plan: Sequence[str], lay: Layout, voxels: float) -> list[str]:
     """For each block of a plan the batch it belongs to, written as a block: whole blocks, about `voxels` voxels.
 
     What follows on tables only would be over in no time, block by block."""
-    each = float(np.prod([float(n) for n in lay.shape])) / np.prod(lay.grid)  # voxels of a shard, on average
+    each = math.prod(map(float, lay.shape)) / math.prod(lay.grid)  # voxels of a shard, on average
     ends = [parse(block, int(np.prod(lay.grid))) for block in plan]
     number = [int((first + last + 1) / 2 * each // voxels) for first, last in ends]
     spans = {n: [e for e, m in zip(ends, number) if m == n] for n in number}

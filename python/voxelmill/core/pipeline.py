@@ -25,10 +25,15 @@ class General(Params):
 class Limits(Params):
     """CPU and memory limits. Tasks x processes x threads never exceed max_cpus - reserved_cpus."""
 
-    enable_cpu_limits: bool = param(True, "Hold every thread pool (OMP, MKL, OpenBLAS, NumExpr, ITK) to its share")
+    enable_cpu_limits: bool = param(True, "Hold every thread pool (OMP, MKL, OpenBLAS, NumExpr, OpenCV, ITK) to its share")
     max_cpus: int = param(0, "CPUs the run may use on one machine; 0: all", ge=0)
     reserved_cpus: int = param(0, "CPUs left free", ge=0)
-    processes: int = param(1, "Worker processes inside a task", ge=1)
+    processes: int = param(
+        1,
+        "Worker processes inside a task, for its shards, columns of tiles, runs of sections",
+        ge=1,
+        more="Each takes a CPU and the memory of a task of its own. Results have the same bytes for any number.",
+    )
     max_memory: str = param("16.GB", "Most memory one task may ask for", pattern=r"^\d+(\.\d+)?\.?\s*[KMGT]?B$")
     max_time: str = param("48.h", "Most time one task may ask for", pattern=r"^\d+(\.\d+)?\.?\s*(s|m|h|d)$")
     max_retries: int = param(2, "How often a task that ran out of memory or time is tried again", ge=0, le=10)

@@ -12,17 +12,18 @@ import socket
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from .. import __version__
-from . import manifest
+from . import manifest, pool
 from .params import canonical
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Task:
@@ -53,6 +54,15 @@ class Task:
                 print(f"[{self.stage}] {what}: {done} of {total or '?'}", file=sys.stderr, flush=True)
         print(f"[{self.stage}] {what}: {done} done in {time.monotonic() - begun:.1f} s", file=sys.stderr)
 
+    def each(self, work: Callable[[T], R], items: Sequence[T], what: str) -> Iterator[R]:
+        """What `work` makes of each item, in order, with progress; by the task's workers, if it has any (`core/pool.py`)."""
+        return self.progress(pool.each(work, items), what, len(items))
+
+    def do(self, work: Callable[[T], None], items: Sequence[T], what: str) -> None:
+        """As `each`, where nothing comes back."""
+        for _ in self.each(work, items, what):
+            pass
+
     def carry(self, store: Path, files: dict[str, list]) -> None:
         """Digests already known for files of an output store (hard links of checked shards)."""
         self._carried.setdefault(store.name.removesuffix(".partial"), {}).update(files)
@@ -63,6 +73,11 @@ class Task:
     def used(self, path: Path, digest: str) -> None:
         """An input that is not declared `In`, since its digest costs a pass over it and is known from elsewhere."""
         self._used.append(_describe(path, digest))
+
+    def fetched(self, address: str, digest: str, size: int) -> None:
+        """An input that is no file here: what was read of it (`size` bytes once decoded), and its digest."""
+        name = address.rstrip("/").rpartition("/")[2]
+        self._used.append({"name": name, "path": address, "digest": digest, "bytes": size})
 
     def write_record(self, inputs: list[Path], outputs: list[Path]) -> Path:
         """Write `<stage>[.<block>].provenance.json` in the working folder."""
@@ -90,7 +105,7 @@ class Task:
             "wall_s": round(time.time() - self._started, 3),
             "cpu_s": round(cpu, 3),
             "startup_cpu_s": round(self._cpu, 3),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_memory_bytes": _peak_memory(),
             "bytes_in": sum(r["bytes"] for r in read),
             "bytes_out": sum(_size(p) for p in outputs),
             "quality": self.quality,
@@ -101,8 +116,14 @@ class Task:
 
 
 def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def _peak_memory() -> int:
+    """Of this process and of all its workers, each taken for the largest: bytes, at most."""
+    own, worker = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return 1024 * (own + (pool.wanted() if pool.wanted() > 1 else 0) * worker)
 
 
 def _iso(t: float) -> str:

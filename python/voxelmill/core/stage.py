@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
 from . import params as par
+from . import pool
 from .errors import IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, StorageError, VoxelmillError
 
 In = NewType("In", Path)  # an input file or store; its digest goes into the record
 Out = NewType("Out", Path)  # an output file or store; appears whole or not at all
+POINTER = ".pointer"  # a file that holds the path of another: workflows/inputs.nf writes it
 
 
 class Stage:
@@ -83,10 +85,20 @@ def split(stage: Stage, argv: Sequence[str]) -> tuple[dict[str, str], dict[str, 
         if not words and default is inspect.Parameter.empty:
             raise ParameterError(f"{stage.name}: --{name} is missing")
         if words:
-            made: list[Any] = [Path(w) if _element(kind) in (In, Out) else _element(kind)(w) for w in words]
+            made: list[Any] = [_file(_element(kind), w) for w in words]
             files[name] = made if _is_list(kind) else made[0]
     flags = {k: " ".join(v) if v else "true" for k, v in given.items()}
     return flags, files
+
+
+def _file(kind: Any, word: str) -> Any:
+    """One argument; where the workflow could not link an input for its name, what lies there says where it is."""
+    if kind is Out:
+        return Path(word)
+    path = kind(word) if kind is not In else Path(word)
+    if isinstance(path, Path) and path.suffix == POINTER and path.is_file():
+        return Path(path.read_text(encoding="utf-8"))
+    return path
 
 
 def help_text(stage: Stage) -> str:
@@ -107,6 +119,11 @@ def main(dotted: str, argv: Sequence[str] | None = None) -> None:
 
 def call(dotted: str, argv: Sequence[str]) -> int:
     """As `main`, but returns the exit code. Every failure is one line on stderr."""
+    with pool.workers():
+        return _call(dotted, argv)
+
+
+def _call(dotted: str, argv: Sequence[str]) -> int:
     name = dotted.split(".")[-1]
     try:
         stage = Stage(dotted)
@@ -153,6 +170,7 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
         _remove(path)
     try:
         stage.run(params, task, **{**files, **partial})
+        pool.end()
         for name, paths in final.items():
             for path in _paths(paths):
                 if not _partial(path).exists() and stage.files[name][1] is inspect.Parameter.empty:

@@ -76,6 +76,10 @@ class Image:
     paths: tuple[str, ...] = ()  # of the levels, where they are not 0, 1, 2, ...
     _open: dict[int, Any] = field(default_factory=dict, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker process opens its arrays itself."""
+        return {**self.__dict__, "_open": {}}
+
     def path(self, n: int = 0) -> Path:
         """The folder of a level's array."""
         return self.root / (self.paths[n] if self.paths else str(n))
@@ -167,7 +171,8 @@ def open_array(path: Path, sparse: bool = False) -> Any:
     v3 = (path / "zarr.json").exists()
     if not v3 and not (path / ".zarray").exists():
         raise StorageError(f"{path}: no Zarr array here (neither zarr.json nor .zarray)")
-    check_metadata(path / ("zarr.json" if v3 else ".zarray"))
+    file = path / ("zarr.json" if v3 else ".zarray")
+    check_metadata(read_json(file), file)
     spec = {
         "driver": "zarr3" if v3 else "zarr",
         "kvstore": {"driver": "file", "path": f"{path}/"},
@@ -193,13 +198,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def check_metadata(path: Path) -> None:
-    """Refuse metadata that no real volume has, before anything is allocated.
+def check_metadata(meta: dict[str, Any], path: Path | str) -> None:
+    """Refuse an array's metadata (Zarr v2 or v3, from this file) that no real volume has, before anything is allocated.
 
     Raises DataError naming the field: shape, chunk shape, inner chunk shape."""
-    meta = read_json(path)
     try:
-        if path.name == ".zarray":
+        if "chunks" in meta:
             fields = {"shape": meta["shape"], "chunks": meta["chunks"]}
         else:
             outer = meta["chunk_grid"]["configuration"]["chunk_shape"]

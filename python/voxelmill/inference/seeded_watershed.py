@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.errors import DataError
+from ..core.ids import Cells, encode
 
-LOCAL_BITS = 21  # ids within a tile; the tile number takes the 32 bits above: exact as float64 (2**53)
 MAX_TILE = 1024
 MIN_FOREGROUND = 256  # px; below this a tile holds nothing to segment
 
@@ -37,20 +37,9 @@ class Supervoxels(NamedTuple):
     empty: np.ndarray  # bool (z,): too little foreground in every tile; the section is all zero
 
 
-def encode(tile_number: np.ndarray | int, local: np.ndarray | int) -> np.ndarray:
-    """Supervoxel id, uint64: tile number in the bits above `LOCAL_BITS`, local id (from 1) below."""
-    return (np.asarray(tile_number, np.uint64) << np.uint64(LOCAL_BITS)) | np.asarray(local, np.uint64)
-
-
-def decode(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tile number and local id of supervoxel ids."""
-    ids = np.asarray(ids, np.uint64)
-    return ids >> np.uint64(LOCAL_BITS), ids & np.uint64((1 << LOCAL_BITS) - 1)
-
-
-def first_id(section: int, height: int, width: int) -> int:
-    """No supervoxel of this section has a smaller id, none of the sections before a larger one."""
-    return int(encode(section * -(-height // MAX_TILE) * -(-width // MAX_TILE), 0))
+def tiles(shape: Sequence[int], tile: int = MAX_TILE) -> Cells:
+    """The cells that supervoxels of a volume (z, y, x) are numbered in: the tiles of its sections."""
+    return Cells(tuple(shape), (1, tile, tile))
 
 
 def source_range(start: int, stop: int, size: int, tile: int = 1024, margin: int = 64) -> Range:
@@ -147,7 +136,7 @@ def segment_block(
     (y0, y1), (x0, x1) = spans
     out = np.zeros((len(sections), y1 - y0, x1 - x0), np.uint64)
     ids, empty = [], np.ones(len(sections), bool)
-    grid = [-(-size // tile) for size in shape]
+    cells = tiles((first_section + len(sections), *shape), tile)
     for r in range(y0 // tile, -(-y1 // tile)):
         for c in range(x0 // tile, -(-x1 // tile)):
             ty, tx = r * tile, c * tile
@@ -166,7 +155,7 @@ def segment_block(
             for z, (regions, lut) in enumerate(zip(labels, luts, strict=True)):
                 # Numbered over the whole tile, then cut to the core: the same ids in any block.
                 regions = regions[ty2 : ty2 + cut, tx2 : tx2 + cut]
-                lut = _number(lut, regions, ((first_section + z) * grid[0] + r) * grid[1] + c)
+                lut = _number(lut, regions, cells.number(first_section + z, ty, tx))
                 ids.append(np.unique(lut[lut > 0]))
                 empty[z] &= not ids[-1].size
                 part = lut[regions]

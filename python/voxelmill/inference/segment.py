@@ -7,17 +7,20 @@ across tile seams, and leaves the tables; no later step looks at voxels to join 
 
 from __future__ import annotations
 
+import functools
 import itertools
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..core import blocks
+from ..core import blocks, levels
 from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Layout, create_image, open_image
 from . import section_linking, seeded_watershed
+
+Column = tuple[slice, ...]  # (y, x) of the sections of a slab
 
 
 class Classic(Params):
@@ -44,9 +47,16 @@ def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps
     lay = source.layout()
     target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.scale)
     slabs = slabs_of(lay, block)
-    tables = Tables(seeded_watershed.first_id(slabs[0].start + 1, *lay.shape[1:]))
-    for z in task.progress(slabs, "slabs segmented"):
-        tables.add_slab(segment_slab(p, source, target, z, lay))
+    tables = Tables(seeded_watershed.tiles(lay.shape).first(slabs[0].start + 1, 0, 0))
+    columns = columns_of(lay)
+    for z in slabs:
+        below = slice(z.start, min(z.stop + 1, lay.shape[0]))  # with the first section of the next slab
+        foreground = thresholds(p, source, below, columns, task)
+        edges = Edges()
+        work = functools.partial(segment_column, p, source, target, z, foreground)
+        for found in task.each(work, columns, f"columns of sections {z.start} on"):
+            tables.add_slab(found.tables)
+            edges.add_seams(found, tables)
     tables.save(overlaps)
     task.report(supervoxels=tables.number, empty_sections=tables.empty)
 
@@ -64,59 +74,86 @@ def grey(source: Image, region: tuple[slice, ...]) -> np.ndarray:
     return np.rint(values * 255.0).astype(np.uint8)
 
 
-def segment_slab(p: Classic, source: Image, target: Image, z: slice, lay: Layout) -> Tables:
-    """Segment the sections of a slab, tile column by tile column; write them; return their tables."""
-    _, height, width = lay.shape
-    below = slice(z.start, min(z.stop + 1, lay.shape[0]))  # with the first section of the next slab
+def columns_of(lay: Layout) -> list[Column]:
+    """The (y, x) parts of a section that are segmented one at a time: whole tiles of the watershed and whole shards."""
     step = [int(np.lcm(s, seeded_watershed.MAX_TILE)) if s < n else n for s, n in zip(lay.shard[1:], lay.shape[1:])]
-    columns = [
-        (slice(y, min(y + step[0], height)), slice(x, min(x + step[1], width)))
-        for y in range(0, height, step[0])
-        for x in range(0, width, step[1])
-    ]
-    levels = thresholds(p, source, below, columns)
-    tables, left = Tables(), None
-    above: dict[int, np.ndarray] = {}
-    for y, x in columns:
-        core = ((y.start, y.stop), (x.start, x.stop))
-        need = [seeded_watershed.source_range(*span, size) for span, size in zip(core, (height, width))]
-        found = seeded_watershed.segment_block(
-            grey(source, (below, *(slice(*n) for n in need))),
-            levels,
-            first_section=z.start,
-            section_shape=(height, width),
-            origin=(need[0][0], need[1][0]),
-            core=core,
-            quantile=p.foreground_quantile,
-            min_distance=p.seed_distance,
-            min_size=p.min_size,
-            merge_level=p.merge_level,
-            shrink=p.segment_shrink,
-        )
-        labels, inside = found.labels, z.stop - z.start
-        target.write((z, y, x), labels[:inside])
-        beyond = seeded_watershed.first_id(z.stop, height, width)  # ids of the next slab's section are its own
-        tables.add_ids(found.ids[found.ids < beyond], found.empty[:inside], z.start)
-        for upper, lower in itertools.pairwise(labels):
-            tables.add_sections(upper, lower, p.segment_shrink)
-        for n in range(inside):
-            section = labels[n]
-            for at in range(seeded_watershed.MAX_TILE, section.shape[0], seeded_watershed.MAX_TILE):
-                tables.add_seam(section[at - 1], section[at])
-            for at in range(seeded_watershed.MAX_TILE, section.shape[1], seeded_watershed.MAX_TILE):
-                tables.add_seam(section[:, at - 1], section[:, at])
-            if x.start and left is not None:
-                tables.add_seam(left[n], section[:, 0])
+    return list(levels.tiles(tuple(slice(0, n) for n in lay.shape[1:]), step))
+
+
+class Segmented(NamedTuple):
+    """What is known of a column of a slab when its supervoxels are written."""
+
+    tables: Tables
+    at: Column
+    first: tuple[np.ndarray, np.ndarray]  # uint64 (z, x) of its first row, (z, y) of its first column of pixels
+    last: tuple[np.ndarray, np.ndarray]  # ... and of the last ones
+
+
+def segment_column(p: Classic, source: Image, target: Image, z: slice, foreground: np.ndarray, column: Column) -> Segmented:
+    """Segment the sections of a slab in one column and write them.
+
+    foreground: grey level of each section, and of the first one of the next slab, which is segmented too."""
+    depth, height, width = source.shape
+    y, x = column
+    below = slice(z.start, min(z.stop + 1, depth))
+    core = ((y.start, y.stop), (x.start, x.stop))
+    need = [seeded_watershed.source_range(*span, size) for span, size in zip(core, (height, width))]
+    found = seeded_watershed.segment_block(
+        grey(source, (below, *(slice(*n) for n in need))),
+        foreground,
+        first_section=z.start,
+        section_shape=(height, width),
+        origin=(need[0][0], need[1][0]),
+        core=core,
+        quantile=p.foreground_quantile,
+        min_distance=p.seed_distance,
+        min_size=p.min_size,
+        merge_level=p.merge_level,
+        shrink=p.segment_shrink,
+    )
+    tables, inside = Tables(), z.stop - z.start
+    labels = found.labels[:inside]
+    target.write((z, y, x), labels)
+    beyond = seeded_watershed.tiles(source.shape).first(z.stop, 0, 0)  # ids of the next slab's section are its own
+    tables.add_ids(found.ids[found.ids < beyond], found.empty[:inside], z.start)
+    for upper, lower in itertools.pairwise(found.labels):
+        tables.add_sections(upper, lower, p.segment_shrink)
+    for section in labels:
+        for at in range(seeded_watershed.MAX_TILE, section.shape[0], seeded_watershed.MAX_TILE):
+            tables.add_seam(section[at - 1], section[at])
+        for at in range(seeded_watershed.MAX_TILE, section.shape[1], seeded_watershed.MAX_TILE):
+            tables.add_seam(section[:, at - 1], section[:, at])
+    first, last = ((labels[:, n].copy(), labels[:, :, n].copy()) for n in (0, -1))
+    return Segmented(tables, column, first, last)
+
+
+class Edges:
+    """The last rows and columns of pixels of what was segmented so far: what the next column's seams are with."""
+
+    def __init__(self) -> None:
+        self.left: np.ndarray | None = None
+        self.above: dict[int, np.ndarray] = {}
+
+    def add_seams(self, found: Segmented, tables: Tables) -> None:
+        """Columns come in raster order."""
+        y, x = found.at
+        for n in range(len(found.first[0])):
+            if x.start and self.left is not None:
+                tables.add_seam(self.left[n], found.first[1][n])
             if y.start:
-                tables.add_seam(above[x.start][n], section[0])
-        left, above[x.start] = labels[:inside, :, -1].copy(), labels[:inside, -1].copy()
-    return tables
+                tables.add_seam(self.above[x.start][n], found.first[0][n])
+        self.left, self.above[x.start] = found.last[1], found.last[0]
 
 
-def thresholds(p: Classic, source: Image, z: slice, columns: list) -> np.ndarray:
+def thresholds(p: Classic, source: Image, z: slice, columns: list[Column], task: Task) -> np.ndarray:
     """Foreground grey level of each section, from the histogram of all of it."""
-    counts = np.sum([seeded_watershed.histogram(grey(source, (z, y, x))) for y, x in columns], axis=0)
-    return seeded_watershed.threshold(counts, p.foreground_quantile)
+    counts = task.each(functools.partial(count, source, z), columns, f"histograms of sections {z.start} on")
+    return seeded_watershed.threshold(functools.reduce(np.add, counts), p.foreground_quantile)
+
+
+def count(source: Image, z: slice, column: Column) -> np.ndarray:
+    """Grey-level counts of the sections in a column: int64 (z, 256)."""
+    return seeded_watershed.histogram(grey(source, (z, *column)))
 
 
 class Tables:

@@ -9,11 +9,12 @@ before the work starts. A small volume is read here; of a large one a plan is ma
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..core import blocks, levels
 from ..core.errors import DataError, ParameterError, StorageError
@@ -23,15 +24,17 @@ from ..core.provenance import Task
 from ..core.shared import Given, Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, layout
-from .volumes.formats import IMAGE, LABEL, local, open_source
+from .volumes.formats import local, open_source
 from .volumes.listing import Listing
-from .volumes.reading import Plan, finish, moved, pieces, read_slab
+from .volumes.reading import Plan, attest, finish, moved, pieces, read_slab
 from .volumes.source import Source
+from .volumes.window import Window, window
 
 READ_BLOCKS = 16  # blocks' worth of voxels that one task reads: reading is cheap, and a task takes 0.6 s to start
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
 BATCH_VOXELS = 2e9  # of slabs whose tables are joined in one task: below 1 GB of memory, a few seconds
 Index = Annotated[int, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
@@ -51,7 +54,19 @@ class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
         None, "Centre X,Y,Z of the cutout; middle of the volume, jittered, when not given", unit="voxel"
     )
     center_jitter: float = param(0.05, "Random shift of the middle, as a share of each axis", ge=0, le=0.4)
-    rescale: bool = param(False, "Map the range of values to 0-255 (needed for floats)")
+    rescale: bool = param(False, "Map grey values to 0-255 (needed for floats)")
+    rescale_percentiles: tuple[Percent, Percent] = param(
+        (0.1, 99.9),
+        "Percentiles of the grey values that --rescale maps to 0 and 255; what lies outside is clipped",
+        unit="%",
+        more="0,100 maps the whole range: one hot pixel may then leave few grey levels to all others.",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Parameters:
+        if not self.rescale_percentiles[0] < self.rescale_percentiles[1]:
+            raise ValueError(f"rescale_percentiles {self.rescale_percentiles}: expected the lower one first")
+        return self
 
 
 def run(
@@ -79,6 +94,7 @@ def run(
         dtype=lay.dtype,
         voxel_size_nm=list(planned.voxel_size),
         voxel_size_from=planned.voxel_size_from,
+        **({"clipped_share": list(planned.clipped)} if planned.clipped else {}),
     )
     if len(planned.reads) > 1:
         if not (plan and read_list):
@@ -89,13 +105,12 @@ def run(
         return
     if not (output and facts):
         raise ParameterError("one slab to read: give --output and --facts")
-    rows = read_slab(planned, volume, planned.reads[0], create_image(output, lay, planned.voxel_size))
+    read = read_slab(planned, volume, planned.reads[0], create_image(output, lay, planned.voxel_size))
     volume.close()
     where = planned.where(source)
     digest = digest_of(where) if where else None
-    if source and digest:
-        task.used(source, digest)
-    task.report(**finish(planned, rows, digest, p.strict, facts))
+    attest(planned, read, where, digest, task)
+    task.report(**finish(planned, read, digest, p.strict, facts))
 
 
 def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any] | None) -> tuple[Source, Plan]:
@@ -106,12 +121,12 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
         raise ParameterError(f"--{'truth' if labels else 'input'} is missing: give a path or a URI")
     if any(s % c for s, c in zip(p.shard, p.chunk)):
         raise ParameterError(f"--shard {p.shard}: expected a multiple of --chunk {p.chunk} on every axis")
-    volume = open_source(location, key, p.channel, source, LABEL if labels else IMAGE)
+    volume = open_source(location, key, p.channel, source, labels)
     corner, shape = place_truth(p, volume, raw) if labels else place(p, volume)
     voxel_size, stated = (raw["voxel_size"], "raw volume") if raw else sizes(p, volume)
     lay = layout(shape, check_type(volume, p, labels), p.shard, p.chunk)
     check_disk(estimate(lay, p, labels), Path.cwd())
-    window = value_range(volume, lay, corner) if p.rescale and not labels else None
+    grey = rescaling(p, volume, lay, corner) if p.rescale and not labels else None
     reads = [whole(lay)] if volume.forward else slabs(p, lay, READ_BLOCKS)
     where = source or local(location)
     return volume, Plan(
@@ -126,9 +141,11 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
         layout=lay,
         voxel_size=voxel_size,
         voxel_size_from=stated,
-        rescaled_from=window,
+        rescaled_from=(grey.low, grey.high) if grey else None,
+        clipped=(grey.below, grey.above) if grey else None,
         missing=volume.missing,
         names=volume.sections,
+        remarks=volume.remarks,
         reads=reads,
         listing=Listing.of(where) if where and len(reads) > 1 else None,
     )
@@ -228,30 +245,32 @@ def check_type(volume: Source, p: Parameters, labels: bool) -> str:
     return "uint8" if p.rescale else volume.dtype.name
 
 
-def value_range(volume: Source, lay: Layout, corner: tuple[int, ...]) -> tuple[float, float]:
-    """Lowest and highest value of the sections that are there. Raises DataError for NaN and infinity."""
-    low, high = np.inf, -np.inf
-    for region in pieces(lay, whole(lay), volume.dtype.itemsize):
-        values, first = volume.read(moved(region, corner)), region[0].start + corner[0]
-        there = [z for z in range(len(values)) if z + first not in volume.missing]
-        if values.dtype.kind == "f":
-            bad = np.count_nonzero(~np.isfinite(values), axis=(1, 2))
-            if bad.any():
-                raise DataError(
-                    f"{volume.name}: {bad.sum()} NaN or infinite values from section "
-                    f"{first + int(bad.argmax())} on; expected numbers. Mend the source"
-                )
-        if there:
-            low, high = min(low, float(values[there].min())), max(high, float(values[there].max()))
-    return (low, high) if low <= high else (0.0, 0.0)
+def rescaling(p: Parameters, volume: Source, lay: Layout, corner: tuple[int, ...]) -> Window:
+    """The window of grey values of the sections that are there; what it clips is said aloud."""
+
+    def values() -> Iterator[tuple[int, np.ndarray]]:
+        for region in pieces(lay, whole(lay), volume.dtype.itemsize):
+            read, first = volume.read(moved(region, corner)), region[0].start + corner[0]
+            yield first, read[[z for z in range(len(read)) if z + first not in volume.missing]]
+
+    found = window(values, p.rescale_percentiles, volume.name)
+    print(
+        f"[ingest] --rescale: {found.low:g} to {found.high:g} become 0 to 255; "
+        f"{found.below:.3%} of the voxels lie below and {found.above:.3%} above, and are clipped"
+    )
+    return found
 
 
 def sizes(p: Parameters, volume: Source) -> tuple[tuple[float, ...], str]:
-    """Voxel size (z, y, x) in nm and where it comes from; a guess is said aloud."""
+    """Voxel size (z, y, x) in nm and where it comes from; a guess is said aloud.
+
+    Raises DataError where the source states one that is no length."""
     if p.voxel_size:
         return p.voxel_size, "--voxel_size"
     if volume.voxel_size:
         return volume.voxel_size, "source"
+    if volume.placed.unknown:
+        raise DataError(f"{volume.name}: {volume.placed.unknown}; give --voxel_size Z,Y,X in nm")
     if p.strict:
         raise ParameterError(f"{volume.name} does not state a voxel size; give --voxel_size Z,Y,X in nm")
     print(f"WARNING [ingest] {volume.name} does not state a voxel size: 1,1,1 nm assumed; give --voxel_size Z,Y,X")

@@ -9,7 +9,7 @@ from ..core import blocks
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
-from .volumes.reading import Plan, finish
+from .volumes.reading import Plan, Slab, attest, finish
 
 
 class Parameters(Strict):
@@ -30,12 +30,11 @@ def run(
     planned = Plan.load(plan)
     task.block = planned.role
     parts = [json.loads(path.read_text()) for path in figures]
-    rows = sorted((row for part in parts for row in part["sections"]), key=lambda row: row["section"])
+    read = Slab.joined([Slab(**{k: part[k] for k in Slab.model_fields}) for part in parts])
     where, digest = planned.where(source), None
     if where and planned.listing:
         planned.listing.check(where)  # a file read by one task may have changed after another took its digest
         digest = planned.listing.whole({name: entry for part in parts for name, entry in part["files"].items()})
-        if source:
-            task.used(source, digest)
-    task.report(**finish(planned, rows, digest, p.strict, facts), slabs=len(stores))
+    attest(planned, read, where, digest, task)
+    task.report(**finish(planned, read, digest, p.strict, facts), slabs=len(stores))
     task.carry(output, blocks.join(stores, output))

@@ -21,10 +21,10 @@ def run(p: Parameters, task: Task, *, plan: In, source: Path | None = None, bloc
     task.block = f"{planned.role}.{block}"
     volume = planned.open(source)
     image = create_image(output, planned.layout, planned.voxel_size)
-    rows = reading.read_slab(planned, volume, block, image)
+    read = reading.read_slab(planned, volume, block, image)
     volume.close()
     where, files = planned.where(source), {}
     if where and planned.listing:
         share = planned.listing.share(planned.reads.index(block), len(planned.reads))
         files = planned.listing.digests(where, share)
-    figures.write_text(json.dumps({"sections": rows, "files": files}))
+    figures.write_text(json.dumps({**read.model_dump(), "files": files}))

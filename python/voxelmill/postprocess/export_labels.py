@@ -6,15 +6,14 @@ The table is written in parts, one a layer of shards, so that its files do not d
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from ..core import blocks
+from ..core import blocks, ids
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from ..core.volume import Layout, create_image, open_image
+from ..core.volume import Image, Layout, Region, create_image, open_image
 from ..inference import section_linking, seeded_watershed
 
 
@@ -42,16 +41,21 @@ def run(
     dtype = "uint32" if count < 2**32 else "uint64"
     target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.scale, label=True)
     segments.mkdir()
-    regions = task.progress(list(blocks.regions(lay, block)), "shards labelled")
-    for (start, stop), layer in itertools.groupby(regions, key=lambda r: (r[0].start, r[0].stop)):
-        ends = [seeded_watershed.first_id(z, *lay.shape[1:]) for z in (start, stop)]
-        part = section_linking.MergeTable(
-            *(c[slice(*np.searchsorted(table.supervoxel, np.array(ends, np.uint64)))] for c in table)
-        )
-        write_part(segments / f"z{start:07d}.parquet", part)
-        for region in layer:
-            target.write(region, section_linking.remap(source.read(region), part).astype(dtype))
+    shards = []
+    for z, layer in itertools.groupby(blocks.regions(lay, block), key=lambda region: region[0]):
+        ranges = seeded_watershed.tiles(lay.shape).ranges((z, slice(0, lay.shape[1]), slice(0, lay.shape[2])))
+        there = ids.within(table.supervoxel, ranges)
+        part = section_linking.MergeTable(*(column[there] for column in table))
+        write_part(segments / f"z{z.start:07d}.parquet", part)
+        shards += [(region, part) for region in layer]
+    task.do(partial(label, source, target), shards, "shards labelled")
     task.report(segments=count)
+
+
+def label(source: Image, target: Image, one: tuple[Region, section_linking.MergeTable]) -> None:
+    """Write the segments of a region, given the part of the merge table that its supervoxels are in."""
+    region, table = one
+    target.write(region, section_linking.remap(source.read(region), table).astype(target.dtype))
 
 
 def write_part(path: Path, table: section_linking.MergeTable) -> None:

@@ -16,6 +16,8 @@ import numpy as np
 
 from ..core.errors import DataError
 
+MERGED = 1_000_000  # rows of other tables that are held before they are summed
+
 
 class Contingency:
     """Contingency table of two label volumes, added up slab by slab.
@@ -33,9 +35,13 @@ class Contingency:
         self.truth = np.zeros(0, np.uint64)
         self.pred = np.zeros(0, np.uint64)
         self.count = np.zeros(0, np.int64)
+        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def add(self, truth: np.ndarray, pred: np.ndarray) -> None:
-        """Count a slab of whole sections ``(z, y, x)`` (or one section): integer labels below 2**63.
+    def add(self, truth: np.ndarray, pred: np.ndarray, inner: tuple[slice, ...] = (slice(None), slice(None))) -> None:
+        """Count part of a volume ``(z, y, x)`` (or one section): integer labels below 2**63.
+
+        ``truth`` may reach further than ``pred``, which lies at its ``inner`` (y, x): as far as the border does, so
+        that parts of a section add up to what the whole section counts.
 
         Raises:
             DataError: shapes differ, labels are not integers, or are negative.
@@ -45,21 +51,34 @@ class Contingency:
                 raise DataError(f"score: the {name} is {labels.dtype}; expected integer labels")
             if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
                 raise DataError(f"score: the {name} holds the label {labels.min()}; expected 0 or more")
-        if truth.shape != pred.shape:
-            raise DataError(f"score: truth has shape {truth.shape}, prediction {pred.shape}; expected one grid")
+        part = truth[..., inner[0], inner[1]]
+        if part.shape != pred.shape:
+            raise DataError(f"score: truth has shape {part.shape}, prediction {pred.shape}; expected one grid")
         if truth.ndim not in (2, 3):
             raise DataError(f"score: labels have shape {truth.shape}; expected (z, y, x) or (y, x)")
         sections = (truth, pred) if truth.ndim == 3 else (truth[None], pred[None])
-        parts = [self._count(t, p) for t, p in zip(*sections, strict=True)]
+        parts = [self._count(t, p, inner) for t, p in zip(*sections, strict=True)]
+        self._sum(parts)
+
+    def merge(self, other: Contingency) -> None:
+        """Count what another table has counted; summed when that is as much as is there, so that it stays linear."""
+        self._waiting.append((other.truth, other.pred, other.count))
+        if sum(len(part[2]) for part in self._waiting) > len(self.count) + MERGED:
+            self._sum(self._waiting)
+
+    def _sum(self, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
         parts.append((self.truth, self.pred, self.count))
         self.truth, self.pred, self.count = _sum_pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        parts.clear()
 
-    def _count(self, truth: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _count(
+        self, truth: np.ndarray, pred: np.ndarray, inner: tuple[slice, ...]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One section, as runs of equal pairs: linear in voxels, then as many rows as there are runs."""
-        keep = np.ones(truth.shape, bool) if not self.ignore_truth_zero else truth > 0
+        keep = truth[inner] > 0 if self.ignore_truth_zero else np.ones(pred.shape, bool)
         if self.border:
-            keep &= ~near_boundary(truth, self.border)
-        t, p = truth[keep], pred[keep]
+            keep &= ~near_boundary(truth, self.border)[inner]
+        t, p = truth[inner][keep], pred[keep]
         if not t.size:
             return np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64)
         start = np.flatnonzero(np.concatenate(([True], (t[1:] != t[:-1]) | (p[1:] != p[:-1]))))
@@ -74,6 +93,7 @@ class Contingency:
         Raises:
             DataError: no voxel was counted.
         """
+        self._sum(self._waiting)
         n = int(self.count.sum())
         if n == 0:
             raise DataError("score: no voxel to score; the truth is 0 (or boundary) everywhere")

@@ -6,6 +6,7 @@ too many; it shows where a learned detector goes.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..core import blocks
 from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from ..core.volume import open_image
+from ..core.volume import Image, Region, open_image
 from ..inference.segment import grey
 from . import blobs
 
@@ -38,29 +39,29 @@ def run(p: Blobs, task: Task, *, volume: In, labels: In, block: str, candidates:
 
     task.block = block
     image, segments = open_image(volume), open_image(labels)
-    lay = image.layout()
-    reach = blobs.halo(p.blob_min_sigma, p.blob_max_sigma, p.blob_scales)
-    found = []
-    for region in task.progress(list(blocks.regions(lay, block)), "shards searched"):
-        outer, _ = blocks.widen(region, (0, reach, reach), lay.shape)
-        sections = grey(image, outer)
-        found.append(
-            blobs.detect(
-                sections,
-                segments.read(outer),
-                np.tile([0, 255], (len(sections), 1)),
-                first_section=region[0].start,
-                section_shape=(lay.shape[1], lay.shape[2]),
-                origin=(outer[1].start, outer[2].start),
-                core=((region[1].start, region[1].stop), (region[2].start, region[2].stop)),
-                min_sigma=p.blob_min_sigma,
-                max_sigma=p.blob_max_sigma,
-                num_sigma=p.blob_scales,
-                threshold=p.blob_threshold,
-            )
-        )
-    rows = np.concatenate(found)
+    shards = list(blocks.regions(image.layout(), block))
+    rows = np.concatenate(list(task.each(partial(search, p, image, segments), shards, "shards searched")))
     pq.write_table(
         pa.table({name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or ()}), candidates, compression="zstd"
     )
     task.report(candidates=len(rows))
+
+
+def search(p: Blobs, image: Image, segments: Image, region: Region) -> np.ndarray:
+    """Candidates of a region, as `blobs.DTYPE`; it reads what the largest blob reaches over."""
+    reach = blobs.halo(p.blob_min_sigma, p.blob_max_sigma, p.blob_scales)
+    outer, _ = blocks.widen(region, (0, reach, reach), image.shape)
+    sections = grey(image, outer)
+    return blobs.detect(
+        sections,
+        segments.read(outer),
+        np.tile([0, 255], (len(sections), 1)),
+        first_section=region[0].start,
+        section_shape=(image.shape[1], image.shape[2]),
+        origin=(outer[1].start, outer[2].start),
+        core=((region[1].start, region[1].stop), (region[2].start, region[2].stop)),
+        min_sigma=p.blob_min_sigma,
+        max_sigma=p.blob_max_sigma,
+        num_sigma=p.blob_scales,
+        threshold=p.blob_threshold,
+    )

@@ -29,13 +29,13 @@ def run(
     p: Parameters, task: Task, *, volume: In, labels: In | None = None, parts: list[In] | None = None, output: Out
 ) -> None:
     """`parts` are the stores of all tasks of `pyramid`; without them every level is made here."""
-    xp, task.device = choose(p.use_gpu)
+    task.device = choose(p.use_gpu)[1]
     task.block = output.name.split(".")[0]
     task.carry(output, blocks.join(parts or [], output))
     if labels is not None:
         write_group(output / "labels", {"labels": ["neurites"]}, p.ome_zarr_version)
     for source, root, label in images(volume, labels, output):
-        made = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, xp)
+        made = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, p.use_gpu)
         write_group(root, metadata(made, root.name.split(".")[0]), p.ome_zarr_version)
         if p.ome_zarr_version == "0.5":
             inside = "" if root == output else f"{root.relative_to(output)}/"

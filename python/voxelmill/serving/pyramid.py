@@ -7,6 +7,7 @@ level up to which they are made, are described in `core/levels.py`; `multiscale`
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..core import blocks, levels
 from ..core.device import choose
+from ..core.pool import each
 from ..core.provenance import Task
 from ..core.shared import Device, Precision, Released
 from ..core.stage import In, Out
@@ -25,11 +27,13 @@ class Parameters(Released, Precision, Device):
 
 
 def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, block: str, output: Out) -> None:
-    xp, task.device = choose(p.use_gpu)
+    task.device = choose(p.use_gpu)[1]
     task.block = f"{output.name.split('.')[0]}.{block}"
     output.mkdir(parents=True)
     for source, root, label in images(volume, labels, output):
-        pyramid = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, xp)
+        pyramid = Pyramid(
+            open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, p.use_gpu
+        )
         lower, grid = levels.superblocks(pyramid.lay, pyramid.image.scale)
         for part in task.progress(list(blocks.regions(grid, block)), f"superblocks of {source.name}"):
             for n in range(len(pyramid.down[: lower + 1])):
@@ -52,10 +56,11 @@ class Pyramid:
         version: "0.5" or "0.4", which has a level 0 of its own.
         count: most levels, level 0 included.
         label: take the first voxel, not the mean.
+        use_gpu: as `Device`; without a GPU, shards are made by all workers of the task.
     """
 
-    def __init__(self, image: Image, root: Path, version: str, count: int, label: bool, xp: Any = np):
-        self.image, self.target, self.label, self.xp = image, Image(root), label, xp
+    def __init__(self, image: Image, root: Path, version: str, count: int, label: bool, use_gpu: bool = False):
+        self.image, self.target, self.label, self.use_gpu = image, Image(root), label, use_gpu
         self.old = version == "0.4"
         self.lay = image.layout()
         self.down = levels.factors(self.lay.shape, image.scale, count)
@@ -71,9 +76,13 @@ class Pyramid:
             return
         lay = self.layouts[n]
         (create_v2 if self.old else create_array)(self.target.path(n), lay)
-        region = levels.part_of(lay, part, self.down[n])
-        for shard in levels.tiles(region, self.lay.shard if n == 0 else lay.shard):
-            self.target.write(shard, self.image.read(shard) if n == 0 else self.smaller(n, shard), n)
+        shards = levels.tiles(levels.part_of(lay, part, self.down[n]), self.lay.shard if n == 0 else lay.shard)
+        for _ in (map if choose(self.use_gpu)[1] != "cpu" else each)(partial(self.write, n), shards):
+            pass
+
+    def write(self, n: int, shard: Region) -> None:
+        """Write a shard of level n, which has been created."""
+        self.target.write(shard, self.image.read(shard) if n == 0 else self.smaller(n, shard), n)
 
     def smaller(self, n: int, region: Region) -> np.ndarray:
         """A region of level n, tile by tile: no more than a shard of the level below is held."""
@@ -85,7 +94,9 @@ class Pyramid:
                 tuple(slice(t.start * f, min(t.stop * f, e)) for t, f, e in zip(tile, step, self.layouts[n - 1].shape)), below
             )
             made[tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region))] = (
-                values[tuple(slice(None, None, f) for f in step)] if self.label else mean(values, step, self.xp)
+                values[tuple(slice(None, None, f) for f in step)]
+                if self.label
+                else mean(values, step, choose(self.use_gpu)[0])
             )
         return made
 

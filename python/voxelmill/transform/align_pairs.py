@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from ..core import blocks
+from ..core import blocks, pool
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from . import registration
+from .bandpass import Reduced, reduction
 
-MOST_BYTES = 256e6  # sections of a row of shards are read together up to this size
+MOST_BYTES = 128e6  # of sections at full size, in memory at a time
 
 
 class Parameters(Params):
@@ -52,7 +55,9 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
         wanted = registration.neighbour_pairs(
             lay.shape[0], p.align_neighbours, min(r.start for r in ranges), max(r.stop for r in ranges)
         )
-    pairs = estimate(p, image, task.progress(wanted, "pairs registered"))
+    runs = [[(int(a), int(b)) for a, b in part] for part in np.array_split(np.reshape(wanted, (-1, 2)), pool.wanted())]
+    found = task.each(partial(estimate, p, image), [run for run in runs if run], "runs of pairs registered")
+    pairs = list(itertools.chain.from_iterable(found))
     with open(output, "wb") as file:
         np.savez(file, **registration.pack(pairs))  # type: ignore[arg-type]
     task.report(pairs=len(pairs), pairs_without_agreement=sum(q.level == "none" for q in pairs))
@@ -60,8 +65,9 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
 
 def estimate(p: Parameters, image: Image, wanted: Any) -> list[registration.PairResult]:
     """Register pairs of sections of an image, each section read once."""
+    wanted = sorted(wanted)
     return registration.estimate_pairs(
-        Reader(image),
+        Reader(image, {z for pair in wanted for z in pair}, p),
         wanted,
         level=p.alignment,
         max_size=p.align_max_size,  # type: ignore[arg-type]
@@ -72,17 +78,34 @@ def estimate(p: Parameters, image: Image, wanted: Any) -> list[registration.Pair
 
 
 class Reader:
-    """Sections by number. A chunk holds many sections, so those of a row of shards are read together."""
+    """Sections by number, as small as they are compared.
 
-    def __init__(self, image: Image):
-        lay = image.layout()
-        self.image, self.depth = image, lay.shape[0]
-        section = lay.shape[1] * lay.shape[2] * np.dtype(lay.dtype).itemsize
-        self.thick = max(1, min(lay.shard[0], int(MOST_BYTES // section)))
-        self.first, self.held = -1, np.empty((0, 0, 0))
+    A chunk holds many sections, so those of a row of shards are read together, some rows of pixels at a time.
+    """
 
-    def __call__(self, z: int) -> np.ndarray:
-        first = z - z % self.thick
-        if first != self.first:
-            self.first, self.held = first, self.image.read((slice(first, min(first + self.thick, self.depth)),))
-        return self.held[z - first]
+    def __init__(self, image: Image, wanted: set[int], p: Parameters):
+        self.image, self.wanted, (_, *size) = image, wanted, image.shape
+        self.shape = (size[0], size[1])
+        self.factor = reduction(self.shape, full=p.alignment == "elastic", max_size=p.align_max_size)
+        self.held: dict[int, Reduced] = {}
+
+    def __call__(self, z: int) -> Reduced:
+        if z not in self.held:
+            thick = self.image.layout().shard[0]
+            self.held = self.reduced([n for n in range(z - z % thick, z - z % thick + thick) if n in self.wanted])
+        return self.held[z]
+
+    def reduced(self, numbers: list[int]) -> dict[int, Reduced]:
+        """These sections; no more than MOST_BYTES of them is held at full size, and no less than a strip."""
+        found = {n: Reduced(self.shape, self.factor) for n in numbers}
+        low, high = min(numbers), max(numbers) + 1
+        row = (high - low) * self.shape[1] * self.image.dtype.itemsize
+        strips = Reduced.strips(self.shape, self.factor)
+        together = max(1, int(MOST_BYTES // (row * (strips[0].stop - strips[0].start))))
+        for some in (strips[n : n + together] for n in range(0, len(strips), together)):
+            values = self.image.read((slice(low, high), slice(some[0].start, some[-1].stop)))
+            for strip in some:
+                rows = slice(strip.start - some[0].start, strip.stop - some[0].start)
+                for n, small in found.items():
+                    small.add(strip, values[n - low, rows])
+        return found

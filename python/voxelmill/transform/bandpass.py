@@ -129,23 +129,28 @@ def prepare(section: Any, *, full: bool = False, max_size: int | None = None, na
     """Pyramid of one section.
 
     section   (ny, nx) array of any real dtype, or anything with `shape`, `dtype` and row slices; read once,
-              in strips, so that memory is bounded by max_size and a strip
+              in strips, so that memory is bounded by max_size and a strip; or what has been `Reduced` as asked for
     full      keep full resolution, which displacement fields need; without it the pyramid stops at half,
               which costs a quarter and finds shifts as well (FIB-25: 0.014 against 0.011 px)
     max_size  px: the longer side of the finest layer kept; None for SIZE, or FULL_SIZE with `full`
 
     Raises DataError for a section that is not 2-D, under 8 px or not finite; ParameterError for max_size.
     """
-    max_size = (FULL_SIZE if full else SIZE) if max_size is None else max_size
-    if max_size < COARSEST:
-        raise ParameterError(f"alignment: max_size is {max_size} px; expected {COARSEST} or more")
     if len(section.shape) != 2 or min(section.shape) < 8:
         raise DataError(f"{name}: shape {tuple(section.shape)}; expected (y, x) of at least 8 px a side")
     shape = (int(section.shape[0]), int(section.shape[1]))
-    factor = -(-max(shape) // max_size)
-    if not full and factor == 1 and min(shape) >= SMALL:
-        factor = 2
-    image, mask = _reduced(section, shape, factor, name)
+    factor = reduction(shape, full=full, max_size=max_size)
+    if isinstance(section, Reduced):
+        small = section
+        if small.factor != factor:
+            raise ParameterError(f"alignment: {name} is reduced {small.factor} times; expected {factor}")
+    else:
+        small = Reduced(shape, factor)
+        for at in Reduced.strips(shape, factor):
+            small.add(at, np.asarray(section[at, : shape[1] // factor * factor]))
+    image, mask = small.image, small.mask
+    if not np.isfinite(image.sum(dtype=np.float64)):
+        raise DataError(f"{name}: holds values that are not finite; replace or mask them at ingest")
     blank = bool(image.min() == image.max())
     centre = (shape[0] / 2, shape[1] / 2)
     layers = [_layer(float(factor), image, mask, centre)]
@@ -153,6 +158,15 @@ def prepare(section: Any, *, full: bool = False, max_size: int | None = None, na
         image, mask = _halved(image), None if mask is None else _halved(mask)
         layers.append(_layer(layers[-1].scale * 2, image, mask, centre))
     return Prepared(shape, layers[::-1], blank)
+
+
+def reduction(shape: tuple[int, int], *, full: bool, max_size: int | None) -> int:
+    """How many times smaller the finest layer of a section is; arguments as `prepare`."""
+    max_size = (FULL_SIZE if full else SIZE) if max_size is None else max_size
+    if max_size < COARSEST:
+        raise ParameterError(f"alignment: max_size is {max_size} px; expected {COARSEST} or more")
+    factor = -(-max(shape) // max_size)
+    return 2 if not full and factor == 1 and min(shape) >= SMALL else factor
 
 
 def tile_sums(image: np.ndarray) -> np.ndarray:
@@ -169,28 +183,40 @@ def padded(shape: Sequence[int]) -> list[int]:
     return [cv2.getOptimalDFTSize(2 * n) for n in shape]
 
 
-def _reduced(section: Any, shape: tuple[int, int], factor: int, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Means of factor x factor px, and where there is signal (None for everywhere), both float32.
+class Reduced:
+    """Means of factor x factor px of a section, and where there is signal, both float32: all that registration needs.
 
-    Rows are read in strips, remainders at the far rim left out. The mask is also None when less than a
-    quarter is signal: then what is flat is background that belongs to the image.
+    Rows come in strips, so that whoever reads many sections from one file can do so strip by strip. Remainders at
+    the far rim are left out.
     """
-    import cv2
 
-    ny, nx = shape[0] // factor, shape[1] // factor
-    strip = max(8, 2**17 // (factor * shape[1]))
-    image, mask = np.empty((ny, nx), np.float32), np.ones((ny, nx), np.float32)
-    for y in range(0, ny, strip):
-        rows = np.asarray(section[y * factor : min(y + strip, ny) * factor, : nx * factor])
-        size = (nx, len(rows) // factor)
-        image[y : y + strip] = cv2.resize(rows.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    def __init__(self, shape: tuple[int, int], factor: int):
+        self.shape, self.factor = shape, factor
+        ny, nx = shape[0] // factor, shape[1] // factor
+        self.image, self._mask = np.empty((ny, nx), np.float32), np.ones((ny, nx), np.float32)
+
+    @staticmethod
+    def strips(shape: tuple[int, int], factor: int) -> list[slice]:
+        """The rows of each strip of a section, for `add`."""
+        rows, high = shape[0] // factor * factor, factor * max(8, 2**17 // (factor * shape[1]))
+        return [slice(y, min(y + high, rows)) for y in range(0, rows, high)]
+
+    def add(self, at: slice, rows: np.ndarray) -> None:
+        """A strip of the section."""
+        import cv2
+
+        rows = rows[:, : self.image.shape[1] * self.factor]
+        size = (self.image.shape[1], len(rows) // self.factor)
+        y = slice(at.start // self.factor, at.stop // self.factor)
+        self.image[y] = cv2.resize(rows.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         flat = _flat(rows)
         if flat is not None:
-            mask[y : y + strip] -= cv2.resize(flat.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    if not np.isfinite(image.sum(dtype=np.float64)):
-        raise DataError(f"{name}: holds values that are not finite; replace or mask them at ingest")
-    signal = float((mask > 0.999).mean())
-    return image, mask if 0.25 < signal < 1 else None
+            self._mask[y] -= cv2.resize(flat.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """None for signal everywhere, and where less than a quarter is: then what is flat belongs to the image."""
+        return self._mask if 0.25 < float((self._mask > 0.999).mean()) < 1 else None
 
 
 def _flat(rows: np.ndarray) -> np.ndarray | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Literal
 
 from ..core import blocks
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from ..core.volume import Layout, create_image, open_image
+from ..core.volume import Image, Layout, Region, create_image, open_image
 from . import contrast
 
 
@@ -25,22 +26,32 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     task.block = block
     source = open_image(volume)
     lay = source.layout()
-    window = None if lay.dtype == "uint8" else tuple(json.loads(facts.read_text())["value_range"])
+    window = None if lay.dtype == "uint8" else grey_window(json.loads(facts.read_text()))
     target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.scale)
-    for region in task.progress(list(blocks.regions(lay, block)), "shards equalised"):
-        z, core = region[0], ((region[1].start, region[1].stop), (region[2].start, region[2].stop))
-        need = [contrast.source_range(*span, size, p.clahe_tile) for span, size in zip(core, lay.shape[1:])]
-        part = source.read((z, *(slice(*n) for n in need)))
-        target.write(
-            region,
-            contrast.enhance(
-                part,
-                section_shape=(lay.shape[1], lay.shape[2]),
-                origin=(need[0][0], need[1][0]),
-                core=core,
-                window=window,
-                sigma=p.denoise_sigma,
-                clip_limit=p.clahe_clip,
-                tile=p.clahe_tile,
-            ),
-        )
+    task.do(partial(equalise, p, source, target, window), list(blocks.regions(lay, block)), "shards equalised")
+
+
+def equalise(p: Parameters, source: Image, target: Image, window: tuple[float, float] | None, region: Region) -> None:
+    """Write a region with its contrast made even; it reads what its tiles reach over."""
+    z, core, (_, *size) = region[0], [(s.start, s.stop) for s in region[1:]], source.shape
+    need = [contrast.source_range(*span, n, p.clahe_tile) for span, n in zip(core, size, strict=True)]
+    part = source.read((z, *(slice(*n) for n in need)))
+    target.write(
+        region,
+        contrast.enhance(
+            part,
+            section_shape=(size[0], size[1]),
+            origin=(need[0][0], need[1][0]),
+            core=(core[0], core[1]),
+            window=window,
+            sigma=p.denoise_sigma,
+            clip_limit=p.clahe_clip,
+            tile=p.clahe_tile,
+        ),
+    )
+
+
+def grey_window(facts: dict) -> tuple[float, float]:
+    """Grey values that become 0 and 255: without hot pixels, where that leaves a range."""
+    low, high = facts.get("window") or facts["value_range"]
+    return (low, high) if low < high else tuple(facts["value_range"])

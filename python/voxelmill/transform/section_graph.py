@@ -32,6 +32,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.errors import DataError, ParameterError
+from .offsets import Offsets
 from .registration import Level, PairResult, estimate_pairs, neighbour_pairs
 from .warp import SectionTransform, apply, centre_of, rigid_matrix
 
@@ -41,7 +42,6 @@ LEAK = 0.04  # part of white jitter, section to section, that giving the trend b
 CLEAR = 4.0  # a trend stands out when its power is this many times that of the trend of jitter
 SHORT = 8  # sections: with fewer, no trend can be told from jitter
 DAMAGED = 0.5  # a tile is damaged when it agrees this much less with any neighbour than they do
-HUBER = 3.0  # residuals beyond this many robust deviations lose weight
 STEPS = 3  # rounds of the displacement solution; fields are gentle, so these converge fast
 
 
@@ -146,7 +146,8 @@ def solve(
     centre = centre_of(shape)
     bad, damage = _bad_sections(pairs, n_sections, max_damage)
     links = [p for p in pairs if not bad[p.fixed] and not bad[p.moving] and p.trusted]
-    graph = _Graph(links, np.flatnonzero(~bad), n_sections)
+    graph = _graph(links, np.flatnonzero(~bad), n_sections)
+    unlinked = {z for _, z in graph.ties}
 
     # T_j o W_ij = T_i, with W_ij(x) = R(phi)(x - c) + c + m and T_z(x) = R(turn_z)(x - c) + c + shift_z,
     # gives turn_j - turn_i = -phi, and then shift_j - shift_i = -R(turn_j) m.
@@ -163,8 +164,7 @@ def solve(
     good = ~bad
     blank = {z for p in pairs for z, b in zip((p.fixed, p.moving), p.blank) if b}
     status: list[Status] = [
-        "blank" if z in blank else "corrupt" if bad[z] else "unlinked" if z in graph.unlinked else "ok"
-        for z in range(n_sections)
+        "blank" if z in blank else "corrupt" if bad[z] else "unlinked" if z in unlinked else "ok" for z in range(n_sections)
     ]
     turn, shift = _filled(turn, good), _filled(shift, good)
     kept = _trend(turn, good, drift_sections)
@@ -238,103 +238,16 @@ def _between(of: Sequence[Sequence[PairResult]], z: int, reach: int, bad: np.nda
 # --- joint solution -------------------------------------------------------------------------------
 
 
-class _Graph:
-    """Least squares for section values x from differences x[moving] - x[fixed] over links."""
-
-    def __init__(self, links: Sequence[PairResult], good: np.ndarray, n: int):
-        self.n, self.good = n, good
-        ends = [(p.fixed, p.moving) for p in links]
-        self.measured = len(ends)
-        # What no pair ties to the sections before is tied to the last of them as it lies.
-        self.unlinked = _first_of_parts(ends, good)
-        previous = dict(zip(good[1:].tolist(), good[:-1].tolist()))
-        ends += [(previous[z], z) for z in self.unlinked]
-        place = {int(z): k for k, z in enumerate(good)}
-        self.i = np.array([place[i] for i, _ in ends], int)
-        self.j = np.array([place[j] for _, j in ends], int)
-        # Near and alike sections tell more: structure itself moves from section to section.
-        score = [max(p.correlation * p.overlap, 0.01) ** 2 / (p.moving - p.fixed) for p in links]
-        self.weight = np.array(score + [1.0] * len(self.unlinked))
-
-    def solve(self, differences: np.ndarray, floor: float | None = None) -> np.ndarray:
-        """(n, k) values of mean 0 over good sections, 0 at bad ones, from (links, k) differences.
-
-        With `floor` (the least deviation held to be an error) links that contradict the rest lose weight,
-        here and in later solutions.
-        """
-        rhs = np.vstack([differences, np.zeros((len(self.unlinked), differences.shape[1]))])
-        base = self.weight
-        x = self._least_squares(rhs)
-        for _ in range(3 if floor is not None and self.measured else 0):
-            off = np.linalg.norm(x[self.j] - x[self.i] - rhs, axis=1)
-            limit = HUBER * max(1.4826 * float(np.median(off[: self.measured])), floor or 0.0)
-            weight = base * np.minimum(1, limit / np.maximum(off, 1e-12))
-            if (weight == self.weight).all():
-                break
-            self.weight = weight
-            x = self._least_squares(rhs)
-        out = np.zeros((self.n, rhs.shape[1]))
-        out[self.good] = x - x.mean(0) if len(x) else x
-        return out
-
-    def _least_squares(self, rhs: np.ndarray) -> np.ndarray:
-        k = len(self.good)
-        if k < 2:
-            return np.zeros((k, rhs.shape[1]))
-        w = self.weight
-        width = int((self.j - self.i).max(initial=1))
-        right, bands = np.zeros((k, rhs.shape[1])), np.zeros((k, width + 1))
-        np.add.at(right, self.j, rhs * w[:, None])
-        np.add.at(right, self.i, -rhs * w[:, None])
-        np.add.at(bands[:, 0], self.i, w)
-        np.add.at(bands[:, 0], self.j, w)
-        np.add.at(bands, (self.j, self.j - self.i), -w)
-        bands[0, 0] += float(w.sum())  # holds the first section, which leaves all differences as they are
-        return _solve_banded(bands, right)
-
-
-def _solve_banded(bands: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """x of A x = right (n, k), A positive definite with A[i, i - d] in bands[i, d]: Cholesky, row by row.
-
-    Written out because LAPACK's last bits depend on the number of threads; bands are a few wide.
-    """
-    n, width = bands.shape
-    low = bands.tolist()
-    # Rows of two numbers as complex ones: the same arithmetic, and plain numbers are quicker than arrays.
-    x = list(right) if right.shape[1] > 2 else (right[:, 0] + 1j * right[:, -1]).tolist()
-    for i in range(n):
-        for j in range(max(0, i - width + 1), i + 1):
-            first = max(0, i - width + 1)
-            s = low[i][i - j] - sum(low[i][i - m] * low[j][j - m] for m in range(first, j))
-            low[i][i - j] = s**0.5 if i == j else s / low[j][0]
-        for j in range(max(0, i - width + 1), i):
-            x[i] = x[i] - low[i][i - j] * x[j]
-        x[i] = x[i] / low[i][0]
-    for i in reversed(range(n)):
-        for j in range(i + 1, min(n, i + width)):
-            x[i] = x[i] - low[j][j - i] * x[j]
-        x[i] = x[i] / low[i][0]
-    out = np.array(x)
-    return out if right.shape[1] > 2 else np.stack([out.real, out.imag], 1)[:, : right.shape[1]]
-
-
-def _first_of_parts(ends: Sequence[tuple[int, int]], good: np.ndarray) -> list[int]:
-    """The first section of each connected part of the graph, but for the part of the first section."""
-    root = {int(z): int(z) for z in good}
-
-    def find(z: int) -> int:
-        while root[z] != z:
-            root[z] = z = root[root[z]]
-        return z
-
-    for i, j in ends:
-        a, b = sorted((find(i), find(j)))
-        root[b] = a
-    return [z for z in root if find(z) == z][1:]
+def _graph(links: Sequence[PairResult], good: np.ndarray, n: int) -> Offsets:
+    """The pairs as links; what none of them ties to the sections before is tied to the last of them as it lies."""
+    # Near and alike sections tell more: structure itself moves from section to section.
+    weight = [max(p.correlation * p.overlap, 0.01) ** 2 / (p.moving - p.fixed) for p in links]
+    ends = [(p.fixed, p.moving) for p in links]
+    return Offsets(ends, weight, good, pairwise(good.tolist()), n)
 
 
 def _displacements(
-    graph: _Graph, links: Sequence[PairResult], turn: np.ndarray, shift: np.ndarray, shape: tuple[int, int]
+    graph: Offsets, links: Sequence[PairResult], turn: np.ndarray, shift: np.ndarray, shape: tuple[int, int]
 ) -> tuple[np.ndarray, int]:
     """Fields (n, 2, gy, gx) on output nodes that make S_j = W_ij o S_i hold, and their spacing."""
     spacing = next(p.spacing for p in links if p.field is not None)

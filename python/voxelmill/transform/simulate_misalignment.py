@@ -5,13 +5,16 @@ The shifts are recorded, so that what alignment makes of them can be judged.
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..core import blocks
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Seeded
 from ..core.stage import In, Out
-from ..core.volume import create_image, open_image
+from ..core.volume import Image, Region, create_image, open_image
 from . import warp
+from .rendering import render_region
 
 
 class Parameters(Seeded):
@@ -31,39 +34,14 @@ def run(p: Parameters, task: Task, *, volume: In, block: str, output: Out, jitte
     lay = source.layout()
     moves = transforms(p, lay.shape[0])
     target = create_image(output, lay, source.scale)
-    for region in task.progress(list(blocks.regions(lay, block)), "shards moved"):
-        target.write(region, render_region(source, moves, region, "cubic"))
+    shards = [(region, moves[region[0]]) for region in blocks.regions(lay, block)]
+    task.do(partial(move, source, target), shards, "shards moved")
     shifts = warp.simulate_jitter(lay.shape[0], p.jitter_px, p.seed)
     jitter.write_text("section,dy,dx\n" + "".join(f"{z},{dy:.6f},{dx:.6f}\n" for z, (dy, dx) in enumerate(shifts)))
     task.block = block
     task.report(jitter_rms_px=float((shifts**2).mean() ** 0.5))
 
 
-def render_region(source, moves, region, interpolation: str = "linear"):
-    """A (z, y, x) region of an image with every section moved; one interpolation, reads what it needs."""
-    import numpy as np
-
-    z, y, x = region
-    out = np.empty(tuple(s.stop - s.start for s in region), source.dtype)
-    part = (y.start, y.stop, x.start, x.stop)
-    windows = [warp.source_window(moves[n], part, source.shape[1:]) for n in range(z.start, z.stop)]
-    y0, y1 = min(w[0] for w in windows), max(w[1] for w in windows)
-    x0, x1 = min(w[2] for w in windows), max(w[3] for w in windows)
-    held = source.read((z, slice(y0, y1), slice(x0, x1)))
-    for i, n in enumerate(range(z.start, z.stop)):
-        view = Window(held[i], (y0, x0), source.shape[1:])
-        out[i] = warp.render(view, moves[n], part, interpolation=interpolation)
-    return out
-
-
-class Window:
-    """Part of a section that answers slices in the section's own coordinates."""
-
-    def __init__(self, values, corner, shape):
-        self.values, self.corner, self.shape, self.dtype = values, corner, shape, values.dtype
-
-    def __getitem__(self, at):
-        y, x = (
-            slice((s.start or 0) - c, (n if s.stop is None else s.stop) - c) for s, c, n in zip(at, self.corner, self.shape)
-        )
-        return self.values[y, x]
+def move(source: Image, target: Image, one: tuple[Region, list[warp.SectionTransform]]) -> None:
+    """Write a region with its sections moved."""
+    target.write(one[0], render_region(source, one[1], one[0], "cubic"))

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...core.errors import DataError, ParameterError, TransientError
-from ...core.volume import PER_NM, Region
-from .source import Source
+from ...core.volume import Region
+from .source import Source, placed
 
 T = TypeVar("T")
 PUBLIC = {"protocol": "https", "host": "api.bossdb.io", "token": "public"}
@@ -43,8 +43,8 @@ def open_bossdb(uri: str) -> Source:
     frame = ask(lambda: remote.get_coordinate_frame(frame_name), uri)
     start = [int(getattr(frame, f"{a}_start")) for a in "zyx"]
     shape: Any = tuple(int(getattr(frame, f"{a}_stop")) - s for a, s in zip("zyx", start))
-    unit = PER_NM.get(str(frame.voxel_unit).removesuffix("s"))
-    size = tuple(float(getattr(frame, f"{a}_voxel_size")) * unit for a in "zyx") if unit else None
+    size = [float(getattr(frame, f"{a}_voxel_size")) for a in "zyx"]
+    at = placed(size, [str(frame.voxel_unit)] * 3, [n * s for n, s in zip(start, size, strict=True)])
 
     def read(region: Region) -> np.ndarray:
         inside = [r.indices(n) for r, n in zip(region, shape)]
@@ -55,7 +55,7 @@ def open_bossdb(uri: str) -> Source:
             out[place] = ask(partial(remote.get_cutout, channel, 0, list(x), list(y), list(z)), uri)
         return out
 
-    return Source(uri, "bossdb", shape, np.dtype(channel.datatype), read, size)
+    return Source(uri, "bossdb", shape, np.dtype(channel.datatype), read, at)
 
 
 def _remote() -> Any:

@@ -8,8 +8,10 @@ A slab is whole rows of shards, so that a section is read by one task and its fi
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,14 @@ from pydantic import BaseModel
 
 from ...core import blocks
 from ...core.errors import DataError
+from ...core.provenance import Task
 from ...core.volume import Image, Layout, Region
-from .formats import IMAGE, LABEL, local, open_source
+from .chunks import Lost
+from .formats import local, open_source
 from .listing import Listing
 from .source import Source
+
+OUTSIDE = 1e-3  # share of a section's values at either end that its window leaves out, hot pixels among them
 
 
 class Plan(BaseModel, frozen=True):
@@ -39,8 +45,10 @@ class Plan(BaseModel, frozen=True):
     voxel_size: tuple[float, ...]
     voxel_size_from: str
     rescaled_from: tuple[float, float] | None
+    clipped: tuple[float, float] | None = None  # shares of voxels below and above it
     missing: list[int]  # sections of the source that are not there
     names: list[str]  # files of the source's sections, where each is a file
+    remarks: list[str] = []  # what is doubtful about the source
     reads: list[str]  # slabs, one a task
     listing: Listing | None  # None: not local
 
@@ -52,6 +60,11 @@ class Plan(BaseModel, frozen=True):
     def labels(self) -> bool:
         return self.role == "truth"
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the source is a file or folder, that has a digest of its own."""
+        return local(self.source) is not None
+
     def where(self, path: Path | None) -> Path | None:
         """The source's own path; None for a service."""
         return path or local(self.source)
@@ -60,10 +73,10 @@ class Plan(BaseModel, frozen=True):
         """The source as it was when planned. Raises DataError where it is another."""
         at = self.where(path)
         if at and self.kind == "tiff folder":  # without a look at every header
-            from .tiff import folder
+            from .sections import folder
 
-            return folder(at, self.names, self.source_shape[1:], self.source_dtype)
-        volume = open_source(self.source, self.key, self.channel, path, LABEL if self.labels else IMAGE)
+            return folder(at, self.names, self.source_shape[1:], self.source_dtype, self.labels)
+        volume = open_source(self.source, self.key, self.channel, path, self.labels)
         if (tuple(volume.shape), volume.dtype.name) != (self.source_shape, self.source_dtype):
             raise DataError(
                 f"{self.source}: {volume.shape} {volume.dtype}, and {self.source_shape} {self.source_dtype} "
@@ -94,37 +107,105 @@ def moved(region: Region, corner: tuple[int, ...]) -> Region:
     return tuple(slice(s.start + c, s.stop + c) for s, c in zip(region, corner))
 
 
-def read_slab(plan: Plan, volume: Source, block: str, image: Image) -> list[dict[str, Any]]:
+class Slab(BaseModel, frozen=True):
+    """What was read: a row for each section, first voxels (z, y, x) of the chunks that were lost, why all is blank."""
+
+    sections: list[dict[str, Any]]
+    lost: list[list[int]] = []
+    why_blank: str = ""
+
+    @classmethod
+    def joined(cls, parts: list[Slab]) -> Slab:
+        rows = sorted((row for part in parts for row in part.sections), key=lambda row: row["section"])
+        lost = sorted({tuple(voxel) for part in parts for voxel in part.lost})
+        return cls(
+            sections=rows, lost=[list(v) for v in lost], why_blank=next((p.why_blank for p in parts if p.why_blank), "")
+        )
+
+
+def read_slab(plan: Plan, volume: Source, block: str, image: Image) -> Slab:
     """Read a slab into the store.
 
-    Returns one row a section: number, lowest and highest value, mean, whether the source has it.
+    A row tells a section's number, lowest and highest value, mean, whether the source has it; of 16 bits the window of
+    grey values without the outermost OUTSIDE on either side; of a service the digest of what was read.
     Raises DataError for labels below 0."""
     at = sections_of(plan.layout, block)
-    low, high = np.full(at.stop - at.start, np.inf), np.full(at.stop - at.start, -np.inf)
-    total, number = np.zeros_like(low), np.zeros_like(low)
-    missing = np.isin(np.arange(at.start, at.stop) + plan.corner[0], plan.missing)
+    lost = Lost(None if plan.labels else volume.chunks)
+    rows: list[dict[str, Any]] = []
+    layer = Layer(plan, slice(0, 0))
     for region in pieces(plan.layout, block, volume.dtype.itemsize):
-        values = volume.read(moved(region, plan.corner))
+        if region[0] != layer.at:
+            rows, layer = rows + layer.rows(), Layer(plan, region[0])
+        there = moved(region, plan.corner)
+        values = volume.read(there)
         if plan.labels and values.dtype.kind == "i" and int(values.min()) < 0:
             raise DataError(f"{plan.source}: negative ids; expected 0 for background and positive ids")
-        z, flat = slice(region[0].start - at.start, region[0].stop - at.start), values.reshape(len(values), -1)
-        low[z], high[z] = np.minimum(low[z], flat.min(1)), np.maximum(high[z], flat.max(1))
-        total[z] += flat.sum(1, dtype=np.float64)
-        number[z] += flat.shape[1]
-        window = plan.rescaled_from
-        stored = values.astype(plan.layout.dtype) if window is None else rescaled(values, window)
-        stored[missing[z]] = 0
+        lost.look(values, there)
+        stored = values.astype(plan.layout.dtype) if plan.rescaled_from is None else rescaled(values, plan.rescaled_from)
+        stored[layer.missing] = 0
+        layer.add(region, values, stored)
         image.write(region, stored)
-    return [
-        {
-            "section": at.start + n,
-            "low": float(low[n]),
-            "high": float(high[n]),
-            "mean": float(total[n] / number[n]),
-            "missing": bool(missing[n]),
-        }
-        for n in range(len(low))
-    ]
+    rows += layer.rows()
+    assert len(rows) == at.stop - at.start
+    blank = all(row["high"] == row["low"] for row in rows)
+    return Slab(sections=rows, lost=lost.voxels(), why_blank=volume.why_blank() if blank else "")
+
+
+class Layer:
+    """Figures of some sections that are read piece by piece, whatever the pieces."""
+
+    def __init__(self, plan: Plan, at: slice):
+        self.at, count = at, at.stop - at.start
+        self.missing = np.isin(np.arange(at.start, at.stop) + plan.corner[0], plan.missing)
+        self.low: list[Any] = [None] * count  # as they are: an id of 64 bits is no float
+        self.high: list[Any] = [None] * count
+        self.total, self.number = np.zeros(count), 0
+        self.grey = np.zeros((count, 2**16), np.int64) if plan.layout.dtype == "uint16" and not plan.labels else None
+        self.lines: list[dict[int, Any]] | None = None if plan.is_file else [{} for _ in range(count)]
+
+    def add(self, region: Region, values: np.ndarray, stored: np.ndarray) -> None:
+        """Count a piece in: as it was read, and as it is stored. Pieces of a line come from left to right."""
+        flat = values.reshape(len(values), -1)
+        for n, (lowest, highest) in enumerate(zip(flat.min(1).tolist(), flat.max(1).tolist(), strict=True)):
+            self.low[n] = lowest if self.low[n] is None else min(self.low[n], lowest)
+            self.high[n] = highest if self.high[n] is None else max(self.high[n], highest)
+        self.total += flat.sum(1, dtype=np.float64)
+        self.number += flat.shape[1]
+        if self.grey is not None:
+            for counts, section in zip(self.grey, stored, strict=True):
+                counts += np.bincount(section.reshape(-1), minlength=2**16)
+        if self.lines is not None:
+            for lines, section in zip(self.lines, np.ascontiguousarray(values), strict=True):
+                for y, line in enumerate(section, region[1].start):
+                    lines.setdefault(y, hashlib.sha256()).update(line)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "section": self.at.start + n,
+                "low": self.low[n],
+                "high": self.high[n],
+                "mean": float(self.total[n] / self.number),
+                "missing": bool(self.missing[n]),
+                "window": None if self.grey is None else inner(self.grey[n], OUTSIDE),
+                "digest": None if self.lines is None else _digest(line for _, line in sorted(self.lines[n].items())),
+            }
+            for n in range(self.at.stop - self.at.start)
+        ]
+
+
+def _digest(lines: Iterable[Any]) -> str:
+    whole = hashlib.sha256()
+    for line in lines:
+        whole.update(line.digest())
+    return whole.hexdigest()
+
+
+def inner(counts: np.ndarray, outside: float) -> list[int]:
+    """Lowest and highest value of a histogram without a share of `outside` at either end."""
+    reached, number = np.cumsum(counts), int(counts.sum())
+    low = int(np.searchsorted(reached, outside * number, "right"))
+    return [low, max(low, int(np.searchsorted(reached, (1 - outside) * number, "left")))]
 
 
 def rescaled(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
@@ -136,13 +217,15 @@ def rescaled(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return np.clip(np.rint((exact - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
 
 
-def facts_of(plan: Plan, rows: list[dict[str, Any]], digest: str | None) -> dict[str, Any]:
+def facts_of(plan: Plan, read: Slab, digest: str | None) -> dict[str, Any]:
     """The facts of a volume from the rows of all its sections, in order.
 
     A section is `ok`, `blank` (one value only) or `missing` (not in the source)."""
+    rows = read.sections
     if [r["section"] for r in rows] != list(range(plan.layout.shape[0])):
         raise DataError(f"{plan.source}: figures of {len(rows)} sections; expected each of {plan.layout.shape[0]} once")
     usable = [r for r in rows if r["high"] > r["low"]] or rows
+    windows = [r["window"] for r in usable if r["window"]]
     names = plan.names[plan.corner[0] :] or [""] * len(rows)
     sections = [
         {
@@ -156,7 +239,8 @@ def facts_of(plan: Plan, rows: list[dict[str, Any]], digest: str | None) -> dict
     return {
         "source": plan.source,
         "kind": plan.kind,
-        "digest": digest,
+        "digest": digest or digest_read(plan, rows),
+        "digest_of": "files" if digest else "values read",
         "source_shape": plan.source_shape,
         "corner_zyx": plan.corner,
         "shape": plan.layout.shape,
@@ -164,21 +248,55 @@ def facts_of(plan: Plan, rows: list[dict[str, Any]], digest: str | None) -> dict
         "voxel_size": plan.voxel_size,
         "voxel_size_from": plan.voxel_size_from,
         "value_range": [min(r["low"] for r in usable), max(r["high"] for r in usable)],
+        "window": [min(w[0] for w in windows), max(w[1] for w in windows)] if windows else None,
         "rescaled_from": plan.rescaled_from,
+        "clipped": plan.clipped,
         "sections": sections,
+        "lost_chunks": read.lost,
     }
 
 
-def finish(plan: Plan, rows: list[dict[str, Any]], digest: str | None, strict: bool, path: Path) -> dict[str, list[int]]:
-    """Write the facts; the sections that are missing or blank, as quality figures.
+def digest_read(plan: Plan, rows: list[dict[str, Any]]) -> str:
+    """Identity of a source that is no file: of what was read of it, and from where in it."""
+    about = [plan.corner, plan.layout.shape, plan.source_dtype, [row["digest"] for row in rows]]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
-    Raises DataError for such sections of an image under `strict`."""
-    facts = facts_of(plan, rows, digest)
-    bad = {status: [s["section"] for s in facts["sections"] if s["status"] == status] for status in ("missing", "blank")}
-    listed = sorted(bad["missing"] + bad["blank"])
-    if listed and not plan.labels:
-        print(f"WARNING [ingest] {plan.source}: sections missing or blank: {listed}")
-        if strict:
-            raise DataError(f"{plan.source}: sections missing or blank: {listed}; --strict false bridges them")
+
+def attest(plan: Plan, read: Slab, where: Path | None, digest: str | None, task: Task) -> None:
+    """Enter the source into the task's record: its files by their digest, a service by what was read of it."""
+    if where and digest:
+        task.used(where, digest)
+    elif not where:
+        size = math.prod(plan.layout.shape) * np.dtype(plan.source_dtype).itemsize
+        task.fetched(plan.source, digest_read(plan, read.sections), size)
+
+
+def finish(plan: Plan, read: Slab, digest: str | None, strict: bool, path: Path) -> dict[str, Any]:
+    """Write the facts; what is missing, blank or doubtful, as quality figures.
+
+    Raises DataError where nothing was read but one value, and, under `strict`, for all that is told."""
+    facts = facts_of(plan, read, digest)
+    by_status = {
+        status: [s["section"] for s in facts["sections"] if s["status"] == status] for status in ("missing", "blank")
+    }
+    if not any(s["status"] == "ok" for s in facts["sections"]):
+        why = f"; {read.why_blank}" if read.why_blank else ""
+        value = facts["value_range"][0]
+        raise DataError(
+            f"{plan.source}: every voxel that was read is {value}{why}. Is it the right dataset, and the right place in it?"
+        )
+    told = list(plan.remarks)
+    if listed := sorted(by_status["missing"] + by_status["blank"]):
+        told += [] if plan.labels else [f"sections missing or blank: {listed}"]
+    if read.lost:
+        first = ", ".join("-".join(map(str, voxel)) for voxel in read.lost[:5])
+        told.append(
+            f"{len(read.lost)} chunks are missing among chunks that are there, and read as blank; first voxels z-y-x {first}"
+        )
+    for remark in told:
+        print(f"WARNING [ingest] {plan.source}: {remark}")
+    if told and strict:
+        raise DataError(f"{plan.source}: {'; '.join(told)}; --strict false goes on all the same")
     path.write_text(json.dumps(facts, indent=1, allow_nan=False))
-    return {f"sections_{status}": found for status, found in bad.items()}
+    notes = [remark for remark in told if not remark.startswith("sections missing")]
+    return {**{f"sections_{status}": found for status, found in by_status.items()}, **({"notes": notes} if notes else {})}

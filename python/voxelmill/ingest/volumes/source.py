@@ -1,26 +1,118 @@
-"""What every reader of volumes gives: a `Source`."""
+"""What every reader of volumes gives: a `Source`; and what it is asked for: `Wanted`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import html
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from ...core.volume import Region
+from ...core.errors import ParameterError
+from ...core.volume import PER_NM, Region
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The grid in which a source is stored: chunks (z, y, x) from voxel 0 on, and which of them are there.
+
+    One that is not there reads as `fill`."""
+
+    shape: tuple[int, ...]
+    fill: Any
+    there: Callable[[tuple[int, ...]], bool]  # whether the chunk with this voxel is stored
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a source says that its voxels lie: size and origin (z, y, x) in nm, or why what it says is of no use."""
+
+    size: tuple[float, ...] | None = None  # None: not known
+    origin: tuple[float, ...] | None = None  # of the centre of voxel 0; None: not stated
+    unknown: str = ""
+
+
+NOWHERE = Placed()  # the format says nothing
+
+
+def placed(scale: Sequence[float], units: Sequence[str | None], origin: Sequence[float] | None = None) -> Placed:
+    """From numbers (z, y, x) and the units they are in; a scale of 1 without unit says nothing."""
+    per = [nm_per(unit) for unit in units]
+    told = ", ".join(f"{float(v):g}" for v in scale)
+    if not all(np.isfinite(float(v)) and float(v) > 0 for v in scale):
+        return Placed(unknown=f"voxel size {told} is not positive")
+    if any(f is None for f in per):
+        strange = next((u for u, f in zip(units, per, strict=True) if f is None and u), None)
+        if not strange and all(float(v) == 1 for v in scale):
+            return Placed()
+        return Placed(unknown=f"voxel size {told} {f'in {str(strange)[:40]!r}' if strange else 'without unit'} is no length")
+    made = [tuple(float(v) * f for v, f in zip(of, per, strict=True) if f) for of in (scale, origin) if of is not None]
+    return Placed(made[0], made[1] if len(made) > 1 and np.isfinite(made[1]).all() else None)
+
+
+def nm_per(unit: str | None) -> float | None:
+    """Nanometres in a unit, however it is spelt; None for what is no length."""
+    text = html.unescape(str(unit or "")).replace("\\u00B5", "µ").strip()
+    return next((PER_NM[t] for t in (text, text.lower(), text.lower().removesuffix("s")) if t in PER_NM), None)
 
 
 @dataclass
 class Source:
-    """A volume somewhere: shape (z, y, x), dtype, voxel size in nm where known, how to read it."""
+    """A volume somewhere: shape (z, y, x), dtype, where it lies, how to read it."""
 
     name: str
     kind: str
     shape: tuple[int, int, int]
     dtype: np.dtype
     read: Callable[[Region], np.ndarray]
-    voxel_size: tuple[float, ...] | None = None
+    placed: Placed = NOWHERE
     missing: list[int] = field(default_factory=list)  # sections that the source lacks
     sections: list[str] = field(default_factory=list)  # file names, where a section is a file
     forward: bool = False  # can be read from the front only, so that one task must read it all
     close: Callable[[], None] = lambda: None  # raises where the rest of the source is damaged
+    chunks: Chunks | None = None  # where chunks may be missing
+    remarks: list[str] = field(default_factory=list)  # doubts that a user must see, and --strict refuses
+    why_blank: Callable[[], str] = lambda: ""  # asked where every voxel reads the same
+
+    @property
+    def voxel_size(self) -> tuple[float, ...] | None:
+        """z, y, x in nm; None where it is not known."""
+        return self.placed.size
+
+    @property
+    def origin(self) -> tuple[float, ...] | None:
+        """z, y, x of the centre of voxel 0 in nm; None where it is not stated."""
+        return self.placed.origin
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a file is wanted: a dataset, by name or by its usual names, and a channel."""
+
+    key: str = ""
+    channel: int = 0
+    labels: bool = False
+
+    @property
+    def flag(self) -> str:
+        return "--truth_key" if self.labels else "--input_key"
+
+    def choose(self, names: list[str], where: str) -> str:
+        """One of the datasets: the one asked for, the only one, or the one called `raw` (of labels: `labels`).
+
+        Of the levels of a pyramid (s0, s1, ...) the finest. Raises ParameterError where the key must say which."""
+        key, usual = self.key.strip("/"), "labels" if self.labels else "raw"
+        coarser = {
+            n for n in names if (m := re.fullmatch(r"(.*/)?s\d+", n)) and not n.endswith("s0") and f"{m[1] or ''}s0" in names
+        }
+        finest = [n for n in names if n not in coarser]
+        called = [n for n in finest if n.removesuffix("/s0").split("/")[-1] == usual]
+        chosen = key or (called[0] if len(called) == 1 else finest[0] if len(finest) == 1 else "")
+        if chosen not in names:
+            raise ParameterError(
+                f"{where}: {'no dataset ' + chosen if chosen else 'several datasets'}; "
+                f"give one of {', '.join(finest[:20]) or '(none)'} with {self.flag}"
+            )
+        return chosen

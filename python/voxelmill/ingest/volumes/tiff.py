@@ -1,13 +1,12 @@
-"""TIFF stacks and folders of TIFF sections, refused from the header when they cannot be whole."""
+"""TIFF stacks, refused from the header when they cannot be whole. Folders of sections are in `sections.py`."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import DataError, ParameterError
-from ...core.volume import PER_NM, Region
-from .source import Source
+from ...core.volume import Region
+from .source import Placed, Source, Wanted, placed
 from .streams import whole
 
 JPEG = (6, 7, 34892, 33007)  # compressions whose strips and tiles share tables
@@ -45,13 +44,18 @@ def listening(path: Path) -> Iterator[None]:
         raise DataError(f"{path.name}: damaged TIFF ({heard[0][:120]}); copy it again")
 
 
-def check_page(page: Any, size: int, path: Path) -> None:
+def check_page(page: Any, size: int, path: Path, labels: bool = False) -> None:
     """Raises DataError unless the page is one grey plane whose bytes lie inside the file."""
-    if page.ndim != 2 or page.photometric == 3:
+    key = page.keyframe
+    if page.ndim != 2 or key.photometric == 2:
         raise DataError(f"{path.name}: a page of shape {page.shape} (colour?); expected a grey plane (y, x)")
-    wanted = math.prod(page.shape) * page.dtype.itemsize
-    if wanted > MOST_RATIO * size:
+    if page.dtype is None:
+        raise DataError(f"{path.name}: {key.bitspersample} bits a sample; expected 1 to 64 of whole numbers or floats")
+    height, width = page.shape
+    wanted = height * (-(-width * key.bitspersample // 8))
+    if math.prod(page.shape) * page.dtype.itemsize > MOST_RATIO * size:
         raise DataError(f"{path.name}: {size} bytes claim {wanted} bytes of pixels; the header is damaged")
+    greys(page, path, labels)
     parts = list(zip(page.dataoffsets, page.databytecounts))
     if not parts or not wanted or not all(offset and count for offset, count in parts):
         raise DataError(f"{path.name}: a page of shape {page.shape} lacks pixels; copy it again")
@@ -60,6 +64,26 @@ def check_page(page: Any, size: int, path: Path) -> None:
         raise DataError(f"{path.name}: cut off: pixels reach to byte {end} of {size}; copy it again")
     if page.compression == 1 and sum(count for _, count in parts) < wanted:
         raise DataError(f"{path.name}: cut off: a page lacks some of its {wanted} bytes; copy it again")
+
+
+def greys(page: Any, path: Path, labels: bool = False) -> tuple[np.dtype, Callable[[np.ndarray], np.ndarray]]:
+    """What makes grey values of stored ones, so that they are as the page looks; and their type.
+
+    WhiteIsZero is turned round and a palette of greys is looked up; ids stay what they are.
+    Raises DataError for a palette of colours, and for WhiteIsZero of other than whole numbers from 0 on."""
+    key, kind = page.keyframe, np.dtype(page.dtype)
+    if labels or key.photometric not in (0, 3):
+        return kind, lambda values: values
+    if key.photometric == 0:
+        if kind.kind != "u":
+            raise DataError(f"{path.name}: WhiteIsZero with {kind} values; expected whole numbers from 0 on, or BlackIsZero")
+        most = kind.type(2**key.bitspersample - 1)
+        return kind, lambda values: most - values
+    colours = np.asarray(key.colormap)
+    if not (colours == colours[0]).all() or colours[0].min() == colours[0].max():
+        raise DataError(f"{path.name}: a palette of colours; expected a grey plane, or a palette of greys")
+    ramp = colours[0] if colours[0].max(initial=0) < 256 else colours[0] // 257  # of 16 bits, as the standard has it
+    return np.dtype(np.uint8), ramp.astype(np.uint8).take
 
 
 def part(page: Any, rows: slice, columns: slice) -> np.ndarray:
@@ -89,7 +113,7 @@ def part(page: Any, rows: slice, columns: slice) -> np.ndarray:
     return out
 
 
-def open_stack(path: Path, channel: int = 0) -> Source:
+def open_stack(path: Path, wanted: Wanted) -> Source:
     """One multi-page TIFF: a page is a section, unless OME or ImageJ metadata tell of channels."""
     import tifffile
 
@@ -97,28 +121,28 @@ def open_stack(path: Path, channel: int = 0) -> Source:
         file = tifffile.TiffFile(path)
         pages: list[Any] = list(file.pages)
         for page in pages:
-            check_page(page, path.stat().st_size, path)
+            check_page(page, path.stat().st_size, path, wanted.labels)
         kinds = Counter((p.shape, str(p.dtype)) for p in pages)
         if len(kinds) > 1:
             listed = ", ".join(f"{n} of {s} {d}" for (s, d), n in kinds.items())
             raise DataError(f"{path.name}: pages of unlike shape or type: {listed}; expected one")
-        size_nm = _voxel_size(file)
+        at = _placed(file)
         bulk = _one_page_for_all(file, path)
-        planes = pages if bulk is not None else _planes(file, pages, channel, path)
-    shape, dtype = pages[0].shape, np.dtype(pages[0].dtype)
+        planes = pages if bulk is not None else _planes(file, pages, wanted.channel, path)
+    shape, (dtype, look) = pages[0].shape, greys(pages[0], path, wanted.labels)
 
     def read(region: Region) -> np.ndarray:
         if bulk is not None:
-            return np.ascontiguousarray(bulk[region])
+            return look(np.ascontiguousarray(bulk[region]))
         zs = range(*region[0].indices(len(planes)))
         out = np.empty((len(zs), *(len(range(*s.indices(n))) for s, n in zip(region[1:], shape))), dtype)
         with listening(path):
             for n, z in enumerate(zs):
-                out[n] = part(planes[z], region[1], region[2])
+                out[n] = greys(planes[z], path, wanted.labels)[1](part(planes[z], region[1], region[2]))
         return out
 
     depth = len(planes) if bulk is None else len(bulk)
-    return Source(path.name, "tiff", (depth, *shape), dtype, read, size_nm, close=file.close)
+    return Source(path.name, "tiff", (depth, *shape), dtype, read, at, close=file.close)
 
 
 def _one_page_for_all(file: Any, path: Path) -> np.ndarray | None:
@@ -156,121 +180,28 @@ def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
     return [found[n] for n in order.ravel()]
 
 
-def _voxel_size(file: Any) -> tuple[float, ...] | None:
-    """From OME or ImageJ metadata, when all three axes are stated."""
+def _placed(file: Any) -> Placed:
+    """From OME or ImageJ metadata, when all three axes are stated. ImageJ counts the origin in voxels."""
     if file.is_ome and file.ome_metadata:
-        found = [re.search(rf'PhysicalSize{a}="([\d.eE+-]+)"', file.ome_metadata) for a in "ZYX"]
+        found = [re.search(rf'PhysicalSize{a}="([^"]+)"', file.ome_metadata) for a in "ZYX"]
         units = [re.search(rf'PhysicalSize{a}Unit="([^"]+)"', file.ome_metadata) for a in "ZYX"]
-        names = [u[1] if u else "µm" for u in units]
-        if all(found) and all(n in PER_NM for n in names):
-            return tuple(float(f[1]) * PER_NM[n] for f, n in zip(found, names) if f)
-        return None
+        if not all(found):
+            return Placed()
+        return placed([_number(f[1]) for f in found if f], [u[1] if u else "µm" for u in units])
     meta = file.imagej_metadata if file.is_imagej else None
     if not meta or "spacing" not in meta:
-        return None
-    unit = str(meta.get("unit", "")).replace("\\u00B5", "µ")
+        return Placed()
     across = [file.pages[0].tags.get(name) for name in ("YResolution", "XResolution")]
-    if unit not in PER_NM or not all(tag and tag.value[0] for tag in across):
-        return None
-    pixel = [tag.value[1] / tag.value[0] for tag in across]
-    return tuple(float(v) * PER_NM[unit] for v in (meta["spacing"], *pixel))
+    if not all(tag and tag.value[0] for tag in across):
+        return Placed()
+    size = [float(v) for v in (meta["spacing"], *(tag.value[1] / tag.value[0] for tag in across))]
+    middle = [float(meta.get(f"{a}origin", 0)) for a in "zyx"]
+    stated = any(f"{a}origin" in meta for a in "zyx")
+    return placed(size, [str(meta.get("unit", ""))] * 3, [-m * s for m, s in zip(middle, size)] if stated else None)
 
 
-def natural(name: str) -> list[Any]:
-    """Sort key: `z2` before `z10`."""
-    return [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", name)]
-
-
-def open_folder(path: Path) -> Source:
-    """A folder of one-page TIFFs in natural order; gaps in their numbers are missing sections."""
-    import tifffile
-
-    files = sorted(
-        (p for p in path.iterdir() if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != "."),
-        key=lambda p: natural(p.name),
-    )
-    if not files:
-        raise DataError(
-            f"{path.name}: neither a Zarr store nor a folder of TIFF sections; "
-            "expected zarr.json, .zgroup, .zarray, info or *.tif in it"
-        )
-    kinds: dict[tuple, list[str]] = {}
-    for file in files:
-        size = file.stat().st_size
-        if size == 0:
-            raise DataError(f"{file.name}: the file is empty (0 bytes); copy it again")
-        with listening(file), tifffile.TiffFile(file) as tif:
-            page: Any = tif.pages[0]
-            if len(tif.pages) != 1:
-                raise DataError(f"{file.name}: {len(tif.pages)} pages; expected one section per file")
-            check_page(page, size, file)
-            kinds.setdefault((page.shape, str(page.dtype)), []).append(file.name)
-    if len(kinds) > 1:
-        usual = max(kinds, key=lambda k: len(kinds[k]))
-        odd = next(kind for kind in kinds if kind != usual)
-        raise DataError(f"{kinds[odd][0]}: {odd[0]} {odd[1]}; expected {usual[0]} {usual[1]} as in the other sections")
-    (shape, dtype), _ = next(iter(kinds.items()))
-    return folder(path, [file.name if file else "" for file in numbered(files)], shape, dtype)
-
-
-def folder(path: Path, names: list[str], shape: tuple[int, ...], dtype: str) -> Source:
-    """A folder of sections whose headers are known: file names in z order, `""` where one is missing."""
-    import tifffile
-
-    def read(region: Region) -> np.ndarray:
-        zs = range(*region[0].indices(len(names)))
-        out = np.zeros((len(zs), *(len(range(*s.indices(n))) for s, n in zip(region[1:], shape))), dtype)
-        for n, z in enumerate(zs):
-            if names[z]:
-                with listening(path / names[z]), tifffile.TiffFile(path / names[z]) as tif:
-                    first: Any = tif.pages[0]
-                    out[n] = part(first, region[1], region[2])
-        return out
-
-    height, width = shape
-    return Source(
-        path.name,
-        "tiff folder",
-        (len(names), height, width),
-        np.dtype(dtype),
-        read,
-        missing=[z for z, name in enumerate(names) if not name],
-        sections=names,
-    )
-
-
-def numbered(files: list[Path]) -> list[Path | None]:
-    """Files by their running number, None where one is missing; in order where no number runs.
-
-    The running number is the one that differs in every file; a constant step (0, 10, 20) is no gap.
-    Of a section that comes twice with the same bytes one is kept. Raises DataError where they differ."""
-    files = _once(files)
-    numbers, best = [_numbers(file) for file in files], list[Path | None]()
-    for column in zip(*numbers) if len({len(n) for n in numbers}) == 1 else ():
-        if len(set(column)) == len(files):
-            low, step = min(column), math.gcd(*(n - min(column) for n in column)) or 1
-            if (max(column) - low) // step < 2 * len(files):
-                by_number = {(n - low) // step: file for n, file in zip(column, files)}
-                slots = [by_number.get(n) for n in range(max(by_number) + 1)]
-                best = slots if not best or len(slots) <= len(best) else best
-    if not best and len(files) > 1:
-        print("WARNING [ingest] the names do not number the sections; taken in their order", file=sys.stderr)
-    return best or list(files)
-
-
-def _numbers(file: Path) -> tuple[int, ...]:
-    return tuple(int(n) for n in re.findall(r"\d+", file.stem))
-
-
-def _once(files: list[Path]) -> list[Path]:
-    """One file for each set of numbers."""
-    from ...core.manifest import digest_file
-
-    kept: dict[Any, Path] = {}
-    for file in files:
-        first = kept.setdefault(_numbers(file) or file.name, file)
-        if first is not file:
-            if digest_file(first) != digest_file(file):
-                raise DataError(f"{first.name}, {file.name}: the same section twice, with unlike content; keep one")
-            print(f"WARNING [ingest] {file.name}: the same as {first.name}; left out", file=sys.stderr)
-    return list(kept.values())
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

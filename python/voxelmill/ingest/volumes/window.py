@@ -1,0 +1,96 @@
+"""The grey values that `--rescale` maps to 0 and 255: percentiles, found exactly, in a pass or two over the source.
+
+A pass counts the upper 16 bits of each value, in an order-keeping form; where values have more, a second pass counts
+the lower 16 bits of those that share their upper half with a percentile. Memory does not depend on the volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.errors import DataError
+
+HALF = 1 << 16
+Pieces = Callable[[], Iterator[tuple[int, np.ndarray]]]  # each time anew: number of the first section, values (z, y, x)
+
+
+@dataclass(frozen=True)
+class Window:
+    low: float
+    high: float
+    below: float = 0.0  # share of values below `low`: they become 0
+    above: float = 0.0  # share of values above `high`: they become 255
+
+
+def window(pieces: Pieces, percentiles: tuple[float, float], name: str) -> Window:
+    """The window between two percentiles; the whole range where they fall together.
+
+    64-bit numbers are told apart as float32 has them. Raises DataError for NaN and infinity."""
+    upper, kind = np.zeros(HALF, np.int64), np.dtype(np.uint8)
+    for first, values in pieces():
+        kind = values.dtype
+        if kind.kind == "f":
+            bad = np.count_nonzero(~np.isfinite(values), axis=(1, 2))
+            if bad.any():
+                raise DataError(
+                    f"{name}: {bad.sum()} NaN or infinite values from section "
+                    f"{first + int(bad.argmax())} on; expected numbers. Mend the source"
+                )
+        upper += np.bincount((keys(values) >> 16).reshape(-1), minlength=HALF)
+    number = int(upper.sum())
+    if not number:
+        return Window(0.0, 0.0)
+    ranks = [0, *(min(number - 1, max(0, round(p / 100 * (number - 1)))) for p in percentiles), number - 1]
+    reached = np.cumsum(upper)
+    halves = [int(np.searchsorted(reached, rank, "right")) for rank in ranks]
+    lower = {half: np.zeros(HALF, np.int64) for half in halves}
+    if _wide(kind):
+        for _, values in pieces():
+            found = keys(values).reshape(-1)
+            top = found >> 16
+            for half, counts in lower.items():
+                counts += np.bincount((found[top == half] & (HALF - 1)), minlength=HALF)
+    else:
+        for half, counts in lower.items():
+            counts[0] = upper[half]
+    exact = []
+    for half, rank in zip(halves, ranks, strict=True):
+        before = int(reached[half] - upper[half])
+        inside = np.cumsum(lower[half])
+        at = int(np.searchsorted(inside, rank - before, "right"))
+        under = before + int(inside[at] - lower[half][at])
+        exact.append((value_of((half << 16) | at, kind), under, number - before - int(inside[at])))
+    (least, *_), (low, below, _), (high, _, above), (most, *_) = exact
+    if not high > low:
+        return Window(least, most)
+    return Window(low, high, below / number, above / number)
+
+
+def _as_float(kind: np.dtype) -> bool:
+    return kind.kind == "f" or kind.itemsize == 8
+
+
+def _wide(kind: np.dtype) -> bool:
+    """Whether a key has more than its upper half."""
+    return _as_float(kind) or kind.itemsize > 2
+
+
+def keys(values: np.ndarray) -> np.ndarray:
+    """uint32 in the order of the values; of 16 bits and less in the upper half."""
+    kind = values.dtype
+    if _as_float(kind):
+        bits = values.astype(np.float32).view(np.uint32)
+        return np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31))
+    shifted = values.astype(np.int64) - np.iinfo(kind).min
+    return (shifted if _wide(kind) else shifted << 16).astype(np.uint32)
+
+
+def value_of(key: int, kind: np.dtype) -> float:
+    """The value behind a key."""
+    if _as_float(kind):
+        bits = key & 0x7FFFFFFF if key >> 31 else ~key & 0xFFFFFFFF
+        return float(np.uint32(bits).view(np.float32))
+    return float((key if _wide(kind) else key >> 16) + int(np.iinfo(kind).min))

@@ -1,0 +1,217 @@
+"""Where the tiles of a mosaic lie, from what they share with their neighbours.
+
+Axes and signs. A position (y, x) is where pixel [0, 0] of a tile lies on the mosaic, y down, x right, px.
+A seam's offset is position[b] - position[a]: what a shows at p, b shows at p - offset.
+
+      a . . . . . . .                  offset = (1, 5)
+      . . . . . b-+-+ . .              the overlap is what both show:
+      . . . . . | | | . .              a[1:, 5:] and b[:-1, :-5]
+      . . . . . +-+-+ . .
+                . . . . .
+
+1. Seams: the overlap of each two neighbours, registered to a fraction of a pixel (`registration`), first as the
+   stage says they lie, then again at the shift that was found, so that nearly all of the overlap is used.
+2. Positions: all seams together (`offsets`), weighted by what they are worth, gross errors rejected. A tile whose
+   seams say nothing (empty, agarose) keeps the place that the stage gives it beside its neighbours.
+
+A tile is read once; of those read, only the strips that a neighbour still waits for are held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..core.errors import DataError
+from .offsets import Offsets
+from .registration import estimate_pair, prepare
+
+LEAST = 16  # px of overlap, in both directions, in which a shift can be found
+ERROR = 0.5, 3.0  # px by which a right seam may miss the joint solution: as it is, and where tiles are bent
+CLOSE = 1.0  # px: a shift no larger needs no second look
+
+Read = Callable[[int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Seam:
+    """The overlap of tiles a and b.
+
+    offset       (2,) px: position[b] - position[a]; as the stage has it where the overlap says nothing
+    correlation  of the overlap, band-passed, at the offset
+    weight       what the offset is worth: 1 / variance up to a factor; 0 where nothing was found
+    residual     px by which the joint solution misses it
+    """
+
+    a: int
+    b: int
+    offset: np.ndarray
+    correlation: float
+    weight: float
+    residual: float = 0.0
+
+    @property
+    def quality(self) -> float:
+        """The correlation, less where the joint solution contradicts the seam; 0 where nothing was found."""
+        return self.correlation * min(1.0, 1.0 / max(self.residual, 1e-9)) if self.weight > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Tiles, placed.
+
+    positions  (n, 2) px, on the mosaic of the nominal ones: their mean is the same
+    quality    (n,) mean quality of a tile's seams; 0: its place is the stage's
+    """
+
+    positions: np.ndarray
+    quality: np.ndarray
+    seams: list[Seam]
+
+
+def place(read: Read, nominal: np.ndarray, shapes: np.ndarray, reach: int = 32) -> Placement:
+    """Place the tiles of a mosaic.
+
+    read     of the number of a tile, its pixels (ny, nx) or (looks, ny, nx)
+    nominal  (n, 2) positions as the stage has them, px
+    shapes   (n, 2) px
+    reach    px by which the stage may be wrong from tile to tile
+    """
+    pairs = neighbours(nominal, shapes)
+    return solve(list(measure(read, nominal, shapes, pairs, reach)), nominal, shapes)
+
+
+def neighbours(nominal: np.ndarray, shapes: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs a < b that overlap by LEAST px and more both ways, but not those that touch only at a corner of a grid.
+
+    Such a pair adds nothing where both have a seam with a third: an overlap is left out when it is less than a
+    quarter of the largest of either tile."""
+    n = len(nominal)
+    order = np.argsort(nominal[:, 0], kind="stable")
+    y, height = nominal[order, 0], float(shapes[:, 0].max(initial=0))
+    area: dict[tuple[int, int], float] = {}
+    for k in range(n):
+        a = order[k]
+        others = order[k + 1 : np.searchsorted(y, y[k] + height, "left")]
+        high = np.minimum(nominal[a] + shapes[a], nominal[others] + shapes[others])
+        sides = high - np.maximum(nominal[a], nominal[others])
+        for b, side in zip(others[(sides >= LEAST).all(1)].tolist(), sides[(sides >= LEAST).all(1)]):
+            area[min(int(a), b), max(int(a), b)] = float(side.prod())
+    largest = np.zeros(n)
+    for (a, b), size in area.items():
+        largest[a], largest[b] = max(largest[a], size), max(largest[b], size)
+    return sorted(p for p, size in area.items() if size >= 0.25 * min(largest[p[0]], largest[p[1]]))
+
+
+def measure(
+    read: Read, nominal: np.ndarray, shapes: np.ndarray, pairs: Iterable[tuple[int, int]], reach: int
+) -> Iterable[Seam]:
+    """The seams of pairs, as soon as both tiles of one have been read; tiles are read in the order of their rows."""
+    partners: dict[int, list[int]] = {}
+    for a, b in pairs:
+        partners.setdefault(a, []).append(b)
+        partners.setdefault(b, []).append(a)
+    waiting: dict[tuple[int, int], Strip] = {}
+    for tile in sorted(partners, key=lambda t: (nominal[t, 0], nominal[t, 1])):
+        pixels = np.asarray(read(tile))
+        pixels = pixels if pixels.ndim == 3 else pixels[None]
+        if pixels.shape[1:] != tuple(shapes[tile]):
+            raise DataError(f"tile {tile}: {pixels.shape[1:]} px; expected {tuple(shapes[tile].tolist())}")
+        for other in sorted(partners[tile]):
+            mine = Strip.cut(pixels, nominal[other] - nominal[tile], shapes[other], reach)
+            theirs = waiting.pop((other, tile), None)
+            if theirs is None:
+                waiting[tile, other] = mine
+            elif tile < other:
+                yield seam(tile, other, mine, theirs, nominal[other] - nominal[tile])
+            else:
+                yield seam(other, tile, theirs, mine, nominal[tile] - nominal[other])
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Part of a tile that its neighbour may show: pixels (looks, y, x), the first of them at `corner` of the tile."""
+
+    pixels: np.ndarray
+    corner: np.ndarray
+
+    @classmethod
+    def cut(cls, tile: np.ndarray, offset: np.ndarray, other: Sequence[int], reach: int) -> Strip:
+        """What a tile whose neighbour lies at `offset` shares with it, `reach` px more on all sides."""
+        first = np.clip(np.floor(offset).astype(int) - reach, 0, tile.shape[1:])
+        last = np.clip(np.ceil(offset).astype(int) + other + reach, 0, tile.shape[1:])
+        # a copy, so that the tile itself can go
+        return cls(tile[:, first[0] : last[0], first[1] : last[1]].copy(), first)
+
+    def __getitem__(self, box: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        (y0, x0), (y1, x1) = (edge - self.corner for edge in box)
+        return self.pixels[:, y0:y1, x0:x1]
+
+    @property
+    def end(self) -> np.ndarray:
+        return self.corner + self.pixels.shape[1:]
+
+
+def seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray) -> Seam:
+    """Register the overlap of two tiles: where the stage says it is, else anywhere within reach, then once more there."""
+    nothing = Seam(a, b, np.asarray(nominal, float), 0.0, 0.0)
+    coarse = _overlap(nothing, of_a, of_b, full=False)
+    if coarse.weight <= 0:
+        coarse = _register(nothing, *_whole(of_a, of_b), full=False)
+    fine = _overlap(coarse, of_a, of_b, full=True) if coarse.weight > 0 else coarse
+    return fine if fine.weight > 0 else coarse
+
+
+def _overlap(known: Seam, of_a: Strip, of_b: Strip, full: bool) -> Seam:
+    """Register what both strips show if the offset is as known so far."""
+    shift = np.rint(known.offset).astype(int)
+    first = np.maximum(of_a.corner, of_b.corner + shift)
+    last = np.minimum(of_a.end, of_b.end + shift)
+    if (last - first < LEAST).any():
+        return replace(known, weight=0.0)
+    return _register(known, of_a[first, last], first, of_b[first - shift, last - shift], first - shift, full)
+
+
+def _whole(of_a: Strip, of_b: Strip) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Both strips, cut to one size, and their corners."""
+    size = np.minimum(of_a.pixels.shape[1:], of_b.pixels.shape[1:])
+    return of_a[of_a.corner, of_a.corner + size], of_a.corner, of_b[of_b.corner, of_b.corner + size], of_b.corner
+
+
+def _register(
+    known: Seam, one: np.ndarray, corner: np.ndarray, other: np.ndarray, other_corner: np.ndarray, full: bool
+) -> Seam:
+    """The seam from two parts (looks, y, x) of one size at given corners of a and b: look by look, weighed together."""
+    total, power, correlation = np.zeros(2), 0.0, 0.0
+    for of_a, of_b in zip(one, other, strict=True):
+        found = estimate_pair(*(prepare(part, full=full, max_size=2**14) for part in (of_a, of_b)), level="translation")
+        if found.trusted:
+            c2 = min(found.correlation, 0.999) ** 2
+            weight = of_a.size * found.overlap * c2 / (1 - c2)
+            total += weight * (corner - other_corner - found.matrix[:, 2])
+            power += weight
+            correlation = max(correlation, found.correlation)
+    if power <= 0:
+        return replace(known, weight=0.0)
+    return replace(known, offset=total / power, correlation=correlation, weight=power)
+
+
+def solve(seams: list[Seam], nominal: np.ndarray, shapes: np.ndarray) -> Placement:
+    """Positions from seams; deviations from the nominal ones are solved for, so that what is untied keeps its place."""
+    seams = sorted(seams, key=lambda s: (s.a, s.b))
+    found = [s for s in seams if s.weight > 0]
+    ends = [(s.a, s.b) for s in seams]
+    n, by_distance = len(nominal), lambda e: float(np.abs(nominal[e[1]] - nominal[e[0]]).sum())
+    near = sorted(ends, key=by_distance) + [(k - 1, k) for k in range(1, n)]
+    usual = float(np.median([s.weight for s in found])) if found else 1.0
+    graph = Offsets([(s.a, s.b) for s in found], [s.weight / usual for s in found], np.arange(n), near, n, ends)
+    moved = [s.offset - (nominal[s.b] - nominal[s.a]) for s in found]
+    positions = nominal + graph.solve_despite(np.array(moved).reshape(-1, 2), *ERROR)
+    seams = [replace(s, residual=float(np.hypot(*(positions[s.b] - positions[s.a] - s.offset)))) for s in seams]
+    mine: list[list[float]] = [[] for _ in range(n)]
+    for s in seams:
+        mine[s.a].append(s.quality)
+        mine[s.b].append(s.quality)
+    return Placement(positions, np.array([np.mean(q) if q else 0.0 for q in mine]), seams)
