@@ -165,6 +165,20 @@ def test_the_command_trains_on_own_files(files, tmp_path, capsys):
     assert {p.name for p in (tmp_path / "m").iterdir()} == {"checkpoint.pt", "curve.csv", "model.onnx", "card.json"}
 
 
+def test_a_few_sections_are_enough(files, tmp_path):
+    """Four sections to learn from and one to choose by, as where somebody drew outlines by hand."""
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    raw, labels = neurites((5, 160, 144), 24)
+    np.savez(tmp_path / "few.npz", raw=raw.astype(np.uint16) * 20, labels=labels.astype(np.uint16))
+    recipe = {"name": "few", "image": "few.npz", "labels": "few.npz", "licence": "mine", "attribution": "me"}
+    recipe |= {"voxel_size": [50, 5, 5], "parts": {"train": {"region": [[0, 3]]}, "validation": {"region": [[3, 5]]}}}
+    (tmp_path / "r.json").write_text(json.dumps({"kind": "neurites", "sets": [recipe]}))
+    out = run("neurites", tmp_path / "m", recipe=tmp_path / "r.json", root=tmp_path, steps=1)
+    card = json.loads((out / "card.json").read_text())
+    assert card["voxel_size_nm"]["largest"][0] == 50 and card["training"]["data"][0]["name"] == "few"
+
+
 def test_what_is_missing_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     assert main(["train", "--kind", "cells", "--out", str(tmp_path)]) == 64

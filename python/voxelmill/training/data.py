@@ -102,13 +102,9 @@ def own_recipe(
     sets = []
     held = max(1, len(images) // 5) if len(images) > 1 else 0
     for i, (image, label) in enumerate(zip(images, labels)):
-        own: dict[str, Any] = {
-            "name": Path(image).stem,
-            "image": image,
-            "labels": label,
-            "licence": licence,
-            "voxel_size": voxel_size,
-        }
+        size = voxel_size or (stated_size(image) if kind == "neurites" else ())
+        own: dict[str, Any] = {"name": Path(image).stem, "image": image, "labels": label, "licence": licence}
+        own["voxel_size"] = size
         # names with braces are names
         own |= {k: own[k].replace("{", "{{").replace("}", "}}") for k in ("image", "labels")}
         if held:
@@ -120,12 +116,19 @@ def own_recipe(
     return Recipe(kind, Path(), sets)
 
 
+def stated_size(path: str) -> tuple[float, ...]:
+    """Voxel size (z, y, x) in nm as a volume's file states it; () where it does not."""
+    from ..ingest.volumes.formats import open_source
+
+    return open_source(path).placed.size or ()
+
+
 def read(path: str, kind: str, key: str, what: str) -> np.ndarray:
     """An image or its labels: for neurites any volume the pipeline reads; for cells TIFF, NPY or NPZ."""
     if kind == "neurites":
-        from ..ingest.volumes.formats import IMAGE, LABEL, open_source
+        from ..ingest.volumes.formats import open_source
 
-        source = open_source(path, key, usual=IMAGE if what == "image" else LABEL)
+        source = open_source(path, key, labels=what == "labels")
         return source.read(tuple(slice(0, n) for n in source.shape))
     file = Path(path)
     if not file.is_file():

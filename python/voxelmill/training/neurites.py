@@ -37,10 +37,8 @@ class Volume:
 def prepare(example: Example) -> Volume:
     """Raises DataError for a volume smaller than a block, or without labels."""
     raw, labels = example.image, example.labels
-    if raw.ndim != 3 or min(raw.shape) < DEPTH or min(raw.shape[1:]) < SIDE // 4:
-        raise DataError(
-            f"{example.name}: shape {raw.shape}; expected (z, y, x), at least {DEPTH} x {SIDE // 4} x {SIDE // 4}"
-        )
+    if raw.ndim != 3 or len(raw) < 2 or min(raw.shape[1:]) < SIDE // 4:
+        raise DataError(f"{example.name}: shape {raw.shape}; expected (z, y, x), at least 2 x {SIDE // 4} x {SIDE // 4}")
     if not labels.any():
         raise DataError(f"{example.name}: no voxel is labelled; give the truth with --labels")
     if raw.dtype != np.uint8:
@@ -51,6 +49,10 @@ def prepare(example: Example) -> Volume:
     return Volume(raw, labels, isotropic, replace(example, image=NONE, labels=NONE))
 
 
+def _thinnest(volume: Volume) -> int:
+    return min(volume.raw.shape) if volume.isotropic else len(volume.raw)
+
+
 class Neurites:
     """What `train` needs to know of this kind: `network`, `batch`, `loss`."""
 
@@ -59,11 +61,13 @@ class Neurites:
     def __init__(self, recipe: Recipe, depth: int = DEPTH, side: int = SIDE, batch: int = BATCH) -> None:
         from .networks import OFFSETS
 
-        self.offsets, self.depth, self.side, self.size = OFFSETS, depth, side, batch
+        self.offsets, self.side, self.size = OFFSETS, side, batch
         self.volumes = {p: [prepare(e) for e in recipe.examples(p)] for p in ("train", "validation")}
         if not self.volumes["train"]:
             raise DataError("no volume to train on; the recipe's train parts are empty")
         self.chances = {p: chances([v.example for v in volumes]) for p, volumes in self.volumes.items()}
+        # sections of a block; all blocks of a batch have as many
+        self.depth = {p: min([depth, *(_thinnest(v) for v in volumes)]) for p, volumes in self.volumes.items()}
 
     def network(self) -> torch.nn.Module:
         from .networks import Neurites as Network
@@ -87,10 +91,10 @@ class Neurites:
             raw, labels = raw.transpose(order)[flips], labels.transpose(order)[flips]
             if volume.isotropic:
                 stride = int(rng.choice(STRIDES, p=OFTEN))
-            stride = max(1, min(stride, len(raw) // self.depth))
+            stride = max(1, min(stride, len(raw) // self.depth[part]))
             zoom = float(np.exp(rng.uniform(*np.log(ZOOMS.get(stride, ZOOM_SECTIONS)))))
         cut = stride > 2 or not volume.isotropic  # sections that were cut apart
-        block, ids = self._warped(rng, raw, labels, stride, zoom, learn, cut)
+        block, ids = self._warped(rng, raw, labels, self.depth[part], stride, zoom, learn, cut)
         if learn:
             block = augment.em_contrast(rng, block, ids, cut)
         x = (block - block.mean()) / max(float(block.std()), 1e-3)
@@ -102,13 +106,21 @@ class Neurites:
         return x.astype(np.float32), same, known, shape, there
 
     def _warped(
-        self, rng: np.random.Generator, raw: np.ndarray, labels: np.ndarray, stride: int, zoom: float, learn: bool, cut: bool
+        self,
+        rng: np.random.Generator,
+        raw: np.ndarray,
+        labels: np.ndarray,
+        depth: int,
+        stride: int,
+        zoom: float,
+        learn: bool,
+        cut: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
         """A block float32 and its labels int32 (z, y, x): every `stride`-th section, turned, zoomed, displaced."""
         import cv2
 
-        side, span = self.side, self.depth * stride
-        z = rng.integers(len(raw) - span + 1) + stride // 2 + stride * np.arange(self.depth)
+        side, span = self.side, depth * stride
+        z = rng.integers(len(raw) - span + 1) + stride // 2 + stride * np.arange(depth)
         thick = learn and stride > 1 and rng.random() < 0.5
         half = np.minimum(np.array(raw.shape[1:]) / 2, 0.6 * side / zoom)
         at = rng.uniform(half, np.array(raw.shape[1:]) - half)
@@ -117,12 +129,12 @@ class Neurites:
             matrix = augment.turn(rng, zoom, side, at)
             jitter = rng.choice([0.0, 0.5, 1.5] if cut else [0.0, 0.0, 0.4])
             jumps = rng.choice([0, 8 if cut else 3]) if rng.random() < (0.3 if cut else 0.1) else 0.0
-            field = augment.displacement(rng, self.depth, side, rng.uniform(0, 4), jitter, jumps)
+            field = augment.displacement(rng, depth, side, rng.uniform(0, 4), jitter, jumps)
         else:
             matrix = np.c_[np.eye(2), at[::-1] - (side - 1) / 2]
-            field = np.zeros((self.depth, 2, 1, 1), np.float32)
+            field = np.zeros((depth, 2, 1, 1), np.float32)
         m = matrix.astype(np.float32)
-        block = np.empty((self.depth, side, side), np.float32)
+        block = np.empty((depth, side, side), np.float32)
         ids = np.empty(block.shape, np.int32)
         for i, section in enumerate(z):
             v, u = yy + field[i, 0], xx + field[i, 1]
@@ -143,7 +155,7 @@ class Neurites:
         logits, shape = network(batch["x"], aux=True)
         same, known = batch["same"].float(), batch["known"].float()
         over = (0, 2, 3, 4)
-        many = known.sum(over)
+        many = known.sum(over).clamp(min=1)  # an offset may reach beyond all sections
         share = ((same * known).sum(over) / many).clamp(0.05, 0.95)[None, :, None, None, None]
         weight = known * (same * 0.5 / share + (1 - same) * 0.5 / (1 - share))  # both answers count alike
         each = (F.binary_cross_entropy_with_logits(logits, same, reduction="none") * weight).sum(over) / many

@@ -22,8 +22,8 @@ def depth_inside(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     edge[:-1] |= ids[:-1] != ids[1:]
     edge[:, :-1] |= ids[:, :-1] != ids[:, 1:]
     inside = ((ids > 0) & ~edge).astype(np.uint8)
-    depth = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 5), np.float32)[1:-1, 1:-1]
-    return (depth + np.float32(0.5)) * (labels > 0)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1] + 0.5
+    return np.where(labels > 0, depth, 0).astype(np.float32)
 
 
 def most(labels: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -42,7 +42,8 @@ def width(labels: NDArray[np.int32]) -> float:
 def centrality(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     """Depth over the most in that cell: float32 (y, x), 0-1."""
     depth = depth_inside(labels)
-    return depth / np.maximum(most(labels, depth), 1e-6)[labels]
+    largest: NDArray[np.float32] = np.maximum(most(labels, depth), np.float32(1e-6))
+    return depth / largest[labels]
 
 
 def way_to_middle(labels: NDArray[np.int32]) -> NDArray[np.float32]:
