@@ -434,7 +434,8 @@ def test_units_of_ome(tmp_path, unit):
     xml = (
         '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
         f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="{width}" SizeY="{height}" '
-        f'SizeZ="{depth}" SizeC="1" SizeT="1" {sizes}><Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData/></Pixels></Image></OME>'
+        f'SizeZ="{depth}" SizeC="1" SizeT="1" {sizes}>'
+        '<Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData/></Pixels></Image></OME>'
     )
     tifffile.imwrite(tmp_path / "v.ome.tif", EM, description=xml.encode(), metadata=None)
     per = {"nm": 1, "Å": 0.1, "pixel": None}.get(unit, 1000)
