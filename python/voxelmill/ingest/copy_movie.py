@@ -20,7 +20,7 @@ class Parameters(Reading, Strict):
 
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:
     """`source` is no `In`: its digest, which would cost a reading of the whole file, stands in the facts."""
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     images = known.images()
     with open_as(source, p) as movie:
 
@@ -41,4 +41,4 @@ def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, outpu
                         writer.add(frame)
             return {"blank_frames": dark, "saturated_frames": full}
 
-        each_fov(task, known, known.batch(batch), copy, output=output, strict=p.strict)
+        each_fov(task, known, known.batch(batch), copy, output=output)

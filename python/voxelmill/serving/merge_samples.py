@@ -14,7 +14,7 @@ from ..core.errors import DataError, ParameterError
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
-from ..core.stage import In, Out
+from ..core.stage import In, InFiles, OutFiles
 from ..timelapse.store import Facts
 from .samples import find_traces, merge, read_samples
 
@@ -25,7 +25,7 @@ class Parameters(Strict):
     samples: str = param("", "YAML file that says which fields of view form a sample; their traces are merged")
 
 
-def run(p: Parameters, task: Task, *, traces: In, sheet: In, facts: In, output: Out) -> None:
+def run(p: Parameters, task: Task, *, traces: InFiles, sheet: In, facts: In, output: OutFiles) -> None:
     known = Facts.read(facts)
     wanted, found = read_samples(sheet, len(known.views)), find_traces(traces)
     missing = {s.name: [fov for fov in s.fovs if fov not in found] for s in wanted}
