@@ -85,7 +85,7 @@ class Task:
 
         The outputs of its module must be optional. Raises DataError under `--strict`."""
         self.quarantine([self.block or self.stage], why)
-        raise LeftOut(why)
+        raise LeftOut(" ".join(why.split()))
 
     def each_sound(
         self,

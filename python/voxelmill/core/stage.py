@@ -206,9 +206,10 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
             _remove(path)
             _partial(path).rename(path)
     except LeftOut as why:
-        for path in _all(final):
-            _remove(path)  # what an earlier try has left
-        print(f"WARNING [{stage.name}] {task.block}: left out: {why}", file=sys.stderr, flush=True)
+        for path in _all(final):  # what an earlier try has left
+            _remove(path)
+            _remove(manifest.path_of(path))
+        print(f"WARNING [{stage.name}] {task.block} left out: {why}", file=sys.stderr, flush=True)
     finally:
         for path in _all(partial):
             _remove(path)
