@@ -70,6 +70,9 @@ def open_zarr(store: KvStore, wanted: Wanted) -> Source:
 
     Raises StorageError where nothing of the kind is there, ParameterError where the key must say which."""
     root = node(store)
+    if root is None and store.listed:
+        plain = Node(store, "zarr", {}, None)  # a folder of arrays is a group, whether or not it says so
+        root = plain if _inside(plain) else None
     if root is None and not wanted.key:
         raise StorageError(f"{store}: no Zarr or N5 here (none of {', '.join(METADATA)}); check the address")
     found = node(store / wanted.key) if wanted.key else root
@@ -83,7 +86,12 @@ def open_zarr(store: KvStore, wanted: Wanted) -> Source:
             return open_zarr(found.store / wanted.choose(labels, str(store)), Wanted("", wanted.channel, True))
     if found.array is not None or found.image:
         return _open(found, wanted)
-    chosen = Wanted("", wanted.channel, wanted.labels).choose(_inside(found), str(found.store))
+    inside = _inside(found)
+    if not inside and not found.store.listed:
+        raise ParameterError(
+            f"{found.store}: a group, and what is in it is not listed there; name the dataset with {wanted.flag}"
+        )
+    chosen = Wanted("", wanted.channel, wanted.labels).choose(inside, str(found.store))
     return open_zarr(found.store / chosen, Wanted("", wanted.channel, wanted.labels))
 
 
@@ -185,7 +193,7 @@ def _inside(group: Node) -> list[str]:
 
 
 def _consolidated(group: Node) -> dict[str, dict | None] | None:
-    """Images (with their attributes) and arrays (None) of a group whose server does not list; None where one can look."""
+    """Images (with their attributes) and arrays (None) of a group that cannot be listed; None where it can."""
     if group.store.listed:
         return None
     v3 = (group.store.json("zarr.json") or {}).get("consolidated_metadata") or {}
