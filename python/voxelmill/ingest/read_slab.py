@@ -20,7 +20,7 @@ def run(p: Parameters, task: Task, *, plan: In, source: Path | None = None, bloc
     planned = reading.Plan.load(plan)
     task.block = f"{planned.role}.{block}"
     volume = planned.open(source)
-    image = create_image(output, planned.layout, planned.voxel_size)
+    image = create_image(output, planned.layout, planned.space)
     read = reading.read_slab(planned, volume, block, image)
     volume.close()
     where, files = planned.where(source), {}

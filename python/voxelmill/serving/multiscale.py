@@ -69,10 +69,7 @@ def finish(made: Pyramid, task: Task) -> None:
 def metadata(made: Pyramid, name: str) -> dict[str, Any]:
     """OME attributes of one image or label image."""
     image = made.image
-    scales = [[s * f for s, f in zip(image.scale, fs)] for fs in made.down]
-    # A level's voxel is centred on the mean of the voxels it stands for.
-    shifts = [[s * (f - 1) / 2 if not made.label else 0.0 for s, f in zip(image.scale, fs)] for fs in made.down]
-    entry = multiscales(image.axes, scales, shifts, name)
+    entry = multiscales([image.space.level(step) for step in made.down], name)
     entry["type"] = "nearest" if made.label else "mean"
     extra: dict[str, Any] = {"image-label": {"source": {"image": "../../"}}} if made.label else omero(name, made)
     return {"multiscales": [entry], **extra}

@@ -60,7 +60,7 @@ class Pyramid:
     """
 
     def __init__(self, image: Image, root: Path, version: str, count: int, label: bool, use_gpu: bool = False):
-        self.image, self.target, self.label, self.use_gpu = image, Image(root), label, use_gpu
+        self.image, self.target, self.label, self.use_gpu = image, Image(root, image.space), label, use_gpu
         self.old = version == "0.4"
         self.lay = image.layout()
         self.spatial = [axis.type == "space" for axis in image.axes]
