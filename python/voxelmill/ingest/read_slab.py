@@ -21,7 +21,7 @@ def run(
 ) -> None:
     planned = reading.Plan.load(plan)
     volume = planned.open(source)
-    image = create_image(output, planned.layout, planned.voxel_size)
+    image = create_image(output, planned.layout, planned.space)
     read = reading.read_slab(planned, volume, block, image)
     volume.close()
     where, files = planned.where(source), {}

@@ -118,8 +118,9 @@ def write_crops(
                 known.scale(fov),
                 known.views[fov].pixel_size_um,
                 label_of=of and f"{of}/{cell}",
+                corner=(y0, x0),
                 window=[y0, x0, y1, x1],
-                **(view_facts(known, fov, shape, limits[name]) if view else {}),
+                **(view_facts(known, fov, shape, limits[name], (y0, x0)) if view else {}),
             )
             made[name, cell, 0] = SmallArray(crop / "0", shape, dtype, block, "tyx")
             if view:

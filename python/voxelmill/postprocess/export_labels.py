@@ -38,7 +38,7 @@ def run(
     table = section_linking.number(section_linking.load(components, section_linking.Components), others)
     count = others.segments if others else int(table.segment.max(initial=0))
     dtype = "uint32" if count < 2**32 else "uint64"
-    target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.scale, label=True)
+    target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.space, label=True)
     segments.mkdir()
     shards = []
     for z, layer in itertools.groupby(blocks.regions(lay, block), key=lambda region: region[0]):

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.provenance import Task
-from ..core.volume import Axis, Image, Layout, check_scale, create_array, multiscales, open_image
+from ..core.space import Axis, Space
+from ..core.volume import Image, Layout, create_array, multiscales, open_image
 
 SHARD_BYTES = 16 << 20  # frames are gathered into files of about this size
 CHUNK = 512  # px a side at most
@@ -165,18 +166,19 @@ def describe_movie(
     pixel_size_um: float | None,
     *,
     label_of: str | None = None,
+    corner: tuple[int, int] = (0, 0),
     **attributes: Any,
-) -> tuple[Axis, ...]:
-    """Make the group of an image (t, y, x) that has level 0, with the metadata that viewers need; its axes.
+) -> Space:
+    """Make the group of an image (t, y, x) that has level 0, with the metadata that viewers need; where it lies.
 
     Args:
         scale: minutes per frame, then micrometers per pixel (1 where unknown).
         label_of: of a label image, the name of the image beside it that it belongs to.
+        corner: (y, x) of its first pixel in the field of view.
         attributes: further facts, kept under `voxelmill`.
     """
-    check_scale(scale, root)
-    axes = axes_of(pixel_size_um)
-    entry = multiscales(axes, [scale], [[0.0] * 3], root.name)
+    space = Space.of(axes_of(pixel_size_um), scale).crop((0, *corner))
+    entry = multiscales([space], root.name)
     ome: dict = {"version": "0.5", "multiscales": [entry]}
     if label_of:
         ome["image-label"] = {"source": {"image": f"../{label_of}"}}
@@ -185,7 +187,7 @@ def describe_movie(
     (root / "zarr.json").write_text(
         json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "voxelmill": attributes}})
     )
-    return axes
+    return space
 
 
 def annotate(root: Path, **facts: Any) -> None:
@@ -210,9 +212,9 @@ class FrameWriter:
 
     def _create(self, dtype: Any) -> None:
         self.lay, scale = layout_of(self.view.shape, dtype), self.facts.scale(self.fov)
-        axes = describe_movie(self.root, scale, self.view.pixel_size_um, label_of=self.label_of, times_min=self.view.times)
+        space = describe_movie(self.root, scale, self.view.pixel_size_um, label_of=self.label_of, times_min=self.view.times)
         create_array(self.root / "0", self.lay, names="tyx")
-        self.image = Image(self.root, axes, scale)
+        self.image = Image(self.root, space)
         self.held = np.zeros((self.lay.shard[0], *self.view.shape[1:]), dtype)
 
     def add(self, frame: NDArray) -> None:

@@ -26,7 +26,7 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     source = open_image(volume)
     lay = source.layout()
     window = None if lay.dtype == "uint8" else grey_window(json.loads(facts.read_text()))
-    target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.scale)
+    target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.space)
     task.do(partial(equalise, p, source, target, window), list(blocks.regions(lay, block)), "shards equalised")
 
 
