@@ -88,8 +88,9 @@ def train(
             averaged.load_state_dict(state["averaged"])
             optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
+            what = str(error).splitlines()[0]
             raise DataError(
-                f"{checkpoint}: of another network ({str(error).splitlines()[0]}); give the --start that it was begun with, or another --out"
+                f"{checkpoint}: of another network ({what}); give the --start that it was begun with, or another --out"
             ) from error
         say(f"goes on at step {done} of {steps}")
 
