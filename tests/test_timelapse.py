@@ -26,7 +26,7 @@ PER_BATCH = (
     "MOVIE_FIGURES",
     "PUBLISH_FOVS",
 )
-ONCE = ("INSPECT_MOVIE", "MERGE_SAMPLES", "SUMMARIZE", "REPORT")
+ONCE = ("INSPECT_MOVIE", "CHECK_INPUTS", "MERGE_SAMPLES", "SUMMARIZE", "REPORT")
 COUNTS = dict.fromkeys(PER_BATCH, 2) | dict.fromkeys(ONCE, 1)
 BASE = "fov,cell,frame,time,good,position_x,position_y,bbox_x0,bbox_y0,bbox_x1,bbox_y1"
 
@@ -52,9 +52,9 @@ def arguments(source: Path) -> list[str]:
         "--input",
         str(source / "run.ome.tif"),
         "--pc_channel",
-        "0",
+        "phase",
         "--fl_channels",
-        "1",
+        "GFP",
         "--min_frames",
         "2",
         "--border_margin",
