@@ -233,7 +233,15 @@ def test_without_a_phase_channel_cells_are_skipped_and_that_is_said(tmp_path: Pa
         "--workflow", "timelapse", "--input", source / "run.ome.tif", "--fl_channels", "1", "-stub-run", folder=tmp_path
     )
     assert done.code == 0, done.said
-    assert set(done.tasks()) == {"INSPECT_MOVIE", "COPY_MOVIE", "ESTIMATE_BACKGROUND", "PUBLISH_FOVS", "SUMMARIZE", "REPORT"}
+    assert set(done.tasks()) == {
+        "INSPECT_MOVIE",
+        "CHECK_INPUTS",
+        "COPY_MOVIE",
+        "ESTIMATE_BACKGROUND",
+        "PUBLISH_FOVS",
+        "SUMMARIZE",
+        "REPORT",
+    }
     assert "no --pc_channel and no --detections" in done.said
 
 
