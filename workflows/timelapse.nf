@@ -1,6 +1,7 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
-include { along ; blocksOf ; byName ; sourceOf } from './inputs'
+include { along ; blocksOf ; byName ; inspectedIn ; sourceOf } from './inputs'
+include { titled } from './options'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
 include { CHECK_INPUTS } from '../modules/serving/check_inputs'
 include { COPY_MOVIE } from '../modules/ingest/copy_movie'
@@ -96,9 +97,9 @@ workflow TIMELAPSE {
         records = records.mix(MOVIE_FIGURES.out.provenance)
         if (options.samples) {
             // Traces that somebody has looked through since an earlier run are preferred.
-            inspected = channel.fromPath("${options.outdir}/fov_*/*_traces_inspected.csv")
             MERGE_SAMPLES(
-                byName(EXTRACT_TRACES.out.tables.mix(inspected)), sourceOf('samples', options.samples)[1], facts, options.flags.merge_samples
+                byName(EXTRACT_TRACES.out.tables), inspectedIn(options.outdir),
+                sourceOf('samples', options.samples)[1], facts, options.flags.merge_samples,
             )
             records = records.mix(MERGE_SAMPLES.out.provenance)
         }
@@ -108,6 +109,5 @@ workflow TIMELAPSE {
     records = records.mix(PUBLISH_FOVS.out.provenance)
     SUMMARIZE(facts, byName(records), options.flags.summarize)
     tables = tables.mix(SUMMARIZE.out.table)
-    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables),
-        "timelapse ${options.input}", options.flags.report)
+    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), titled(options))
 }

@@ -6,6 +6,7 @@ A reader fills in the attributes of `Movie` and gives `_plane`; everything that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -440,8 +441,8 @@ def refuse_type(dtype: np.dtype, convert: bool, where: str) -> None:
 
 
 def base_name(path: str | Path) -> str:
-    """File name without its kind: `run.ome.tif` -> `run`."""
-    name = Path(path).name
+    """File name without its kind, fit for the names of other files: `run.ome.tif` -> `run`, `a'$b.nd2` -> `a__b`."""
+    name = re.sub(r"[^\w .,+=@()-]", "_", Path(path).name)
     for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", ".nd2", ".czi", ".tiff", ".tif", ".zarr"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
