@@ -42,7 +42,6 @@ Parameters = Methods("segmentation", Classic)
 
 
 def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps: Out) -> None:
-    task.block = block
     source = open_image(volume)
     lay = source.layout()
     target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.space)

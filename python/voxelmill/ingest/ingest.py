@@ -92,7 +92,6 @@ def run(
     read_list: Out | None = None,
 ) -> None:
     """Plan, and read at once what is a single slab; else leave the plan and the list of slabs for others to read."""
-    task.block = role
     volume, planned = make_plan(p, role, source, json.loads(like.read_text()) if like else None)
     lay = planned.layout
     write_lists(p, lay, planned.space.scale, block_list, slab_list, superblock_list)

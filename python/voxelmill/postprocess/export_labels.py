@@ -12,7 +12,7 @@ from pathlib import Path
 from ..core import blocks, ids
 from ..core.params import Params
 from ..core.provenance import Task
-from ..core.stage import In, Out
+from ..core.stage import In, Out, OutFiles
 from ..core.volume import Image, Layout, Region, create_image, open_image
 from ..inference import section_linking, seeded_watershed
 
@@ -30,9 +30,8 @@ def run(
     joined: In | None = None,
     block: str,
     output: Out,
-    segments: Out,
+    segments: OutFiles,
 ) -> None:
-    task.block = block
     source = open_image(supervoxels)
     lay = source.layout()
     others = section_linking.load(joined, section_linking.Joined) if joined else None

@@ -30,11 +30,17 @@ class Parameters(Released, Precision, Device):
 
 
 def run(
-    p: Parameters, task: Task, *, volume: In, labels: In | None = None, parts: list[In] | None = None, output: Out
+    p: Parameters,
+    task: Task,
+    *,
+    volume: In,
+    labels: In | None = None,
+    parts: list[In] | None = None,
+    name: str = "",
+    output: Out,
 ) -> None:
     """`parts` are the stores of all tasks of `pyramid`; without them every level is made here."""
     task.device = choose(p.use_gpu)[1]
-    task.block = output.name.split(".")[0]
     task.carry(output, blocks.join(parts or [], output))
     if labels is not None:
         write_group(output / "labels", {"labels": ["neurites"]}, p.ome_zarr_version)

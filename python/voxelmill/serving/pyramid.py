@@ -26,9 +26,8 @@ class Parameters(Released, Precision, Device):
     """Pyramid levels."""
 
 
-def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, block: str, output: Out) -> None:
+def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, name: str = "", block: str, output: Out) -> None:
     task.device = choose(p.use_gpu)[1]
-    task.block = f"{output.name.split('.')[0]}.{block}"
     output.mkdir(parents=True)
     for source, root, label in images(volume, labels, output):
         pyramid = Pyramid(

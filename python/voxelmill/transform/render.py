@@ -24,7 +24,6 @@ class Parameters(Precision):
 
 
 def run(p: Parameters, task: Task, *, volume: In, transforms: In, block: str, output: Out) -> None:
-    task.block = block
     source = open_image(volume)
     lay = source.layout()
     moves = load(transforms)
