@@ -30,6 +30,9 @@ def stageable(path) {
     if (isPlain(path) && isPlain(path.toRealPath())) {
         return path
     }
+    if (workflow.containerEngine) {
+        throw new IllegalArgumentException("${path}: in a container a path cannot have such characters; rename the file or folder")
+    }
     def place = path.toAbsolutePath().toString()
     def state = path.isDirectory() ? '' : fingerprint(path) // of a folder it goes to the tasks by itself
     def pointer = workflow.workDir.resolve("pointers/${"${place} ${state}".sha256().take(16)}.pointer")
@@ -45,7 +48,7 @@ def stageable(path) {
 
 // Whether Nextflow's scripts keep a path as it is, and none of its names looks like an option.
 def isPlain(path) {
-    return path.toString().matches('[\\p{L}\\p{M}\\p{N}_./+=@,:%~() -]+') && !path.any { name -> name.toString().startsWith('-') }
+    return path.toString().matches('[\\p{L}\\p{M}\\p{N}_./+=@,:%~()\' -]+') && !path.any { name -> name.toString().startsWith('-') }
 }
 
 // Tables of traces that somebody has looked through since an earlier run.
