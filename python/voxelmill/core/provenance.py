@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from .. import __version__
 from . import manifest, pool
+from .files import below
 from .params import canonical
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ def _size(path: Path) -> int:
     listed = manifest.read(path)
     if listed:
         return sum(size for size, _ in listed["files"].values())
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return sum((path / name).stat().st_size for name in below(path))
 
 
 @functools.cache
