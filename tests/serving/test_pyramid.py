@@ -36,7 +36,10 @@ def parts_of(folder: Path, given: dict[str, Path], tasks: int, **params) -> list
     grid = levels.superblocks(image.layout(), image.scale)[1]
     made = []
     for n, block in enumerate(blocks.plan(grid, tasks)):
-        assert run_stage("serving.pyramid", folder / f"part{n}", **given, block=block, output="out.levels", **params) == 0
+        assert (
+            run_stage("serving.pyramid", folder / f"part{n}", **given, name="out", block=block, output="out.levels", **params)
+            == 0
+        )
         made.append(folder / f"part{n}/out.levels")
     return made
 

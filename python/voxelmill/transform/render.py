@@ -24,11 +24,10 @@ class Parameters(Precision):
 
 
 def run(p: Parameters, task: Task, *, volume: In, transforms: In, block: str, output: Out) -> None:
-    task.block = block
     source = open_image(volume)
     lay = source.layout()
     moves = load(transforms)
-    target = create_image(output, Layout(lay.shape, p.aligned_dtype, lay.chunk, lay.shard), source.scale)
+    target = create_image(output, Layout(lay.shape, p.aligned_dtype, lay.chunk, lay.shard), source.space)
     table = (np.arange(256) / 255.0).astype(p.aligned_dtype)
     shards = [(region, moves[region[0]]) for region in blocks.regions(lay, block)]
     task.do(partial(move, source, target, table), shards, "shards rendered")
