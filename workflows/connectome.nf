@@ -51,7 +51,7 @@ workflow CONNECTOME {
 
     ALIGN_PAIRS(preprocessed, facts, slabs, options.flags.align_pairs)
     ALIGN(inOrder(ALIGN_PAIRS.out.pairs), facts, preprocessed, options.flags.align)
-    RENDER(preprocessed, ALIGN.out.transforms, blocks, options.flags.render)
+    RENDER(preprocessed, ALIGN.out.transforms, blocks)
     JOIN_ALIGNED(RENDER.out.volume)
     aligned = JOIN_ALIGNED.out.volume
 

@@ -333,6 +333,11 @@ def list_labels(store: Path) -> list[str]:
     return list(_attributes(store / "labels").get("labels", []))
 
 
+def is_label(root: Path) -> bool:
+    """Whether an image is one of ids."""
+    return "image-label" in _attributes(root)
+
+
 def check_scale(scale: Iterable[float], where: Path | str) -> None:
     """Raises DataError unless every voxel size is a positive finite number."""
     numbers = [float(v) for v in scale]

@@ -1,8 +1,8 @@
 """Multiscale: the published volume, with pyramid levels, labels and the metadata that viewers need.
 
-Level 0 is hard-linked, not copied, when the version stays 0.5; so are the levels that `pyramid` has made block by
-block. Images are averaged, labels take their first voxel. The axis that is coarser than twice the finest is not halved
-until the others have caught up.
+Level 0 is hard-linked, not copied, where version and values stay as they are; so are the levels that `pyramid` has
+made block by block. Images are averaged, labels take their first voxel. The axis that is coarser than twice the finest
+is not halved until the others have caught up.
 """
 
 from __future__ import annotations
@@ -15,29 +15,35 @@ import numpy as np
 from ..core import blocks, manifest
 from ..core.device import choose
 from ..core.provenance import Task
-from ..core.shared import Device, Precision, Released
 from ..core.stage import In, Out
-from ..core.volume import Layout, multiscales, open_image, write_group
-from .pyramid import Pyramid, images
+from ..core.volume import Layout, multiscales, write_group
+from .pyramid import Published, Pyramid, pyramids
 
 
-class Parameters(Released, Precision, Device):
+class Parameters(Published):
     """Published volumes."""
 
 
 def run(
-    p: Parameters, task: Task, *, volume: In, labels: In | None = None, parts: list[In] | None = None, output: Out
+    p: Parameters,
+    task: Task,
+    *,
+    volume: In,
+    labels: In | None = None,
+    role: str = "",
+    parts: list[In] | None = None,
+    output: Out,
 ) -> None:
-    """`parts` are the stores of all tasks of `pyramid`; without them every level is made here."""
+    """`parts` are the stores of all tasks of `pyramid`; without them every level is made here. `role` as there."""
     task.device = choose(p.use_gpu)[1]
     task.block = output.name.split(".")[0]
     task.carry(output, blocks.join(parts or [], output))
     if labels is not None:
         write_group(output / "labels", {"labels": ["neurites"]}, p.ome_zarr_version)
-    for source, root, label in images(volume, labels, output):
-        made = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, p.use_gpu)
+    for made in pyramids(p, volume, labels, role, output):
+        source, root = made.image.root, made.target.root
         write_group(root, metadata(made, root.name.split(".")[0]), p.ome_zarr_version)
-        if p.ome_zarr_version == "0.5":
+        if not made.own:
             inside = "" if root == output else f"{root.relative_to(output)}/"
             task.carry(output, {inside + name: entry for name, entry in link_level_0(source, root).items()})
         finish(made, task)
@@ -70,7 +76,8 @@ def metadata(made: Pyramid, name: str) -> dict[str, Any]:
     shifts = [[s * (f - 1) / 2 if not made.label else 0.0 for s, f in zip(image.scale, fs)] for fs in made.down]
     entry = multiscales(image.axes, scales, shifts, name)
     entry["type"] = "nearest" if made.label else "mean"
-    extra: dict[str, Any] = {"image-label": {"source": {"image": "../../"}}} if made.label else omero(name, made.lay)
+    of = "../../" if made.target.root.parent.name == "labels" else "../aligned.ome.zarr"
+    extra: dict[str, Any] = {"image-label": {"source": {"image": of}}} if made.label else omero(name, made.lay)
     return {"multiscales": [entry], **extra}
 
 
