@@ -65,6 +65,13 @@ def test_a_seam_that_is_grossly_wrong_is_rejected_and_named(made, seams, k):
     assert (worst.a, worst.b) == (wrong.a, wrong.b) and worst.quality < 0.1 * wrong.quality
 
 
+def test_a_stage_that_is_far_off_is_found_out_within_reach():
+    made = mosaic(2, 3, tile=160, overlap=0.35)
+    stage = made.nominal * 1.354  # as if tiles overlapped by 12 %
+    near, far = (place(made.tiles.__getitem__, stage, made.shapes, reach) for reach in (0, 40))
+    assert made.error(far.positions) < 0.05 and made.error(near.positions) > 1
+
+
 def test_several_looks_at_one_tile_are_weighed_together(made):
     noisy = made.tiles[:, None] + np.random.default_rng(0).normal(0, 500, (12, 6, 128, 128))
     alone, together = (place(lambda k, n=n: noisy[k, :n], made.nominal, made.shapes) for n in (1, 6))

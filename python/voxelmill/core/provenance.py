@@ -74,6 +74,11 @@ class Task:
         """An input that is not declared `In`, since its digest costs a pass over it and is known from elsewhere."""
         self._used.append(_describe(path, digest))
 
+    def fetched(self, address: str, digest: str, size: int) -> None:
+        """An input that is no file here: what was read of it (`size` bytes once decoded), and its digest."""
+        name = address.rstrip("/").rpartition("/")[2]
+        self._used.append({"name": name, "path": address, "digest": digest, "bytes": size})
+
     def write_record(self, inputs: list[Path], outputs: list[Path]) -> Path:
         """Write `<stage>[.<block>].provenance.json` in the working folder."""
         cpu = _cpu_seconds() - self._cpu

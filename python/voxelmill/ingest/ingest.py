@@ -26,7 +26,7 @@ from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, layout
 from .volumes.formats import local, open_source
 from .volumes.listing import Listing
-from .volumes.reading import Plan, finish, moved, pieces, read_slab
+from .volumes.reading import Plan, attest, finish, moved, pieces, read_slab
 from .volumes.source import Source
 from .volumes.window import Window, window
 
@@ -109,8 +109,7 @@ def run(
     volume.close()
     where = planned.where(source)
     digest = digest_of(where) if where else None
-    if source and digest:
-        task.used(source, digest)
+    attest(planned, read, where, digest, task)
     task.report(**finish(planned, read, digest, p.strict, facts))
 
 

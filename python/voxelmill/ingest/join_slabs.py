@@ -9,7 +9,7 @@ from ..core import blocks
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
-from .volumes.reading import Plan, Slab, finish
+from .volumes.reading import Plan, Slab, attest, finish
 
 
 class Parameters(Strict):
@@ -35,7 +35,6 @@ def run(
     if where and planned.listing:
         planned.listing.check(where)  # a file read by one task may have changed after another took its digest
         digest = planned.listing.whole({name: entry for part in parts for name, entry in part["files"].items()})
-        if source:
-            task.used(source, digest)
+    attest(planned, read, where, digest, task)
     task.report(**finish(planned, read, digest, p.strict, facts), slabs=len(stores))
     task.carry(output, blocks.join(stores, output))

@@ -19,7 +19,7 @@ HUBER = 3.0  # residuals beyond this many robust deviations lose weight
 BAND = 8  # links that reach no farther are solved row by row, others as a sparse system
 TIE = 1.0  # weight of a tie: nothing pulls against it
 SOFT = 1e-3  # weight of a soft link
-FIRM = 10.0  # times the weight of soft links while right is told from wrong
+FIRM = 3.0  # times the weight of soft links while right is told from wrong
 NARROW = 1.15  # the bound between them, from round to round
 
 Ends = Sequence[tuple[int, int]]
@@ -34,7 +34,7 @@ class Offsets:
     ties     pairs (i, j), the best first, by which parts that no link connects may be held together
     n        nodes in all; those not solved for get 0
     soft     pairs that are expected to differ by 0: they decide where two links contradict each other and no third
-             says which is right (at the corner of a mosaic), and pull by next to nothing otherwise
+             says which is right (at the corner of a mosaic); else they pull by next to nothing, however far off
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Offsets:
         self.n, self.nodes, self.measured = n, nodes, len(links)
         self.ties = _spanning(links, nodes, ties)
         ends = [*links, *self.ties, *soft]
+        self.soft = len(ends) - len(soft)  # the first of them
         place = np.zeros(n, int)
         place[nodes] = np.arange(len(nodes))
         self.i = place[np.array([i for i, _ in ends], int)]
@@ -74,21 +75,25 @@ class Offsets:
             x = self._least_squares(rhs)
         return self._centred(x)
 
-    def solve_despite(self, differences: np.ndarray, error: float) -> np.ndarray:
+    def solve_despite(self, differences: np.ndarray, least: float, most: float) -> np.ndarray:
         """As `solve`, where some links may be grossly wrong: those end with no weight, here and in later solutions.
 
-        error   what a right link may miss the solution by
+        least, most   what a right link may miss the solution by, between these as much as links do at first: links
+                      that all contradict each other a little (bent tiles) share it, none of them is wrong
         Graduated non-convexity with the loss of Geman and McClure (Yang, Antonante, Tzoumas and Carlone 2020): every
-        link counts at first, then the bound between right and wrong narrows down to `error`.
+        link counts at first, then the bound between right and wrong narrows down to that.
         """
         rhs, base = self._all(differences), self.weight
         even = np.where(np.arange(len(base)) < self.measured, 1.0, base * FIRM)  # precise is not the same as right
         self.weight = even
         x = self._least_squares(rhs)
-        wide = max(float(self._missed(x, rhs).max(initial=0.0)) / error, 1.0)
+        off = self._missed(x, rhs)[: self.measured]
+        error = float(np.clip(1.5 * np.median(off), least, most)) if len(off) else least
+        wide = max(float(off.max(initial=0.0)) / error, 1.0)
         while self.measured:
             bound = (error * wide) ** 2
             kept = (bound / (self._missed(x, rhs) ** 2 + bound)) ** 2
+            kept[self.soft :] = 1 / np.maximum(np.linalg.norm((x[self.j] - x[self.i])[self.soft :], axis=1), 1.0)
             self.weight = (base if wide == 1.0 else even) * kept
             x = self._least_squares(rhs)
             if wide == 1.0:

@@ -29,7 +29,7 @@ from .offsets import Offsets
 from .registration import estimate_pair, prepare
 
 LEAST = 16  # px of overlap, in both directions, in which a shift can be found
-ERROR = 0.5  # px by which a right seam may miss the joint solution
+ERROR = 0.5, 3.0  # px by which a right seam may miss the joint solution: as it is, and where tiles are bent
 CLOSE = 1.0  # px: a shift no larger needs no second look
 
 Read = Callable[[int], np.ndarray]
@@ -155,30 +155,42 @@ class Strip:
 
 
 def seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray) -> Seam:
-    """Register the overlap of two tiles."""
+    """Register the overlap of two tiles: where the stage says it is, else anywhere within reach, then once more there."""
     nothing = Seam(a, b, np.asarray(nominal, float), 0.0, 0.0)
-    coarse = _look(nothing, of_a, of_b, full=False)
+    coarse = _overlap(nothing, of_a, of_b, full=False)
     if coarse.weight <= 0:
-        return coarse
-    fine = _look(coarse, of_a, of_b, full=True)
+        coarse = _register(nothing, *_whole(of_a, of_b), full=False)
+    fine = _overlap(coarse, of_a, of_b, full=True) if coarse.weight > 0 else coarse
     return fine if fine.weight > 0 else coarse
 
 
-def _look(known: Seam, of_a: Strip, of_b: Strip, full: bool) -> Seam:
-    """Register what the strips share at the offset known so far; each look by itself, weighed together."""
+def _overlap(known: Seam, of_a: Strip, of_b: Strip, full: bool) -> Seam:
+    """Register what both strips show if the offset is as known so far."""
     shift = np.rint(known.offset).astype(int)
     first = np.maximum(of_a.corner, of_b.corner + shift)
     last = np.minimum(of_a.end, of_b.end + shift)
     if (last - first < LEAST).any():
         return replace(known, weight=0.0)
+    return _register(known, of_a[first, last], first, of_b[first - shift, last - shift], first - shift, full)
+
+
+def _whole(of_a: Strip, of_b: Strip) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Both strips, cut to one size, and their corners."""
+    size = np.minimum(of_a.pixels.shape[1:], of_b.pixels.shape[1:])
+    return of_a[of_a.corner, of_a.corner + size], of_a.corner, of_b[of_b.corner, of_b.corner + size], of_b.corner
+
+
+def _register(
+    known: Seam, one: np.ndarray, corner: np.ndarray, other: np.ndarray, other_corner: np.ndarray, full: bool
+) -> Seam:
+    """The seam from two parts (looks, y, x) of one size at given corners of a and b: look by look, weighed together."""
     total, power, correlation = np.zeros(2), 0.0, 0.0
-    for one, other in zip(of_a[first, last], of_b[first - shift, last - shift], strict=True):
-        pair = (prepare(part, full=full, max_size=2**14) for part in (one, other))
-        found = estimate_pair(*pair, level="translation")
+    for of_a, of_b in zip(one, other, strict=True):
+        found = estimate_pair(*(prepare(part, full=full, max_size=2**14) for part in (of_a, of_b)), level="translation")
         if found.trusted:
             c2 = min(found.correlation, 0.999) ** 2
-            weight = one.size * found.overlap * c2 / (1 - c2)
-            total += weight * (shift - found.matrix[:, 2])
+            weight = of_a.size * found.overlap * c2 / (1 - c2)
+            total += weight * (corner - other_corner - found.matrix[:, 2])
             power += weight
             correlation = max(correlation, found.correlation)
     if power <= 0:
@@ -196,7 +208,7 @@ def solve(seams: list[Seam], nominal: np.ndarray, shapes: np.ndarray) -> Placeme
     usual = float(np.median([s.weight for s in found])) if found else 1.0
     graph = Offsets([(s.a, s.b) for s in found], [s.weight / usual for s in found], np.arange(n), near, n, ends)
     moved = [s.offset - (nominal[s.b] - nominal[s.a]) for s in found]
-    positions = nominal + graph.solve_despite(np.array(moved).reshape(-1, 2), ERROR)
+    positions = nominal + graph.solve_despite(np.array(moved).reshape(-1, 2), *ERROR)
     seams = [replace(s, residual=float(np.hypot(*(positions[s.b] - positions[s.a] - s.offset)))) for s in seams]
     mine: list[list[float]] = [[] for _ in range(n)]
     for s in seams:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from ...core.errors import DataError, StorageError, TransientError, VoxelmillError
 from ...core.volume import MOST_METADATA, context, first_line
@@ -34,7 +34,7 @@ class KvStore:
 
     name: str
     spec: dict[str, Any]
-    listed: bool = True  # a web server does not list what it has
+    listed: bool = True  # no web server lists what it has, and no bucket but all of its keys
     inside: str = ""
 
     @classmethod
@@ -44,19 +44,21 @@ class KvStore:
             if place.is_dir():  # a path and no URL: that would decode %20
                 return cls(name, {"driver": "file", "path": f"{place.resolve()}/"})
             return cls._zip(name, {"driver": "file", "path": str(place.resolve())})
-        url = urlsplit(place)
-        path = url.path.strip("/")
+        scheme, _, rest = place.partition("://")
+        rest, mark, query = rest.partition("?") if scheme.startswith("http") else (rest, "", "")
+        host, _, path = rest.strip("/").partition("/")
         if path.lower().endswith((".zip", ".ozx")):
-            folder, _, file = place.partition("?")[0].rstrip("/").rpartition("/")
-            base = cls.of(folder + (f"?{url.query}" if url.query else ""), name).spec
-            return cls._zip(name, {**base, "path": base["path"] + file})
+            folder, _, file = f"{host}/{path}".rpartition("/")
+            base = cls.of(f"{scheme}://{folder}{mark}{query}", name).spec
+            return cls._zip(name, {**base, "path": base["path"] + (unquote(file) if base["driver"] == "http" else file)})
         path = f"{path}/" if path else ""
-        if url.scheme in ("http", "https"):
-            query = f"?{url.query}" if url.query else ""
-            return cls(name, {"driver": "http", "base_url": f"{url.scheme}://{url.netloc}{query}", "path": f"/{path}"}, False)
-        if url.scheme == "gs":
-            return cls(name, {"driver": "gcs", "bucket": url.netloc, "path": path})
-        return cls(name, {"driver": "s3", "bucket": url.netloc, "path": path, **_aws()})
+        if scheme.startswith("http"):  # an address has its escapes; TensorStore wants what they stand for
+            return cls(
+                name, {"driver": "http", "base_url": f"{scheme}://{host}{mark}{query}", "path": f"/{unquote(path)}"}, False
+            )
+        if scheme == "gs":
+            return cls(name, {"driver": "gcs", "bucket": host, "path": path}, False)
+        return cls(name, {"driver": "s3", "bucket": host, "path": path, **_aws()}, False)
 
     @classmethod
     def _zip(cls, name: str, base: dict[str, Any]) -> KvStore:
@@ -148,6 +150,10 @@ class KvStore:
 def refused(name: str, what: str, error: Exception) -> VoxelmillError:
     """A server that does not answer may do so later; anything else is bad data."""
     text = first_line(error)
+    if "ignored by server" in text:
+        return StorageError(
+            f"{name}: {what}: the server does not give parts of a file, which shards need; take another server"
+        )
     if text.startswith(PASSING):
         return TransientError(f"{name}: {what}: {text}; is the address right? Else run again with -resume")
     if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 
 from ...core import blocks
 from ...core.errors import DataError
+from ...core.provenance import Task
 from ...core.volume import Image, Layout, Region
 from .chunks import Lost
 from .formats import local, open_source
@@ -258,6 +260,15 @@ def digest_read(plan: Plan, rows: list[dict[str, Any]]) -> str:
     """Identity of a source that is no file: of what was read of it, and from where in it."""
     about = [plan.corner, plan.layout.shape, plan.source_dtype, [row["digest"] for row in rows]]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def attest(plan: Plan, read: Slab, where: Path | None, digest: str | None, task: Task) -> None:
+    """Enter the source into the task's record: its files by their digest, a service by what was read of it."""
+    if where and digest:
+        task.used(where, digest)
+    elif not where:
+        size = math.prod(plan.layout.shape) * np.dtype(plan.source_dtype).itemsize
+        task.fetched(plan.source, digest_read(plan, read.sections), size)
 
 
 def finish(plan: Plan, read: Slab, digest: str | None, strict: bool, path: Path) -> dict[str, Any]:

@@ -83,7 +83,12 @@ def open_zarr(store: KvStore, wanted: Wanted) -> Source:
             return open_zarr(found.store / wanted.choose(labels, str(store)), Wanted("", wanted.channel, True))
     if found.array is not None or found.image:
         return _open(found, wanted)
-    chosen = Wanted("", wanted.channel, wanted.labels).choose(_inside(found), str(found.store))
+    inside = _inside(found)
+    if not inside and not found.store.listed:
+        raise ParameterError(
+            f"{found.store}: a group, and what is in it is not listed there; name the dataset with {wanted.flag}"
+        )
+    chosen = Wanted("", wanted.channel, wanted.labels).choose(inside, str(found.store))
     return open_zarr(found.store / chosen, Wanted("", wanted.channel, wanted.labels))
 
 
@@ -185,7 +190,7 @@ def _inside(group: Node) -> list[str]:
 
 
 def _consolidated(group: Node) -> dict[str, dict | None] | None:
-    """Images (with their attributes) and arrays (None) of a group whose server does not list; None where one can look."""
+    """Images (with their attributes) and arrays (None) of a group that cannot be listed; None where it can."""
     if group.store.listed:
         return None
     v3 = (group.store.json("zarr.json") or {}).get("consolidated_metadata") or {}
