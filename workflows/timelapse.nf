@@ -1,6 +1,6 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
-include { along ; blocksOf ; byName ; sourceOf } from './inputs'
+include { along ; byName ; metasOf ; sourceOf } from './inputs'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
 include { COPY_MOVIE } from '../modules/ingest/copy_movie'
 include { READ_DETECTIONS } from '../modules/ingest/read_detections'
@@ -25,7 +25,7 @@ workflow TIMELAPSE {
     plugins = options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], '']
     INSPECT_MOVIE(source, options.flags.inspect_movie)
     facts = INSPECT_MOVIE.out.facts
-    batches = INSPECT_MOVIE.out.batches.flatMap { list -> blocksOf(list) }
+    batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
 
     COPY_MOVIE(source, facts, batches, options.flags.copy_movie)
     movie = COPY_MOVIE.out.movie

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ..core import plans
 from ..core.errors import ParameterError
 from ..core.manifest import digest_of
 from ..core.params import Params, param
@@ -74,7 +75,7 @@ def run(p: Parameters, task: Task, *, source: In, facts: Out, batch_list: Out) -
             "fl_channels": sorted(set(p.fl_channels)),
         }
     facts.write_text(json.dumps(found, indent=1, allow_nan=False))
-    batch_list.write_text("".join(f"{b[0]}-{b[-1]}\n" for b in batches(chosen, p.batch_size)))
+    plans.write(batch_list, plans.by_items(chosen, p.batch_size))
     frames = sum(found["fovs"][fov]["n_frames"] for fov in chosen)
     task.report(
         fovs=len(chosen),
@@ -84,11 +85,6 @@ def run(p: Parameters, task: Task, *, source: In, facts: Out, batch_list: Out) -
         pixel_size_um=found["pixel_size_um"],
         notes=found["notes"],
     )
-
-
-def batches(chosen: list[int], size: int) -> list[list[int]]:
-    """Neighbouring fields of view, `size` at a time."""
-    return [chosen[i : i + size] for i in range(0, len(chosen), size)]
 
 
 def open_as(source: Path, reading: Reading, interval: float | None = None, times: tuple[float, ...] | None = None) -> Movie:
