@@ -13,5 +13,5 @@ workflow {
             (e.cause ?: e).message
         }
     }
-    println('ANSWERS ' + groovy.json.JsonOutput.toJson([answers: answers, help: helpText(), quoted: quoted("it's")]))
+    println('ANSWERS ' + groovy.json.JsonOutput.toJson([answers: answers, help: helpText(), quoted: new groovy.json.JsonSlurper().parse(new File("${params.words}")).collect { word -> quoted(word) }]))
 }

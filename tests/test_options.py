@@ -35,11 +35,25 @@ TAKEN = [
 ]
 
 
+WORDS = [
+    "plain,1.5",
+    "it's",
+    "--x",
+    "a\tb\r\n  c  d\n",
+    "ü *?[a] {b}",
+    "",
+    "$'x'",
+    "\\n\n\\'",
+    '$(touch PWNED) `touch PWNED` "$HOME"',
+]
+
+
 @pytest.fixture(scope="module", params=["v1", "v2"])
 def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("options")
     cases = [{"workflow": "connectome", **given} for given, _ in REFUSED + TAKEN]
     (folder / "cases.json").write_text(json.dumps(cases))
+    (folder / "words.json").write_text(json.dumps(WORDS))
     # Run from a copy of the layout: projectDir is where the script lies, and the schema is read from there.
     for name in ("workflows", "nextflow_schema.json"):
         os.symlink(PROJECT / name, folder / name)
@@ -47,7 +61,7 @@ def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     script = (PROJECT / "tests/options.nf").read_text().replace("'../workflows/options'", "'./workflows/options'")
     (folder / "options.nf").write_text(script)
     done = subprocess.run(
-        [str(NEXTFLOW), "run", "options.nf", "--cases", str(folder / "cases.json")],
+        [str(NEXTFLOW), "run", "options.nf", "--cases", str(folder / "cases.json"), "--words", str(folder / "words.json")],
         cwd=folder,
         env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": request.param},
         capture_output=True,
@@ -76,7 +90,13 @@ def test_a_stage_gets_its_own_flags_only(answers: dict):
     flags = answers["answers"][-1]["flags"]
     assert "--align_drift 0.5" in flags["align"] and "align_drift" not in flags["render"]
     assert flags["join"] == ""
-    assert answers["quoted"] == "'it'\\''s'"
+
+
+def test_quoted_words_come_out_of_bash_as_they_were(answers: dict):
+    """On one line each: Nextflow strips the indent of scripts."""
+    assert all("\n" not in word for word in answers["quoted"])
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {' '.join(answers['quoted'])}"], capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == WORDS
 
 
 def test_help_is_grouped(answers: dict):

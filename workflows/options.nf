@@ -93,12 +93,31 @@ def refuseForeign(options, known, schema) {
 
 // `--name 'value' ...` for the parameters that a stage takes; its tasks run again when they change.
 def flagsOf(options, names) {
-    return names.findAll { name -> options[name] != null }.collect { name -> "--${name} ${quoted(options[name])}" }.join(' ')
+    return names.findAll { name -> options[name] != null }.collect { name -> flag(name, options[name]) }.join(' ')
 }
 
+// Flags of the report: its title is what the user gave.
+def titled(options) {
+    return [options.flags.report, flag('title', "${options.workflow} ${options.input}")].findAll().join(' ')
+}
+
+// With = where the value would be taken for a flag.
+def flag(name, value) {
+    return "--${name}${value.toString().startsWith('--') ? '=' : ' '}${quoted(value)}"
+}
+
+// The one way by which what a user or a file says gets into a script: a single word of bash, on a single line.
 def quoted(value) {
     def text = value.toString()
-    return text.matches('[\\w.,:/+-]+') ? text : "'" + text.replace("'", "'\\''") + "'"
+    if (text.matches('[\\w.,:/+-]+')) {
+        return text
+    }
+    if (!text.find('\\p{Cntrl}')) {
+        return "'" + text.replace("'", "'\\''") + "'"
+    }
+    def plain = text.replace('\\', '\\\\').replace("'", "\\'")
+    def shown = plain.toList().collect { one -> one.matches('\\p{Cntrl}') ? String.format('\\x%02x', one.codePointAt(0)) : one }
+    return "\$'${shown.join('')}'"
 }
 
 def nearest(name, known) {

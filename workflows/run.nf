@@ -7,9 +7,19 @@ def beginRun(given, run) {
     if (!options.input) {
         throw new IllegalArgumentException('--input is missing: give a path or a URI')
     }
+    refuseOdd('the work folder', run.workDir, 'give another by -w')
+    refuseOdd('this project', run.projectDir, 'move it')
     lockFolder(options.outdir, run.runName)
     logRun(options, run, 'running')
     return options
+}
+
+// Nextflow writes these paths into its scripts unescaped; all other paths may have any name.
+def refuseOdd(what, place, remedy) {
+    def odd = place.toString().find('[$`"\\\\*?\\[\\]\\p{Cntrl}]')
+    if (odd) {
+        throw new IllegalArgumentException("${what} lies in ${place}: the engine cannot work where a path has the character ${odd.inspect()}; ${remedy}")
+    }
 }
 
 def endRun(given, run) {

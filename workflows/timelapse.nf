@@ -1,6 +1,7 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
-include { along ; byName ; metasOf ; sourceOf } from './inputs'
+include { along ; byName ; inspectedIn ; metasOf ; sourceOf } from './inputs'
+include { titled } from './options'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
 include { COPY_MOVIE } from '../modules/ingest/copy_movie'
 include { READ_DETECTIONS } from '../modules/ingest/read_detections'
@@ -88,9 +89,9 @@ workflow TIMELAPSE {
         records = records.mix(MOVIE_FIGURES.out.provenance)
         if (options.samples) {
             // Traces that somebody has looked through since an earlier run are preferred.
-            inspected = channel.fromPath("${options.outdir}/fov_*/*_traces_inspected.csv")
             MERGE_SAMPLES(
-                byName(EXTRACT_TRACES.out.tables.mix(inspected)), sourceOf('samples', options.samples)[1], facts, options.flags.merge_samples
+                byName(EXTRACT_TRACES.out.tables), inspectedIn(options.outdir),
+                sourceOf('samples', options.samples)[1], facts, options.flags.merge_samples,
             )
             records = records.mix(MERGE_SAMPLES.out.provenance)
         }
@@ -100,6 +101,5 @@ workflow TIMELAPSE {
     records = records.mix(PUBLISH_FOVS.out.provenance)
     SUMMARIZE(facts, byName(records), options.flags.summarize)
     tables = tables.mix(SUMMARIZE.out.table)
-    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables),
-        "timelapse ${options.input}", options.flags.report)
+    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), titled(options))
 }

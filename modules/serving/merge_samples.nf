@@ -3,6 +3,7 @@ process MERGE_SAMPLES {
 
     input:
     path(traces, stageAs: 'traces/*')
+    path(inspected, stageAs: 'inspected/*')
     path sheet
     path facts
     val flags
@@ -13,7 +14,7 @@ process MERGE_SAMPLES {
 
     script:
     """
-    merge_samples.py ${flags} --traces traces --sheet ${sheet} --facts ${facts} --output merged
+    merge_samples.py ${flags} --traces traces ${inspected ? "--inspected ${inspected}" : ''} --sheet ${sheet} --facts ${facts} --output merged
     """
 
     stub:

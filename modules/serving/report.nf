@@ -5,7 +5,6 @@ process REPORT {
     path(records, stageAs: 'records/?/*')
     path(figures, stageAs: 'figures/*')
     path(tables, stageAs: 'tables/*')
-    val title
     val flags
 
     output:
@@ -14,7 +13,7 @@ process REPORT {
 
     script:
     """
-    report.py ${flags} --records records ${figures ? '--figures figures' : ''} --tables tables --title '${title}' --output report.html
+    report.py ${flags} --records records ${figures ? '--figures figures' : ''} --tables tables --output report.html
     """
 
     stub:

@@ -1,4 +1,4 @@
-"""The `voxelmill` command: score, runs, schema, verify, plugins, doctor, scale."""
+"""The `voxelmill` command: score, runs, schema, verify, plugins, doctor, scale, train."""
 
 from __future__ import annotations
 
@@ -57,6 +57,24 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--tuned", action="store_true", help="choose --block_voxels and --shard for the size")
     one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
     one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
+    one = command("train", train, "train a network, or fine-tune one, on images and labels; goes on where it was killed")
+    one.add_argument("--kind", choices=("neurites", "cells"), required=True)
+    one.add_argument(
+        "--out", type=Path, required=True, metavar="MODEL_DIR", help="checkpoint, learning curve, model and card"
+    )
+    one.add_argument("--image", nargs="+", default=[], help="volumes (neurites); frames or movies (cells)")
+    one.add_argument("--labels", nargs="+", default=[], help="as many, in the same order; 0 = none")
+    one.add_argument("--recipe", type=Path, help="JSON that names sets and their parts, in place of --image and --labels")
+    one.add_argument("--root", type=Path, default=Path(), help="folder that the recipe's paths start at")
+    one.add_argument("--start", type=Path, metavar="MODEL_DIR", help="fine-tune this model")
+    one.add_argument("--voxel_size", type=float, nargs=3, default=(), metavar="NM", help="z y x, of the volumes")
+    one.add_argument("--cell_diameter", type=float, default=0.0, help="px, of a typical cell [0: from the labels]")
+    one.add_argument("--licence", default="not stated", help="of the data, for the card")
+    one.add_argument("--steps", type=int, default=4000, help="in all, those before a kill included [4000]")
+    one.add_argument("--rate", dest="highest", type=float, default=2e-3, help="highest learning rate [0.002]")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--every_s", type=float, default=180, help="seconds between checkpoints [180]")
+    one.add_argument("--threads", type=int, default=0, help="CPU threads [all]")
     return top
 
 
@@ -148,6 +166,14 @@ def doctor(args: argparse.Namespace) -> int:
     from .doctor import main
 
     return main()
+
+
+def train(args: argparse.Namespace) -> None:
+    from .training.train import run
+
+    how = {k: v for k, v in vars(args).items() if k not in ("command", "action", "image")}
+    out = run(images=args.image, **{**how, "voxel_size": tuple(args.voxel_size)})
+    print(f"{out}: model.onnx, card.json")
 
 
 def scale(args: argparse.Namespace) -> None:

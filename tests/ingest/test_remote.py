@@ -82,7 +82,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
     busy: tuple[str, ...] = ()
     parts = True
-    disable_nagle_algorithm = True  # else each answer waits 40 ms
+    protocol_version = "HTTP/1.1"  # one connection for many requests
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))

@@ -414,3 +414,31 @@ def test_numbering(tmp_path):
         "x_101540.tif",
         "x_112233.tif",
     ]
+
+
+@pytest.mark.parametrize("unit", ["micron", "microns", "um", "\\u00B5m", "µm"])
+def test_units_of_imagej_and_its_origin(tmp_path, unit):
+    """ImageJ counts its origin in voxels."""
+    meta = {"spacing": 0.04, "unit": unit.replace("µ", "?"), "axes": "ZYX", "xorigin": 10, "yorigin": -20, "zorigin": 3}
+    tifffile.imwrite(tmp_path / "v.tif", EM, imagej=True, resolution=(1 / 0.008, 1 / 0.008), metadata=meta)
+    content = (tmp_path / "v.tif").read_bytes()
+    (tmp_path / "v.tif").write_bytes(content.replace(b"unit=?m", b"unit=\xb5m"))
+    same(tmp_path / "v.tif", EM, (40, 8, 8))
+    assert open_source(str(tmp_path / "v.tif")).origin == pytest.approx((-120, 160, -80))
+
+
+@pytest.mark.parametrize("unit", ["µm", "&#181;m", "&#xB5;m", "nm", "pixel", "Å"])
+def test_units_of_ome(tmp_path, unit):
+    sizes = "".join(f'PhysicalSize{a}="{v}" PhysicalSize{a}Unit="{unit}" ' for a, v in (("Z", 40), ("Y", 8), ("X", 8)))
+    depth, height, width = EM.shape
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="{width}" SizeY="{height}" '
+        f'SizeZ="{depth}" SizeC="1" SizeT="1" {sizes}>'
+        '<Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData/></Pixels></Image></OME>'
+    )
+    tifffile.imwrite(tmp_path / "v.ome.tif", EM, description=xml.encode(), metadata=None)
+    per = {"nm": 1, "Å": 0.1, "pixel": None}.get(unit, 1000)
+    same(tmp_path / "v.ome.tif", EM, None if per is None else (40 * per, 8 * per, 8 * per))
+    unknown = open_source(str(tmp_path / "v.ome.tif")).placed.unknown
+    assert unknown == ("voxel size 40, 8, 8 in 'pixel' is no length" if per is None else "")

@@ -35,6 +35,7 @@ def make_stores(
             "n_frames": n_frames,
             "n_planes": 1,
             "times": [t * INTERVAL_MIN for t in range(n_frames)],
+            "pixel_size_um": pixel_um,
         }
         for i in range(len(movies))
     ]
@@ -48,7 +49,6 @@ def make_stores(
                 "chosen": list(range(len(movies))),
                 "pc_channel": 0,
                 "fl_channels": list(range(1, n_channels + 1)),
-                "pixel_size_um": pixel_um,
                 "channel_names": ["phase", "GFP", "RFP"][: n_channels + 1],
             }
         )

@@ -13,8 +13,8 @@ from voxelmill.timelapse.store import SHARD_BYTES, Facts, FrameWriter, View, eac
 
 
 def facts(n_frames: int = 5, shape: tuple[int, int] = (6, 7), fovs: int = 1) -> Facts:
-    views = [View("", *shape, n_frames, 1, [2.0 * t for t in range(n_frames)]) for _ in range(fovs)]
-    return Facts("run", views, list(range(fovs)), 0, [1], 0.5, {})
+    views = [View("", *shape, n_frames, 1, [2.0 * t for t in range(n_frames)], 0.5) for _ in range(fovs)]
+    return Facts("run", views, list(range(fovs)), 0, [1], {})
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint32", "float32"])
@@ -93,5 +93,5 @@ def test_what_ends_the_run(tmp_path: Path):
 
 
 def test_a_batch_is_cut_from_the_chosen():
-    known = Facts("run", [], [0, 2, 5, 9], 0, [], None, {})
+    known = Facts("run", [], [0, 2, 5, 9], 0, [], {})
     assert known.batch("2-5") == [2, 5] and known.batch("9-9") == [9]

@@ -28,6 +28,7 @@ from .errors import IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, Storage
 
 In = NewType("In", Path)  # an input file or store; its digest goes into the record
 Out = NewType("Out", Path)  # an output file or store; appears whole or not at all
+POINTER = ".pointer"  # a file that holds the path of another: workflows/inputs.nf writes it
 
 
 class Stage:
@@ -84,10 +85,20 @@ def split(stage: Stage, argv: Sequence[str]) -> tuple[dict[str, str], dict[str, 
         if not words and default is inspect.Parameter.empty:
             raise ParameterError(f"{stage.name}: --{name} is missing")
         if words:
-            made: list[Any] = [Path(w) if _element(kind) in (In, Out) else _element(kind)(w) for w in words]
+            made: list[Any] = [_file(_element(kind), w) for w in words]
             files[name] = made if _is_list(kind) else made[0]
     flags = {k: " ".join(v) if v else "true" for k, v in given.items()}
     return flags, files
+
+
+def _file(kind: Any, word: str) -> Any:
+    """One argument; where the workflow could not link an input for its name, what lies there says where it is."""
+    if kind is Out:
+        return Path(word)
+    path = kind(word) if kind is not In else Path(word)
+    if isinstance(path, Path) and path.suffix == POINTER and path.is_file():
+        return Path(path.read_text(encoding="utf-8"))
+    return path
 
 
 def help_text(stage: Stage) -> str:

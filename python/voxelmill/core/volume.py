@@ -362,6 +362,7 @@ def _attributes(root: Path) -> dict[str, Any]:
 _PREFIX = {"femto": -15, "pico": -12, "nano": -9, "micro": -6, "milli": -3, "centi": -2, "deci": -1, "": 0}
 PER_NM = {f"{prefix}meter": 10.0 ** (power + 9) for prefix, power in _PREFIX.items()} | {
     "angstrom": 0.1,
+    "å": 0.1,
     "nm": 1.0,
     "um": 1e3,
     "µm": 1e3,

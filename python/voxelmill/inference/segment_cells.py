@@ -19,7 +19,7 @@ from ..core.plugins import Plugin, load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
-from ..timelapse.store import Facts, FrameWriter, each_fov, fovs_in, open_channel
+from ..timelapse.store import Facts, FrameWriter, acquired_in, each_fov, fovs_in, open_channel
 from . import cells
 
 SAMPLE = 3  # frames on which the shared values of a movie are settled
@@ -74,29 +74,46 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
 
     def label(fov: int) -> dict[str, Any]:
         image = open_channel(movie, fov, f"pc_ch_{known.phase}")
-        n_frames = image.shape[0]
+        n_frames, acquired = image.shape[0], acquired_in(movie, fov, known.phase)
+        masks = [acquired(t) for t in range(n_frames)]
+        recorded = [t for t, mask in enumerate(masks) if mask is None or mask.any()]
 
         def frame(t: int) -> NDArray:
-            found = image.read(t)
+            found, mask = image.read(t), masks[t]
+            if mask is not None:
+                found = filled(found, mask)
             for plugin in preprocessors:
                 found = plugin(found)
             return found
 
-        sample = sorted({round(t) for t in np.linspace(0, n_frames - 1, min(n_frames, SAMPLE))})
+        sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
         shared = dict(method.prepare((frame(t) for t in sample), values))
         count = []
         with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
-            for t in range(n_frames):
+            for t, mask in enumerate(masks):
+                if mask is not None and not mask.any():
+                    writer.add(np.zeros(image.shape[1:], np.uint16))
+                    continue
                 try:
                     labels = method.segment(frame(t), {**values, **shared})
                 except DataError as error:
                     raise DataError(f"field of view {fov}, frame {t}: {error}") from error
+                if mask is not None:
+                    labels = numbered(np.where(mask, labels, 0), p)
                 count.append(int(labels.max()))
                 writer.add(labels)
         return {"cells_per_frame": round(float(np.mean(count)), 2), "empty_frames": count.count(0), **shared}
 
     each_fov(task, known, fovs_in(movie), label, output=output, strict=p.strict)
     task.report(empty_frames={f: n["empty_frames"] for f, n in task.quality["per_fov"].items() if n["empty_frames"]})
+
+
+def filled(frame: NDArray, mask: NDArray) -> NDArray:
+    """A frame (y, x) in which what was not acquired has the value of the nearest pixel that was: no edge is made."""
+    from scipy.ndimage import distance_transform_edt
+
+    at = distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return frame[tuple(at)]
 
 
 def method_of(p: Sized, added: list[Plugin]) -> tuple[cells.Method, dict[str, Any]]:

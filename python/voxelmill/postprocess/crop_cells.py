@@ -29,9 +29,9 @@ from ..core.stage import In, Out
 from ..core.volume import Image, write_group
 from ..timelapse.parameters import Views
 from ..timelapse.small import SmallArray
-from ..timelapse.store import Facts, describe_movie, each_fov, fov_name, fovs_in, open_channel
+from ..timelapse.store import Facts, acquired_in, describe_movie, each_fov, fov_name, fovs_in, open_channel
 from .crops import TrackBoxes, frames_per_block, iter_crops, track_boxes
-from .views import half_shape, limits_of, view_facts, view_of
+from .views import Limits, all_of_it, half_shape, limits_of, view_facts, view_of
 
 BLOCK_BYTES = 64 << 20  # of frames in memory at a time
 
@@ -61,7 +61,11 @@ def run(
         root = output / fov_name(fov) / "cells.zarr"
         write_group(root)
         write_metadata(root, boxes, windows)
-        write_crops(root, known, fov, boxes, windows, labels, images, p.view_level)
+        gaps = {name: acquired_in(movie, fov, channel) for name, channel in known.images().items()}
+        limits = {
+            name: limits_of(image, acquired=gaps.get(name, all_of_it)) for name, image in images.items() if p.view_level
+        }
+        write_crops(root, known, fov, boxes, windows, labels, images, limits)
         return {"cells": len(boxes.cell_ids)}
 
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
@@ -93,14 +97,16 @@ def write_crops(
     windows: NDArray,
     labels: Image,
     images: dict[str, Image],
-    view: bool,
+    limits: dict[str, Limits],
 ) -> None:
-    """All crops of a field of view, a block of frames at a time; a block is one chunk of a crop."""
+    """All crops of a field of view, a block of frames at a time; a block is one chunk of a crop. limits: of the
+    views, which are written where there are any."""
+    view = bool(limits)
     n_frames, height, width = known.views[fov].shape
     dtypes = {known.tracked(): np.dtype(np.uint8)} | {name: image.dtype for name, image in images.items()}
     held = labels.dtype.itemsize + sum(image.dtype.itemsize for image in images.values())
     block = frames_per_block((height, width), held, BLOCK_BYTES)
-    limits = {known.tracked(): (0.0, 1.0)} | {name: limits_of(image) for name, image in images.items() if view}
+    limits = {known.tracked(): (0.0, 1.0)} | limits
     made: dict[tuple[str, int, int], SmallArray] = {}
     for name, dtype in dtypes.items():
         write_group(root / name)
@@ -110,7 +116,7 @@ def write_crops(
             describe_movie(
                 crop,
                 known.scale(fov),
-                known.pixel_size_um,
+                known.views[fov].pixel_size_um,
                 label_of=of and f"{of}/{cell}",
                 window=[y0, x0, y1, x1],
                 **(view_facts(known, fov, shape, limits[name]) if view else {}),

@@ -19,7 +19,7 @@ from ..core.plugins import load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
-from ..timelapse.store import Facts, each_fov, fov_name, fovs_in, open_channel
+from ..timelapse.store import Facts, acquired_in, each_fov, fov_name, fovs_in, open_channel
 from .features import PHASE_FEATURES, TraceBuilder
 from .traces import filter_traces, left_out, left_out_name, traces_name, write_csv
 
@@ -56,7 +56,8 @@ def run(
     task.block, known = batch, Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     wanted = {} if known.phase is None else {known.phase: named(p.pc_features)}
-    wanted |= {channel: named(p.fl_features) for channel in known.fluorescence}
+    for channel in known.fluorescence:
+        wanted[channel] = wanted.get(channel, []) + named(p.fl_features)
 
     seen = {c for c, names in wanted.items() if set(names) - set(PHASE_FEATURES)}  # the others are shapes
 
@@ -74,17 +75,21 @@ def run(
             np.array(view.times),
             wanted,
             known.phase,
+            fluorescence=known.fluorescence,
             background_weight=p.background_weight,
             erosion_size=p.erosion_size,
             plugins=added,
         )
+        masks = {c: acquired_in(movie, fov, c) for c in seen}
         try:
             for t in range(view.n_frames):
+                held = {c: mask for c, of in masks.items() if (mask := of(t)) is not None}
                 builder.add(
                     t,
                     labels.read(t),
                     {c: image.read(t) for c, image in images.items() if c in seen},
                     {c: image.read(t) for c, image in surfaces.items() if c in seen},
+                    held,
                 )
         except DataError as error:
             raise DataError(f"field of view {fov}, frame {t}: {error}") from error

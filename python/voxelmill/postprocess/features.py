@@ -11,7 +11,7 @@ box.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -208,6 +208,7 @@ class TraceBuilder:
         features: Mapping[int, Sequence[str]],
         phase: int | None = None,
         *,
+        fluorescence: Collection[int] | None = None,
         background_weight: float = 1.0,
         erosion_size: int = 0,
         plugins: Sequence[Plugin] = (),
@@ -217,7 +218,8 @@ class TraceBuilder:
             fov: number of the field of view, as it stands in the column `fov`.
             times: (T,) minutes.
             features: per channel the names of features; a name may occur twice, order is not kept.
-            phase: the channel that is phase contrast; all others are fluorescence.
+            phase: the channel that is phase contrast.
+            fluorescence: the channels whose intensities are measured, of which `phase` may be one; None: all others.
             background_weight: w in I - w B; clipped to 0-1.
             erosion_size: side in px of the square that masks are eroded with before intensities are taken; 0
                 = none.
@@ -230,12 +232,14 @@ class TraceBuilder:
             raise ParameterError(f"erosion_size is {erosion_size}, expected 0 or more pixels")
         self.fov, self.times, self.erosion_size = fov, np.asarray(times, np.float64), int(erosion_size)
         self.weight = float(np.clip(background_weight, 0.0, 1.0))
-        self.phase = phase
+        measured = [c for c in features if c != phase] if fluorescence is None else fluorescence
+        self.measured = frozenset(measured)
         self.plugins = {p.name: p for p in plugins if p.kind == "feature"}
         self.features = {c: sorted(set(names)) for c, names in sorted(features.items())}
         for channel, names in self.features.items():
-            kind = "phase" if channel == phase else "fluorescence"
-            known = feature_names(kind, plugins)
+            kinds = ["phase"] * (channel == phase) + ["fluorescence"] * (channel in self.measured)
+            kind = " and ".join(kinds)
+            known = sorted({name for one in kinds for name in feature_names(one, plugins)})
             for name in names:
                 if name not in known:
                     raise ParameterError(
@@ -245,7 +249,12 @@ class TraceBuilder:
         self._rows: list[Table] = []
 
     def add(
-        self, frame: int, labels: NDArray, images: Mapping[int, NDArray], backgrounds: Mapping[int, NDArray] | None = None
+        self,
+        frame: int,
+        labels: NDArray,
+        images: Mapping[int, NDArray],
+        backgrounds: Mapping[int, NDArray] | None = None,
+        acquired: Mapping[int, NDArray] | None = None,
     ) -> None:
         """Measure all cells of one frame.
 
@@ -254,6 +263,8 @@ class TraceBuilder:
             labels: (y, x) integers, tracked ids, 0 = background.
             images: per channel (y, x) counts; only channels with intensity features are read.
             backgrounds: per channel (y, x) counts; a channel without one counts as 0.
+            acquired: per channel (y, x) bool, where not all of it was acquired. What is taken from pixels is NaN of
+                a cell of which any lie outside.
 
         Raises:
             DataError: a channel is missing, a shape differs, or the frame has no time.
@@ -277,7 +288,7 @@ class TraceBuilder:
             "bbox_y1": box[:, 2],
         }
         kernel = cells  # what intensities are taken over
-        if self.erosion_size > 1 and any(c != self.phase and names for c, names in self.features.items()):
+        if self.erosion_size > 1 and any(c in self.measured and names for c, names in self.features.items()):
             kernel = cells.eroded(self.erosion_size)
             self.empty_after_erosion += n - len(kernel.ids)
         for channel, names in self.features.items():
@@ -288,15 +299,20 @@ class TraceBuilder:
             background = None
             if backgrounds is not None and channel in backgrounds:
                 background = _frame(backgrounds, channel, labels.shape)
-            signal = None if channel == self.phase else self._signal(kernel, image, background)
+            signal = self._signal(kernel, image, background) if channel in self.measured else None
+            cut = np.zeros(n, bool)
+            if acquired is not None and channel in acquired:
+                cut = cells.sum(~acquired[channel].ravel()[cells.place]) > 0
             for name in names:
+                if name in PHASE_FEATURES:
+                    row[f"{name}_ch_{channel}"] = PHASE_FEATURES[name](cells)
+                    continue
                 if name in self.plugins:
                     values = self._by_cell(self.plugins[name], frame, cells, image, background)
-                elif signal is None:
-                    values = PHASE_FEATURES[name](cells)
                 else:  # a total over no pixels is 0, a mean is not
                     values = np.full(n, 0.0 if name == "intensity_total" else np.nan)
-                    values[np.searchsorted(cells.ids, kernel.ids)] = FLUORESCENCE_FEATURES[name](signal)
+                    values[np.searchsorted(cells.ids, kernel.ids)] = FLUORESCENCE_FEATURES[name](signal)  # type: ignore[arg-type]
+                values[cut] = np.nan
                 row[f"{name}_ch_{channel}"] = values
         self._rows.append(row)
 

@@ -8,6 +8,7 @@ not listed among the multiscales, where a reader would take it for one. What its
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,20 @@ from .crops import ViewScale, half_resolution, to_view
 Limits = tuple[float, float]  # values shown as 0 and as 255
 
 
-def limits_of(image: Image, label: bool = False) -> Limits:
-    """Limits of a whole channel (t, y, x), read frame by frame."""
+def all_of_it(t: int) -> None:
+    """That all of frame t was acquired."""
+
+
+def limits_of(image: Image, label: bool = False, acquired: Callable[[int], NDArray | None] = all_of_it) -> Limits:
+    """Limits of a whole channel (t, y, x), read frame by frame, of what was acquired."""
     frames = range(image.shape[0])
     if label:
         return 0.0, float(max(int(image.read(t).max()) for t in frames))
     scale = ViewScale()
     for t in frames:
-        scale.add(image.read(t))
+        mask = acquired(t)
+        if mask is None or mask.any():
+            scale.add(image.read(t) if mask is None else image.read(t)[mask])
     return scale.limits()
 
 

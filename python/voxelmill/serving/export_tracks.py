@@ -35,7 +35,7 @@ def run(p: Parameters, task: Task, *, labels: In, tracked: In, facts: In, batch:
     for fov in task.progress(fovs_in(tracked), "fields of view exported"):
         name, view = fov_name(fov), known.views[fov]
         tracks = load_tracks(tracked / name / "tracks.npz")
-        size, interval = known.pixel_size_um, view.interval if view.n_frames > 1 else None
+        size, interval = view.pixel_size_um, view.interval if view.n_frames > 1 else None
         if "ctc" in p.track_formats:
             image = open_channel(labels, fov, known.labeled())
             write_ctc(output / "ctc" / name, tracks, (image.read(t) for t in range(view.n_frames)))

@@ -46,7 +46,7 @@ class Field:
         names = known.known.get("channel_names", [])
         return cls(
             known.views[fov],
-            known.pixel_size_um,
+            known.views[fov].pixel_size_um,
             open_channel(movie, fov, next(iter(known.images()))).read,
             open_channel(tracked, fov, known.tracked()).read,
             found.nodes[found.nodes["track_id"] > 0],

@@ -25,9 +25,11 @@ class Parameters(Strict):
     samples: str = param("", "YAML file that says which fields of view form a sample; their traces are merged")
 
 
-def run(p: Parameters, task: Task, *, traces: In, sheet: In, facts: In, output: Out) -> None:
+def run(
+    p: Parameters, task: Task, *, traces: In, inspected: list[In] | None = None, sheet: In, facts: In, output: Out
+) -> None:
     known = Facts.read(facts)
-    wanted, found = read_samples(sheet, len(known.views)), find_traces(traces)
+    wanted, found = read_samples(sheet, len(known.views)), find_traces(traces, inspected or ())
     missing = {s.name: [fov for fov in s.fovs if fov not in found] for s in wanted}
     missing = {name: fovs for name, fovs in missing.items() if fovs}
     if missing and p.strict:

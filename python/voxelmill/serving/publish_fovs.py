@@ -22,7 +22,7 @@ from ..core.volume import Layout, create_array, open_image
 from ..postprocess.crops import frames_per_block
 from ..postprocess.views import half_shape, limits_of, view_facts, view_of
 from ..timelapse.parameters import Copying, Views
-from ..timelapse.store import Facts, annotate, each_fov, fov_name, fovs_in
+from ..timelapse.store import Facts, acquired_in, annotate, each_fov, fov_name, fovs_in
 
 VIEW_CHUNK = 256  # px
 
@@ -43,7 +43,8 @@ def run(p: Parameters, task: Task, *, stores: list[In], facts: In, batch: str, o
         task.carry(output, known_files)
         if p.view_level and not p.copy_only:
             for path in sorted((folder / "images.zarr").glob("*_ch_*")):
-                write_view(path, known, fov)
+                if not path.name.startswith("acquired_"):
+                    write_view(path, known, fov)
         for path in sorted(folder.glob("*.zarr")):
             inside = f"{fov_name(fov)}/{path.name}/"
             manifest.write(path, {k.removeprefix(inside): v for k, v in known_files.items() if k.startswith(inside)})
@@ -78,7 +79,9 @@ def is_label(root: Path) -> bool:
 def write_view(root: Path, known: Facts, fov: int) -> None:
     """Write level 1 of a channel (t, y, x), some frames at a time."""
     image, label = open_image(root), is_label(root)
-    limits = limits_of(image, label)
+    channel = root.name.rpartition("_")[2]
+    acquired = acquired_in(root.parents[2], fov, int(channel) if root.name.startswith(("pc_ch_", "fl_ch_")) else None)
+    limits = limits_of(image, label, acquired)
     n_frames, *sides = half_shape(image.shape)
     step = frames_per_block((image.shape[1], image.shape[2]), 16)
     chunk = (1, *(min(VIEW_CHUNK, n) for n in sides))

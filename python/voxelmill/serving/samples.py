@@ -95,8 +95,8 @@ def _fovs(spec: Any, name: str, n_fovs: int | None) -> list[int]:
     return parse_range(text, MOST_FOVS if n_fovs is None else n_fovs, f"sample {name!r}: field of view")
 
 
-def find_traces(folder: str | Path) -> dict[int, Path]:
-    """Trace tables below `folder`, by field of view; an inspected one is preferred.
+def find_traces(folder: str | Path, more: Sequence[Path] = ()) -> dict[int, Path]:
+    """Trace tables below `folder`, and `more` of them, by field of view; an inspected one is preferred.
 
     Raises:
         DataError: two tables for one field of view.
@@ -104,7 +104,8 @@ def find_traces(folder: str | Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for ending in ("_traces_inspected.csv", "_traces.csv"):
         this: dict[int, Path] = {}
-        for path in sorted(Path(folder).glob(f"fov_*/*{ending}")) + sorted(Path(folder).glob(f"*{ending}")):
+        below = sorted(Path(folder).glob(f"fov_*/*{ending}")) + sorted(Path(folder).glob(f"*{ending}"))
+        for path in (*below, *more):
             match = re.search(r"_?fov_(\d+)" + re.escape(ending) + "$", path.name)
             if not match:
                 continue

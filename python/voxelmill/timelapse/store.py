@@ -47,7 +47,8 @@ def fovs_in(store: Path) -> list[int]:
 
 @dataclass(frozen=True)
 class View:
-    """One field of view: what stages need to know without opening the movie. times: minutes, one per frame."""
+    """One field of view: what stages need to know without opening the movie. times: minutes, one per frame.
+    pixel_size_um: None where the file does not say."""
 
     name: str
     height: int
@@ -55,6 +56,7 @@ class View:
     n_frames: int
     n_planes: int
     times: list[float]
+    pixel_size_um: float | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -82,7 +84,6 @@ class Facts:
     chosen: list[int]
     phase: int | None
     fluorescence: list[int]
-    pixel_size_um: float | None
     known: dict[str, Any] = field(repr=False)
 
     @classmethod
@@ -95,7 +96,6 @@ class Facts:
             found["chosen"],
             found["pc_channel"],
             found["fl_channels"],
-            found["pixel_size_um"],
             found,
         )
 
@@ -106,7 +106,7 @@ class Facts:
 
     def scale(self, fov: int) -> tuple[float, float, float]:
         """Minutes per frame, micrometers per pixel; 1 where unknown."""
-        size = self.pixel_size_um or 1.0
+        size = self.views[fov].pixel_size_um or 1.0
         return self.views[fov].interval, size, size
 
     def batch(self, text: str) -> list[int]:
@@ -116,6 +116,7 @@ class Facts:
 
     def images(self) -> dict[str, int]:
         """Name of each image of counts -> channel in the file."""
+        # one that is both phase contrast and measured stands there twice
         phase = {} if self.phase is None else {f"pc_ch_{self.phase}": self.phase}
         return phase | {f"fl_ch_{c}": c for c in self.fluorescence}
 
@@ -215,7 +216,7 @@ class FrameWriter:
 
     def _create(self, dtype: Any) -> None:
         self.lay, scale = layout_of(self.view.shape, dtype), self.facts.scale(self.fov)
-        axes = describe_movie(self.root, scale, self.facts.pixel_size_um, label_of=self.label_of, times_min=self.view.times)
+        axes = describe_movie(self.root, scale, self.view.pixel_size_um, label_of=self.label_of, times_min=self.view.times)
         create_array(self.root / "0", self.lay, names="tyx")
         self.image = Image(self.root, axes, scale)
         self.held = np.zeros((self.lay.shard[0], *self.view.shape[1:]), dtype)
@@ -252,6 +253,24 @@ class FrameWriter:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None and self.done != self.view.n_frames:
             raise DataError(f"{self.root.name}: {self.done} frames were written, expected {self.view.n_frames}")
+
+
+def acquired_path(store: Path, fov: int, channel: int) -> Path:
+    """The mask (t, y, x) of what was acquired of a channel, 1 and 0; it is there only where something was not."""
+    return channel_path(store, fov, f"acquired_ch_{channel}")
+
+
+def acquired_in(store: Path, fov: int, channel: int | None) -> Callable[[int], NDArray[np.bool_] | None]:
+    """A function from a frame t to the mask (y, x) of what was acquired of it, or to None: all of it."""
+    if channel is None or not acquired_path(store, fov, channel).exists():
+        return lambda t: None
+    mask = open_image(acquired_path(store, fov, channel))
+
+    def of(t: int) -> NDArray[np.bool_] | None:
+        seen = mask.read(t) > 0
+        return None if seen.all() else seen
+
+    return of
 
 
 def open_channel(store: Path, fov: int, channel: str) -> Image:

@@ -15,7 +15,7 @@ from ..core.plugins import find, load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
-from ..timelapse.store import Facts, FrameWriter, each_fov, fovs_in, open_channel
+from ..timelapse.store import Facts, FrameWriter, acquired_in, each_fov, fovs_in, open_channel
 from .background import BackgroundOptions, estimate_movie
 
 
@@ -58,10 +58,12 @@ def run(
         shape, said = (rest[0], rest[1]), {}
         nothing = np.zeros(shape, np.uint8)
         for channel in known.fluorescence:
-            image = open_channel(movie, fov, f"fl_ch_{channel}")
+            image, acquired = open_channel(movie, fov, f"fl_ch_{channel}"), acquired_in(movie, fov, channel)
 
-            def read(t: int, image: Any = image) -> tuple[np.ndarray, np.ndarray]:
-                return image.read(t), seen.read(t) if seen else nothing
+            def read(t: int, image: Any = image, acquired: Any = acquired) -> tuple[np.ndarray, np.ndarray]:
+                cells, held = seen.read(t) if seen else nothing, acquired(t)
+                # what was not acquired is no background either
+                return image.read(t), cells if held is None else np.where(held, cells, 1)
 
             try:
                 if plugin is None:

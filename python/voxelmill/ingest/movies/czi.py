@@ -1,14 +1,16 @@
 """CZI movies (Zeiss), by the package `pylibCZIrw`.
 
-Fields of view are the scenes by libCZI's scene rectangles, which are right also for scenes of unequal size
-and for files without scene XML; the tiles of a mosaic scene are put together by libCZI. Times are real ones,
-in this order: the TimeStamps attachment; the acquisition times of the subblocks, which also tell the scenes
-apart; the interval in the XML. libCZI reads a plane that is not there as black: the directory is read here
-too, frames missing at the end shorten the scene, and one missing inside is an error when it is read.
+Fields of view are the scenes, also of unequal size and with gaps in their numbers; the tiles of a mosaic scene are
+put together by libCZI. Which planes and tiles there are is what the subblock directory says: libCZI reads what is
+not there as black. Frames count from the first that the file holds. Times are real ones, in this order: the
+TimeStamps attachment; the acquisition times of the subblocks, which also tell the scenes apart; the interval in
+the XML.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError
 
 from .czi_segments import Segments, Subblock
-from .movie import Fov, Movie, usable
+from .movie import Fov, Movie, trimmed
+from .times import best, usable
 
 PIXEL_TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32}
+Key = tuple[int, int, int, int]  # scene, t, c, z as the file numbers them
 
 
 class CziMovie(Movie):
@@ -31,100 +35,139 @@ class CziMovie(Movie):
     def __init__(self, path: Path):
         self.path = path
         with Segments(path) as segments:
-            first = _first_tiles(segments.subblocks)
+            if not segments.subblocks:
+                raise DataError(f"{path}: holds no images")
+            self._tiles = _tiles(segments.subblocks)
             from pylibCZIrw import czi
 
             self._context = czi.open_czi(str(path))
             self._file = self._context.__enter__()
             try:
-                self._read_metadata(segments, first)
+                self._read_metadata(segments)
             except BaseException:
                 self.close()
                 raise
 
-    def _read_metadata(self, segments: Segments, first: dict[tuple[int, int, int, int], Subblock]) -> None:
+    def _read_metadata(self, segments: Segments) -> None:
         box = self._file.total_bounding_box
-        self._start = {axis: box.get(axis, (0, 1))[0] for axis in "TCZ"}
-        n_t, n_c, n_z = (int(np.diff(box.get(axis, (0, 1)))[0]) for axis in "TCZ")
         more = [axis for axis in "VIHRB" if axis in box and box[axis][1] - box[axis][0] > 1]
         if more:
             raise DataError(
                 f"{self.path}: dimensions {', '.join(more)} (views, illuminations, phases) are "
                 "not supported; export time, scene, channel and z"
             )
-        types = {self._file.get_channel_pixel_type(self._start["C"] + c) for c in range(n_c)}
+        keys = np.array(sorted(self._tiles))
+        self._first = keys.min(axis=0)
+        n_t, n_c, n_z = (keys.max(axis=0) - self._first + 1)[1:].tolist()
+        types = {self._file.get_channel_pixel_type(c) for c in np.unique(keys[:, 2]).tolist()}
         if len(types) > 1 or not types <= PIXEL_TYPES.keys():
             raise DataError(
                 f"{self.path}: pixels are {', '.join(sorted(types))}, expected one of "
                 f"{', '.join(PIXEL_TYPES)} for all channels; export it so"
             )
         self.dtype = np.dtype(PIXEL_TYPES[types.pop()])
-        rectangles = dict(self._file.scenes_bounding_rectangle_no_pyramid)
-        self._scenes: list[tuple[int | None, Any]] = sorted(rectangles.items()) or [
-            (None, self._file.total_bounding_rectangle_no_pyramid)
-        ]
+        self._has_scenes = any("S" in block.start for block in segments.subblocks)
+        self._scenes = np.unique(keys[:, 0]).tolist()
+        self._boxes = [_box([b for key, tiles in self._tiles.items() if key[0] == s for b in tiles]) for s in self._scenes]
         xml = self._file.metadata
-        self.channel_names = _channel_names(xml, n_c)
-        self.pixel_size_um = _pixel_size(xml)
-        self._planes = set(first)
-        fovs, notes = [], []
-        for fov, (scene, rectangle) in enumerate(self._scenes):
-            there = [all(self._key(scene, t, c, z) in first for c in range(n_c) for z in range(n_z)) for t in range(n_t)]
-            frames = max((t + 1 for t in range(n_t) if there[t]), default=0)
-            if frames < n_t:
-                notes.append(f"Scene {fov} has {frames} of {n_t} frames: the acquisition was stopped.")
+        names, pixel_size = _channel_names(xml, n_c), _pixel_size(xml)
+        there = np.zeros((len(self._scenes), n_t, n_c, n_z), bool)
+        for key in self._tiles:
+            t, c, z = (np.array(key) - self._first)[1:]
+            there[self._scenes.index(key[0]), t, c, z] = True
+        fovs = []
+        for scene, (_, _, width, height), held in zip(self._scenes, self._boxes, there):
+            frames = trimmed(held)
             fovs.append(
                 Fov(
-                    f"Scene {fov if scene is None else scene}", rectangle.h, rectangle.w, frames, n_z, np.full(frames, np.nan)
+                    f"Scene {scene}",
+                    height,
+                    width,
+                    frames,
+                    n_z,
+                    np.full(frames, np.nan),
+                    pixel_size_um=pixel_size,
+                    channels=names,
+                    there=held[:frames],
+                    planned=n_t,
                 )
             )
-        self.fovs, self.notes = tuple(fovs), tuple(notes)
-        times, self.time_source = self._times(segments, first, n_t, xml)
+        self.fovs, self.channel_names = tuple(fovs), names
+        self._most = {
+            s: max(len(tiles) for key, tiles in self._tiles.items() if key[0] == scene)
+            for s, scene in enumerate(self._scenes)
+        }
+        self.fovs = tuple(replace(f, notes=self._gaps(i)) for i, f in enumerate(self.fovs))
+        times, source, step = self._times(segments, n_t, xml)
         self.fovs = tuple(
-            Fov(f.name, f.height, f.width, f.n_frames, f.n_planes, row[: f.n_frames]) for f, row in zip(self.fovs, times)
+            replace(f, times=row[: f.n_frames], time_source=source if np.isfinite(row).any() else "", step=step)
+            for f, row in zip(self.fovs, times)
         )
 
-    def _times(self, segments: Segments, first: dict, n_t: int, xml: dict) -> tuple[NDArray, str]:
-        """Minutes (scene, t), and where they come from."""
-        n_s = len(self._scenes)
+    def _gaps(self, fov: int) -> tuple[str, ...]:
+        """A note where the tiles of a scene never cover it."""
+        scene = self._scenes[fov]
+        covered = self._covered([b for key, tiles in self._tiles.items() if key[0] == scene for b in tiles], fov)
+        if covered is None:
+            return ()
+        share = 1 - covered.mean()
+        return (f"{share:.0%} of its picture lie outside all tiles of the mosaic: they are left out everywhere.",)
+
+    def _times(self, segments: Segments, n_t: int, xml: dict) -> tuple[NDArray, str, float]:
+        """Minutes (scene, t), where they come from, and the step by the XML."""
+        n_s, (_, t0, c0, z0) = len(self._scenes), self._first.tolist()
+        interval = _at(xml, "Information", "Image", "Dimensions", "T", "Positions", "Interval")
+        step = float(_at(interval, "Increment") or 0) / 60 if isinstance(interval, dict) else 0.0
+        step = step if step > 0 else np.nan
         stamps = segments.time_stamps()
         if n_s == 1 and usable(stamps, n_t):
-            return stamps[None] / 60, "CZI TimeStamps"
+            return stamps[None] / 60, "CZI TimeStamps", step
         acquired = np.full((n_s, n_t), np.nan)
-        for fov, (scene, _) in enumerate(self._scenes):
-            for t in range(self.fovs[fov].n_frames):
-                block = first.get(self._key(scene, t, 0, 0))
-                acquired[fov, t] = segments.acquired(block) if block else np.nan
-                if np.isnan(acquired[fov, t]):
-                    break
-        known = all(usable(row[: f.n_frames], f.n_frames) for f, row in zip(self.fovs, acquired))
-        if known and np.isfinite(acquired).any():
-            zero = stamps.min() if stamps.size else 0.0
-            return (acquired - np.nanmin(acquired) + zero) / 60, "CZI acquisition times of the subblocks"
-        if usable(stamps, n_t):
-            return np.tile(stamps / 60, (n_s, 1)), "CZI TimeStamps (the same for all scenes)"
-        if usable(stamps, n_t * n_s):
-            return stamps.reshape(n_t, n_s).T / 60, "CZI TimeStamps"
-        interval = _at(xml, "Information", "Image", "Dimensions", "T", "Positions", "Interval")
-        step = float(_at(interval, "Increment") or 0) if isinstance(interval, dict) else 0.0
-        if step > 0:
-            start = float(_at(interval, "Start") or 0)
-            return np.tile((start + step * np.arange(n_t)) / 60, (n_s, 1)), "CZI time interval in the XML"
-        return np.full((n_s, n_t), np.nan), ""
+        by_frame: dict[tuple[int, int], Subblock] = {}
+        for key in sorted(self._tiles, key=lambda k: (k[2] != c0, k[3] != z0)):
+            by_frame.setdefault(key[:2], self._tiles[key][0])
+        for (scene, t), block in by_frame.items():
+            acquired[self._scenes.index(scene), t - t0] = segments.acquired(block)
+        if np.isfinite(acquired).any():
+            zero = float(stamps.min()) if stamps.size else 0.0
+            acquired = (acquired - np.nanmin(acquired) + zero) / 60
+        rows, sources = [], []
+        for s, fov in enumerate(self.fovs):
+            shared = stamps.reshape(n_t, n_s).T[s] if len(stamps) == n_t * n_s else stamps
+            clocks = [
+                (acquired[s, : fov.n_frames], "CZI acquisition times of the subblocks"),
+                (shared[: fov.n_frames] / 60, "CZI TimeStamps" + (" (the same for all scenes)" if shared is stamps else "")),
+            ]
+            known = [c for c in clocks if len(shared) == n_t or c is clocks[0]]
+            row, source = best([*known, (np.arange(fov.n_frames) * step, "CZI time interval in the XML")], fov.n_frames)
+            rows.append(np.concatenate([row, np.full(n_t - len(row), np.nan)]))
+            sources.append(source)
+        return np.array(rows), next((s for s in sources if s), ""), step
 
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
-        scene, rectangle = self._scenes[fov]
-        key = self._key(scene, t, channel, z)
-        if key not in self._planes:
-            raise DataError(
-                f"{self.path}: scene {fov}, frame {t}, channel {channel}, plane {z} is not in "
-                "the file (a stopped acquisition); leave this field of view out"
-            )
-        return self._file.read(roi=tuple(rectangle), plane=dict(zip("TCZ", key[1:])), scene=scene)[..., 0]
+        key = self._key(fov, t, channel, z)
+        scene = self._scenes[fov] if self._has_scenes else None
+        return self._file.read(roi=self._boxes[fov], plane=dict(zip("TCZ", key[1:])), scene=scene)[..., 0]
 
-    def _key(self, scene: int | None, t: int, channel: int, z: int) -> tuple[int, int, int, int]:
+    def _is_partial(self, fov: int, t: int, channel: int, z: int) -> bool:
+        return len(self._tiles[self._key(fov, t, channel, z)]) < self._most[fov]
+
+    def _mask(self, fov: int, t: int, channel: int, z: int) -> NDArray[np.bool_] | None:
+        return self._covered(self._tiles[self._key(fov, t, channel, z)], fov)
+
+    def _covered(self, tiles: list[Subblock], fov: int) -> NDArray[np.bool_] | None:
+        """The pixels (y, x) of a scene that lie in a tile; None: all."""
+        left, top, width, height = self._boxes[fov]
+        covered = np.zeros((height, width), bool)
+        for tile in tiles:
+            x, y = tile.start["X"] - left, tile.start["Y"] - top
+            covered[max(y, 0) : y + tile.height, max(x, 0) : x + tile.width] = True
+        return None if covered.all() else covered
+
+    def _key(self, fov: int, t: int, channel: int, z: int) -> Key:
         """The file's own numbers of a plane: they need not begin at 0."""
-        return scene or 0, t + self._start["T"], channel + self._start["C"], z + self._start["Z"]
+        _, t0, c0, z0 = self._first.tolist()
+        return self._scenes[fov], t + t0, channel + c0, z + z0
 
     def close(self) -> None:
         context, self._context = self._context, None
@@ -132,13 +175,20 @@ class CziMovie(Movie):
             context.__exit__(None, None, None)
 
 
-def _first_tiles(blocks: list[Subblock]) -> dict[tuple[int, int, int, int], Subblock]:
-    """One tile of each plane (scene, t, c, z); an absent dimension counts as 0."""
-    found: dict[tuple[int, int, int, int], Subblock] = {}
+def _tiles(blocks: list[Subblock]) -> dict[Key, list[Subblock]]:
+    """The tiles of each plane; an absent dimension counts as 0."""
+    found: dict[Key, list[Subblock]] = defaultdict(list)
     for block in blocks:
         s, t, c, z = (block.start.get(axis, 0) for axis in "STCZ")
-        found.setdefault((s, t, c, z), block)
-    return found
+        found[s, t, c, z].append(block)
+    return dict(found)
+
+
+def _box(tiles: list[Subblock]) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what tiles cover."""
+    corners = [(b.start["X"], b.start["Y"], b.start["X"] + b.width, b.start["Y"] + b.height) for b in tiles]
+    left, top = min(c[0] for c in corners), min(c[1] for c in corners)
+    return left, top, max(c[2] for c in corners) - left, max(c[3] for c in corners) - top
 
 
 def _at(tree: Any, *path: str) -> Any:

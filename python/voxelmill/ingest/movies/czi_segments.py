@@ -26,10 +26,14 @@ STAMP = re.compile(rb"<AcquisitionTime>\s*(\d+-\d+-\d+T\d+:\d+:\d+)(?:\.(\d+))?\
 
 @dataclass(frozen=True, slots=True)
 class Subblock:
-    """One stored tile of layer 0: its file position, and its start in each dimension ("S", "T", "C", ...)."""
+    """One stored tile of layer 0: its file position, its start in each dimension ("S", "T", "C", ...), its sides in
+    px, and the number of its pixel type."""
 
     position: int
     start: dict[str, int]
+    width: int
+    height: int
+    pixel_type: int
 
 
 class Segments:
@@ -97,14 +101,15 @@ class Segments:
         for _ in range(count):
             # "DV": pixel type i, file position q, file part i, compression i, pyramid type B, 5 spare,
             # dimensions i
-            position, _, _, pyramid, n = struct.unpack_from("<6xqiiB5xi", data, at)
-            start = {}
+            kind, position, _, _, pyramid, n = struct.unpack_from("<2xiqiiB5xi", data, at)
+            start, size = {}, {}
             for k in range(n):
-                name, first = struct.unpack_from("<4si", data, at + 32 + 20 * k)
-                start[name.rstrip(b"\0").decode("ascii", "replace")] = first
+                name, first, extent = struct.unpack_from("<4sii", data, at + 32 + 20 * k)
+                axis = name.rstrip(b"\0").decode("ascii", "replace")
+                start[axis], size[axis] = first, extent
             at += 32 + 20 * n
             if pyramid == 0:
-                blocks.append(Subblock(position, start))
+                blocks.append(Subblock(position, start, size.get("X", 0), size.get("Y", 0), kind))
         return blocks
 
     def acquired(self, block: Subblock) -> float:

@@ -2,9 +2,7 @@
 
 Times are the time stamps of the frames (`relativeTimeMs`, milliseconds since the acquisition began); where a
 file has none, the period of its time loop. A frame that the file's chunk map does not hold (a stopped
-acquisition) would be
-read as zeros by the package: the map is read here too, frames missing at the end shorten the field of view,
-and one missing inside is an error when it is read.
+acquisition) would be read as zeros by the package: the map is read here too.
 """
 
 from __future__ import annotations
@@ -18,7 +16,8 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from .movie import Fov, Movie, usable
+from .movie import Fov, Movie, trimmed
+from .times import best
 
 SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 
@@ -61,48 +60,59 @@ class Nd2Movie(Movie):
             raise DataError(f"{self.path}: axes {sorted(unknown)} are not supported; export time, position, channel and z")
         n_t, n_p, n_z = (sizes.get(axis, 1) for axis in "TPZ")
         self._sequence = {tuple(i.get(axis, 0) for axis in "PTZ"): k for k, i in enumerate(file.loop_indices)}
-        self._stored = set(range(len(self._sequence))) if stored is None else stored
+        self._held = set(range(len(self._sequence))) if stored is None else stored
         self.dtype = np.dtype(file.dtype)
-        self.channel_names = tuple(c.channel.name or f"Channel {i}" for i, c in enumerate(file.metadata.channels or [])) or (
-            "Channel 0",
-        )
-        voxel = file.voxel_size()
-        self.pixel_size_um = float(voxel.x) if voxel.x > 0 else None
-        fovs, notes = [], []
+        names = [c.channel.name or f"Channel {i}" for i, c in enumerate(file.metadata.channels or [])]
+        n_c = sizes.get("C", 1)
+        self.channel_names = tuple(names[i] if i < len(names) else f"Channel {i}" for i in range(n_c))
+        voxel, step = file.voxel_size(), self._period()
+        fovs = []
         for p in range(n_p):
-            there = [all(self._sequence.get((p, t, z), -1) in self._stored for z in range(n_z)) for t in range(n_t)]
-            frames = max((t + 1 for t in range(n_t) if there[t]), default=0)
-            if frames < n_t:
-                notes.append(f"Field of view {p} has {frames} of {n_t} planned frames: the acquisition was stopped.")
-            times = self._times(p, frames)
-            fovs.append(Fov(self._position_name(p), sizes["Y"], sizes["X"], frames, n_z, times))
-        self.fovs, self.notes = tuple(fovs), tuple(notes)
-        self.time_source = "ND2 frame time stamps"
-        if not all(usable(f.times, f.n_frames) for f in fovs):
-            self._times_by_period()
+            stored_planes = [[self._sequence.get((p, t, z), -1) in self._held for z in range(n_z)] for t in range(n_t)]
+            there = np.repeat(np.array(stored_planes, bool)[:, None], n_c, axis=1)
+            frames = trimmed(there)
+            stamps = (self._times(p, there[:frames]), "ND2 frame time stamps")
+            times, source = best(
+                [stamps, (np.arange(frames) * step, "ND2 time loop period (frames have no time stamps)")], frames
+            )
+            fovs.append(
+                Fov(
+                    self._position_name(p),
+                    sizes["Y"],
+                    sizes["X"],
+                    frames,
+                    n_z,
+                    times,
+                    source,
+                    step,
+                    float(voxel.x) if voxel.x > 0 else None,
+                    self.channel_names,
+                    there[:frames],
+                    n_t,
+                )
+            )
+        self.fovs = tuple(fovs)
 
-    def _times(self, p: int, frames: int) -> NDArray[np.float64]:
-        """Minutes of the first z plane and channel of each frame; NaN where there is no stamp."""
-        times = np.full(frames, np.nan)
-        for t in range(frames):
+    def _times(self, p: int, there: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Minutes of each frame, of the first channel and the first z plane that is there; NaN where there is no
+        stamp. there: (t, c, z)."""
+        times = np.full(len(there), np.nan)
+        for t in np.flatnonzero(there.any(axis=(1, 2))).tolist():
             try:
-                frame: Any = self._file.frame_metadata(self._sequence[p, t, 0])
-                stamp = frame.channels[0].time.relativeTimeMs
+                frame: Any = self._file.frame_metadata(self._sequence[p, t, int(there[t, 0].argmax())])
+                times[t] = frame.channels[0].time.relativeTimeMs / 60_000
             except (KeyError, IndexError, AttributeError, TypeError, ValueError):
                 continue
-            times[t] = stamp / 60_000
         return times
 
-    def _times_by_period(self) -> None:
+    def _period(self) -> float:
+        """Minutes between frames by the time loop; NaN where there is none, or more than one phase."""
         for loop in self._file.experiment:
             phases = getattr(loop.parameters, "phases", None) or [loop.parameters]
             period = getattr(phases[0], "periodMs", 0)
             if loop.type.endswith("TimeLoop") and period and len(phases) == 1:
-                self.fovs = tuple(
-                    Fov(f.name, f.height, f.width, f.n_frames, f.n_planes, np.arange(f.n_frames) * period / 60_000)
-                    for f in self.fovs
-                )
-                self.time_source = "ND2 time loop period (frames have no time stamps)"
+                return period / 60_000
+        return np.nan
 
     def _position_name(self, p: int) -> str:
         for loop in self._file.experiment:
@@ -111,12 +121,7 @@ class Nd2Movie(Movie):
         return f"Position {p}"
 
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
-        number = self._sequence.get((fov, t, z), -1)
-        if number not in self._stored:
-            raise DataError(
-                f"{self.path}: field of view {fov}, frame {t} is not in the file (a stopped or "
-                "damaged acquisition); leave this field of view out"
-            )
+        number = self._sequence[fov, t, z]
         if self._last[0] != number:
             self._last = (number, self._file.read_frame(number))
         planes = self._last[1]

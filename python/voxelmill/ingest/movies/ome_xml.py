@@ -1,65 +1,68 @@
-"""What a movie needs of OME-XML: sizes, channel names, pixel size and times, of each image."""
+"""What a movie needs of OME-XML: sizes, planes, channel names, pixel size and times, of each image."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .movie import usable
+from .times import best
+from .units import micrometres, minutes
 
-MINUTES = {
-    "s": 1 / 60,
-    "ms": 1 / 60_000,
-    "µs": 1 / 60e6,
-    "μs": 1 / 60e6,
-    "us": 1 / 60e6,
-    "ns": 1 / 60e9,
-    "min": 1.0,
-    "h": 60.0,
-    "d": 1440.0,
-    "second": 1 / 60,
-    "millisecond": 1 / 60_000,
-    "microsecond": 1 / 60e6,
-    "minute": 1.0,
-    "hour": 60.0,
-    "day": 1440.0,
-}
-MICROMETRES = {
-    "µm": 1.0,
-    "μm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "m": 1e6,
-    "meter": 1e6,
-    "inch": 25_400.0,
-}
+MOST_PLANES = 10_000_000  # a document that claims more is damaged or hostile
+Stored = tuple[str, str, int]  # UUID and name of a file ("" for the one that holds the XML), page in it
 
 
 @dataclass(frozen=True, slots=True)
 class OmeImage:
-    """One image. times: minutes (T,), NaN where unknown; time_source: which attribute they come from."""
+    """One image.
+
+    shape: (t, c, z, y, x). times: minutes (t,), NaN where unknown; time_source: which attribute they come from;
+    step: minutes between frames by TimeIncrement, NaN without. samples: of each channel. notes: what was not
+    understood.
+    planes: (t, c, z) -> where it is stored, as TiffData says.
+    """
 
     name: str
     channel_names: tuple[str, ...]
     pixel_size_um: float | None
     times: NDArray[np.float64]
     time_source: str
+    step: float = np.nan
+    shape: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1)
+    samples: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    planes: dict[tuple[int, int, int], Stored] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ome:
+    """A document. uuid: of the file that holds it; metadata_file: which file holds the metadata in its place."""
+
+    images: list[OmeImage]
+    uuid: str = ""
+    metadata_file: str = ""
+
+
+def read_ome(text: str, pages: int = 0) -> Ome:
+    """A whole OME-XML document. pages: of the file that holds it, for TiffData that name no number.
+
+    Raises:
+        ElementTree.ParseError, ValueError: not XML, or none that can be.
+    """
+    root = ElementTree.fromstring(text.strip().rstrip("\0"))
+    uuid = root.get("UUID", "")
+    for other in _children(root, "BinaryOnly"):
+        return Ome([], uuid, other.get("MetadataFile", ""))
+    return Ome([_image(image, i, pages) for i, image in enumerate(_children(root, "Image"))], uuid)
 
 
 def read_ome_xml(text: str) -> list[OmeImage]:
     """All images of an OME-XML document, in its order."""
-    root = ElementTree.fromstring(text)
-    return [_image(image, i) for i, image in enumerate(_children(root, "Image"))]
+    return read_ome(text).images
 
 
 def _children(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
@@ -67,27 +70,78 @@ def _children(element: ElementTree.Element, name: str) -> list[ElementTree.Eleme
     return [c for c in element if c.tag.rpartition("}")[2] == name]
 
 
-def _image(image: ElementTree.Element, index: int) -> OmeImage:
+def _image(image: ElementTree.Element, index: int, pages: int) -> OmeImage:
     (pixels,) = _children(image, "Pixels")
-    n_t = int(pixels.get("SizeT", 1))
-    names = tuple(c.get("Name") or f"Channel {i}" for i, c in enumerate(_children(pixels, "Channel")))
-    size = float(pixels.get("PhysicalSizeX", 0)) * MICROMETRES.get(pixels.get("PhysicalSizeXUnit", "µm"), 0)
-    times, source = _times(pixels, n_t)
-    return OmeImage(image.get("Name") or f"Image {index}", names, size or None, times, source)
+    size = {axis: int(pixels.get(f"Size{axis}", 1)) for axis in "TCZYX"}
+    if not 0 < size["T"] * size["C"] * size["Z"] <= MOST_PLANES or min(size.values()) < 1:
+        raise ValueError(f"image {index} claims to have {size['T']} x {size['C']} x {size['Z']} planes")
+    channels = _children(pixels, "Channel")
+    samples = tuple(int(c.get("SamplesPerPixel", 1)) for c in channels)
+    names = tuple(c.get("Name") or f"Channel {i}" for i, c in enumerate(channels))
+    names += tuple(f"Channel {i}" for i in range(len(names), size["C"] // max([1, *samples])))
+    pixel_size, notes = pixel_size_of(float(pixels.get("PhysicalSizeX", 0)), pixels.get("PhysicalSizeXUnit", "µm"))
+    other, _ = pixel_size_of(float(pixels.get("PhysicalSizeY", 0)), pixels.get("PhysicalSizeYUnit", "µm"))
+    if pixel_size and other and abs(other / pixel_size - 1) > 0.01:
+        notes += (f"its pixels are not square ({pixel_size:g} x {other:g} µm): lengths are by the first.",)
+    times, source, step, said = _times(pixels, size["T"])
+    name = image.get("Name") or f"Image {index}"
+    shape = (size["T"], size["C"], size["Z"], size["Y"], size["X"])
+    planes = dict(_planes(pixels, size, pages))
+    return OmeImage(name, names, pixel_size, times, source, step, shape, samples, notes + said, planes)
 
 
-def _times(pixels: ElementTree.Element, n_t: int) -> tuple[NDArray[np.float64], str]:
-    """The planes' own DeltaT (of the first channel and z), else TimeIncrement; both in s by default."""
-    times = np.full(n_t, np.nan)
+def pixel_size_of(value: float, unit: str) -> tuple[float | None, tuple[str, ...]]:
+    """Micrometres, or None and a note where the unit is not known."""
+    if not value > 0:
+        return None, ()
+    factor = micrometres(unit)
+    if factor is None:
+        return None, (f"its pixel size is given in {unit!r}, which is no length: lengths are in pixels.",)
+    return value * factor, ()
+
+
+def step_of(value: float, unit: str) -> tuple[float, tuple[str, ...]]:
+    """Minutes between frames, NaN and a note where the unit is not known."""
+    if not value > 0:
+        return np.nan, ()
+    factor = minutes(unit)
+    if factor is None:
+        return np.nan, (f"its frame interval is given in {unit!r}, which is no time: it is not used.",)
+    return value * factor, ()
+
+
+def _planes(pixels: ElementTree.Element, size: dict[str, int], pages: int) -> Iterator[tuple[tuple[int, int, int], Stored]]:
+    """Where each plane is stored. TiffData name the first plane and page of a run, in the order of dimensions."""
+    order = [axis for axis in pixels.get("DimensionOrder", "XYZCT")[2:] if axis in "TCZ"]
+    lengths = [size[axis] for axis in order]
+    total = int(np.prod(lengths))
+    for data in _children(pixels, "TiffData"):
+        uuid, file = "", ""
+        for of in _children(data, "UUID"):
+            uuid, file = (of.text or "").strip(), of.get("FileName", "")
+        ifd = data.get("IFD")
+        n = int(data.get("PlaneCount", 1 if ifd is not None else pages or total))
+        start = [int(data.get(f"First{axis}", 0)) for axis in order]
+        if any(not 0 <= at < length for at, length in zip(start, lengths)):
+            continue
+        first = int(np.ravel_multi_index(start, lengths, order="F"))
+        for k in range(min(n, total - first)):
+            at = dict(zip(order, np.unravel_index(first + k, lengths, order="F")))
+            yield (int(at["T"]), int(at["C"]), int(at["Z"])), (uuid, file, int(ifd or 0) + k)
+
+
+def _times(pixels: ElementTree.Element, n_t: int) -> tuple[NDArray[np.float64], str, float, tuple[str, ...]]:
+    """The planes' own DeltaT (of the first channel and z), and the step by TimeIncrement; both in s by default."""
+    times, notes = np.full(n_t, np.nan), set()
     earliest: dict[int, tuple[int, int]] = {}
     for plane in _children(pixels, "Plane"):
         t, order = int(plane.get("TheT", 0)), (int(plane.get("TheC", 0)), int(plane.get("TheZ", 0)))
-        unit = MINUTES.get(plane.get("DeltaTUnit", "s"))
-        if plane.get("DeltaT") is not None and unit and t < n_t and order <= earliest.get(t, order):
+        if plane.get("DeltaT") is not None and 0 <= t < n_t and order <= earliest.get(t, order):
+            unit = minutes(plane.get("DeltaTUnit", "s"))
+            if unit is None:
+                notes.add(f"its times are given in {plane.get('DeltaTUnit')!r}, which is no time: they are not used.")
+                continue
             earliest[t], times[t] = order, float(plane.get("DeltaT", 0)) * unit
-    if usable(times, n_t):
-        return times, "OME DeltaT of the planes"
-    step, unit = float(pixels.get("TimeIncrement", 0)), MINUTES.get(pixels.get("TimeIncrementUnit", "s"))
-    if step > 0 and unit:
-        return np.arange(n_t, dtype=np.float64) * step * unit, "OME TimeIncrement"
-    return np.full(n_t, np.nan), ""
+    step, said = step_of(float(pixels.get("TimeIncrement", 0)), pixels.get("TimeIncrementUnit", "s"))
+    times, source = best([(times, "OME DeltaT of the planes"), (np.arange(n_t) * step, "OME TimeIncrement")], n_t)
+    return times, source, step, (*sorted(notes), *said)

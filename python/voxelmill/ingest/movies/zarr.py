@@ -1,12 +1,14 @@
-"""OME-Zarr movies (0.4 and 0.5), by the package `zarr`.
+"""OME-Zarr movies (0.1 to 0.6), by the package `zarr`.
 
 A store is one image, or a collection (bioformats2raw layout, or a plate) whose images are the fields of view.
 Times come from the OME-XML beside a bioformats2raw collection, else from the scale of the time axis and its
-unit.
+unit. A chunk that is not in the store would be read as its fill value: it counts as not acquired.
 """
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
+from voxelmill.core.ngff import attributes_of, multiscales
 
-from .movie import Fov, Movie
-from .ome_xml import MICROMETRES, MINUTES, OmeImage, read_ome_xml
+from .movie import Fov, Movie, trimmed
+from .ome_xml import OmeImage, pixel_size_of, read_ome_xml, step_of
+
+ABSENT = 2**64 - 1  # place and size, in a shard's index, of a chunk that is not there
 
 
 class ZarrMovie(Movie):
@@ -35,87 +40,161 @@ class ZarrMovie(Movie):
                 f"{path}: not an OME-Zarr group ({type(error).__name__}); give a folder with "
                 "multiscales metadata, or one movie file"
             ) from error
-        groups = _images(root, path)
+        images = _images(root, path)
         ome = _ome_xml(path)
-        self._arrays, self._axes, fovs, channels, sizes = [], [], [], [], []
-        for i, (name, group) in enumerate(groups):
-            scales = _ome(group)["multiscales"][0]
-            axes = "".join(a["name"] if isinstance(a, dict) else a for a in scales["axes"]).upper()
-            array = group[scales["datasets"][0]["path"]]
-            if axes[-2:] != "YX" or set(axes) - set("TCZYX") or len(set(axes)) < len(axes) != array.ndim:
-                raise DataError(
-                    f"{path}: image {name!r} has axes {axes!r} {array.shape}; expected some of t, c, z, then y, x"
-                )
-            size = dict(zip(axes, array.shape))
-            units = [a.get("unit", "") if isinstance(a, dict) else "" for a in scales["axes"]]
-            scale = _scale(scales)
-            image = ome[i] if len(ome) == len(groups) else None
-            times, source = _times(size.get("T", 1), axes, scale, units, image)
-            self.time_source = source
-            x = axes.index("X")
-            sizes.append(scale[x] * MICROMETRES.get(units[x], 0))
-            channels.append(_channels(group, size.get("C", 1), image))
-            self._arrays.append(array)
-            self._axes.append(axes)
-            fovs.append(Fov(name, size["Y"], size["X"], size.get("T", 1), size.get("Z", 1), times))
-        if len({len(c) for c in channels}) > 1:
+        self._arrays: list[Any] = []
+        self._axes: list[str] = []
+        self._chunks: list[NDArray[np.bool_]] = []  # (t, c, z, y, x) of chunks: which are there
+        fovs = []
+        for i, (name, group) in enumerate(images):
+            if group is None:
+                fovs.append(Fov(name, 0, 0, 0, 0, np.zeros(0)))
+                self._arrays.append(None)
+                self._axes.append("")
+                self._chunks.append(np.zeros((0,) * 5, bool))
+                continue
+            fovs.append(self._image(name, group, ome[i] if len(ome) == len(images) else None))
+        self.fovs = tuple(fovs)
+        self.dtype = np.dtype(next((a.dtype for a in self._arrays if a is not None), np.uint16))
+
+    def _image(self, name: str, group: Any, image: OmeImage | None) -> Fov:
+        try:
+            found = multiscales(dict(group.attrs))
+        except DataError as error:
+            raise DataError(f"{self.path}: image {name!r}: {error}") from None
+        if found is None:
+            raise DataError(f"{self.path}: image {name!r} has no multiscales metadata; expected OME-Zarr 0.1 to 0.6")
+        axes, where = "".join(found.axes).upper(), found.paths[0]
+        units = [unit or "" for unit in found.units]
+        scale = found.scales[0] if found.scales else (0.0,) * len(axes)
+        if where not in group:
+            raise DataError(f"{self.path}: image {name!r} names level {where!r}, which is not in the store; copy it again")
+        array = group[where]
+        if axes[-2:] != "YX" or set(axes) - set("TCZYX") or len(set(axes)) < len(axes) or len(axes) != array.ndim:
             raise DataError(
-                f"{path}: its images have {sorted({len(c) for c in channels})} channels, "
-                "expected the same number in all; convert them apart"
+                f"{self.path}: image {name!r} has axes {axes!r} for an array {array.shape}; expected some of t, c, z, then "
+                "y, x, one for each dimension"
             )
-        self.fovs, self.channel_names = tuple(fovs), channels[0]
-        self.dtype, self.pixel_size_um = np.dtype(self._arrays[0].dtype), sizes[0] or None
+        size = dict.fromkeys("TCZYX", 1) | dict(zip(axes, array.shape))
+        chunks = chunks_there(array, self.path / array.path)
+        missing = tuple(i for i, a in enumerate("TCZYX") if a not in axes)
+        chunks = np.expand_dims(chunks.transpose([axes.index(a) for a in "TCZYX" if a in axes]), missing)
+        self._arrays.append(array)
+        self._axes.append(axes)
+        self._chunks.append(chunks)
+        there: NDArray[np.bool_] = np.asarray(chunks.any(axis=(3, 4)))
+        for axis, letter in enumerate("TCZ"):
+            there = there.repeat(array.chunks[axes.index(letter)] if letter in axes else 1, axis)
+        there = there[: size["T"], : size["C"], : size["Z"]]
+        x = axes.index("X")
+        pixel_size, notes = pixel_size_of(scale[x], units[x]) if units[x] else (None, ())
+        step = np.nan
+        said: tuple[str, ...] = ()
+        if "T" in axes and units[axes.index("T")]:
+            step, said = step_of(scale[axes.index("T")], units[axes.index("T")])
+        frames = trimmed(there)
+        times, source = np.arange(size["T"], dtype=np.float64) * step, "OME-Zarr scale of the time axis" if step > 0 else ""
+        if image is not None and len(image.times) == size["T"] and np.isfinite(image.times).any():
+            times, source = image.times, image.time_source
+        if pixel_size is None and image is not None:
+            pixel_size, notes = image.pixel_size_um, image.notes
+        return Fov(
+            name,
+            size["Y"],
+            size["X"],
+            frames,
+            size["Z"],
+            times[:frames],
+            source,
+            step if np.isfinite(step) or image is None else image.step,
+            pixel_size,
+            _channels(group, size["C"], image),
+            there[:frames],
+            size["T"],
+            (*notes, *said),
+        )
 
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
         at = {"T": t, "C": channel, "Z": z, "Y": slice(None), "X": slice(None)}
         return self._arrays[fov][tuple(at[a] for a in self._axes[fov])]
 
+    def _tiles(self, fov: int, t: int, channel: int, z: int) -> NDArray[np.bool_]:
+        """Which chunks (y, x) of a plane are there."""
+        chunk = dict(zip(self._axes[fov], self._arrays[fov].chunks))
+        return self._chunks[fov][tuple(i // chunk.get(a, 1) for i, a in zip((t, channel, z), "TCZ"))]
+
+    def _is_partial(self, fov: int, t: int, channel: int, z: int) -> bool:
+        return not self._tiles(fov, t, channel, z).all()
+
+    def _mask(self, fov: int, t: int, channel: int, z: int) -> NDArray[np.bool_] | None:
+        tiles, view = self._tiles(fov, t, channel, z), self.fovs[fov]
+        if tiles.all():
+            return None
+        height, width = self._arrays[fov].chunks[-2:]
+        return tiles.repeat(height, 0).repeat(width, 1)[: view.height, : view.width]
+
+
+def chunks_there(array: Any, folder: Path) -> NDArray[np.bool_]:
+    """Which chunks of a local Zarr array are stored, one value for each; of shards, their inner chunks."""
+    shape, chunk = array.shape, array.chunks
+    shard = array.shards or chunk
+    found = np.zeros([-(-n // s) * (s // c) for n, s, c in zip(shape, shard, chunk)], bool)
+    inner = tuple(s // c for s, c in zip(shard, chunk))
+    index = _shard_index(array) if array.shards else None
+    for at in np.ndindex(*(-(-n // s) for n, s in zip(shape, shard))):
+        file = folder / array.metadata.encode_chunk_key(at)
+        if not file.is_file():
+            continue
+        block = tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, inner))
+        found[block] = True if index is None else _in_shard(file, inner, *index)
+    return found[tuple(slice(-(-n // c)) for n, c in zip(shape, chunk))]
+
+
+def _shard_index(array: Any) -> tuple[bool, int]:
+    """Whether the index of a shard is at its end, and the bytes of its checksum."""
+    codec = array.metadata.codecs[0]
+    check = 4 if any("crc32c" in type(one).__name__.lower() for one in codec.index_codecs) else 0
+    return "end" in str(codec.index_location).lower(), check
+
+
+@lru_cache(maxsize=4096)
+def _in_shard(file: Path, inner: tuple[int, ...], at_end: bool, check: int) -> NDArray[np.bool_]:
+    size = 16 * math.prod(inner)
+    with open(file, "rb") as data:
+        if at_end:
+            data.seek(-size - check, 2)
+        entries = np.frombuffer(data.read(size), "<u8").reshape(*inner, 2)
+    return (entries != ABSENT).any(axis=-1)
+
 
 def _ome(group: Any) -> dict[str, Any]:
-    """OME metadata: under "ome" from 0.5 on, at the top before."""
-    attributes = dict(group.attrs)
-    return attributes.get("ome", attributes)
+    return attributes_of(dict(group.attrs))
 
 
 def _images(root: Any, path: Path) -> list[tuple[str, Any]]:
-    """Names and groups of the images in the store."""
+    """Names and groups of the images in the store; None for one of a plate that is not there."""
     ome = _ome(root)
     if "multiscales" in ome:
         return [("Image 0", root)]
     if "plate" in ome:
-        return [
-            (f"{well['path']}/{image['path']}", root[f"{well['path']}/{image['path']}"])
-            for well in ome["plate"]["wells"]
-            for image in _ome(root[well["path"]])["well"]["images"]
-        ]
+        found: list[tuple[str, Any]] = []
+        for well in ome["plate"]["wells"]:
+            if well["path"] not in root:
+                found.append((well["path"], None))
+                continue
+            for image in _ome(root[well["path"]])["well"]["images"]:
+                name = f"{well['path']}/{image['path']}"
+                found.append((name, root.get(name)))
+        return found
     names = [n for n in root.group_keys() if n.isdecimal() and "multiscales" in _ome(root[n])]
     if not names:
-        raise DataError(f"{path}: no OME multiscales metadata in the store; expected OME-Zarr 0.4 or 0.5")
+        raise DataError(f"{path}: no OME multiscales metadata in the store; expected OME-Zarr 0.1 to 0.6")
     return [(name, root[name]) for name in sorted(names, key=int)]
 
 
 def _ome_xml(path: Path) -> list[OmeImage]:
     file = path / "OME" / "METADATA.ome.xml"
     return read_ome_xml(file.read_text(encoding="utf-8")) if file.exists() else []
-
-
-def _scale(scales: dict[str, Any]) -> NDArray[np.float64]:
-    """Scale of level 0 per axis: the level's own times the common one."""
-    total = np.ones(len(scales["axes"]))
-    for owner in (scales, scales["datasets"][0]):
-        for transform in owner.get("coordinateTransformations", []):
-            if transform.get("type") == "scale":
-                total = total * np.asarray(transform["scale"], float)
-    return total
-
-
-def _times(n_t: int, axes: str, scale: NDArray, units: list[str], image: OmeImage | None) -> tuple[NDArray[np.float64], str]:
-    if image is not None and len(image.times) == n_t and np.isfinite(image.times).all():
-        return image.times, image.time_source
-    unit = MINUTES.get(units[axes.index("T")]) if "T" in axes else None
-    if unit and scale[axes.index("T")] > 0:
-        return np.arange(n_t) * scale[axes.index("T")] * unit, "OME-Zarr scale of the time axis"
-    return np.full(n_t, np.nan), ""
 
 
 def _channels(group: Any, n: int, image: OmeImage | None) -> tuple[str, ...]:

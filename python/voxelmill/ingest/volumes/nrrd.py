@@ -34,7 +34,7 @@ def open_nrrd(path: Path, wanted: Wanted) -> Source:
     import nrrd
 
     with whole(path, "NRRD file"), open(path, "rb") as f:
-        header, begin = nrrd.read_header(f), f.tell()
+        header, begin = nrrd.read_header(iter(_lines(f))), f.tell()
         shape = tuple(int(n) for n in header["sizes"])[::-1]
         encoding, kind = header["encoding"].lower(), header["type"].lower()
         at, runs_back = _placed(header)
@@ -62,6 +62,20 @@ def open_nrrd(path: Path, wanted: Wanted) -> Source:
     if runs_back:
         made.remarks.append("space directions turn or mirror the axes; read as stored, without an origin")
     return made
+
+
+def _lines(file: IO[bytes]) -> list[str]:
+    """The lines of a header up to the empty one; pynrrd would leave out what is not ASCII, and make metres of µm."""
+    found: list[str] = []
+    while len(found) < 10_000:
+        line = file.readline(2**16)
+        try:
+            found.append(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            found.append(line.decode("latin-1"))
+        if not line.strip():
+            break
+    return found
 
 
 def _placed(header: Any) -> tuple[Placed, bool]:

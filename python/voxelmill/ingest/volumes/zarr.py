@@ -70,6 +70,9 @@ def open_zarr(store: KvStore, wanted: Wanted) -> Source:
 
     Raises StorageError where nothing of the kind is there, ParameterError where the key must say which."""
     root = node(store)
+    if root is None and store.listed:
+        plain = Node(store, "zarr", {}, None)  # a folder of arrays is a group, whether or not it says so
+        root = plain if _inside(plain) else None
     if root is None and not wanted.key:
         raise StorageError(f"{store}: no Zarr or N5 here (none of {', '.join(METADATA)}); check the address")
     found = node(store / wanted.key) if wanted.key else root

@@ -1,0 +1,219 @@
+"""OME-TIFF movies: one file, or several of which each plane is read from its own; companion files.
+
+Which plane lies on which page of which file is what OME-XML says in TiffData, read by `ome_xml`; tifffile gives
+the pages. Planes that no file holds are left out of `there`, never read as zeros. A file whose metadata lie in
+another (`BinaryOnly`, `*.companion.ome`) leads there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxelmill.core.errors import DataError
+
+from .movie import Fov, Movie, trimmed
+from .ome_xml import Ome, OmeImage, read_ome
+from .tiff import check_page, gathered_log, refuse_faults
+
+MOST_OPEN = 32  # files at a time
+
+
+def description(path: Path) -> str:
+    """Text of the first page of a TIFF, or of a file that is XML itself."""
+    import tifffile
+
+    with open(path, "rb") as file:
+        head = file.read(4)
+    if head not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    with gathered_log(), tifffile.TiffFile(path) as file:
+        text = file.pages.first.tags.valueof("ImageDescription", default="")
+    return text if isinstance(text, str) else ""
+
+
+def has_ome_xml(path: Path) -> bool:
+    """Whether a TIFF carries OME-XML; False also for one that cannot be read: its reader says why."""
+    try:
+        text = description(path).lstrip("\ufeff \t\r\n")
+    except Exception:
+        return False
+    return text.startswith(("<?xml", "<OME", "<!--")) and "<OME" in text
+
+
+class Pages:
+    """The pages of one TIFF file, each checked: a plane a page, or all planes behind a single one."""
+
+    def __init__(self, path: Path):
+        import tifffile
+
+        self.path = path
+        with gathered_log() as log:
+            self._file = tifffile.TiffFile(path)
+            try:
+                self._pages: list[Any] = list(self._file.pages)
+                refuse_faults(log, path)
+                for page in self._pages:
+                    check_page(page, path)
+            except BaseException:
+                self._file.close()
+                raise
+        first = self._pages[0]
+        self._behind = 1
+        if len(self._pages) == 1 and first.compression == 1 and first.is_contiguous:
+            self._behind = max((self._file.filehandle.size - first.dataoffsets[0]) // max(first.nbytes, 1), 1)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self._pages[0].dtype)
+
+    def __len__(self) -> int:
+        return len(self._pages) if len(self._pages) > 1 else self._behind
+
+    def read(self, k: int) -> NDArray:
+        first = self._pages[0]
+        if len(self._pages) > 1 or k == 0:
+            return self._pages[k].asarray()
+        stored = first.dtype.newbyteorder(self._file.byteorder)
+        offset = first.dataoffsets[0] + k * first.nbytes
+        return np.fromfile(self.path, stored, first.size, offset=offset).reshape(first.shape).astype(first.dtype)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class OmeTiffMovie(Movie):
+    """OME-TIFF: OME images are fields of view."""
+
+    file_type = "ome-tiff"
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._open: OrderedDict[Path, Pages] = OrderedDict()
+        try:
+            ome, home = self._metadata(path)
+            self._read(ome, home)
+        except BaseException:
+            self.close()
+            raise
+
+    def _metadata(self, path: Path) -> tuple[Ome, Path]:
+        """The document that describes this file, and the file that it lies in."""
+        ome = self._document(path)
+        if not ome.metadata_file:
+            return ome, path
+        home = path.with_name(Path(ome.metadata_file).name)
+        if not home.exists():
+            raise DataError(
+                f"{path}: its metadata lie in {ome.metadata_file}, which is not beside it; keep all its files in one folder"
+            )
+        ome = self._document(home)
+        if ome.metadata_file:
+            raise DataError(f"{path}: its metadata should lie in {home.name}, but that names {ome.metadata_file}; give that")
+        return ome, home
+
+    def _document(self, path: Path) -> Ome:
+        try:
+            xml = _is_xml(path)
+            return read_ome(description(path), 0 if xml else len(self._pages(path)))
+        except (ParseError, ValueError) as error:
+            raise DataError(f"{path}: its OME-XML is damaged ({error}); copy it again from the microscope") from error
+
+    def _read(self, ome: Ome, home: Path) -> None:
+        if not ome.images:
+            raise DataError(f"{self.path}: its OME-XML describes no image")
+        self._planes: list[dict[tuple[int, int, int], tuple[Path, int]]] = []
+        fovs, names = [], {}
+        dtypes = set()
+        for index, image in enumerate(ome.images):
+            if any(n > 1 for n in image.samples):
+                raise DataError(f"{self.path}: colour (RGB) images are not supported; save single channels")
+            found: dict[tuple[int, int, int], tuple[Path, int]] = {}
+            absent: set[str] = set()
+            for at, (uuid, name, page) in image.planes.items():
+                key = (uuid, name)
+                if key not in names:
+                    names[key] = _file_of(uuid, name, ome.uuid, home, self.path)
+                file = names[key]
+                if file is None:
+                    absent.add(name or uuid)
+                elif page < len(self._pages(file)):
+                    found[at] = file, page
+            dtypes |= {self._pages(file).dtype for file in {file for file, _ in found.values()}}
+            self._planes.append(found)
+            fovs.append(_fov(image, found, absent, index))
+        self.fovs = tuple(fovs)
+        self.channel_names = fovs[0].channels
+        self.files = tuple(sorted({home, *(f for f in names.values() if f is not None)}))
+        self.dtype = max(dtypes, key=lambda d: d.itemsize, default=np.dtype(np.uint16))
+
+    def _pages(self, path: Path) -> Pages:
+        """The pages of a file; the least used one of many is closed."""
+        if path not in self._open:
+            self._open[path] = Pages(path)
+            if len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(path)
+        return self._open[path]
+
+    def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
+        file, page = self._planes[fov][t, channel, z]
+        return self._pages(file).read(page)
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def _is_xml(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(16).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def _file_of(uuid: str, name: str, own: str, home: Path, given: Path) -> Path | None:
+    """The file that TiffData mean; None when it is not there. One that was renamed is known by its UUID."""
+    if not name or (uuid and uuid == own and not _is_xml(home)):
+        return home if not _is_xml(home) else None
+    beside = home.with_name(os.path.basename(name.replace("\\", "/")))
+    if beside.exists():
+        return beside
+    if uuid and given != home and not _is_xml(given) and read_ome(description(given)).uuid == uuid:
+        return given
+    return None
+
+
+def _fov(image: OmeImage, found: dict, absent: set[str], index: int) -> Fov:
+    t, c, z, height, width = image.shape
+    there = np.zeros((t, c, z), bool)
+    for at in found:
+        there[at] = True
+    frames = trimmed(there)
+    broken = ""
+    if absent:
+        some = ", ".join(sorted(absent)[:3])
+        broken = (
+            f"the OME-TIFF lacks planes of field of view {index}: its metadata name {some}, which is not beside it; keep all "
+            "its files in one folder, or copy it again"
+        )
+    return Fov(
+        image.name,
+        height,
+        width,
+        0 if broken else frames,
+        z,
+        image.times[:frames],
+        image.time_source,
+        image.step,
+        image.pixel_size_um,
+        image.channel_names,
+        there[:frames],
+        t,
+        image.notes,
+        broken,
+    )
