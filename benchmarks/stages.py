@@ -34,7 +34,7 @@ CHAIN = {
     "--merge merge",
     "synapses": "--volume aligned.ome.zarr --labels labels.ome.zarr --block {block} --candidates c.parquet",
     "graph": "--candidates c.parquet --labels labels.ome.zarr --tables tables --graph graph",
-    "multiscale": "--volume aligned.ome.zarr --labels labels.ome.zarr --role aligned --output out.ome.zarr",
+    "multiscale": "--volume aligned.ome.zarr --labels labels.ome.zarr --name aligned --output out.ome.zarr",
 }
 
 
@@ -73,12 +73,11 @@ def in_process(size: int, folder: Path) -> dict[str, float]:
     """CPU seconds of every stage's work, imports apart."""
     from contextlib import chdir, redirect_stderr, redirect_stdout
 
-    from voxelmill.core import manifest, schema, stage
+    from voxelmill.core import schema, stage
 
     dotted = {name: f"{s.layer}.{name}" for name, s in schema.stages().items()}
 
     def run(name: str, line: str) -> None:
-        manifest.digest_of.cache_clear()
         with chdir(folder), open(os.devnull, "w") as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
             code = stage.call(dotted[name], line.split())
         if code:

@@ -20,6 +20,6 @@ process GRAPH {
 
     stub:
     """
-    stub.sh tables/synapses.csv tables/edges.csv tables/nodes.csv tables/synapses.parquet tables/edges.parquet tables/nodes.parquet graph/wiring.graphml graph/edges.txt graph.provenance.json
+    stub.sh tables/frame.json tables/synapses.csv tables/edges.csv tables/nodes.csv tables/synapses.parquet tables/edges.parquet tables/nodes.parquet graph/wiring.graphml graph/edges.txt graph.provenance.json
     """
 }

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxelmill.core import blocks, manifest
 from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.core.space import Space
 from voxelmill.core.volume import Layout, create_image, layout, open_image
 
 small = st.integers(1, 40)
@@ -81,7 +82,7 @@ def write_blocks(folder, tasks: int, lay: Layout = LAY):
     stores = []
     for block in blocks.plan(lay, tasks):
         store = folder / block / "em.ome.zarr"
-        image = create_image(store, lay, (30, 4, 5))
+        image = create_image(store, lay, Space.zyx((30, 4, 5)))
         for region in blocks.regions(lay, block):
             image.write(region, EM[region])
         manifest.write(store)
@@ -115,7 +116,7 @@ def test_joining_copies_nothing(tmp_path):
 def test_blocks_that_do_not_belong_together(tmp_path):
     stores, _, _ = write_blocks(tmp_path, 3)
     other = tmp_path / "other/em.ome.zarr"
-    create_image(other, layout(LAY.shape, "uint8", (4, 32, 32), (4, 16, 16)), (30, 4, 5))
+    create_image(other, layout(LAY.shape, "uint8", (4, 32, 32), (4, 16, 16)), Space.zyx((30, 4, 5)))
     manifest.write(other)
     with pytest.raises(DataError, match="differs from the same file of another block"):
         blocks.join([stores[0], other], tmp_path / "a")
@@ -214,7 +215,7 @@ def test_boxes_joined_are_the_bytes_of_one_block(tmp_path):
         stores = []
         for box in blocks.boxes(LAY, tasks):
             store = tmp_path / f"{tasks}.{box}" / "em.ome.zarr"
-            image = create_image(store, LAY, (30, 4, 5))
+            image = create_image(store, LAY, Space.zyx((30, 4, 5)))
             for region in blocks.regions(LAY, box):
                 image.write(region, EM[region])
             manifest.write(store)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from voxelmill.core import manifest, plans
+from voxelmill.core import plans
 from voxelmill.core.stage import call
 from voxelmill.core.volume import Image, open_image
 
@@ -56,7 +56,6 @@ def ingest(tmp_path, monkeypatch, capfd):
 
     def run(*words: object, role: str = "raw", at: Path = tmp_path) -> Result:
         monkeypatch.chdir(at)
-        manifest.digest_of.cache_clear()
         files = [
             f"--output={role}.ome.zarr",
             f"--facts={role}.json",
@@ -87,6 +86,7 @@ def slabs(ingest, tmp_path, monkeypatch, capfd):
             [
                 f"--plan={plan}",
                 *flag("source", source),
+                f"--role={role}",
                 f"--block={block}",
                 f"--output={role}.ome.zarr",
                 "--figures=figures.json",
@@ -111,13 +111,13 @@ def slabs(ingest, tmp_path, monkeypatch, capfd):
         done = at / "joined"
         done.mkdir()
         monkeypatch.chdir(done)
-        manifest.digest_of.cache_clear()
         parts = [at / f"slab{n}" for n in reversed(range(len(reads)))]  # in any order
         code = call(
             "ingest.join_slabs",
             [
                 f"--plan={at / 'plan.json'}",
                 *flag("source", source),
+                f"--role={role}",
                 "--stores",
                 *(f"{p}/{role}.ome.zarr" for p in parts),
                 "--figures",

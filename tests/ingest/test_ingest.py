@@ -16,12 +16,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from voxelmill.core import manifest, plans
+from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
 from voxelmill.ingest.volumes import reading
 from voxelmill.ingest.volumes.window import window
 
 EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
+NANOMETRES = Space.zyx((1, 1, 1))
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ side = st.integers(20, 200_000)
 def test_the_jitter_is_that_of_the_classic_notebook(shape, seed, share):
     size = tuple(max(1, int(n * s)) for n, s in zip(shape[::-1], share))
     p = stage.Parameters(cutout=size, seed=seed)
-    assert stage.place(p, volume_of(shape)) == (classic(shape, size, seed), size[::-1])
+    assert stage.place(p, volume_of(shape), NANOMETRES) == (classic(shape, size, seed), size[::-1])
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -74,20 +76,20 @@ def test_the_jitter_is_that_of_the_classic_notebook(shape, seed, share):
 def test_volumes_too_small_to_jitter_are_cut_in_the_middle(shape, seed):
     with pytest.raises(ValueError):
         classic(shape, (1, 1, 1), seed)
-    corner, _ = stage.place(stage.Parameters(cutout=(1, 1, 1), seed=seed), volume_of(shape))
+    corner, _ = stage.place(stage.Parameters(cutout=(1, 1, 1), seed=seed), volume_of(shape), NANOMETRES)
     assert corner == tuple(n // 2 for n in shape)
 
 
 @pytest.mark.parametrize(("preset", "shape"), [("safe8gb", (48, 192, 192)), ("medium", (48, 256, 256))])
 def test_presets_override_the_cutout(preset, shape):
     p = stage.Parameters(preset=preset, cutout=(1, 2, 3))
-    corner, size = stage.place(p, volume_of((500, 500, 500)))
+    corner, size = stage.place(p, volume_of((500, 500, 500)), NANOMETRES)
     assert size == shape and corner == classic((500, 500, 500), shape[::-1], 7)
 
 
 def test_bossdb_has_a_usual_cutout_and_other_sources_none():
-    assert stage.place(stage.Parameters(), volume_of((500, 500, 500), "bossdb"))[1] == (64, 256, 256)
-    assert stage.place(stage.Parameters(), volume_of((500, 501, 502))) == ((0, 0, 0), (500, 501, 502))
+    assert stage.place(stage.Parameters(), volume_of((500, 500, 500), "bossdb"), NANOMETRES)[1] == (64, 256, 256)
+    assert stage.place(stage.Parameters(), volume_of((500, 501, 502)), NANOMETRES) == ((0, 0, 0), (500, 501, 502))
 
 
 @pytest.mark.parametrize("form", ["20,16,6", "20 16 6", "[20, 16, 6]"])
@@ -104,8 +106,8 @@ def test_cutout_around_a_centre(ingest, em, form):
         (["--cutout=81,16,6"], ["--cutout 81,16,6", "em.npy is only 80 voxels along X", "ask for less"]),
         (["--cutout=20,16,25"], ["24 voxels along Z"]),
         (["--preset=medium"], ["256,256,48", "ask for less"]),
-        (["--cutout=20,16,6", "--center=9,20,10"], ["leaves em.npy: X -1 to 19 of 0 to 80", "move the centre"]),
-        (["--cutout=20,16,6", "--center=30,20,22"], ["Z 19 to 25 of 0 to 24"]),
+        (["--cutout=20,16,6", "--center=9,20,10"], ["leaves em.npy: X -1 to 19 of its voxels 0 to 80", "move the centre"]),
+        (["--cutout=20,16,6", "--center=30,20,22"], ["Z 19 to 25 of its voxels 0 to 24"]),
         (["--center=30,20,22"], ["--center has no use without --cutout"]),
         (["--cutout=0,16,6"], ["--cutout.0", "greater than or equal to 1"]),
         (["--cutout=20,16"], ["--cutout"]),
@@ -159,8 +161,8 @@ def test_labels_that_are_no_ids(ingest, tmp_path, ids, words):
     ingest("--truth=truth.npy", role="truth").refused(65, "truth.npy", words)
 
 
-def test_voxel_size_stated_overridden_assumed_or_demanded(ingest, em, tmp_path):
-    create_image(tmp_path / "em.ome.zarr", layout(EM.shape, "uint8", (8, 32, 32), (8, 32, 32)), (30, 4, 5)).write(
+def test_voxel_size_stated_overridden_unknown_or_demanded(ingest, em, tmp_path):
+    create_image(tmp_path / "em.ome.zarr", layout(EM.shape, "uint8", (8, 32, 32), (8, 32, 32)), Space.zyx((30, 4, 5))).write(
         (slice(None),) * 3, EM
     )
     done = ingest("--input=em.ome.zarr")
@@ -168,8 +170,9 @@ def test_voxel_size_stated_overridden_assumed_or_demanded(ingest, em, tmp_path):
     done = ingest("--input=em.ome.zarr", "--voxel_size=31,4,5.5")
     assert done.volume.scale == (31, 4, 5.5) and done.facts["voxel_size_from"] == "--voxel_size"
     done = ingest("--input", em)
-    assert done.volume.scale == (1, 1, 1) and done.facts["voxel_size_from"] == "assumed"
-    assert "WARNING [ingest] em.npy does not state a voxel size" in done.out
+    assert done.facts["voxel_size_from"] == "not known" and done.facts["voxel_size"] is None
+    assert done.volume.scale == (1, 1, 1) and not done.volume.space.known  # voxels are no nanometres
+    assert "WARNING [ingest] em.npy: its voxel size is not known" in done.out
 
 
 def test_a_voxel_size_is_demanded_under_strict(ingest, em):

@@ -13,6 +13,7 @@ import pytest
 import tensorstore as ts
 import tifffile
 from voxelmill.core import manifest
+from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest.volumes import bossdb
 
@@ -45,7 +46,7 @@ def hdf5(path):
 
 
 def store(path):
-    create_image(path, layout(EM.shape, "uint8", (8, 32, 32), (8, 32, 32)), (30, 4, 5)).write(ALL, EM)
+    create_image(path, layout(EM.shape, "uint8", (8, 32, 32), (8, 32, 32)), Space.zyx((30, 4, 5))).write(ALL, EM)
 
 
 KINDS = {

@@ -13,6 +13,7 @@ import pytest
 import tensorstore as ts
 import zarr
 from voxelmill.core.errors import DataError, ParameterError, StorageError, TransientError
+from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest.volumes import kvstore
 from voxelmill.ingest.volumes.formats import open_source
@@ -60,7 +61,7 @@ def test_ome_zarr_of_the_package(tmp_path, version):
 
 def test_ome_zarr_of_our_own(tmp_path):
     lay = layout(WIDE.shape, "uint16", (4, 16, 16), (4, 8, 8))
-    image = create_image(tmp_path / "v.ome.zarr", lay, (30, 4, 5))
+    image = create_image(tmp_path / "v.ome.zarr", lay, Space.zyx((30, 4, 5)))
     image.write(ALL, WIDE)
     same(tmp_path / "v.ome.zarr", WIDE, (30, 4, 5))
 

@@ -54,7 +54,7 @@ def test_level_0_is_linked_not_copied(tmp_path: Path):
 def test_ids_of_a_store_of_their_own_are_never_averaged(tmp_path: Path, version: str):
     ids = np.random.default_rng(0).integers(0, 2**53, (4, 130, 150)).astype(np.uint64)
     store = make_store(tmp_path / "s.ome.zarr", ids, label=True)
-    arguments = {"volume": store, "output": "supervoxels.ome.zarr", "role": "supervoxels", "ome_zarr_version": version}
+    arguments = {"volume": store, "output": "supervoxels.ome.zarr", "name": "supervoxels", "ome_zarr_version": version}
     assert run_stage("serving.multiscale", tmp_path, **arguments) == 0
     group = zarr.open_group(str(tmp_path / "supervoxels.ome.zarr"), mode="r")
     open_ome_zarr(group)
@@ -67,3 +67,105 @@ def test_minimal_has_one_level(tmp_path: Path):
     path = made(tmp_path, save_minimal=True)
     assert not (path / "1").exists()
     assert len(json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]["datasets"]) == 1
+
+
+def published(folder: Path, values: np.ndarray, **params) -> Path:
+    raw = make_store(folder / "raw.ome.zarr", values)
+    assert run_stage("serving.multiscale", folder, volume=raw, output="out.ome.zarr", **params) == 0
+    return folder / "out.ome.zarr"
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_viewers_open_the_range_of_the_data(tmp_path: Path, version: str):
+    """A window of 0 to 65535 shows data from 160 to 3258 black, and so does one hot pixel."""
+    values = np.random.default_rng(0).integers(160, 3259, (9, 130, 150)).astype(np.uint16)
+    values[0, 0, :3] = 160, 3258, 65000
+    path = published(tmp_path, values, ome_zarr_version=version)
+    attributes = zarr.open_group(str(path), mode="r").attrs
+    (channel,) = (attributes["ome"] if version == "0.5" else attributes)["omero"]["channels"]
+    window = channel["window"]
+    assert (window["min"], window["max"]) == (160, 65000)
+    assert 160 <= window["start"] < 170 and 3248 < window["end"] <= 3258
+
+
+def test_a_volume_of_one_value_has_a_window(tmp_path: Path):
+    path = published(tmp_path, np.full((4, 70, 80), 7, np.uint8))
+    (channel,) = zarr.open_group(str(path), mode="r").attrs["ome"]["omero"]["channels"]
+    assert channel["window"] == {"start": 7, "end": 8, "min": 7, "max": 8}
+
+
+def test_the_window_of_a_large_volume_is_that_of_a_sample(tmp_path: Path, monkeypatch):
+    from voxelmill.serving import multiscale
+
+    monkeypatch.setattr(multiscale, "SAMPLED", 5000)
+    values = np.random.default_rng(0).integers(100, 200, (9, 130, 150)).astype(np.uint8)
+    for more in ({}, {"save_minimal": True}):
+        folder = tmp_path / str(len(more))
+        folder.mkdir()
+        (channel,) = zarr.open_group(str(published(folder, values, **more)), mode="r").attrs["ome"]["omero"]["channels"]
+        assert 95 < channel["window"]["start"] <= 140 and 160 <= channel["window"]["end"] < 205
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int8", "uint16", "uint32", "float32"])
+def test_means_of_any_type(tmp_path: Path, dtype: str):
+    values = (np.random.default_rng(0).normal(0, 100, (9, 130, 150)) + (0 if dtype[0] in "if" else 1000)).astype(dtype)
+    group = zarr.open_group(str(published(tmp_path, values)), mode="r")
+    wide = values.astype(np.float64)
+    exact = (wide[:, ::2, ::2] + wide[:, 1::2, ::2] + wide[:, ::2, 1::2] + wide[:, 1::2, 1::2]) / 4
+    np.testing.assert_allclose(group["1"][:], exact if dtype[0] == "f" else np.floor(exact + 0.5), rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_channels_are_not_halved(tmp_path: Path, version: str):
+    from voxelmill.core.volume import Axis, create_image, layout
+
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.integers(0, 50, (9, 130, 150)), rng.integers(100, 200, (9, 130, 150))]).astype(np.uint8)
+    lay = layout(values.shape, "uint8", (2, 4, 64, 64), (1, 4, 32, 32))
+    axes = (Axis("c", "channel", None), Axis("z"), Axis("y"), Axis("x"))
+    image = create_image(tmp_path / "raw.ome.zarr", lay, (1, 30, 8, 8), axes=axes)
+    image.write(tuple(slice(0, n) for n in values.shape), values)
+    manifest.write(tmp_path / "raw.ome.zarr")
+    arguments = {"volume": tmp_path / "raw.ome.zarr", "output": "out.ome.zarr", "ome_zarr_version": version}
+    assert run_stage("serving.multiscale", tmp_path, **arguments) == 0
+    group = zarr.open_group(str(tmp_path / "out.ome.zarr"), mode="r")
+    assert group["1"].shape == (2, 9, 65, 75) and group["2"].shape == (2, 5, 33, 38)
+    attributes = group.attrs["ome"] if version == "0.5" else group.attrs
+    windows = [c["window"] for c in attributes["omero"]["channels"]]
+    assert windows[0]["max"] < 50 and windows[1]["min"] >= 100
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_other_readers(tmp_path: Path, version: str):
+    """zarr-python (napari), TensorStore, ngff-zarr: values, axes, scale. Fiji reads Zarr v2 with gzip."""
+    import tensorstore as ts
+
+    path = made(tmp_path, version)
+    raw = zarr.open_group(str(path), mode="r")["0"][:]
+    driver = {"0.5": "zarr3", "0.4": "zarr"}[version]
+    for inside, kind in (("0", np.uint8), ("labels/neurites/0", np.uint32)):
+        array = ts.open({"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/{inside}/"}}).result()
+        assert array.dtype.numpy_dtype == kind
+        if inside == "0":
+            np.testing.assert_array_equal(array[...].read().result(), raw)
+    if version == "0.4":
+        assert json.loads((path / "0/.zarray").read_text())["compressor"] == {"id": "gzip", "level": 1}
+    ngff_zarr = pytest.importorskip("ngff_zarr", reason="ngff-zarr is not installed")
+    read = ngff_zarr.from_ngff_zarr(str(path))
+    for n, (image, z, factor) in enumerate(zip(read.images, (30, 30, 60), (1, 2, 4), strict=True)):
+        assert list(image.dims) == ["z", "y", "x"]
+        assert image.scale == {"z": z, "y": 8 * factor, "x": 8 * factor}
+        assert set(image.axes_units.values()) == {"nanometer"}
+        np.testing.assert_array_equal(np.asarray(image.data), zarr.open_group(str(path), mode="r")[str(n)][:])
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_a_flipped_bit_is_an_error_to_any_reader(tmp_path: Path, version: str):
+    path = made(tmp_path, version)
+    chunk = path / ("0/c/0/0/0" if version == "0.5" else "0/0/0/0")
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 3] ^= 4
+    chunk.unlink()
+    chunk.write_bytes(content)
+    with pytest.raises(Exception, match=r"(?i)crc|checksum|data"):
+        zarr.open_group(str(path), mode="r")["0"][:]

@@ -37,7 +37,10 @@ def parts_of(folder: Path, given: dict[str, Path], tasks: int, **params) -> list
     grid = levels.superblocks(image.layout(), image.scale)[1]
     made = []
     for n, block in enumerate(blocks.plan(grid, tasks)):
-        assert run_stage("serving.pyramid", folder / f"part{n}", **given, block=block, output="out.levels", **params) == 0
+        assert (
+            run_stage("serving.pyramid", folder / f"part{n}", **given, name="out", block=block, output="out.levels", **params)
+            == 0
+        )
         made.append(folder / f"part{n}/out.levels")
     return made
 
@@ -74,7 +77,7 @@ def test_the_aligned_volume_is_published_as_asked_for(tmp_path: Path, dtype: str
     """Grey levels until then; a pyramid is made from what is published, by one task or several."""
     grey = np.random.default_rng(0).integers(0, 256, (4, 300, 70), np.uint8)
     given = {"volume": make_store(tmp_path / "v.ome.zarr", grey, (30.0, 4.0, 4.0), (1, 32, 70), (1, 16, 70))}
-    params = {"aligned_dtype": dtype, "ome_zarr_version": version, "role": "aligned"}
+    params = {"aligned_dtype": dtype, "ome_zarr_version": version, "name": "aligned"}
     whole = publish(tmp_path / "whole", given, **params)
     shares = (grey / 255.0).astype(dtype)
     found = [zarr.open_array(str(whole / str(n)))[:] for n in (0, 1)]
@@ -83,12 +86,12 @@ def test_the_aligned_volume_is_published_as_asked_for(tmp_path: Path, dtype: str
     assert found[0].dtype == found[1].dtype == dtype
     parts = parts_of(tmp_path, given, 3, **params)
     assert contents(publish(tmp_path / "divided", given, parts=parts, **params)) == contents(whole)
-    raw = publish(tmp_path / "raw", given, **{**params, "role": "raw"})
+    raw = publish(tmp_path / "raw", given, **{**params, "name": "raw"})
     assert zarr.open_array(str(raw / "0")).dtype == "uint8"
 
 
 def test_what_is_no_grey_level_is_not_published_as_one(tmp_path: Path, capsys):
-    given = stores(tmp_path, "isotropic") | {"output": "out.ome.zarr", "role": "aligned", "aligned_dtype": "float16"}
+    given = stores(tmp_path, "isotropic") | {"output": "out.ome.zarr", "name": "aligned", "aligned_dtype": "float16"}
     assert run_stage("serving.multiscale", tmp_path, **given) == 65
     assert "float32 values; expected uint8 grey levels" in capsys.readouterr().err
 

@@ -23,11 +23,13 @@ from .volume import Layout, Region, layout
 SMALLEST = 64  # px: no further level once the longer in-plane side is this short
 
 
-def factors(shape: tuple[int, ...], scale: tuple[float, ...], levels: int) -> list[tuple[int, ...]]:
-    """Cumulative downsampling (z, y, x) of each level."""
+def factors(
+    shape: tuple[int, ...], scale: tuple[float, ...], levels: int, spatial: Sequence[bool] = ()
+) -> list[tuple[int, ...]]:
+    """Cumulative downsampling (z, y, x) of each level. Axes that are not `spatial`, as c and t, stay as they are."""
     found: list[tuple[int, ...]] = [(1,) * len(shape)]
-    size, voxel = np.array(shape), np.array(scale, float)
-    while len(found) < levels and max(size[1:]) > SMALLEST:
+    size, voxel = np.array(shape), np.where(np.array(spatial or [True] * len(shape)), scale, np.inf)
+    while len(found) < levels and max(size[-2:]) > SMALLEST:
         step = np.where((voxel < 2 * voxel.min()) & (size > 1), 2, 1)
         size, voxel = -(-size // step), voxel * step
         found.append(tuple(int(v) for v in np.array(found[-1]) * step))
@@ -43,13 +45,13 @@ def layouts(lay: Layout, down: Sequence[tuple[int, ...]]) -> list[Layout]:
     return found
 
 
-def superblocks(lay: Layout, scale: tuple[float, ...]) -> tuple[int, Layout]:
+def superblocks(lay: Layout, scale: tuple[float, ...], spatial: Sequence[bool] = ()) -> tuple[int, Layout]:
     """The highest level k that is made in superblocks, and the volume with superblocks for shards.
 
     Superblocks are made side by side, what lies above level k then by one task: k is where one superblock and the
     voxels of level k are together the fewest. It does not depend on how many levels a user wants, since ingest
     writes the list of superblocks and should not run again when that changes."""
-    down = factors(lay.shape, scale, MOST_LEVELS)
+    down = factors(lay.shape, scale, MOST_LEVELS, spatial)
 
     def edge(k: int) -> tuple[int, ...]:
         return tuple(min(s * f, n) for s, f, n in zip(lay.shard, down[k], lay.shape))

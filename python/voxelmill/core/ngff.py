@@ -59,6 +59,8 @@ def multiscales(stored: dict[str, Any]) -> Multiscales | None:
         version = str(entry.get("version") or attributes.get("version") or "0.4")
         datasets = entry["datasets"]
         paths = tuple(str(d["path"]) for d in datasets)
+        if version not in ("0.1", "0.2", "0.3") and "coordinateSystems" not in entry:
+            _ = entry["axes"][0]["name"]
         described = _described(entry)
         axes = tuple(str(a["name"]) for a in described)
         made = [_placed(d, entry, len(axes)) for d in datasets] if _stated(entry) else []
@@ -111,7 +113,10 @@ def _placed(dataset: dict[str, Any], entry: dict[str, Any], count: int) -> tuple
             continue
         if kind not in ("scale", "translation") or kind not in step:
             raise DataError(f"coordinateTransformations: a {kind} of a dataset; expected scale and translation, in numbers")
-        values = np.asarray(step[kind], float)
+        try:
+            values = np.asarray(step[kind], float)
+        except (TypeError, ValueError, OverflowError):
+            values = np.zeros(0)
         if values.shape != (count,):
             raise DataError(f"coordinateTransformations: {kind} {step[kind]}; expected {count} numbers, one per axis")
         if kind == "scale":

@@ -15,31 +15,20 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import ngff
 from .errors import DataError, StorageError
+from .space import NM, Axis, Space, nm_per
 
 Region = tuple[slice, ...]
-NM = "nanometer"
 MOST_METADATA = 2**24  # bytes of one metadata file
 MOST_IN_CHUNK = 2**30  # values that must be decoded together
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of an image: `z` in nanometer, `t` in second, `c` without unit."""
-
-    name: str
-    type: str = "space"
-    unit: str | None = NM
-
-
-ZYX = (Axis("z"), Axis("y"), Axis("x"))
 
 
 @dataclass(frozen=True)
@@ -54,13 +43,15 @@ class Layout:
     @property
     def grid(self) -> tuple[int, ...]:
         """Number of shards along each axis."""
-        return tuple(-(-n // s) for n, s in zip(self.shape, self.shard))
+        return tuple(-(-n // s) for n, s in zip(self.shape, self.shard, strict=True))
 
 
 def layout(shape: Sequence[int], dtype: Any, shard: Sequence[int], chunk: Sequence[int]) -> Layout:
     """A layout whose shards are no larger than the array needs: whole chunks that cover it."""
-    small = tuple(min(c, n) for c, n in zip(chunk, shape))
-    cover = tuple(min(-(-s // c), -(-n // c)) * c for s, c, n in zip(shard, small, shape))
+    if not len(shape) == len(shard) == len(chunk):
+        raise DataError(f"shard {tuple(shard)}, chunk {tuple(chunk)}; expected {len(shape)} numbers each, one for each axis")
+    small = tuple(min(c, n) for c, n in zip(chunk, shape, strict=True))
+    cover = tuple(min(-(-s // c), -(-n // c)) * c for s, c, n in zip(shard, small, shape, strict=True))
     return Layout(tuple(shape), np.dtype(dtype).name, small, cover)
 
 
@@ -69,8 +60,7 @@ class Image:
     """One multiscale image (or label image) inside a store."""
 
     root: Path  # the folder with the multiscales metadata
-    axes: tuple[Axis, ...] = ZYX
-    scale: tuple[float, ...] = (1.0, 1.0, 1.0)  # of level 0, in the axes' units
+    space: Space = field(default_factory=lambda: Space.zyx(None))  # of level 0
     levels: int = 1
     version: str = "0.5"
     paths: tuple[str, ...] = ()  # of the levels, where they are not 0, 1, 2, ...
@@ -79,6 +69,20 @@ class Image:
     def __getstate__(self) -> dict[str, Any]:
         """A worker process opens its arrays itself."""
         return {**self.__dict__, "_open": {}}
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self.space.axes
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """Of level 0, in the axes' units: nm for space where it is known."""
+        return self.space.scale
+
+    @property
+    def origin(self) -> tuple[float, ...]:
+        """Where voxel 0 has its centre, in the axes' units."""
+        return self.space.origin
 
     def path(self, n: int = 0) -> Path:
         """The folder of a level's array."""
@@ -261,20 +265,18 @@ def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Seque
         raise _refused(path, error) from None
 
 
-def multiscales(
-    axes: Sequence[Axis], scales: Sequence[Sequence[float]], translations: Sequence[Sequence[float]], name: str
-) -> dict:
-    """The `multiscales` entry (OME-NGFF 0.5, section 3.4)."""
-    described = [{"name": a.name, "type": a.type, **({"unit": a.unit} if a.unit else {})} for a in axes]
+def multiscales(spaces: Sequence[Space], name: str) -> dict:
+    """The `multiscales` entry (OME-NGFF 0.5, section 3.4) of an image whose levels lie in these spaces."""
+    described = [{"name": a.name, "type": a.type, **({"unit": a.unit} if a.unit else {})} for a in spaces[0].axes]
     datasets = [
         {
             "path": str(n),
             "coordinateTransformations": [
-                {"type": "scale", "scale": [float(v) for v in s]},
-                {"type": "translation", "translation": [float(v) for v in t]},
+                {"type": "scale", "scale": list(space.scale)},
+                {"type": "translation", "translation": list(space.origin)},
             ],
         }
-        for n, (s, t) in enumerate(zip(scales, translations))
+        for n, space in enumerate(spaces)
     ]
     return {"name": name, "axes": described, "datasets": datasets}
 
@@ -296,36 +298,34 @@ def write_group(root: Path, attributes: dict[str, Any] | None = None, version: s
         (root / ".zattrs").write_text(json.dumps(body, indent=1))
 
 
-def create_image(
-    root: Path,
-    lay: Layout,
-    voxel_size: Sequence[float],
-    *,
-    axes: Sequence[Axis] = ZYX,
-    label: bool = False,
-    fill: int | float = 0,
-) -> Image:
+def create_image(root: Path, lay: Layout, space: Space, *, label: bool = False, fill: int | float = 0) -> Image:
     """Create an image with level 0 only.
 
     Args:
         root: folder to make; its name becomes the image's name.
         lay: shape, dtype, chunk and shard of level 0.
-        voxel_size: one number per axis, in the axes' units (nm for space).
+        space: where its voxels lie.
         label: a label image (integer ids, 0 is background).
+    Raises:
+        DataError: the layout has another number of axes than the space.
     """
-    check_scale(voxel_size, root)
-    entry = multiscales(axes, [voxel_size], [[0.0] * len(axes)], root.name.split(".")[0])
+    if not len(lay.shape) == len(lay.chunk) == len(lay.shard) == len(space.axes):
+        raise DataError(
+            f"{root}: shape {lay.shape}, chunk {lay.chunk}, shard {lay.shard}; expected {len(space.axes)} numbers each, "
+            f"for axes {', '.join(a.name for a in space.axes)}"
+        )
+    entry = multiscales([space], root.name.split(".")[0])
     extra: dict[str, Any] = {"image-label": {"source": {"image": "../../"}}} if label else {}
     write_group(root, {"multiscales": [entry], **extra})
-    create_array(root / "0", lay, fill=fill, names=[a.name for a in axes])
-    return Image(root, tuple(axes), tuple(float(v) for v in voxel_size))
+    create_array(root / "0", lay, fill=fill, names=[a.name for a in space.axes])
+    return Image(root, space)
 
 
-def create_labels(store: Path, name: str, lay: Layout, voxel_size: Sequence[float], **more: Any) -> Image:
+def create_labels(store: Path, name: str, lay: Layout, space: Space, **more: Any) -> Image:
     """Create a label image under `labels/` of a store and list it there."""
     known = list_labels(store)
     write_group(store / "labels", {"labels": sorted({*known, name})})
-    return create_image(store / "labels" / name, lay, voxel_size, label=True, **more)
+    return create_image(store / "labels" / name, lay, space, label=True, **more)
 
 
 def list_labels(store: Path) -> list[str]:
@@ -336,13 +336,6 @@ def list_labels(store: Path) -> list[str]:
 def is_label(root: Path) -> bool:
     """Whether an image is one of ids."""
     return "image-label" in _attributes(root)
-
-
-def check_scale(scale: Iterable[float], where: Path | str) -> None:
-    """Raises DataError unless every voxel size is a positive finite number."""
-    numbers = [float(v) for v in scale]
-    if not all(np.isfinite(v) and v > 0 for v in numbers):
-        raise DataError(f"{where}: voxel size {numbers}; expected positive numbers (nm)")
 
 
 def _attributes(root: Path) -> dict[str, Any]:
@@ -359,60 +352,35 @@ def _attributes(root: Path) -> dict[str, Any]:
     return found
 
 
-_PREFIX = {"femto": -15, "pico": -12, "nano": -9, "micro": -6, "milli": -3, "centi": -2, "deci": -1, "": 0}
-PER_NM = {f"{prefix}meter": 10.0 ** (power + 9) for prefix, power in _PREFIX.items()} | {
-    "angstrom": 0.1,
-    "å": 0.1,
-    "nm": 1.0,
-    "um": 1e3,
-    "µm": 1e3,
-    "\u03bcm": 1e3,
-    "micron": 1e3,
-    "mm": 1e6,
-    "m": 1e9,
-}
-
-
 def open_image(root: Path, labels: str | None = None) -> Image:
-    """Open an image (or one of its label images); scale is returned in nm for spatial axes.
+    """Open an image (or one of its label images); its space is in nm along spatial axes.
 
-    An axis without a unit keeps its number, and its `Axis.unit` is None.
-    Raises StorageError where there is no image, DataError naming the field that is wrong."""
+    An axis without a unit keeps its numbers, and its `Axis.unit` is None.
+    Raises StorageError where there is no image, DataError naming what is wrong."""
     root = root / "labels" / labels if labels else root
-    found = _attributes(root)
-    if not found.get("multiscales"):
-        raise StorageError(f"{root}: not an OME-Zarr image (no multiscales in zarr.json or .zattrs)")
     try:
-        entry = found["multiscales"][0]
-        axes = tuple(Axis(str(a["name"]), str(a.get("type", "space")), a.get("unit")) for a in entry["axes"])
-        paths = tuple(str(d["path"]) for d in entry["datasets"])
-        scale = _scale(entry, len(axes))
-        to_nm = [_to_nm(a) for a in axes]
+        found = ngff.multiscales(_attributes(root))
+        if found is None:
+            raise StorageError(f"{root}: not an OME-Zarr image (no multiscales in zarr.json or .zattrs)")
+        if found.scales is None or found.translations is None:
+            raise DataError(f"OME-Zarr {found.version}, which states no scale; expected 0.4 or later")
+        axes = [Axis(*of) for of in zip(found.axes, found.types, found.units, strict=True)]
+        per = [_to_nm(a) for a in axes]
+        space = Space.of(
+            [Axis(a.name, a.type, NM if a.type == "space" and a.unit else a.unit) for a in axes],
+            [v * f for v, f in zip(found.scales[0], per, strict=True)],
+            [v * f for v, f in zip(found.translations[0], per, strict=True)],
+        )
     except DataError as error:
-        raise DataError(f"{root}: {error}") from None
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError) as error:
-        raise DataError(f"{root}: multiscales metadata is malformed ({type(error).__name__}: {error})") from None
-    check_scale(scale, root)
-    for path in paths:
-        if ".." in Path(path).parts or Path(path).is_absolute():
-            raise DataError(f"{root}: datasets path {path!r} leads out of the store")
-    in_nm = tuple(Axis(a.name, a.type, NM if a.type == "space" and a.unit else a.unit) for a in axes)
-    version = "0.5" if (root / "zarr.json").exists() else "0.4"
-    return Image(root, in_nm, tuple(float(v * f) for v, f in zip(scale, to_nm)), len(paths), version, paths)
-
-
-def _scale(entry: dict[str, Any], count: int) -> np.ndarray:
-    """Voxel size of level 0: the dataset's scale times that of the whole multiscales."""
-    parts = [t["scale"] for t in entry["datasets"][0]["coordinateTransformations"] if t["type"] == "scale"]
-    parts += [t["scale"] for t in entry.get("coordinateTransformations", []) if t["type"] == "scale"]
-    if not parts or any(len(part) != count for part in parts):
-        raise DataError(f"coordinateTransformations: scale {parts}; expected {count} numbers, one per axis")
-    return np.prod(np.asarray(parts, float), axis=0)
+        raise DataError(f"{root}: {str(error).removeprefix(f'{root}: ')}") from None
+    version = found.version if (root / "zarr.json").exists() else "0.4"
+    return Image(root, space, len(found.paths), version, found.paths)
 
 
 def _to_nm(axis: Axis) -> float:
     if axis.type != "space" or axis.unit is None:
         return 1.0
-    if axis.unit not in PER_NM:
+    per = nm_per(axis.unit)
+    if per is None:
         raise DataError(f"unit {str(axis.unit)[:40]!r} of axis {axis.name}; expected a unit of length, as nanometer")
-    return PER_NM[axis.unit]
+    return per

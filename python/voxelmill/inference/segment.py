@@ -42,10 +42,9 @@ Parameters = Methods("segmentation", Classic)
 
 
 def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps: Out) -> None:
-    task.block = block
     source = open_image(volume)
     lay = source.layout()
-    target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.scale, label=True)
+    target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.space, label=True)
     slabs = slabs_of(lay, block)
     tables = Tables(seeded_watershed.tiles(lay.shape).first(slabs[0].start + 1, 0, 0))
     columns = columns_of(lay)

@@ -72,7 +72,7 @@ NO_OPTION = {"tracking_method", "tracking_plugin", "plugins", "strict"}
 
 
 def run(p: Linked, task: Task, *, labels: In, facts: In, batch: str, plugins: In | None = None, output: Out) -> None:
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     options = {OTHER_NAMES.get(k, k): v for k, v in p.model_dump().items() if k not in NO_OPTION}
     by_plugin = the_plugin(added, "tracking", p.tracking_plugin) if isinstance(p, TrackPlugin) else None
@@ -97,7 +97,7 @@ def run(p: Linked, task: Task, *, labels: In, facts: In, batch: str, plugins: In
         mothers = tracks.tracks["parent"]
         return {"tracks": len(tracks.tracks), "divisions": len(np.unique(mothers[mothers > 0]))}
 
-    each_fov(task, known, fovs_in(labels), follow, output=output, strict=p.strict)
+    each_fov(task, known, fovs_in(labels), follow, output=output)
 
 
 def save_tracks(path: Any, tracks: Tracks) -> None:

@@ -22,6 +22,7 @@ from ..core.manifest import digest_of
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Given, Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
+from ..core.space import Space
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, layout
 from .volumes.formats import local, open_source
@@ -49,7 +50,13 @@ class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
         "none", "Ready-made cutout: safe8gb is 192,192,48, medium is 256,256,48; overrides --cutout"
     )
     center: tuple[Index, Index, Index] | None = param(
-        None, "Centre X,Y,Z of the cutout; middle of the volume, jittered, when not given", unit="voxel"
+        None,
+        "Centre X,Y,Z of the cutout, as the source numbers its voxels; middle of the volume, jittered, when not given",
+        unit="voxel",
+        more="A source's own numbers begin at its voxel_offset, or at its origin in voxels: as viewers show them.",
+    )
+    center_nm: tuple[float, float, float] | None = param(
+        None, "Centre X,Y,Z of the cutout as a position in the source's frame, in place of --center", unit="nm"
     )
     center_jitter: float = param(0.05, "Random shift of the middle, as a share of each axis", ge=0, le=0.4)
     rescale: bool = param(False, "Map grey values to 0-255 (needed for floats)")
@@ -83,18 +90,18 @@ def run(
     read_list: Out | None = None,
 ) -> None:
     """Plan, and read at once what is a single slab; else leave the plan and the list of slabs for others to read."""
-    task.block = role
     volume, planned = make_plan(p, role, source, json.loads(like.read_text()) if like else None)
     lay = planned.layout
     plans.write(block_list, plans.by_shards(lay, p))
     plans.write(slab_list, plans.by_sections(lay, p))
     if superblock_list:
-        plans.write(superblock_list, plans.by_superblocks(lay, planned.voxel_size, p))
+        plans.write(superblock_list, plans.by_superblocks(lay, planned.space.scale, p))
     task.report(
         shape=list(lay.shape),
         dtype=lay.dtype,
-        voxel_size_nm=list(planned.voxel_size),
+        voxel_size_nm=list(planned.space.scale) if planned.space.known else None,
         voxel_size_from=planned.voxel_size_from,
+        origin_nm=list(planned.space.origin) if planned.space.known else None,
         **({"clipped_share": list(planned.clipped)} if planned.clipped else {}),
     )
     if len(planned.reads) > 1:
@@ -106,7 +113,7 @@ def run(
         return
     if not (output and facts):
         raise ParameterError("one slab to read: give --output and --facts")
-    read = read_slab(planned, volume, planned.reads[0], create_image(output, lay, planned.voxel_size))
+    read = read_slab(planned, volume, planned.reads[0], create_image(output, lay, planned.space))
     volume.close()
     where = planned.where(source)
     digest = digest_of(where) if where else None
@@ -123,8 +130,9 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
     if any(s % c for s, c in zip(p.shard, p.chunk)):
         raise ParameterError(f"--shard {p.shard}: expected a multiple of --chunk {p.chunk} on every axis")
     volume = open_source(location, key, p.channel, source, labels)
-    corner, shape = place_truth(p, volume, raw) if labels else place(p, volume)
-    voxel_size, stated = (raw["voxel_size"], "raw volume") if raw else sizes(p, volume)
+    own, stated = sizes(p, volume, raw)
+    corner, shape = place_truth(p, volume, own, raw) if labels else place(p, volume, own)
+    space = Space.zyx(raw["voxel_size"], raw["origin"]) if raw else own.crop(corner)
     lay = layout(shape, check_type(volume, p, labels), p.shard, p.chunk)
     check_disk(estimate(lay, p, labels), Path.cwd())
     grey = rescaling(p, volume, lay, corner) if p.rescale and not labels else None
@@ -140,7 +148,7 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
         source_dtype=volume.dtype.name,
         corner=corner,
         layout=lay,
-        voxel_size=voxel_size,
+        space=space,
         voxel_size_from=stated,
         rescaled_from=(grey.low, grey.high) if grey else None,
         clipped=(grey.below, grey.above) if grey else None,
@@ -157,30 +165,30 @@ def whole(lay: Layout) -> str:
     return f"0-{int(np.prod(lay.grid)) - 1}"
 
 
-def place(p: Parameters, volume: Source) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Corner and shape (z, y, x) of what is read.
+def place(p: Parameters, volume: Source, own: Space) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Corner and shape (z, y, x) of what is read, in voxels of the array.
 
     The jitter draws X, Y, Z in this order from one generator, as the classic notebook does.
     Raises ParameterError where the cutout does not fit."""
-    size = cutout(p, volume)
-    if size is None and p.center:
+    size, centre = cutout(p, volume), middle(p, volume, own)
+    if size is None and centre:
         raise ParameterError("--center has no use without --cutout or --preset; give the size of the part")
     if size is None:
         return (0, 0, 0), volume.shape
     whole, rng, corner = volume.shape[::-1], np.random.default_rng(p.seed), []
-    for axis, (n, s) in enumerate(zip(whole, size)):
+    for axis, (n, s, first) in enumerate(zip(whole, size, own.offset[::-1], strict=True)):
         if s > n:
             raise ParameterError(
                 f"--cutout {','.join(map(str, size))} (X,Y,Z): {volume.name} is only "
                 f"{n} voxels along {'XYZ'[axis]}; ask for less"
             )
-        if p.center:
-            start = p.center[axis] - s // 2
+        if centre:
+            start = centre[axis] - first - s // 2
             if start < 0 or start + s > n:
                 raise ParameterError(
-                    f"--cutout around --center {','.join(map(str, p.center))} leaves "
-                    f"{volume.name}: {'XYZ'[axis]} {start} to {start + s} of 0 to {n}; "
-                    "move the centre or ask for less"
+                    f"--cutout around --center {','.join(map(str, centre))} (X,Y,Z) leaves "
+                    f"{volume.name}: {'XYZ'[axis]} {start + first} to {start + first + s} of its voxels {first} to "
+                    f"{first + n}; move the centre or ask for less"
                 )
         else:
             reach = int(n * p.center_jitter)
@@ -190,27 +198,67 @@ def place(p: Parameters, volume: Source) -> tuple[tuple[int, ...], tuple[int, ..
     return tuple(corner[::-1]), tuple(size[::-1])
 
 
+def middle(p: Parameters, volume: Source, own: Space) -> tuple[int, ...] | None:
+    """Centre X, Y, Z of the cutout in the source's own voxel numbers; None where none is asked for."""
+    if not p.center_nm:
+        return p.center
+    if p.center:
+        raise ParameterError("--center and --center_nm say the same thing twice; give one of them")
+    if not own.known:
+        raise ParameterError(f"--center_nm: the voxel size of {volume.name} is not known; give --voxel_size Z,Y,X in nm")
+    at = own.index(p.center_nm[::-1])
+    return tuple(round(i) + first for i, first in zip(at, own.offset, strict=True))[::-1]
+
+
 def cutout(p: Parameters, volume: Source) -> tuple[int, int, int] | None:
     """Size X, Y, Z of the part to read; None for all of it."""
     size = PRESETS.get(p.preset, p.cutout)
     return (256, 256, 64) if size is None and volume.kind == "bossdb" else size
 
 
-def place_truth(p: Parameters, truth: Source, raw: dict[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """As `place`, for a truth of the whole volume; one of the cutout's shape is taken as it is.
+def place_truth(
+    p: Parameters, truth: Source, own: Space, raw: dict[str, Any] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """As `place`, for a truth: laid over what is read of the volume.
 
-    With the facts of the raw volume both are sure to lie on the same place. Raises DataError otherwise."""
+    By its own origin where it has one that is not 0; else it must have the shape of the volume, or of its cutout, and
+    lies where that lies. Raises DataError where the two cannot be laid over each other."""
     if raw is None:
         size = cutout(p, truth)
-        return ((0, 0, 0), truth.shape) if size and truth.shape == size[::-1] else place(p, truth)
+        return ((0, 0, 0), truth.shape) if size and truth.shape == size[::-1] else place(p, truth, own)
+    if truth.origin and any(truth.origin) and raw["voxel_size"]:
+        return overlaid(truth, own, raw), tuple(raw["shape"])
     if list(truth.shape) == raw["shape"]:
         return (0, 0, 0), truth.shape
     if list(truth.shape) != raw["source_shape"]:
         raise DataError(
             f"{truth.name}: shape {truth.shape} (z, y, x); expected {tuple(raw['source_shape'])} "
-            f"as {raw['source']}, or {tuple(raw['shape'])} as its cutout"
+            f"as {raw['source']}, or {tuple(raw['shape'])} as its cutout, or an origin of its own"
         )
     return tuple(raw["corner_zyx"]), tuple(raw["shape"])
+
+
+def overlaid(truth: Source, own: Space, raw: dict[str, Any]) -> tuple[int, ...]:
+    """Corner (z, y, x), in voxels of the truth's array, of what is read of the volume; what does not overlap is said."""
+    scale = np.array(raw["voxel_size"])
+    if truth.voxel_size and not np.allclose(truth.voxel_size, scale, rtol=1e-3):
+        raise DataError(
+            f"{truth.name}: voxel size {truth.voxel_size} nm; expected {tuple(scale.tolist())} as {raw['source']}"
+        )
+    exact = (np.array(raw["origin"]) - np.array(own.origin)) / scale
+    corner = np.rint(exact).astype(int)
+    if np.abs(exact - corner).max() > 0.01:
+        truth.remarks.append(f"lies {np.abs(exact - corner).max():.2f} voxels beside the volume's grid; laid to the nearest")
+    inside = np.minimum(corner + raw["shape"], truth.shape) - np.maximum(corner, 0)
+    if (inside <= 0).any():
+        raise DataError(
+            f"{truth.name}: lies from {own.origin} nm on (z, y, x) and the volume from {tuple(raw['origin'])}; "
+            "they do not overlap"
+        )
+    covered = float(np.prod(inside / np.array(raw["shape"])))
+    if covered < 1:
+        truth.remarks.append(f"covers {covered:.1%} of the volume; the rest is not scored")
+    return tuple(int(c) for c in corner)
 
 
 def check_type(volume: Source, p: Parameters, labels: bool) -> str:
@@ -245,20 +293,25 @@ def rescaling(p: Parameters, volume: Source, lay: Layout, corner: tuple[int, ...
     return found
 
 
-def sizes(p: Parameters, volume: Source) -> tuple[tuple[float, ...], str]:
-    """Voxel size (z, y, x) in nm and where it comes from; a guess is said aloud.
+def sizes(p: Parameters, volume: Source, raw: dict[str, Any] | None = None) -> tuple[Space, str]:
+    """Where the source's array lies, and where its voxel size comes from; of a truth that states none, the volume's.
 
-    Raises DataError where the source states one that is no length."""
+    The origin that a source states is in its own units, so --voxel_size moves it along. Raises DataError where the
+    source states a voxel size that is no length, ParameterError where it is not known and must be."""
+    if raw:
+        size = volume.voxel_size or raw["voxel_size"]
+        return Space.zyx(size, volume.origin if size else None), "raw volume"
     if p.voxel_size:
-        return p.voxel_size, "--voxel_size"
+        moved = volume.placed.moved_to(p.voxel_size)
+        return Space.zyx(p.voxel_size, moved), "--voxel_size"
     if volume.voxel_size:
-        return volume.voxel_size, "source"
+        return Space.zyx(volume.voxel_size, volume.origin), "source"
     if volume.placed.unknown:
         raise DataError(f"{volume.name}: {volume.placed.unknown}; give --voxel_size Z,Y,X in nm")
     if p.strict:
         raise ParameterError(f"{volume.name} does not state a voxel size; give --voxel_size Z,Y,X in nm")
-    print(f"WARNING [ingest] {volume.name} does not state a voxel size: 1,1,1 nm assumed; give --voxel_size Z,Y,X")
-    return (1.0, 1.0, 1.0), "assumed"
+    volume.remarks.append("its voxel size is not known: nothing has a physical size or place. Give --voxel_size Z,Y,X in nm")
+    return Space.zyx(None), "not known"
 
 
 def estimate(lay: Layout, p: Parameters, labels: bool = False) -> dict[str, float]:

@@ -46,7 +46,7 @@ class Parameters(Views, Strict):
 def run(
     p: Parameters, task: Task, *, movie: In, tracked: In, background: In | None = None, facts: In, batch: str, output: Out
 ) -> None:
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
 
     def crop(fov: int) -> dict[str, Any]:
         labels = open_channel(tracked, fov, known.tracked())
@@ -69,7 +69,7 @@ def run(
         return {"cells": len(boxes.cell_ids)}
 
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
-    each_fov(task, known, fovs, crop, output=output, strict=p.strict)
+    each_fov(task, known, fovs, crop, output=output)
 
 
 def write_metadata(root: Path, boxes: TrackBoxes, windows: NDArray) -> None:
@@ -118,8 +118,9 @@ def write_crops(
                 known.scale(fov),
                 known.views[fov].pixel_size_um,
                 label_of=of and f"{of}/{cell}",
+                corner=(y0, x0),
                 window=[y0, x0, y1, x1],
-                **(view_facts(known, fov, shape, limits[name]) if view else {}),
+                **(view_facts(known, fov, shape, limits[name], (y0, x0)) if view else {}),
             )
             made[name, cell, 0] = SmallArray(crop / "0", shape, dtype, block, "tyx")
             if view:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..core import blocks, ids
 from ..core.params import Params
 from ..core.provenance import Task
-from ..core.stage import In, Out
+from ..core.stage import In, Out, OutFiles
 from ..core.volume import Image, Layout, Region, create_image, open_image
 from ..inference import section_linking, seeded_watershed
 
@@ -30,16 +30,15 @@ def run(
     joined: In | None = None,
     block: str,
     output: Out,
-    merge: Out,
+    merge: OutFiles,
 ) -> None:
-    task.block = block
     source = open_image(supervoxels)
     lay = source.layout()
     others = section_linking.load(joined, section_linking.Joined) if joined else None
     table = section_linking.number(section_linking.load(components, section_linking.Components), others)
     count = others.segments if others else int(table.segment.max(initial=0))
     dtype = "uint32" if count < 2**32 else "uint64"
-    target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.scale, label=True)
+    target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.space, label=True)
     merge.mkdir()
     shards = []
     for z, layer in itertools.groupby(blocks.regions(lay, block), key=lambda region: region[0]):

@@ -11,6 +11,7 @@ by in batches, and only some 150 bytes a node are held. No result depends on how
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from ..core.errors import DataError, StorageError
 from ..core.params import Params, param
 from ..core.provenance import Task
-from ..core.stage import In, Out
+from ..core.stage import In, OutFiles
 from ..core.volume import open_image
 from . import wiring
 from .blobs import CELL
@@ -40,7 +41,8 @@ CELLS = f"""
     SELECT * FROM read_parquet($files) ORDER BY z, y // {CELL}, x // {CELL}, pre_id, post_id, score DESC, y, x, sigma"""
 
 SYNAPSES = """
-    SELECT *, z * $nm_z AS z_nm, y * $nm_y AS y_nm, x * $nm_x AS x_nm FROM read_parquet($files)
+    SELECT *, CAST($at_z AS DOUBLE) + z * CAST($nm_z AS DOUBLE) AS z_nm, CAST($at_y AS DOUBLE) + y * CAST($nm_y AS DOUBLE)
+    AS y_nm, CAST($at_x AS DOUBLE) + x * CAST($nm_x AS DOUBLE) AS x_nm FROM read_parquet($files)
     ORDER BY score DESC, z, y, x, pre_id, post_id"""
 
 # A neurite with itself makes no edge. Scores are summed as whole steps of 2^-40 (exact from 2e-5 on, where a
@@ -61,15 +63,19 @@ MUTUAL = """
 
 
 def run(
-    p: Parameters, task: Task, *, candidates: list[In], labels: In, tables: Out, graph: Out, memory_mb: int = 1024
+    p: Parameters, task: Task, *, candidates: list[In], labels: In, tables: OutFiles, graph: OutFiles, memory_mb: int = 1024
 ) -> None:
-    nm = {f"nm_{axis}": float(size) for axis, size in zip("zyx", open_image(labels).scale)}
+    space = open_image(labels).space
+    nm: dict[str, float | None] = {}
+    for axis, size, at in zip("zyx", space.scale, space.origin, strict=True):  # NULL where no length is known
+        nm |= {f"nm_{axis}": size if space.known else None, f"at_{axis}": at if space.known else None}
     tables.mkdir()
+    (tables / "frame.json").write_text(json.dumps(space.frame(), indent=1) + "\n")
     graph.mkdir()
     synapses, edges = tables / "synapses.parquet", tables / "edges.parquet"
     with database(memory_mb // 4) as (query, scratch):
         write_best(scratch / "best.parquet", query(CELLS, candidates))
-        found = write_table(tables / "synapses", numbered(query(SYNAPSES, [scratch / "best.parquet"], **nm)))
+        found = write_table(tables / "synapses", numbered(query(SYNAPSES, [scratch / "best.parquet"], **nm)), space.frame())
         pairs = write_table(tables / "edges", query(EDGES, [synapses], min_score=p.min_score))
         nodes = node_table(query, edges, scratch / "edges")
     write_table(tables / "nodes", nodes.to_reader())
@@ -90,7 +96,7 @@ def database(limit_mb: int) -> Iterator[tuple[Any, Path]]:
 
     import duckdb
 
-    def query(sql: str, files: list[Path], **values: float) -> Any:
+    def query(sql: str, files: list[Path], **values: float | None) -> Any:
         given = {"files": [str(path) for path in files], **values}
         return con.sql(sql, params=given).to_arrow_reader(ROWS)
 
@@ -153,14 +159,15 @@ def numbered(rows: Any) -> Any:
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def write_table(stem: Path, rows: Any) -> int:
-    """Parquet (zstd) and CSV of a reader's batches; returns the number of rows."""
+def write_table(stem: Path, rows: Any, frame: dict[str, Any] | None = None) -> int:
+    """Parquet (zstd) and CSV of a reader's batches; `frame` goes into the Parquet's metadata. Returns the number of rows."""
     import pyarrow.csv as csv
     import pyarrow.parquet as pq
 
     total = 0
+    schema = rows.schema.with_metadata({"frame": json.dumps(frame)}) if frame else rows.schema
     with (
-        pq.ParquetWriter(stem.with_suffix(".parquet"), rows.schema, compression="zstd") as parquet,
+        pq.ParquetWriter(stem.with_suffix(".parquet"), schema, compression="zstd") as parquet,
         csv.CSVWriter(stem.with_suffix(".csv"), rows.schema, write_options=csv.WriteOptions(quoting_style="none")) as text,
     ):
         for table in even(rows):

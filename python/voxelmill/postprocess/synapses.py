@@ -36,7 +36,6 @@ def run(p: Blobs, task: Task, *, volume: In, labels: In, block: str, candidates:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    task.block = block
     image, segments = open_image(volume), open_image(labels)
     shards = list(blocks.regions(image.layout(), block))
     rows = np.concatenate(list(task.each(partial(search, p, image, segments), shards, "shards searched")))

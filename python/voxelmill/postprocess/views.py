@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.space import Space
 from ..core.volume import Image
-from ..timelapse.store import Facts
+from ..timelapse.store import Facts, axes_of
 from .crops import ViewScale, half_resolution, to_view
 
 Limits = tuple[float, float]  # values shown as 0 and as 255
@@ -55,16 +56,18 @@ def half_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return t, max(height // 2, 1), max(width // 2, 1)
 
 
-def view_facts(known: Facts, fov: int, shape: tuple[int, ...], limits: Limits) -> dict[str, Any]:
+def view_facts(
+    known: Facts, fov: int, shape: tuple[int, ...], limits: Limits, corner: tuple[int, int] = (0, 0)
+) -> dict[str, Any]:
     """`view`: what the values of level 1 mean, and where it lies, in minutes and micrometers."""
-    dt, dy, dx = known.scale(fov)
-    fy, fx = (2 if n > 1 else 1 for n in shape[1:])
+    step = (1, *(2 if n > 1 else 1 for n in shape[1:]))
+    space = Space.of(axes_of(None), known.scale(fov)).crop((0, *corner)).level(step)
     return {
         "view": {
             "path": "1",
             "black": limits[0],
             "white": limits[1],
-            "scale": [dt, dy * fy, dx * fx],
-            "translation": [0.0, dy * (fy - 1) / 2, dx * (fx - 1) / 2],
+            "scale": list(space.scale),
+            "translation": list(space.origin),
         }
     }

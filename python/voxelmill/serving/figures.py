@@ -11,7 +11,7 @@ import numpy as np
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Seeded
-from ..core.stage import In, Out
+from ..core.stage import In, InFiles, OutFiles
 from ..core.volume import Image, open_image
 
 MOST_PX = 2048  # a section is shown at most this large
@@ -31,7 +31,16 @@ class Parameters(Figures, Seeded):
 
 
 def run(
-    p: Parameters, task: Task, *, raw: In, preprocessed: In, aligned: In, labels: In, alignment: In, tables: In, output: Out
+    p: Parameters,
+    task: Task,
+    *,
+    raw: In,
+    preprocessed: In,
+    aligned: In,
+    labels: In,
+    alignment: In,
+    tables: InFiles,
+    output: OutFiles,
 ) -> None:
     import matplotlib
 

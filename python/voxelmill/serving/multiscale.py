@@ -7,17 +7,21 @@ is not halved until the others have caught up.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core import blocks, manifest
+from ..core import blocks, levels, manifest
 from ..core.device import choose
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from ..core.volume import Layout, multiscales, write_group
+from ..core.volume import multiscales, write_group
 from .pyramid import Published, Pyramid, pyramids
+
+SHOWN = (0.1, 99.9)  # percentiles: a hot pixel does not make all else black
+SAMPLED = 2**25  # voxels looked at
 
 
 class Parameters(Published):
@@ -30,23 +34,22 @@ def run(
     *,
     volume: In,
     labels: In | None = None,
-    role: str = "",
     parts: list[In] | None = None,
+    name: str = "",
     output: Out,
 ) -> None:
     """`parts` are the stores of all tasks of `pyramid`; without them every level is made here. `role` as there."""
     task.device = choose(p.use_gpu)[1]
-    task.block = output.name.split(".")[0]
     task.carry(output, blocks.join(parts or [], output))
     if labels is not None:
         write_group(output / "labels", {"labels": ["neurites"]}, p.ome_zarr_version)
-    for made in pyramids(p, volume, labels, role, output):
+    for made in pyramids(p, volume, labels, name, output):
         source, root = made.image.root, made.target.root
-        write_group(root, metadata(made, root.name.split(".")[0]), p.ome_zarr_version)
         if not made.own:
             inside = "" if root == output else f"{root.relative_to(output)}/"
             task.carry(output, {inside + name: entry for name, entry in link_level_0(source, root).items()})
         finish(made, task)
+        write_group(root, metadata(made, root.name.split(".")[0]), p.ome_zarr_version)
 
 
 def link_level_0(source: Path, root: Path) -> dict[str, list]:
@@ -71,18 +74,38 @@ def finish(made: Pyramid, task: Task) -> None:
 def metadata(made: Pyramid, name: str) -> dict[str, Any]:
     """OME attributes of one image or label image."""
     image = made.image
-    scales = [[s * f for s, f in zip(image.scale, fs)] for fs in made.down]
-    # A level's voxel is centred on the mean of the voxels it stands for.
-    shifts = [[s * (f - 1) / 2 if not made.label else 0.0 for s, f in zip(image.scale, fs)] for fs in made.down]
-    entry = multiscales(image.axes, scales, shifts, name)
+    entry = multiscales([image.space.level(step) for step in made.down], name)
     entry["type"] = "nearest" if made.label else "mean"
     of = "../../" if made.target.root.parent.name == "labels" else "../aligned.ome.zarr"
-    extra: dict[str, Any] = {"image-label": {"source": {"image": of}}} if made.label else omero(name, made.lay)
+    extra: dict[str, Any] = {"image-label": {"source": {"image": of}}} if made.label else omero(name, made)
     return {"multiscales": [entry], **extra}
 
 
-def omero(name: str, lay: Layout) -> dict[str, Any]:
-    """Display range, so that viewers open it well."""
-    top = 1.0 if lay.dtype.startswith("float") else float(np.iinfo(lay.dtype).max)
-    window = {"start": 0.0, "end": top, "min": 0.0, "max": top}
-    return {"omero": {"channels": [{"label": name, "color": "FFFFFF", "window": window, "active": True}]}}
+def omero(name: str, made: Pyramid) -> dict[str, Any]:
+    """Range of the values, and what of it viewers show at first, for each channel."""
+    channels, values = [], sample(made)
+    for n, channel in enumerate(values):
+        low, start, end, high = (float(v) for v in np.percentile(channel, (0, *SHOWN, 100), method="nearest"))
+        if not end > start:
+            start, end = low, high if high > low else low + 1
+        window = {"start": start, "end": end, "min": low, "max": max(high, end)}
+        label = name if len(values) == 1 else f"{name} {n}"
+        channels.append({"label": label, "color": "FFFFFF", "window": window, "active": True})
+    return {"omero": {"channels": channels}}
+
+
+def sample(made: Pyramid) -> np.ndarray:
+    """(channel, value): the first level that is small enough, or chunks from all over the last."""
+    names = [axis.name for axis in made.image.axes]
+    sizes = [math.prod(lay.shape) for lay in made.layouts]
+    n = next((n for n, size in enumerate(sizes) if size <= SAMPLED), len(sizes) - 1)
+    lay, apart = made.layouts[n], names.index("c") if "c" in names else None
+    tile = [
+        e if at == apart or sizes[n] <= SAMPLED else c for at, (c, e) in enumerate(zip(lay.chunk, lay.shape, strict=True))
+    ]
+    tiles = list(levels.tiles(tuple(slice(0, e) for e in lay.shape), tile))
+    parts = []
+    for region in tiles[:: max(1, len(tiles) * math.prod(tile) // SAMPLED)]:
+        values = made.target.read(region, n)
+        parts.append(values.reshape(1, -1) if apart is None else np.moveaxis(values, apart, 0).reshape(lay.shape[apart], -1))
+    return np.concatenate(parts, axis=1)

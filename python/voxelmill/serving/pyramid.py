@@ -33,22 +33,21 @@ class Parameters(Published):
     """Pyramid levels."""
 
 
-def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, role: str = "", block: str, output: Out) -> None:
-    """`role` is what the volume is: raw, aligned, supervoxels."""
+def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, name: str = "", block: str, output: Out) -> None:
+    """`name` is what the volume is: raw, aligned, supervoxels."""
     task.device = choose(p.use_gpu)[1]
-    task.block = f"{output.name.split('.')[0]}.{block}"
     output.mkdir(parents=True)
-    for pyramid in pyramids(p, volume, labels, role, output):
-        lower, grid = levels.superblocks(pyramid.lay, pyramid.image.scale)
+    for pyramid in pyramids(p, volume, labels, name, output):
+        lower, grid = levels.superblocks(pyramid.lay, pyramid.image.scale, pyramid.spatial)
         for part in task.progress(list(blocks.regions(grid, block)), f"superblocks of {pyramid.image.root.name}"):
             for n in range(len(pyramid.down[: lower + 1])):
                 pyramid.make(n, part)
 
 
-def pyramids(p: Published, volume: Path, labels: Path | None, role: str, output: Path) -> Iterator[Pyramid]:
+def pyramids(p: Published, volume: Path, labels: Path | None, name: str, output: Path) -> Iterator[Pyramid]:
     """Of the volume, and of its labels, if any."""
     count = 1 if p.save_minimal else p.max_levels
-    dtype = p.aligned_dtype if role == "aligned" else None
+    dtype = p.aligned_dtype if name == "aligned" else None
     yield Pyramid(open_image(volume), output, p.ome_zarr_version, count, is_label(volume), p.use_gpu, dtype)
     if labels is not None:
         yield Pyramid(open_image(labels), output / "labels/neurites", p.ome_zarr_version, count, True, p.use_gpu)
@@ -70,13 +69,14 @@ class Pyramid:
     def __init__(
         self, image: Image, root: Path, version: str, count: int, label: bool, use_gpu: bool = False, dtype: str | None = None
     ):
-        self.image, self.target, self.label, self.use_gpu = image, Image(root), label, use_gpu
+        self.image, self.target, self.label, self.use_gpu = image, Image(root, image.space), label, use_gpu
         self.old, self.lay, self.shares = version == "0.4", image.layout(), None
         if dtype and self.lay.dtype != dtype:
             if self.lay.dtype != "uint8":
                 raise DataError(f"{image.root}: {self.lay.dtype} values; expected uint8 grey levels, to publish as {dtype}")
             self.lay, self.shares = replace(self.lay, dtype=dtype), (np.arange(256) / 255.0).astype(dtype)
-        self.down = levels.factors(self.lay.shape, image.scale, count)
+        self.spatial = [axis.type == "space" for axis in image.axes]
+        self.down = levels.factors(self.lay.shape, image.scale, count, self.spatial)
         first = Layout(self.lay.shape, self.lay.dtype, self.lay.chunk, self.lay.chunk) if self.old else self.lay
         self.layouts = levels.layouts(first, self.down)
 
@@ -97,7 +97,10 @@ class Pyramid:
         if n == 0 and not self.own:
             return
         lay = self.layouts[n]
-        (create_v2 if self.old else create_array)(self.target.path(n), lay)
+        if self.old:
+            create_v2(self.target.path(n), lay)
+        else:
+            create_array(self.target.path(n), lay, names=[axis.name for axis in self.image.axes])
         shards = levels.tiles(levels.part_of(lay, part, self.down[n]), self.lay.shard if n == 0 else lay.shard)
         for _ in (map if choose(self.use_gpu)[1] != "cpu" else each)(partial(self.write, n), shards):
             pass
@@ -122,7 +125,7 @@ class Pyramid:
 
 
 def create_v2(path: Path, lay: Layout) -> Any:
-    """A Zarr v2 array. zlib ends with a checksum, and all readers of 0.4 know it; zstd's they do not."""
+    """A Zarr v2 array. gzip ends with a crc32, and all readers of 0.4 know it; zlib not all do, zstd has none."""
     import tensorstore as ts
 
     spec = {
@@ -133,7 +136,7 @@ def create_v2(path: Path, lay: Layout) -> Any:
             "shape": list(lay.shape),
             "chunks": list(lay.chunk),
             "dtype": np.dtype(lay.dtype).str,
-            "compressor": {"id": "zlib", "level": 1},
+            "compressor": {"id": "gzip", "level": 1},
             "fill_value": 0,
             "filters": None,
             "order": "C",
@@ -151,7 +154,8 @@ def mean(values: np.ndarray, step: tuple[int, ...], xp: Any = np) -> np.ndarray:
     rest = [(0, -n % f) for n, f in zip(values.shape, step)]
     if any(more for _, more in rest):
         held = xp.pad(held, rest, mode="edge")
-    total = xp.zeros(tuple(n // f for n, f in zip(held.shape, step)), xp.float32 if values.dtype.kind == "f" else xp.uint32)
+    wide = {"f": "float32", "i": "int64", "u": "uint32" if values.dtype.itemsize < 4 else "uint64"}[values.dtype.kind]
+    total = xp.zeros(tuple(n // f for n, f in zip(held.shape, step)), wide)
     for at in np.ndindex(*step):
         total += held[tuple(slice(a, None, f) for a, f in zip(at, step))]
     count = int(np.prod(step))

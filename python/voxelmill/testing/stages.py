@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core import manifest
+from ..core.space import Space
 from ..core.stage import call
 from ..core.volume import create_image, layout
 
@@ -21,7 +22,6 @@ def run_stage(dotted: str, folder: Path, **arguments: Any) -> int:
         words = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
         argv += [f"--{name}", *map(str, words)]
     folder.mkdir(parents=True, exist_ok=True)
-    manifest.digest_of.cache_clear()
     with chdir(folder):
         return call(dotted, argv)
 
@@ -33,9 +33,10 @@ def make_store(
     shard: tuple[int, ...] = (4, 64, 64),
     chunk: tuple[int, ...] = (4, 32, 32),
     label: bool = False,
+    origin: tuple[float, ...] | None = None,
 ) -> Path:
     """A finished store with its manifest, as a stage leaves it."""
-    image = create_image(path, layout(values.shape, values.dtype, shard, chunk), voxel_size, label=label)
+    image = create_image(path, layout(values.shape, values.dtype, shard, chunk), Space.zyx(voxel_size, origin), label=label)
     image.write(tuple(slice(0, n) for n in values.shape), values)
     manifest.write(path)
     return path

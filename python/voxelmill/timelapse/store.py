@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.provenance import Task
-from ..core.volume import Axis, Image, Layout, check_scale, create_array, multiscales, open_image
+from ..core.space import Axis, Space
+from ..core.volume import Image, Layout, create_array, multiscales, open_image
 
 SHARD_BYTES = 16 << 20  # frames are gathered into files of about this size
 CHUNK = 512  # px a side at most
@@ -127,27 +128,21 @@ class Facts:
         return f"seg_tracked_ch_{self.phase_id}"
 
 
-def each_fov(
-    task: Task, facts: Facts, fovs: list[int], work: Callable[[int], dict[str, Any]], *, output: Path, strict: bool
-) -> None:
+def each_fov(task: Task, facts: Facts, fovs: list[int], work: Callable[[int], dict[str, Any]], *, output: Path) -> None:
     """Do `work(fov)` for each; one that raises DataError is left out, and harms no other.
 
-    What it has written is removed, its reason stands in the record as `failed_fovs`; the figures that `work`
-    returns stand there as `per_fov`.
-    Raises DataError where `strict`, or where nothing of the whole run would be left.
+    What it has written is removed; the figures that `work` returns stand in the record as `per_fov`.
+    Raises DataError under `--strict`, or where nothing of the whole run would be left.
     """
-    figures: dict[str, dict[str, Any]] = {}
-    failed: dict[str, str] = {}
-    for fov in task.progress(fovs, "fields of view done"):
-        try:
-            figures[str(fov)] = work(fov)
-        except DataError as error:
-            failed[str(fov)] = " ".join(str(error).split())
-            shutil.rmtree(output / fov_name(fov), ignore_errors=True)
-            if strict or len(failed) == len(facts.chosen):
-                raise
+
+    def undo(fov: int) -> None:
+        shutil.rmtree(output / fov_name(fov), ignore_errors=True)
+
+    sound = task.each_sound(work, fovs, "fields of view done", name=fov_name, undo=undo)
+    task.report(per_fov={str(fov): figures for fov, figures in sound})
+    if len(task.left_out) == len(facts.chosen):
+        raise DataError(next(iter(task.left_out.values())))
     output.mkdir(exist_ok=True)
-    task.report(per_fov=figures, failed_fovs=failed)
 
 
 def layout_of(shape: tuple[int, int, int], dtype: Any) -> Layout:
@@ -171,18 +166,19 @@ def describe_movie(
     pixel_size_um: float | None,
     *,
     label_of: str | None = None,
+    corner: tuple[int, int] = (0, 0),
     **attributes: Any,
-) -> tuple[Axis, ...]:
-    """Make the group of an image (t, y, x) that has level 0, with the metadata that viewers need; its axes.
+) -> Space:
+    """Make the group of an image (t, y, x) that has level 0, with the metadata that viewers need; where it lies.
 
     Args:
         scale: minutes per frame, then micrometers per pixel (1 where unknown).
         label_of: of a label image, the name of the image beside it that it belongs to.
+        corner: (y, x) of its first pixel in the field of view.
         attributes: further facts, kept under `voxelmill`.
     """
-    check_scale(scale, root)
-    axes = axes_of(pixel_size_um)
-    entry = multiscales(axes, [scale], [[0.0] * 3], root.name)
+    space = Space.of(axes_of(pixel_size_um), scale).crop((0, *corner))
+    entry = multiscales([space], root.name)
     ome: dict = {"version": "0.5", "multiscales": [entry]}
     if label_of:
         ome["image-label"] = {"source": {"image": f"../{label_of}"}}
@@ -191,7 +187,7 @@ def describe_movie(
     (root / "zarr.json").write_text(
         json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "voxelmill": attributes}})
     )
-    return axes
+    return space
 
 
 def annotate(root: Path, **facts: Any) -> None:
@@ -216,9 +212,9 @@ class FrameWriter:
 
     def _create(self, dtype: Any) -> None:
         self.lay, scale = layout_of(self.view.shape, dtype), self.facts.scale(self.fov)
-        axes = describe_movie(self.root, scale, self.view.pixel_size_um, label_of=self.label_of, times_min=self.view.times)
+        space = describe_movie(self.root, scale, self.view.pixel_size_um, label_of=self.label_of, times_min=self.view.times)
         create_array(self.root / "0", self.lay, names="tyx")
-        self.image = Image(self.root, axes, scale)
+        self.image = Image(self.root, space)
         self.held = np.zeros((self.lay.shard[0], *self.view.shape[1:]), dtype)
 
     def add(self, frame: NDArray) -> None:

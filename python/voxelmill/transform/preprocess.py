@@ -23,11 +23,10 @@ class Parameters(Params):
 
 
 def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output: Out) -> None:
-    task.block = block
     source = open_image(volume)
     lay = source.layout()
     window = None if lay.dtype == "uint8" else grey_window(json.loads(facts.read_text()))
-    target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.scale)
+    target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.space)
     task.do(partial(equalise, p, source, target, window), list(blocks.regions(lay, block)), "shards equalised")
 
 

@@ -22,11 +22,10 @@ class Parameters(Params):
 
 
 def run(p: Parameters, task: Task, *, volume: In, transforms: In, block: str, output: Out) -> None:
-    task.block = block
     source = open_image(volume)
     lay = source.layout()
     moves = load(transforms)
-    target = create_image(output, lay, source.scale)
+    target = create_image(output, lay, source.space)
     shards = [(region, moves[region[0]]) for region in blocks.regions(lay, block)]
     task.do(partial(move, source, target), shards, "shards rendered")
 

@@ -33,12 +33,11 @@ def run(p: Parameters, task: Task, *, volume: In, block: str, output: Out, jitte
     source = open_image(volume)
     lay = source.layout()
     moves = transforms(p, lay.shape[0])
-    target = create_image(output, lay, source.scale)
+    target = create_image(output, lay, source.space)
     shards = [(region, moves[region[0]]) for region in blocks.regions(lay, block)]
     task.do(partial(move, source, target), shards, "shards moved")
     shifts = warp.simulate_jitter(lay.shape[0], p.jitter_px, p.seed)
     jitter.write_text("section,dy,dx\n" + "".join(f"{z},{dy:.6f},{dx:.6f}\n" for z, (dy, dx) in enumerate(shifts)))
-    task.block = block
     task.report(jitter_rms_px=float((shifts**2).mean() ** 0.5))
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from ...core import blocks
 from ...core.errors import DataError
 from ...core.provenance import Task
+from ...core.space import Space
 from ...core.volume import Image, Layout, Region
 from .chunks import Lost
 from .formats import local, open_source
@@ -40,9 +41,9 @@ class Plan(BaseModel, frozen=True):
     kind: str
     source_shape: tuple[int, ...]
     source_dtype: str
-    corner: tuple[int, ...]  # (z, y, x) of the part that is read
+    corner: tuple[int, ...]  # (z, y, x) of the part that is read, in voxels of the array; may lie outside it (truth)
     layout: Layout
-    voxel_size: tuple[float, ...]
+    space: Space  # where the voxels of the part lie
     voxel_size_from: str
     rescaled_from: tuple[float, float] | None
     clipped: tuple[float, float] | None = None  # shares of voxels below and above it
@@ -104,7 +105,19 @@ def sections_of(lay: Layout, block: str) -> slice:
 
 def moved(region: Region, corner: tuple[int, ...]) -> Region:
     """The region of the source behind a region of the store."""
-    return tuple(slice(s.start + c, s.stop + c) for s, c in zip(region, corner))
+    return tuple(slice(s.start + c, s.stop + c) for s, c in zip(region, corner, strict=True))
+
+
+def laid(volume: Source, region: Region) -> np.ndarray:
+    """A region of the source's array; 0 where it reaches beyond it (labels laid over a larger image)."""
+    inside = tuple(slice(min(max(s.start, 0), n), max(min(s.stop, n), 0)) for s, n in zip(region, volume.shape, strict=True))
+    if inside == region:
+        return volume.read(region)
+    values = np.zeros([s.stop - s.start for s in region], volume.dtype)
+    if all(s.stop > s.start for s in inside):
+        at = tuple(slice(i.start - r.start, i.stop - r.start) for i, r in zip(inside, region, strict=True))
+        values[at] = volume.read(inside)
+    return values
 
 
 class Slab(BaseModel, frozen=True):
@@ -137,7 +150,7 @@ def read_slab(plan: Plan, volume: Source, block: str, image: Image) -> Slab:
         if region[0] != layer.at:
             rows, layer = rows + layer.rows(), Layer(plan, region[0])
         there = moved(region, plan.corner)
-        values = volume.read(there)
+        values = laid(volume, there)
         if plan.labels and values.dtype.kind == "i" and int(values.min()) < 0:
             raise DataError(f"{plan.source}: negative ids; expected 0 for background and positive ids")
         lost.look(values, there)
@@ -245,8 +258,10 @@ def facts_of(plan: Plan, read: Slab, digest: str | None) -> dict[str, Any]:
         "corner_zyx": plan.corner,
         "shape": plan.layout.shape,
         "dtype": plan.layout.dtype,
-        "voxel_size": plan.voxel_size,
+        "voxel_size": plan.space.scale if plan.space.known else None,
         "voxel_size_from": plan.voxel_size_from,
+        "origin": plan.space.origin,
+        "voxel_offset": plan.space.offset,
         "value_range": [min(r["low"] for r in usable), max(r["high"] for r in usable)],
         "window": [min(w[0] for w in windows), max(w[1] for w in windows)] if windows else None,
         "rescaled_from": plan.rescaled_from,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import ParameterError
-from ...core.volume import PER_NM, Region
+from ...core.space import nm_per
+from ...core.volume import Region
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,17 @@ class Placed:
     """Where a source says that its voxels lie: size and origin (z, y, x) in nm, or why what it says is of no use."""
 
     size: tuple[float, ...] | None = None  # None: not known
-    origin: tuple[float, ...] | None = None  # of the centre of voxel 0; None: not stated
+    first: tuple[float, ...] | None = None  # the centre of voxel 0, in voxels; None: not stated
     unknown: str = ""
+
+    @property
+    def origin(self) -> tuple[float, ...] | None:
+        """Of the centre of voxel 0 in nm; None where it is not known."""
+        return self.moved_to(self.size) if self.size else None
+
+    def moved_to(self, size: Sequence[float]) -> tuple[float, ...] | None:
+        """The origin if voxels have another size than the source says: its voxels keep their numbers."""
+        return None if self.first is None else tuple(f * float(s) for f, s in zip(self.first, size, strict=True))
 
 
 NOWHERE = Placed()  # the format says nothing
@@ -43,19 +52,15 @@ def placed(scale: Sequence[float], units: Sequence[str | None], origin: Sequence
     told = ", ".join(f"{float(v):g}" for v in scale)
     if not all(np.isfinite(float(v)) and float(v) > 0 for v in scale):
         return Placed(unknown=f"voxel size {told} is not positive")
+    first = None if origin is None else tuple(float(o) / float(s) for o, s in zip(origin, scale, strict=True))
+    first = first if first and np.isfinite(first).all() else None
     if any(f is None for f in per):
         strange = next((u for u, f in zip(units, per, strict=True) if f is None and u), None)
         if not strange and all(float(v) == 1 for v in scale):
-            return Placed()
-        return Placed(unknown=f"voxel size {told} {f'in {str(strange)[:40]!r}' if strange else 'without unit'} is no length")
-    made = [tuple(float(v) * f for v, f in zip(of, per, strict=True) if f) for of in (scale, origin) if of is not None]
-    return Placed(made[0], made[1] if len(made) > 1 and np.isfinite(made[1]).all() else None)
-
-
-def nm_per(unit: str | None) -> float | None:
-    """Nanometres in a unit, however it is spelt; None for what is no length."""
-    text = html.unescape(str(unit or "")).replace("\\u00B5", "µ").strip()
-    return next((PER_NM[t] for t in (text, text.lower(), text.lower().removesuffix("s")) if t in PER_NM), None)
+            return Placed(first=first)
+        of = f"in {str(strange)[:40]!r}" if strange else "without unit"
+        return Placed(first=first, unknown=f"voxel size {told} {of} is no length")
+    return Placed(tuple(float(v) * f for v, f in zip(scale, per, strict=True) if f), first)
 
 
 @dataclass
