@@ -38,7 +38,9 @@ def parts_of(folder: Path, given: dict[str, Path], tasks: int, **params) -> list
     made = []
     for n, block in enumerate(blocks.plan(grid, tasks)):
         assert (
-            run_stage("serving.pyramid", folder / f"part{n}", **given, name="out", block=block, output="out.levels", **params)
+            run_stage(
+                "serving.pyramid", folder / f"part{n}", **{"name": "out", **given, **params}, block=block, output="out.levels"
+            )
             == 0
         )
         made.append(folder / f"part{n}/out.levels")
