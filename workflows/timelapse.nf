@@ -3,6 +3,7 @@
 include { along ; byName ; inspectedIn ; metasOf ; sourceOf } from './inputs'
 include { titled } from './options'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
+include { CHECK_INPUTS } from '../modules/serving/check_inputs'
 include { COPY_MOVIE } from '../modules/ingest/copy_movie'
 include { READ_DETECTIONS } from '../modules/ingest/read_detections'
 include { SEGMENT_CELLS } from '../modules/inference/segment_cells'
@@ -27,10 +28,17 @@ workflow TIMELAPSE {
     INSPECT_MOVIE(source, options.flags.inspect_movie)
     facts = INSPECT_MOVIE.out.facts
     batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
+    records = INSPECT_MOVIE.out.provenance
+    if (!options.copy_only) {
+        // What only late stages need is checked before any work; that it was is no input of that work.
+        CHECK_INPUTS(facts, options.samples ? sourceOf('samples', options.samples)[1] : [], plugins, options.flags.check_inputs)
+        batches = batches.combine(CHECK_INPUTS.out.checked).map { meta, _checked -> meta }
+        records = records.mix(CHECK_INPUTS.out.provenance)
+    }
 
     COPY_MOVIE(source, facts, batches, options.flags.copy_movie)
     movie = COPY_MOVIE.out.movie
-    records = INSPECT_MOVIE.out.provenance.mix(COPY_MOVIE.out.provenance)
+    records = records.mix(COPY_MOVIE.out.provenance)
     stores = movie.map { meta, store, manifest -> [meta, [store], [manifest]] }
     nothing = movie.map { meta, _store, _manifest -> [meta, [], []] }
     tables = channel.empty()

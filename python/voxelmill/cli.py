@@ -71,7 +71,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--cell_diameter", type=float, default=0.0, help="px, of a typical cell [0: from the labels]")
     one.add_argument("--licence", default="not stated", help="of the data, for the card")
     one.add_argument("--steps", type=int, default=4000, help="in all, those before a kill included [4000]")
-    one.add_argument("--rate", dest="highest", type=float, default=2e-3, help="highest learning rate [0.002]")
+    one.add_argument(
+        "--rate", dest="highest", type=float, default=0.0, help="highest learning rate [0.002, with --start 0.0005]"
+    )
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--every_s", type=float, default=180, help="seconds between checkpoints [180]")
     one.add_argument("--threads", type=int, default=0, help="CPU threads [all]")

@@ -10,6 +10,7 @@ import pytest
 import zarr
 from ome_zarr_models import open_ome_zarr
 from voxelmill.core import manifest
+from voxelmill.core.space import Axis, Space
 from voxelmill.testing.stages import make_store, run_stage
 
 
@@ -117,13 +118,13 @@ def test_means_of_any_type(tmp_path: Path, dtype: str):
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 def test_channels_are_not_halved(tmp_path: Path, version: str):
-    from voxelmill.core.volume import Axis, create_image, layout
+    from voxelmill.core.volume import create_image, layout
 
     rng = np.random.default_rng(0)
     values = np.stack([rng.integers(0, 50, (9, 130, 150)), rng.integers(100, 200, (9, 130, 150))]).astype(np.uint8)
     lay = layout(values.shape, "uint8", (2, 4, 64, 64), (1, 4, 32, 32))
     axes = (Axis("c", "channel", None), Axis("z"), Axis("y"), Axis("x"))
-    image = create_image(tmp_path / "raw.ome.zarr", lay, (1, 30, 8, 8), axes=axes)
+    image = create_image(tmp_path / "raw.ome.zarr", lay, Space(axes, (1, 30, 8, 8), (0.0,) * 4))
     image.write(tuple(slice(0, n) for n in values.shape), values)
     manifest.write(tmp_path / "raw.ome.zarr")
     arguments = {"volume": tmp_path / "raw.ome.zarr", "output": "out.ome.zarr", "ome_zarr_version": version}

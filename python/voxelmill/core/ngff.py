@@ -59,8 +59,9 @@ def multiscales(stored: dict[str, Any]) -> Multiscales | None:
         version = str(entry.get("version") or attributes.get("version") or "0.4")
         datasets = entry["datasets"]
         paths = tuple(str(d["path"]) for d in datasets)
-        if version not in ("0.1", "0.2", "0.3") and "coordinateSystems" not in entry:
-            _ = entry["axes"][0]["name"]
+        systems = "coordinateSystems" in entry or version in ("0.1", "0.2", "0.3")
+        if not systems and not isinstance(entry["axes"], list):
+            raise TypeError(f"axes are a {type(entry['axes']).__name__}")
         described = _described(entry)
         axes = tuple(str(a["name"]) for a in described)
         made = [_placed(d, entry, len(axes)) for d in datasets] if _stated(entry) else []

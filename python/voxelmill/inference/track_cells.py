@@ -37,7 +37,9 @@ class Growth(Linked):
     division_cost: float = param(0.3, "What a division costs beyond its misfit; higher finds fewer", ge=0)
     divisions: bool = param(True, "Look for divisions")
     min_daughter: int = param(3, "Frames a daughter must live for its division to count", unit="frame", ge=0)
-    max_drift: float = param(100.0, "Greatest jump of the whole field between frames", unit="px", ge=0)
+    max_drift: float = param(
+        -1.0, "Greatest jump of the whole field between frames; -1: by half of the field, 0: none", unit="px", ge=-1
+    )
     max_move: float = param(0.0, "Greatest move of a cell beyond the shared motion; 0: by its size", unit="px", ge=0)
 
 

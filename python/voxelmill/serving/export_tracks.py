@@ -44,6 +44,4 @@ def run(p: Parameters, task: Task, *, labels: In, tracked: In, facts: In, batch:
         if "napari" in p.track_formats:
             write_napari(output / f"{name}_napari.csv", output / f"{name}_napari.json", tracks)
         if "trackmate" in p.track_formats:
-            write_trackmate(
-                output / f"{name}_trackmate.xml", tracks, pixel_size=size, frame_interval=interval, shape=view.shape[1:]
-            )
+            write_trackmate(output / f"{name}_trackmate.xml", tracks, pixel_size=size, times=view.times, shape=view.shape[1:])
