@@ -282,10 +282,12 @@ def multiscales(spaces: Sequence[Space], name: str) -> dict:
 
 
 def write_group(root: Path, attributes: dict[str, Any] | None = None, version: str = "0.5") -> None:
-    """Write a group's metadata: `zarr.json` with `ome`, or `.zgroup` and `.zattrs` for 0.4."""
+    """Write a group's metadata, given as 0.5 has it: `zarr.json` with `ome`, or `.zgroup` and `.zattrs` for 0.4."""
     root.mkdir(parents=True, exist_ok=True)
-    if version == "0.5":
-        ome = {"ome": {"version": "0.5", **attributes}} if attributes else {}
+    if version != "0.4":
+        if attributes and version == "0.6" and "multiscales" in attributes:
+            attributes = {**attributes, "multiscales": [ngff.as_0_6(entry) for entry in attributes["multiscales"]]}
+        ome = {"ome": {"version": version, **attributes}} if attributes else {}
         text = {"zarr_format": 3, "node_type": "group", "attributes": ome}
         (root / "zarr.json").write_text(json.dumps(text, indent=1))
         return
