@@ -332,15 +332,15 @@ def create_labels(store: Path, name: str, lay: Layout, space: Space, **more: Any
 
 def list_labels(store: Path) -> list[str]:
     """Names of the label images of a store."""
-    return list(_attributes(store / "labels").get("labels", []))
+    return list(attributes(store / "labels").get("labels", []))
 
 
 def is_label(root: Path) -> bool:
     """Whether an image is one of ids."""
-    return "image-label" in _attributes(root)
+    return "image-label" in attributes(root)
 
 
-def _attributes(root: Path) -> dict[str, Any]:
+def attributes(root: Path) -> dict[str, Any]:
     """OME attributes of a group, of 0.5 or 0.4; empty where there are none."""
     if (root / "zarr.json").exists():
         attributes = read_json(root / "zarr.json").get("attributes", {})
@@ -361,7 +361,7 @@ def open_image(root: Path, labels: str | None = None) -> Image:
     Raises StorageError where there is no image, DataError naming what is wrong."""
     root = root / "labels" / labels if labels else root
     try:
-        found = ngff.multiscales(_attributes(root))
+        found = ngff.multiscales(attributes(root))
         if found is None:
             raise StorageError(f"{root}: not an OME-Zarr image (no multiscales in zarr.json or .zattrs)")
         if found.scales is None or found.translations is None:
