@@ -1,6 +1,6 @@
 """Multiscale: the published volume, with pyramid levels, labels and the metadata that viewers need.
 
-Level 0 is hard-linked, not copied, when the version stays 0.5; so are the levels that `pyramid` has made block by
+Level 0 is hard-linked, not copied, unless the version is 0.4; so are the levels that `pyramid` has made block by
 block. Images are averaged, labels take their first voxel. The axis that is coarser than twice the finest is not halved
 until the others have caught up.
 """
@@ -46,7 +46,7 @@ def run(
         write_group(output / "labels", {"labels": ["neurites"]}, p.ome_zarr_version)
     for source, root, label in images(volume, labels, output):
         made = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, p.use_gpu)
-        if p.ome_zarr_version == "0.5":
+        if p.ome_zarr_version != "0.4":
             inside = "" if root == output else f"{root.relative_to(output)}/"
             task.carry(output, {inside + name: entry for name, entry in link_level_0(source, root).items()})
         finish(made, task)
