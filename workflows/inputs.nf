@@ -55,10 +55,20 @@ def inspectedIn(outdir) {
     return tables.sort().collect { table -> stageable(table.toPath()) }
 }
 
+// The files that may hold one movie with this one: OME-TIFF may name others beside it, of which only numbers differ.
+def together(root) {
+    def plain = root.name.replaceFirst(/(?i)(_MMStack.*|[\d_-]*)\.(ome\.tiff?|companion\.ome)$/, '')
+    if (plain == root.name) {
+        return [root]
+    }
+    def beside = root.toAbsolutePath().parent.toFile().listFiles()?.findAll { one -> one.name.startsWith(plain) && one.file } ?: []
+    return beside.sort().collect { one -> one.toPath() }
+}
+
 // Names, sizes and times of all files below: Nextflow itself looks at a folder's root only.
 def fingerprint(root) {
     if (!root.isDirectory()) {
-        return "${root.name} ${root.size()} ${root.lastModified()}".sha256()
+        return together(root).collect { path -> "${path.name} ${path.size()} ${path.lastModified()}" }.join('\n').sha256()
     }
     def files = java.nio.file.Files.walk(root).toList().findAll { path -> java.nio.file.Files.isRegularFile(path) }.sort()
     def rows = files.collect { path -> "${root.relativize(path)} ${java.nio.file.Files.size(path)} ${java.nio.file.Files.getLastModifiedTime(path)}" }
