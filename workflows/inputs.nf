@@ -84,10 +84,20 @@ def inspectedIn(outdir) {
     return tables.sort().collect { table -> stageable(table.toPath()) }
 }
 
+// The files that may hold one movie with this one: OME-TIFF may name others beside it, of which only numbers differ.
+def together(root) {
+    def plain = root.name.replaceFirst(/(?i)(_MMStack.*|[\d_-]*)\.(ome\.tiff?|companion\.ome)$/, '')
+    if (plain == root.name) {
+        return [root]
+    }
+    def beside = root.toAbsolutePath().parent.toFile().listFiles()?.findAll { one -> one.name.startsWith(plain) && one.file } ?: []
+    return beside.sort().collect { one -> one.toPath() }
+}
+
 // Names, sizes and times of all files below: Nextflow itself looks at a folder's root only.
 def fingerprint(root, most) {
     if (!root.isDirectory()) {
-        return "${root.name} ${root.size()} ${root.lastModified()}".sha256()
+        return together(root).collect { path -> "${path.name} ${path.size()} ${path.lastModified()}" }.join('\n').sha256()
     }
     def rows = []
     return listBelow(root, '', [], most, rows) ? rows.join('\n').sha256() : null
@@ -121,29 +131,43 @@ def stateOf(path) {
     }
 }
 
-// One map per line of a block list: `[block: '0-3']`, or with the batch it belongs to: `[block: '0-3', batch: '0-15']`.
-def blocksOf(list) {
-    return list.readLines().collect { line -> [['block', 'batch'], line.tokenize(' ')].transpose().collectEntries { pair -> pair } }
+// One map, `meta`, a row of a list that a stage has written (python/voxelmill/core/plans.py): [id: '0-3', block: '0-3'] of
+// a block of shards or of fields of view, [id: 'z07', slice: '7'] of a slice, with whatever else the row says.
+def metasOf(list) {
+    return list.splitCsv(header: true)
 }
 
-// All tuples [meta, ...] of a channel as one list, in the order of their blocks.
-def byBlock(tuples) {
-    return tuples.toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+// The order of tasks, and so of all lists that are made of what they leave: that of the numbers in `id`.
+def byId(a, b) {
+    def these = numbersIn(a)
+    def those = numbersIn(b)
+    def k = (0..<Math.min(these.size(), those.size())).find { n -> these[n] != those[n] }
+    return k == null ? these.size() <=> those.size() ?: a.id <=> b.id : these[k] <=> those[k]
 }
 
-// Tuples [meta, file] of all blocks -> one [[block: batch], files in order] a batch.
+def numbersIn(meta) {
+    return meta.id.findAll('[0-9]+').collect { digits -> digits.toLong() }
+}
+
+// Tuples [meta, ...] as one list, always in the same order, so that -resume knows a task that takes them all.
+def sorted(tuples) {
+    return tuples.sort(false) { a, b -> byId(a[0], b[0]) }
+}
+
+// All tuples [meta, ...] of a channel as one list, in the same order: a value channel.
+def allInOrder(tuples) {
+    return tuples.toList().map { all -> sorted(all) }
+}
+
+// Tuples [meta, file] of all blocks -> one [meta of the batch, files in order] a batch.
 def inBatches(tuples) {
-    return byBlock(tuples)
-        .flatMap { all -> all.groupBy { one -> one[0].batch }.collect { batch, of -> [[block: batch], of.collect { one -> one[1] }] } }
+    return allInOrder(tuples)
+        .flatMap { all -> all.groupBy { one -> one[0].batch }.collect { batch, of -> [[id: batch, block: batch], of.collect { one -> one[1] }] } }
 }
 
-def firstShard(meta) {
-    return meta.block.tokenize('-')[0].toInteger()
-}
-
-// The files of [meta, file] tuples in the order of their blocks, as one list.
-def inOrder(tuples) {
-    return byBlock(tuples).map { all -> all.collect { one -> one[1] } }
+// The files of [meta, file] tuples in order, as one list.
+def filesInOrder(tuples) {
+    return allInOrder(tuples).map { all -> all.collect { one -> one[1] } }
 }
 
 // All files of a channel of files, as one list that does not depend on who came first.

@@ -1,6 +1,6 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
-include { along ; blocksOf ; byName ; inspectedIn ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
+include { along ; byName ; inspectedIn ; metasOf ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
 include { titled } from './options'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
@@ -31,7 +31,7 @@ workflow TIMELAPSE {
     plugins = options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], '']
     INSPECT_MOVIE(source, options.flags.inspect_movie)
     facts = INSPECT_MOVIE.out.facts
-    batches = INSPECT_MOVIE.out.batches.flatMap { list -> blocksOf(list) }
+    batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
     records = INSPECT_MOVIE.out.provenance
     if (!options.copy_only) {
         // What only late stages need is checked before any work; that it was is no input of that work.

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 # Stubs list one block or batch, so each process of a workflow has one task, but for what is named here.
 OTHER_THAN_ONE = {
     "connectome": {
-        "MULTISCALE": 2,
+        "MULTISCALE": 3,
         "INGEST_TRUTH": 1,
         **dict.fromkeys(("LIST_FILES", "READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID"), 0),
     },
@@ -59,7 +59,7 @@ def test_without_truth_and_jitter(tmp_path: Path) -> None:
     )
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected(
-        "connectome", INGEST_TRUTH=0, EVALUATE=0, SIMULATE_MISALIGNMENT=0, MULTISCALE=1
+        "connectome", INGEST_TRUTH=0, EVALUATE=0, SIMULATE_MISALIGNMENT=0, MULTISCALE=2
     )
 
 
