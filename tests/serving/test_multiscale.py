@@ -51,6 +51,19 @@ def test_level_0_is_linked_not_copied(tmp_path: Path):
     assert manifest.verify(path, deep=True)
 
 
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_ids_of_a_store_of_their_own_are_never_averaged(tmp_path: Path, version: str):
+    ids = np.random.default_rng(0).integers(0, 2**53, (4, 130, 150)).astype(np.uint64)
+    store = make_store(tmp_path / "s.ome.zarr", ids, label=True)
+    arguments = {"volume": store, "output": "supervoxels.ome.zarr", "name": "supervoxels", "ome_zarr_version": version}
+    assert run_stage("serving.multiscale", tmp_path, **arguments) == 0
+    group = zarr.open_group(str(tmp_path / "supervoxels.ome.zarr"), mode="r")
+    open_ome_zarr(group)
+    assert np.array_equal(group["0"][:], ids) and np.array_equal(group["1"][:], ids[:, ::2, ::2])
+    attributes = group.attrs["ome"] if version == "0.5" else group.attrs
+    assert attributes["image-label"]["source"] == {"image": "../aligned.ome.zarr"} and "omero" not in attributes
+
+
 def test_minimal_has_one_level(tmp_path: Path):
     path = made(tmp_path, save_minimal=True)
     assert not (path / "1").exists()

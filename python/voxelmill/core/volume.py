@@ -335,6 +335,11 @@ def list_labels(store: Path) -> list[str]:
     return list(attributes(store / "labels").get("labels", []))
 
 
+def is_label(root: Path) -> bool:
+    """Whether an image is one of ids."""
+    return "image-label" in attributes(root)
+
+
 def attributes(root: Path) -> dict[str, Any]:
     """OME attributes of a group, of 0.5 or 0.4; empty where there are none."""
     if (root / "zarr.json").exists():

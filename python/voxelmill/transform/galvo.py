@@ -39,7 +39,7 @@ def find_shift(profiles: Sequence[np.ndarray], n_extra: int) -> tuple[int, float
     lines = profiles[0].shape[0]
     if any(p.shape[0] != lines for p in profiles) or lines <= n_extra:
         raise DataError(
-            f"galvo: tiles of {sorted({p.shape[0] for p in profiles})} lines; expected one number above {n_extra}"
+            f"galvo: tiles of {sorted({p.shape[0] for p in profiles})} lines; expected one number, above {n_extra}"
         )
     total = np.zeros(lines)
     for one in profiles:
