@@ -121,9 +121,31 @@ def _placed(dataset: dict[str, Any], entry: dict[str, Any], count: int) -> tuple
         if values.shape != (count,):
             raise DataError(f"coordinateTransformations: {kind} {step[kind]}; expected {count} numbers, one per axis")
         if kind == "scale":
-            scale, shift, scaled = scale * values, shift * values, True
+            with np.errstate(invalid="ignore"):  # a scale that is not finite is refused by who uses it
+                scale, shift, scaled = scale * values, shift * values, True
         else:
             shift = shift + values
     if not scaled:
         raise DataError(f"coordinateTransformations: no scale; expected {count} numbers, one per axis")
     return tuple(float(v) for v in scale), tuple(float(v) for v in shift)
+
+
+def as_0_6(entry: dict[str, Any]) -> dict[str, Any]:
+    """A `multiscales` entry of 0.5 as 0.6 has it: axes in a named system, each dataset with one way into it."""
+    system = "physical"
+    rest = {key: value for key, value in entry.items() if key not in ("axes", "datasets")}
+    datasets = [
+        {
+            "path": dataset["path"],
+            "coordinateTransformations": [
+                {
+                    "type": "sequence",
+                    "input": {"path": dataset["path"]},
+                    "output": {"name": system},
+                    "transformations": dataset["coordinateTransformations"],
+                }
+            ],
+        }
+        for dataset in entry["datasets"]
+    ]
+    return {**rest, "coordinateSystems": [{"name": system, "axes": entry["axes"]}], "datasets": datasets}
