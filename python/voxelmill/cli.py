@@ -1,4 +1,4 @@
-"""The `voxelmill` command: score, runs, schema, verify, plugins, doctor, scale, train."""
+"""The `voxelmill` command: score, runs, schema, verify, view, export-precomputed, plugins, doctor, scale, train."""
 
 from __future__ import annotations
 
@@ -45,6 +45,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--write", action="store_true")
     one = command("verify", verify, "check a store against its manifest")
     one.add_argument("store", type=Path)
+    one = command("view", view, "serve the results to this machine and print a Neuroglancer link to all its volumes")
+    one.add_argument("results", type=Path, nargs="?", default=Path("results"))
+    one.add_argument("--port", type=int, default=8000)
+    one.add_argument(
+        "--source", nargs="*", default=[], metavar="ADDRESS", help="lay these under it, as precomputed://gs://..."
+    )
+    one.add_argument("--state", action="store_true", help="print the viewer state as JSON and serve nothing")
+    one = command("export-precomputed", export_precomputed, "write a published volume as Neuroglancer precomputed")
+    one.add_argument("store", type=Path, help="NAME.ome.zarr")
+    one.add_argument("target", type=Path, help="folder to make")
+    one.add_argument("--labels", default="", metavar="NAME", help="of the volume's label images this one, as segmentation")
+    one.add_argument("--sharded", action="store_true", help="many chunks a file")
     one = command("plugins", plugins, "list what a folder of plug-ins holds, each tried on an example")
     one.add_argument("folder", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
@@ -162,6 +174,29 @@ def verify(args: argparse.Namespace) -> None:
     from .core.manifest import verify
 
     print(f"{args.store}: {len(verify(args.store, deep=True)['files'])} files as listed")
+
+
+def view(args: argparse.Namespace) -> None:
+    from .serving import viewer
+
+    here = f"http://127.0.0.1:{args.port}"
+    found = viewer.of_results(args.results, here, args.source)
+    if args.state:
+        print(json.dumps(found, indent=1))
+        return
+    with viewer.server(args.results, args.port) as served:
+        print(f"{viewer.link(found)}\n\nserving {args.results} at {here} until Ctrl-C")
+        try:
+            served.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def export_precomputed(args: argparse.Namespace) -> None:
+    from .serving.precomputed import export
+
+    for remark in export(args.store, args.target, args.labels, args.sharded):
+        print(f"WARNING [export-precomputed] {args.target}: {remark}", file=sys.stderr)
 
 
 def doctor(args: argparse.Namespace) -> int:

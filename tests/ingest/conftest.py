@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from voxelmill.core import plans
 from voxelmill.core.stage import call
 from voxelmill.core.volume import Image, open_image
 
@@ -41,10 +42,10 @@ class Result:
             f"{self.role}.ome.zarr",
             f"{self.role}.ome.zarr.manifest.json",
             f"{self.role}.json",
-            "blocks.txt",
-            "slabs.txt",
+            "blocks.csv",
+            "slabs.csv",
             "plan.json",
-            "reads.txt",
+            "reads.csv",
         }
         assert not left & made and not [n for n in left if n.endswith(".partial")], left
 
@@ -58,10 +59,10 @@ def ingest(tmp_path, monkeypatch, capfd):
         files = [
             f"--output={role}.ome.zarr",
             f"--facts={role}.json",
-            "--block_list=blocks.txt",
-            "--slab_list=slabs.txt",
+            "--block_list=blocks.csv",
+            "--slab_list=slabs.csv",
             "--plan=plan.json",
-            "--read_list=reads.txt",
+            "--read_list=reads.csv",
             f"--role={role}",
         ]
         code = call("ingest.ingest", [*map(str, words), *files])
@@ -99,12 +100,12 @@ def slabs(ingest, tmp_path, monkeypatch, capfd):
         if planned.code or not (at / "plan.json").exists():
             return planned
         assert not (at / f"{role}.ome.zarr").exists() and not (at / f"{role}.json").exists()
-        reads = (at / "reads.txt").read_text().split()
+        reads = [row["block"] for row in plans.read(at / "reads.csv")]
         for n, block in enumerate(reads):
             meanwhile(n)
             if code := read(at / "plan.json", source, block, role, at / f"slab{n}"):
                 (at / "plan.json").unlink()
-                (at / "reads.txt").unlink()
+                (at / "reads.csv").unlink()
                 return Result(code, capfd.readouterr().err, "", at / f"slab{n}", role)
         meanwhile(len(reads))
         done = at / "joined"

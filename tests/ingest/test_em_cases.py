@@ -51,6 +51,14 @@ def test_the_values_and_the_voxel_size(ingest, truth, name, flags):
     assert "WARNING" not in done.out
 
 
+@pytest.mark.parametrize("place", ["--center=48,56,9", "--center_nm=384,448,360"])
+def test_a_centre_is_what_the_viewer_shows(ingest, truth, place):
+    """Neuroglancer counts from the `voxel_offset` of 16, 16, 3."""
+    done = ingest("--input", CASES / "18_voxel_offset_16_16_3", "--cutout=16,16,4", place)
+    np.testing.assert_array_equal(done.volume.read(), truth[4:8, 32:48, 24:40])
+    assert done.facts["origin"] == [7 * 40, 48 * 8, 40 * 8] and done.facts["voxel_offset"] == [7, 48, 40]
+
+
 @pytest.mark.parametrize("name", ["04_axis_unit_pixel.ome.zarr", "05_axes_without_unit.ome.zarr"])
 def test_a_scale_that_is_no_length_is_never_taken_in_silence(ingest, name):
     ingest("--input", CASES / name).refused(65, name, "voxel size 40, 8, 8", "give --voxel_size Z,Y,X in nm")
@@ -178,6 +186,18 @@ def test_a_lost_chunk_is_told(ingest, tmp_path, driver):
     assert done.facts["lost_chunks"] == [[4, 0, 16]] and "1 chunks are missing among chunks that are there" in done.out
     record = json.loads((tmp_path / "ingest.raw.provenance.json").read_text())
     assert "first voxels z-y-x 4-0-16" in record["quality"]["notes"][0]
+
+
+def test_a_lost_shard_is_told(ingest, tmp_path):
+    from voxelmill.core.space import Space
+    from voxelmill.core.volume import create_image, layout
+
+    image = create_image(
+        tmp_path / "v.ome.zarr", layout((8, 32, 32), "uint8", (4, 16, 32), (4, 16, 16)), Space.zyx((40, 8, 8))
+    )
+    image.write(ALL, np.full((8, 32, 32), 9, np.uint8))
+    (tmp_path / "v.ome.zarr/0/c/1/0/0").unlink()
+    assert ingest("--input", "v.ome.zarr").facts["lost_chunks"] == [[4, 0, 0], [4, 0, 16]]
 
 
 def test_a_lost_chunk_is_refused_under_strict(ingest, tmp_path):

@@ -17,6 +17,7 @@ import pytest
 import tensorstore as ts
 import zarr
 from voxelmill.core.errors import DataError, ParameterError, StorageError, TransientError
+from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest.volumes import kvstore
 from voxelmill.ingest.volumes.formats import open_source
@@ -31,7 +32,7 @@ SIZED = ("ome-zarr 0.5", "ome-zarr 0.4", "precomputed")
 def stored(folder: Path, kind: str) -> Path:
     """EM in a folder, in one of KINDS."""
     if kind == "ome-zarr 0.5":
-        create_image(folder, layout(EM.shape, "uint8", (4, 16, 16), (4, 8, 8)), (30, 4, 5)).write(ALL, EM)
+        create_image(folder, layout(EM.shape, "uint8", (4, 16, 16), (4, 8, 8)), Space.zyx((30, 4, 5))).write(ALL, EM)
     elif kind == "ome-zarr 0.4":
         from ome_zarr.format import FormatV04
         from ome_zarr.writer import write_image
@@ -355,3 +356,11 @@ def test_a_path_is_taken_letter_by_letter(tmp_path, kind):
     folder = tmp_path / "a%20b it's [1] {a} *ü"
     folder.mkdir()
     same(str(stored(folder / "v%2F.zarr", kind)), kind)
+
+
+def test_a_file_uri_may_have_escapes(tmp_path):
+    folder = stored(tmp_path / "a b.zarr", "zarr 3")
+    same(f"file://{str(folder).replace(' ', '%20')}", "zarr 3")
+    same(f"file://{folder}", "zarr 3")
+    with pytest.raises(StorageError, match="no such file"):
+        open_source(str(folder).replace(" ", "%20"))

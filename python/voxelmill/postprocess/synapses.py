@@ -16,7 +16,6 @@ from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Region, open_image
-from ..inference.segment import grey
 from . import blobs
 
 
@@ -50,7 +49,7 @@ def search(p: Blobs, image: Image, segments: Image, region: Region) -> np.ndarra
     """Candidates of a region, as `blobs.DTYPE`; it reads what the largest blob reaches over."""
     reach = blobs.halo(p.blob_min_sigma, p.blob_max_sigma, p.blob_scales)
     outer, _ = blocks.widen(region, (0, reach, reach), image.shape)
-    sections = grey(image, outer)
+    sections = image.read(outer)
     return blobs.detect(
         sections,
         segments.read(outer),

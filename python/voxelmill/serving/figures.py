@@ -192,7 +192,7 @@ def synapses(aligned: Image, path: Path, z: int) -> Any:
     table, here = pick(path, ("z", "y", "x", "score"), lambda rows: rows["z"] == z, DOTS_SHOWN)
     values, step = section(aligned, z)
     figure, ax = plt.subplots(figsize=(7, 7 * aligned.shape[1] / aligned.shape[2] + 0.4), layout="constrained")
-    ax.imshow(values.astype(np.float32), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(values, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     if here:
         dots = ax.scatter(
             table["x"] / step,
