@@ -27,7 +27,7 @@ def unescaped(module: str) -> list[str]:
     def foreign(one: str) -> list[str]:
         parts = [re.sub(r"\"[^\"]*\"|'[^']*'", "", one), *re.findall(outer, one)]
         words = {word for part in parts for word in re.findall(r"[a-zA-Z_][\w.]*", part)}
-        return [word for word in words - allowed if word.removesuffix(".join") not in allowed]
+        return [word for word in words - allowed if re.sub(r"\.(join|tokenize)$", "", word) not in allowed]
 
     found = []
     for name, value in re.findall(r"^ +def (\w+) = (.*)$", rest, re.M):
