@@ -29,10 +29,11 @@ def ofRole(sources, role) {
 
 def sourceWithin(most, role, location) {
     def text = "${location}"
-    if (text.contains('://') && !text.startsWith('file://')) {
+    def uri = text.replaceFirst('^precomputed://', '')
+    if (uri.contains('://') && !uri.startsWith('file://')) {
         return [role, [], text]
     }
-    def found = localPath(text)
+    def found = localPath(uri)
     if (!found.exists()) {
         throw new IllegalArgumentException("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
     }
