@@ -70,6 +70,8 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
     added = load_plugins(plugins) if plugins else []
     preprocessors = [plugin for plugin in added if plugin.kind == "preprocessor"]
     method, values = method_of(p, added)
+    if method.model:
+        task.model(method.model)
     task.report(method=p.segmentation_method, preprocessors=[plugin.name for plugin in preprocessors])  # type: ignore[attr-defined]
 
     def label(fov: int) -> dict[str, Any]:
