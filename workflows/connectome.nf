@@ -1,7 +1,6 @@
 // EM volume -> aligned volume, neurites, synapse candidates, wiring graph.
 
 include { blocksOf ; byName ; inOrder ; sourceOf } from './inputs'
-include { titled } from './options'
 include { INGEST } from '../modules/ingest/ingest'
 include { INGEST as INGEST_TRUTH } from '../modules/ingest/ingest'
 include { SIMULATE_MISALIGNMENT } from '../modules/transform/simulate_misalignment'
@@ -92,5 +91,5 @@ workflow CONNECTOME {
         SEGMENT.out.provenance, JOIN_SUPERVOXELS.out.provenance, EXPORT_LABELS.out.provenance,
         SYNAPSES.out.provenance, GRAPH.out.provenance, PUBLISH.out.provenance, FIGURES.out.provenance,
     )
-    REPORT(byName(records), FIGURES.out.figures, byName(tables), titled(options))
+    REPORT(byName(records), FIGURES.out.figures, byName(tables), options.flags.report)
 }

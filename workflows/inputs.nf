@@ -8,7 +8,7 @@ def sourceOf(role, location) {
     }
     def found = localPath(text)
     if (!found.exists()) {
-        throw new IllegalArgumentException("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
+        refuse("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
     }
     return [role, stageable(found), fingerprint(found)]
 }
@@ -98,4 +98,9 @@ def byName(files) {
 // [meta, stores, manifests] with one more store of the same batch.
 def along(stores, more) {
     return stores.join(more).map { meta, all, manifests, store, manifest -> [meta, all + [store], manifests + [manifest]] }
+}
+
+// A mistake of the user: one line, and nothing behind it.
+def refuse(message) {
+    error("ERROR ${message}")
 }

@@ -1,7 +1,6 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
 include { along ; blocksOf ; byName ; inspectedIn ; sourceOf } from './inputs'
-include { titled } from './options'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
 include { COPY_MOVIE } from '../modules/ingest/copy_movie'
 include { READ_DETECTIONS } from '../modules/ingest/read_detections'
@@ -101,5 +100,5 @@ workflow TIMELAPSE {
     records = records.mix(PUBLISH_FOVS.out.provenance)
     SUMMARIZE(facts, byName(records), options.flags.summarize)
     tables = tables.mix(SUMMARIZE.out.table)
-    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), titled(options))
+    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), options.flags.report)
 }
