@@ -123,10 +123,10 @@ def outlined(image: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndar
     return out
 
 
-def affinities(net: onnxruntime.InferenceSession, raw: np.ndarray, card: dict, depth: int = 24) -> np.ndarray:
+def affinities(net: onnxruntime.InferenceSession, raw: np.ndarray, card: dict, depth: int = 64) -> np.ndarray:
     """Affinities 0-1 (offset, z, y, x) of a volume, some sections at a time with the halo of the card."""
     halo = card["halo_px"][0]
-    x = (raw.astype(np.float32) - raw.mean()) / raw.std()
+    x = (raw.astype(np.float32) - np.float32(raw.mean())) / np.float32(raw.std())
     fold = card["input"]["multiple_of"]
     x = np.pad(x, [(0, 0), (0, -raw.shape[1] % fold[2]), (0, -raw.shape[2] % fold[3])], mode="symmetric")
     out = np.empty((len(card["offsets"]), *raw.shape), np.float32)
@@ -197,7 +197,7 @@ def neurites(args: argparse.Namespace) -> dict:
         near = affinity[:3].copy()
         if flat:
             near[0] = 0
-        thresholds = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]  # of 1 - mean affinity
+        thresholds = [0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]  # of 1 - mean affinity
         scoring = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
         rows = {}
         score = score_sections if flat else score_volumes
@@ -206,7 +206,7 @@ def neurites(args: argparse.Namespace) -> dict:
             result, inner = (score(truth, labels, border=b) for b in (0, 2))
             rows[t] = {k: round(result[k], 3) for k in ("voi_split", "voi_merge", "voi", "arand")}
             rows[t] |= {f"{k}_b2": round(inner[k], 3) for k in ("voi", "arand")}
-            if args.picture and t == 0.5:
+            if args.picture and t == 0.8:
                 middle = len(raw) // 2
                 shown = outlined(raw[middle], truth[middle], labels[middle])
                 cv2.imwrite(str(args.picture.with_stem(f"{args.picture.stem}_{name}")), shown)

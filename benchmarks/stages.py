@@ -23,7 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 CHAIN = {
     "ingest": "--source raw.npy --input raw.npy --voxel_size 10,10,10 --blocks 1 --output raw.ome.zarr --facts facts.json "
-    "--block_list blocks.txt --slab_list slabs.txt",
+    "--block_list blocks.csv --slab_list slabs.csv",
     "preprocess": "--volume raw.ome.zarr --facts facts.json --block {block} --output pre.ome.zarr",
     "align_pairs": "--volume pre.ome.zarr --facts facts.json --block {block} --output pairs.npz",
     "align": "--pairs pairs.npz --facts facts.json --volume pre.ome.zarr --transforms t.npz --table alignment.csv",
@@ -31,10 +31,10 @@ CHAIN = {
     "segment": "--volume aligned.ome.zarr --block {block} --output sv.ome.zarr --overlaps overlaps.npz",
     "agglomerate": "--overlaps overlaps.npz --block {block} --components components.npz --border border.npz",
     "export_labels": "--supervoxels sv.ome.zarr --components components.npz --block {block} --output labels.ome.zarr "
-    "--segments segments",
+    "--merge merge",
     "synapses": "--volume aligned.ome.zarr --labels labels.ome.zarr --block {block} --candidates c.parquet",
     "graph": "--candidates c.parquet --labels labels.ome.zarr --tables tables --graph graph",
-    "multiscale": "--volume aligned.ome.zarr --labels labels.ome.zarr --output out.ome.zarr",
+    "multiscale": "--volume aligned.ome.zarr --labels labels.ome.zarr --name aligned --output out.ome.zarr",
 }
 
 
@@ -73,12 +73,11 @@ def in_process(size: int, folder: Path) -> dict[str, float]:
     """CPU seconds of every stage's work, imports apart."""
     from contextlib import chdir, redirect_stderr, redirect_stdout
 
-    from voxelmill.core import manifest, schema, stage
+    from voxelmill.core import schema, stage
 
     dotted = {name: f"{s.layer}.{name}" for name, s in schema.stages().items()}
 
     def run(name: str, line: str) -> None:
-        manifest.digest_of.cache_clear()
         with chdir(folder), open(os.devnull, "w") as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
             code = stage.call(dotted[name], line.split())
         if code:
@@ -89,12 +88,14 @@ def in_process(size: int, folder: Path) -> dict[str, float]:
 
 def chain(size: int, folder: Path, run: Callable[[str, str], None]) -> dict[str, dict]:
     """Run all stages on a cube; their provenance records."""
+    from voxelmill.core import plans
+
     np.save(folder / "raw.npy", mirrored(size))
     records, block = {}, "0-0"
     for stage, line in CHAIN.items():
         run(stage, line.format(block=block))
         if stage == "ingest":
-            lines = (folder / "blocks.txt").read_text().split()
+            lines = [row["block"] for row in plans.read(folder / "blocks.csv")]
             block = f"{lines[0].split('-')[0]}-{lines[-1].split('-')[1]}"
         (path,) = folder.glob(f"{stage}.*provenance.json")
         records[stage] = json.loads(path.read_text())

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make what a process promises: folders for names that end in /, files for the rest.
-# `name=text` gives the file a line of text. A link to an input of that name is replaced, not written through.
+# `name=text` gives the file text, a line for each \n. A link to an input of that name is replaced, not written through.
 for name in "$@"; do
     path=${name%%=*}
     path=${path%/}
@@ -8,7 +8,7 @@ for name in "$@"; do
     mkdir -p "$(dirname "$path")"
     case $name in
         */) mkdir -p "$path" ;;
-        *=*) printf '%s\n' "${name#*=}" > "$path" ;;
+        *=*) printf '%b\n' "${name#*=}" > "$path" ;;
         *) : > "$path" ;;
     esac
 done

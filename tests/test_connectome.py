@@ -27,7 +27,7 @@ ONCE = {
     "SYNAPSES": 1,
     "GRAPH": 1,
     "EVALUATE": 1,
-    "MULTISCALE": 2,
+    "MULTISCALE": 3,
     "FIGURES": 1,
     "REPORT": 1,
 }
@@ -52,6 +52,8 @@ def test_fixed_names_are_there(connectome: Run):
         "volumes/raw.ome.zarr",
         "volumes/aligned.ome.zarr",
         "volumes/aligned.ome.zarr/labels/neurites",
+        "volumes/supervoxels.ome.zarr",
+        "tables/merge",
         "tables/alignment.csv",
         "tables/score.json",
         "graph/wiring.graphml",
@@ -111,6 +113,22 @@ def test_other_libraries_open_the_volumes(connectome: Run):
     assert labels["0"].shape == (28, 96, 96) and labels["0"].dtype.kind == "u"
 
 
+def test_supervoxels_through_the_merge_table_are_the_labels(connectome: Run):
+    import pyarrow.parquet as pq
+    import zarr
+
+    volumes = connectome.outdir / "volumes"
+    pieces = zarr.open_array(str(volumes / "supervoxels.ome.zarr/0"))[:]
+    labels = zarr.open_array(str(volumes / "aligned.ome.zarr/labels/neurites/0"))[:]
+    table = pq.read_table(connectome.outdir / "tables/merge").to_pydict()
+    assert list(table) == ["supervoxel", "root_id", "score"]
+    root = dict(zip(table["supervoxel"], table["root_id"], strict=True)) | {0: 0}
+    ids, place = np.unique(pieces, return_inverse=True)
+    assert np.array_equal(np.array([root[i] for i in ids.tolist()])[place].reshape(labels.shape), labels)
+    aligned = zarr.open_array(str(volumes / "aligned.ome.zarr/0"))
+    assert aligned.dtype == "float32" and 0 <= aligned[:].min() < aligned[:].max() <= 1
+
+
 def test_the_log_lists_the_run(connectome: Run):
     done = subprocess.run(
         [PROJECT / ".venv/bin/voxelmill", "runs", connectome.outdir, "--json"], capture_output=True, text=True, check=True
@@ -158,8 +176,8 @@ def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp
     assert all(tasks[name] == blocks for name in PER_BLOCK)
     assert tasks["INGEST"] == tasks["INGEST_TRUTH"] == 1
     assert tasks["READ_SLAB"] == 2 * blocks and tasks["JOIN_SLABS"] == 2  # raw and truth
-    assert tasks["PYRAMID"] == 2 * blocks and tasks["MULTISCALE"] == 2  # raw, and aligned with its labels
-    assert (tasks["JOIN"], tasks["JOIN_SEGMENTS"]) == (4, 1)
+    assert tasks["PYRAMID"] == 3 * blocks and tasks["MULTISCALE"] == 3  # raw, supervoxels, aligned with its labels
+    assert (tasks["JOIN"], tasks["JOIN_SEGMENTS"]) == (5, 1)
     assert len(list((done.outdir / "provenance").glob("*.json"))) == sum(tasks.values())
     check_chain(done, phantom)
     ours, theirs = done.digests(), connectome.digests()

@@ -26,7 +26,7 @@ PER_BATCH = (
     "MOVIE_FIGURES",
     "PUBLISH_FOVS",
 )
-ONCE = ("INSPECT_MOVIE", "MERGE_SAMPLES", "SUMMARIZE", "REPORT")
+ONCE = ("INSPECT_MOVIE", "CHECK_INPUTS", "MERGE_SAMPLES", "SUMMARIZE", "REPORT")
 COUNTS = dict.fromkeys(PER_BATCH, 2) | dict.fromkeys(ONCE, 1)
 BASE = "fov,cell,frame,time,good,position_x,position_y,bbox_x0,bbox_y0,bbox_x1,bbox_y1"
 
@@ -52,9 +52,9 @@ def arguments(source: Path) -> list[str]:
         "--input",
         str(source / "run.ome.tif"),
         "--pc_channel",
-        "0",
+        "phase",
         "--fl_channels",
-        "1",
+        "GFP",
         "--min_frames",
         "2",
         "--border_margin",
@@ -233,7 +233,15 @@ def test_without_a_phase_channel_cells_are_skipped_and_that_is_said(tmp_path: Pa
         "--workflow", "timelapse", "--input", source / "run.ome.tif", "--fl_channels", "1", "-stub-run", folder=tmp_path
     )
     assert done.code == 0, done.said
-    assert set(done.tasks()) == {"INSPECT_MOVIE", "COPY_MOVIE", "ESTIMATE_BACKGROUND", "PUBLISH_FOVS", "SUMMARIZE", "REPORT"}
+    assert set(done.tasks()) == {
+        "INSPECT_MOVIE",
+        "CHECK_INPUTS",
+        "COPY_MOVIE",
+        "ESTIMATE_BACKGROUND",
+        "PUBLISH_FOVS",
+        "SUMMARIZE",
+        "REPORT",
+    }
     assert "no --pc_channel and no --detections" in done.said
 
 

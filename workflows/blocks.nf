@@ -1,6 +1,6 @@
 // What was divided, together again: the stores of blocks, and the segments that cross their borders.
 
-include { byBlock ; inBatches } from './inputs'
+include { allInOrder ; inBatches } from './inputs'
 include { AGGLOMERATE } from '../modules/inference/agglomerate'
 include { JOIN_SEGMENTS } from '../modules/inference/join_segments'
 include { JOIN } from '../modules/transform/join'
@@ -11,7 +11,7 @@ workflow JOIN_BLOCKS {
     blocks // queue of [meta, store, manifest]
 
     main:
-    gathered = byBlock(blocks)
+    gathered = allInOrder(blocks)
         .filter { all -> all.size() > 0 }
         .branch { all ->
             single: all.size() == 1
@@ -33,16 +33,16 @@ workflow JOIN_SUPERVOXELS {
 
     main:
     AGGLOMERATE(inBatches(overlaps), flags)
-    borders = byBlock(AGGLOMERATE.out.border)
+    borders = allInOrder(AGGLOMERATE.out.border)
         .filter { all -> all.size() > 0 }
         .branch { all ->
             single: all.size() == 1
             several: true
         }
-    JOIN_SEGMENTS(borders.several.map { all -> [all.collect { one -> one[0].block }, all.collect { one -> one[1] }] })
-    joined = borders.single.map { all -> [all[0][0].block, []] }
+    JOIN_SEGMENTS(borders.several.map { all -> [all.collect { one -> one[0].id }, all.collect { one -> one[1] }] })
+    joined = borders.single.map { all -> [all[0][0].id, []] }
         .mix(JOIN_SEGMENTS.out.joined.flatten().map { file -> [file.baseName, file] })
-    components = AGGLOMERATE.out.components.map { meta, table -> [meta.block, table] }.join(joined)
+    components = AGGLOMERATE.out.components.map { meta, table -> [meta.id, table] }.join(joined)
     provenance = AGGLOMERATE.out.provenance.mix(JOIN_SEGMENTS.out.provenance)
 
     emit:

@@ -1,6 +1,7 @@
 // EM volume -> aligned volume, neurites, synapse candidates, wiring graph.
 
-include { blocksOf ; byName ; inOrder ; sourceOf } from './inputs'
+include { byName ; filesInOrder ; metasOf ; ofRole ; settled ; sourcesAtStart ; unlisted } from './inputs'
+include { LIST_FILES } from '../modules/ingest/list_files'
 include { INGEST } from '../modules/ingest/ingest'
 include { INGEST as INGEST_TRUTH } from '../modules/ingest/ingest'
 include { SIMULATE_MISALIGNMENT } from '../modules/transform/simulate_misalignment'
@@ -21,6 +22,7 @@ include { JOIN_BLOCKS as JOIN_JITTERED } from './blocks'
 include { JOIN_BLOCKS as JOIN_PREPROCESSED } from './blocks'
 include { JOIN_BLOCKS as JOIN_ALIGNED } from './blocks'
 include { JOIN_BLOCKS as JOIN_LABELS } from './blocks'
+include { JOIN_BLOCKS as JOIN_SUPERVOXEL_STORES } from './blocks'
 include { JOIN_SUPERVOXELS } from './blocks'
 include { PUBLISH } from './publish'
 
@@ -29,11 +31,14 @@ workflow CONNECTOME {
     options // map of checked parameters
 
     main:
-    input = sourceOf('raw', options.input)
-    INGEST(channel.of(input), [], options.flags.ingest)
-    READ_SLABS(input, INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags.join_slabs)
-    blocks = INGEST.out.blocks.flatMap { list -> blocksOf(list) }
-    slabs = INGEST.out.slabs.flatMap { list -> blocksOf(list) }
+    found = channel.fromList(sourcesAtStart([raw: options.input, truth: options.truth]))
+    LIST_FILES(unlisted(found))
+    sources = settled(found, LIST_FILES.out.listing)
+    input = ofRole(sources, 'raw')
+    INGEST(input, [], options.flags.ingest)
+    READ_SLABS(input.first(), INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags.join_slabs)
+    blocks = INGEST.out.blocks.flatMap { list -> metasOf(list) }
+    slabs = INGEST.out.slabs.flatMap { list -> metasOf(list) }
     facts = READ_SLABS.out.facts
     records = INGEST.out.provenance.mix(READ_SLABS.out.provenance)
 
@@ -50,12 +55,13 @@ workflow CONNECTOME {
     preprocessed = JOIN_PREPROCESSED.out.volume
 
     ALIGN_PAIRS(preprocessed, facts, slabs, options.flags.align_pairs)
-    ALIGN(inOrder(ALIGN_PAIRS.out.pairs), facts, preprocessed, options.flags.align)
-    RENDER(preprocessed, ALIGN.out.transforms, blocks, options.flags.render)
+    ALIGN(filesInOrder(ALIGN_PAIRS.out.pairs), facts, preprocessed, options.flags.align)
+    RENDER(preprocessed, ALIGN.out.transforms, blocks)
     JOIN_ALIGNED(RENDER.out.volume)
     aligned = JOIN_ALIGNED.out.volume
 
     SEGMENT(aligned, slabs, options.flags.segment)
+    JOIN_SUPERVOXEL_STORES(SEGMENT.out.volume)
     JOIN_SUPERVOXELS(SEGMENT.out.overlaps, options.flags.agglomerate)
     EXPORT_LABELS(
         SEGMENT.out.volume.map { meta, store, manifest -> [meta.batch, meta, store, manifest] }
@@ -67,19 +73,20 @@ workflow CONNECTOME {
     labels = JOIN_LABELS.out.volume
 
     SYNAPSES(aligned, labels, blocks, options.flags.synapses)
-    GRAPH(inOrder(SYNAPSES.out.candidates), labels, options.flags.graph)
+    GRAPH(filesInOrder(SYNAPSES.out.candidates), labels, options.flags.graph)
 
     tables = GRAPH.out.tables.mix(ALIGN.out.table)
     if (options.truth) {
-        truth = sourceOf('truth', options.truth)
-        INGEST_TRUTH(channel.of(truth), facts, options.flags.ingest)
-        READ_TRUTH(truth, INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags.join_slabs)
+        truth = ofRole(sources, 'truth')
+        INGEST_TRUTH(truth, facts, options.flags.ingest)
+        READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags.join_slabs)
         EVALUATE(labels, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
         records = records.mix(INGEST_TRUTH.out.provenance, READ_TRUTH.out.provenance, EVALUATE.out.provenance)
     }
 
     published = aligned.combine(labels).map { store, manifest, label, label_manifest -> ['aligned', store, manifest, label, label_manifest] }
+    published = published.mix(JOIN_SUPERVOXEL_STORES.out.volume.map { store, manifest -> ['supervoxels', store, manifest, [], []] })
     if (!options.save_minimal) {
         published = published.mix(READ_SLABS.out.volume.map { store, manifest -> ['raw', store, manifest, [], []] })
     }

@@ -2,6 +2,32 @@
 
 // [role, local path or nothing, fingerprint]; a URI is opened by the stage itself.
 def sourceOf(role, location) {
+    return sourceWithin(Integer.MAX_VALUE, role, location)
+}
+
+// One source a role that has a location. The fingerprint is null where it would take a look at more files than the head
+// should look at itself (so many take one or two seconds on a slow file server): LIST_FILES looks, see `settled`.
+def sourcesAtStart(locations) {
+    def most = (System.getenv('VOXELMILL_FILES_AT_START') ?: '20000') as int
+    return locations.findAll { _role, location -> location }.collect { role, location -> sourceWithin(most, role, location) }
+}
+
+// Of a queue of sources, [role, path] of those that LIST_FILES has to look at.
+def unlisted(sources) {
+    return sources.filter { source -> source[2] == null }.map { source -> source.take(2) }
+}
+
+// The same queue with all fingerprints.
+def settled(sources, listings) {
+    def looked = unlisted(sources).join(listings).map { role, path, list -> [role, path, list.text.sha256()] }
+    return sources.filter { source -> source[2] != null }.mix(looked)
+}
+
+def ofRole(sources, role) {
+    return sources.filter { source -> source[0] == role }
+}
+
+def sourceWithin(most, role, location) {
     def text = "${location}"
     if (text.contains('://') && !text.startsWith('file://')) {
         return [role, [], text]
@@ -10,7 +36,7 @@ def sourceOf(role, location) {
     if (!found.exists()) {
         refuse("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
     }
-    return [role, stageable(found), fingerprint(found)]
+    return [role, stageable(found), fingerprint(found, most)]
 }
 
 // By java.nio: Nextflow's own `file` takes *, ?, [ and { for a pattern. %20 stands for a space in a URI only.
@@ -30,8 +56,11 @@ def stageable(path) {
     if (isPlain(path) && isPlain(path.toRealPath())) {
         return path
     }
+    if (workflow.containerEngine) {
+        refuse("${path}: in a container a path cannot have such characters; rename the file or folder")
+    }
     def place = path.toAbsolutePath().toString()
-    def state = path.isDirectory() ? '' : fingerprint(path) // of a folder it goes to the tasks by itself
+    def state = path.isDirectory() ? '' : fingerprint(path, 1) // of a folder it goes to the tasks by itself
     def pointer = workflow.workDir.resolve("pointers/${"${place} ${state}".sha256().take(16)}.pointer")
     if (!pointer.exists()) {
         pointer.parent.mkdirs()
@@ -45,7 +74,7 @@ def stageable(path) {
 
 // Whether Nextflow's scripts keep a path as it is, and none of its names looks like an option.
 def isPlain(path) {
-    return path.toString().matches('[\\p{L}\\p{M}\\p{N}_./+=@,:%~() -]+') && !path.any { name -> name.toString().startsWith('-') }
+    return path.toString().matches('[\\p{L}\\p{M}\\p{N}_./+=@,:%~()\' -]+') && !path.any { name -> name.toString().startsWith('-') }
 }
 
 // Tables of traces that somebody has looked through since an earlier run.
@@ -55,39 +84,90 @@ def inspectedIn(outdir) {
     return tables.sort().collect { table -> stageable(table.toPath()) }
 }
 
-// Names, sizes and times of all files below: Nextflow itself looks at a folder's root only.
-def fingerprint(root) {
-    if (!root.isDirectory()) {
-        return "${root.name} ${root.size()} ${root.lastModified()}".sha256()
+// The files that may hold one movie with this one: OME-TIFF may name others beside it, of which only numbers differ.
+def together(root) {
+    def plain = root.name.replaceFirst(/(?i)(_MMStack.*|[\d_-]*)\.(ome\.tiff?|companion\.ome)$/, '')
+    if (plain == root.name) {
+        return [root]
     }
-    def files = java.nio.file.Files.walk(root).toList().findAll { path -> java.nio.file.Files.isRegularFile(path) }.sort()
-    def rows = files.collect { path -> "${root.relativize(path)} ${java.nio.file.Files.size(path)} ${java.nio.file.Files.getLastModifiedTime(path)}" }
-    return rows.join('\n').sha256()
+    def beside = root.toAbsolutePath().parent.toFile().listFiles()?.findAll { one -> one.name.startsWith(plain) && one.file } ?: []
+    return beside.sort().collect { one -> one.toPath() }
 }
 
-// One map per line of a block list: `[block: '0-3']`, or with the batch it belongs to: `[block: '0-3', batch: '0-15']`.
-def blocksOf(list) {
-    return list.readLines().collect { line -> [['block', 'batch'], line.tokenize(' ')].transpose().collectEntries { pair -> pair } }
+// Names, sizes and times of all files below: Nextflow itself looks at a folder's root only.
+def fingerprint(root, most) {
+    if (!root.isDirectory()) {
+        return together(root).collect { path -> "${path.name} ${path.size()} ${path.lastModified()}" }.join('\n').sha256()
+    }
+    def rows = []
+    return listBelow(root, '', [], most, rows) ? rows.join('\n').sha256() : null
 }
 
-// All tuples [meta, ...] of a channel as one list, in the order of their blocks.
-def byBlock(tuples) {
-    return tuples.toSortedList { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+// Adds one row a file, in order; false as soon as there would be more than `most`. Links are followed, but not one that
+// leads back to a folder around it.
+def listBelow(folder, name, above, most, rows) {
+    def real = folder.toRealPath()
+    def entries = above.contains(real) ? [] : folder.toFile().list()?.toList()?.sort()
+    if (entries == null) {
+        refuse("${folder}: this folder cannot be read; check its permissions")
+    }
+    return rows.size() + entries.size() <= most && entries.every { entry ->
+        def state = stateOf(folder.resolve(entry))
+        if (state?.isDirectory()) {
+            return listBelow(folder.resolve(entry), "${name}${entry}/", above + [real], most, rows)
+        }
+        rows << "${name}${entry} ${state?.size()} ${state?.lastModifiedTime()}"
+        return true
+    }
 }
 
-// Tuples [meta, file] of all blocks -> one [[block: batch], files in order] a batch.
+// One look at a file; null where a link leads nowhere.
+def stateOf(path) {
+    try {
+        return java.nio.file.Files.readAttributes(path, java.nio.file.attribute.BasicFileAttributes)
+    }
+    catch (java.nio.file.NoSuchFileException _e) {
+        return null
+    }
+}
+
+// One map, `meta`, a row of a list that a stage has written (python/voxelmill/core/plans.py): [id: '0-3', block: '0-3'] of
+// a block of shards or of fields of view, [id: 'z07', slice: '7'] of a slice, with whatever else the row says.
+def metasOf(list) {
+    return list.splitCsv(header: true)
+}
+
+// The order of tasks, and so of all lists that are made of what they leave: that of the numbers in `id`.
+def byId(a, b) {
+    def these = numbersIn(a)
+    def those = numbersIn(b)
+    def k = (0..<Math.min(these.size(), those.size())).find { n -> these[n] != those[n] }
+    return k == null ? these.size() <=> those.size() ?: a.id <=> b.id : these[k] <=> those[k]
+}
+
+def numbersIn(meta) {
+    return meta.id.findAll('[0-9]+').collect { digits -> digits.toLong() }
+}
+
+// Tuples [meta, ...] as one list, always in the same order, so that -resume knows a task that takes them all.
+def sorted(tuples) {
+    return tuples.sort(false) { a, b -> byId(a[0], b[0]) }
+}
+
+// All tuples [meta, ...] of a channel as one list, in the same order: a value channel.
+def allInOrder(tuples) {
+    return tuples.toList().map { all -> sorted(all) }
+}
+
+// Tuples [meta, file] of all blocks -> one [meta of the batch, files in order] a batch.
 def inBatches(tuples) {
-    return byBlock(tuples)
-        .flatMap { all -> all.groupBy { one -> one[0].batch }.collect { batch, of -> [[block: batch], of.collect { one -> one[1] }] } }
+    return allInOrder(tuples)
+        .flatMap { all -> all.groupBy { one -> one[0].batch }.collect { batch, of -> [[id: batch, block: batch], of.collect { one -> one[1] }] } }
 }
 
-def firstShard(meta) {
-    return meta.block.tokenize('-')[0].toInteger()
-}
-
-// The files of [meta, file] tuples in the order of their blocks, as one list.
-def inOrder(tuples) {
-    return byBlock(tuples).map { all -> all.collect { one -> one[1] } }
+// The files of [meta, file] tuples in order, as one list.
+def filesInOrder(tuples) {
+    return allInOrder(tuples).map { all -> all.collect { one -> one[1] } }
 }
 
 // All files of a channel of files, as one list that does not depend on who came first.

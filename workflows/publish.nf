@@ -1,6 +1,6 @@
 // Volumes as they are published. Where one is divided, the lower levels of its pyramid are made block by block.
 
-include { blocksOf ; firstShard } from './inputs'
+include { metasOf ; sorted } from './inputs'
 include { MULTISCALE } from '../modules/serving/multiscale'
 include { PYRAMID } from '../modules/serving/pyramid'
 
@@ -12,16 +12,16 @@ workflow PUBLISH {
 
     main:
     cases = volumes
-        .combine(superblocks.map { list -> [blocksOf(list)] })
+        .combine(superblocks.map { list -> [metasOf(list)] })
         .branch { row ->
-            divided: row[5].size() > 1 && hasLower(options)
+            divided: row[5].size() > 1 && makesLevels(row[0], options)
             whole: true
         }
     PYRAMID(cases.divided.flatMap { row -> row[5].collect { meta -> row[0..4] + [meta + [of: row[5].size()]] } }, options.flags.pyramid)
     gathered = PYRAMID.out.levels
         .map { name, meta, store, manifest -> [groupKey(name, meta.of), [meta, store, manifest]] }
         .groupTuple()
-        .map { key, parts -> [key.target, inOrderOf(parts)] }
+        .map { key, parts -> [key.target, sorted(parts.toList())] }
         .map { name, parts -> [name, parts.collect { part -> part[1] }, parts.collect { part -> part[2] }] }
     MULTISCALE(
         cases.whole.map { row -> row[0..4] + [[], []] }.mix(cases.divided.map { row -> row[0..4] }.join(gathered)),
@@ -35,12 +35,7 @@ workflow PUBLISH {
     provenance
 }
 
-// Whether there is anything to make but a link to level 0.
-def hasLower(options) {
-    return options.ome_zarr_version == '0.4' || (!options.save_minimal && options.max_levels > 1)
-}
-
-// Always in the same order, so that -resume knows the task again.
-def inOrderOf(parts) {
-    return parts.sort(false) { a, b -> firstShard(a[0]) <=> firstShard(b[0]) }
+// Whether there is anything to make but a link to level 0. That of the aligned volume changes its type.
+def makesLevels(name, options) {
+    return name == 'aligned' || options.ome_zarr_version == '0.4' || (!options.save_minimal && options.max_levels > 1)
 }

@@ -1,6 +1,6 @@
 // A volume that INGEST has planned, read slab by slab. One that it has read already passes through.
 
-include { blocksOf ; byBlock } from './inputs'
+include { allInOrder ; metasOf } from './inputs'
 include { READ_SLAB } from '../modules/ingest/read_slab'
 include { JOIN_SLABS } from '../modules/ingest/join_slabs'
 
@@ -13,8 +13,8 @@ workflow READ_SLABS {
     flags // of JOIN_SLABS
 
     main:
-    READ_SLAB(source, plan.flatMap { file, list -> blocksOf(list).collect { meta -> [meta, file] } })
-    gathered = byBlock(READ_SLAB.out.slab)
+    READ_SLAB(source, plan.flatMap { file, list -> metasOf(list).collect { meta -> [meta, file] } })
+    gathered = allInOrder(READ_SLAB.out.slab)
         .filter { all -> all.size() > 0 }
         .map { all -> [all.collect { s -> s[1] }, all.collect { s -> s[2] }, all.collect { s -> s[3] }] }
     JOIN_SLABS(source, plan.map { file, _list -> file }.combine(gathered.map { all -> [all] }).map { file, all -> [file] + all }, flags)

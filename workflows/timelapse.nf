@@ -1,7 +1,9 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
-include { along ; blocksOf ; byName ; inspectedIn ; sourceOf } from './inputs'
+include { along ; byName ; inspectedIn ; metasOf ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
+include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
+include { CHECK_INPUTS } from '../modules/serving/check_inputs'
 include { COPY_MOVIE } from '../modules/ingest/copy_movie'
 include { READ_DETECTIONS } from '../modules/ingest/read_detections'
 include { SEGMENT_CELLS } from '../modules/inference/segment_cells'
@@ -21,15 +23,25 @@ workflow TIMELAPSE {
     options // map of checked parameters
 
     main:
-    source = sourceOf('input', options.input)
+    found = channel.fromList(sourcesAtStart([input: options.input, detections: options.copy_only ? '' : options.detections]))
+    LIST_FILES(unlisted(found))
+    sources = settled(found, LIST_FILES.out.listing)
+    source = ofRole(sources, 'input').first()
     plugins = options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], '']
     INSPECT_MOVIE(source, options.flags.inspect_movie)
     facts = INSPECT_MOVIE.out.facts
-    batches = INSPECT_MOVIE.out.batches.flatMap { list -> blocksOf(list) }
+    batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
+    records = INSPECT_MOVIE.out.provenance
+    if (!options.copy_only) {
+        // What only late stages need is checked before any work; that it was is no input of that work.
+        CHECK_INPUTS(facts, options.samples ? sourceOf('samples', options.samples)[1] : [], plugins, options.flags.check_inputs)
+        batches = batches.combine(CHECK_INPUTS.out.checked).map { meta, _checked -> meta }
+        records = records.mix(CHECK_INPUTS.out.provenance)
+    }
 
     COPY_MOVIE(source, facts, batches, options.flags.copy_movie)
     movie = COPY_MOVIE.out.movie
-    records = INSPECT_MOVIE.out.provenance.mix(COPY_MOVIE.out.provenance)
+    records = records.mix(COPY_MOVIE.out.provenance)
     stores = movie.map { meta, store, manifest -> [meta, [store], [manifest]] }
     nothing = movie.map { meta, _store, _manifest -> [meta, [], []] }
     tables = channel.empty()
@@ -40,7 +52,7 @@ workflow TIMELAPSE {
     labels = nothing
     if (with_cells) {
         if (options.detections) {
-            READ_DETECTIONS(sourceOf('detections', options.detections), facts, batches, options.flags.read_detections)
+            READ_DETECTIONS(ofRole(sources, 'detections').first(), facts, batches, options.flags.read_detections)
             labels = READ_DETECTIONS.out.labels
             records = records.mix(READ_DETECTIONS.out.provenance)
         }

@@ -7,16 +7,16 @@ process INSPECT_MOVIE {
 
     output:
     path 'movie.json', emit: facts
-    path 'batches.txt', emit: batches
+    path 'batches.csv', emit: batches
     path '*.provenance.json', emit: provenance
 
     script:
     """
-    inspect_movie.py ${flags} --source ${source} --facts movie.json --batch_list batches.txt
+    inspect_movie.py ${flags} --source ${source} --facts movie.json --batch_list batches.csv
     """
 
     stub:
     """
-    stub.sh movie.json batches.txt=0-0 inspect_movie.provenance.json
+    stub.sh movie.json 'batches.csv=id,block\\n0-0,0-0' inspect_movie.provenance.json
     """
 }

@@ -14,7 +14,7 @@ process JOIN_SLABS {
 
     script:
     """
-    join_slabs.py ${flags} ${source ? "--source ${source}" : ''} --plan plan.json --stores slab*/${role}.ome.zarr --figures slab*/figures.json --output ${role}.ome.zarr --facts ${role}.source.json
+    join_slabs.py ${flags} ${source ? "--source ${source}" : ''} --plan plan.json --role ${role} --stores slab*/${role}.ome.zarr --figures slab*/figures.json --output ${role}.ome.zarr --facts ${role}.source.json
     """
 
     stub:

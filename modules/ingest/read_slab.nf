@@ -13,7 +13,7 @@ process READ_SLAB {
 
     script:
     """
-    read_slab.py ${source ? "--source ${source}" : ''} --plan plan.json --block ${meta.block} --output ${role}.ome.zarr --figures figures.json
+    read_slab.py ${source ? "--source ${source}" : ''} --plan plan.json --role ${role} --block ${meta.block} --output ${role}.ome.zarr --figures figures.json
     """
 
     stub:

@@ -13,7 +13,7 @@ process MULTISCALE {
 
     script:
     """
-    multiscale.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} ${parts ? "--parts part*/${name}.levels" : ''} --output ${name}.ome.zarr
+    multiscale.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} ${parts ? "--parts part*/${name}.levels" : ''} --name ${name} --output ${name}.ome.zarr
     """
 
     stub:

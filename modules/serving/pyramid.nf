@@ -14,7 +14,7 @@ process PYRAMID {
 
     script:
     """
-    pyramid.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} --block ${meta.block} --output ${name}.levels
+    pyramid.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} --name ${name} --block ${meta.block} --output ${name}.levels
     """
 
     stub:

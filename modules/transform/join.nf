@@ -11,7 +11,7 @@ process JOIN {
 
     script:
     """
-    join.py --stores block*/${name} --output ${name}
+    join.py --stores block*/${name} --name ${name.tokenize('.')[0]} --output ${name}
     """
 
     stub:

@@ -1,4 +1,4 @@
-"""The `voxelmill` command: help, check, score, runs, schema, verify, plugins, doctor, scale, train."""
+"""The `voxelmill` command; `voxelmill --help` lists what it does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     from . import __version__
 
-    top = argparse.ArgumentParser(prog="voxelmill", description=__doc__)
+    top = argparse.ArgumentParser(prog="voxelmill", description="Voxelmill beside the engine")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -52,6 +52,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--write", action="store_true")
     one = command("verify", verify, "check a store against its manifest")
     one.add_argument("store", type=Path)
+    one = command("view", view, "serve the results to this machine and print a Neuroglancer link to all its volumes")
+    one.add_argument("results", type=Path, nargs="?", default=Path("results"))
+    one.add_argument("--port", type=int, default=8000)
+    one.add_argument(
+        "--source", nargs="*", default=[], metavar="ADDRESS", help="lay these under it, as precomputed://gs://..."
+    )
+    one.add_argument("--state", action="store_true", help="print the viewer state as JSON and serve nothing")
+    one = command("export-precomputed", export_precomputed, "write a published volume as Neuroglancer precomputed")
+    one.add_argument("store", type=Path, help="NAME.ome.zarr")
+    one.add_argument("target", type=Path, help="folder to make")
+    one.add_argument("--labels", default="", metavar="NAME", help="of the volume's label images this one, as segmentation")
+    one.add_argument("--sharded", action="store_true", help="many chunks a file")
     one = command("plugins", plugins, "list what a folder of plug-ins holds, each tried on an example")
     one.add_argument("folder", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
@@ -78,7 +90,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--cell_diameter", type=float, default=0.0, help="px, of a typical cell [0: from the labels]")
     one.add_argument("--licence", default="not stated", help="of the data, for the card")
     one.add_argument("--steps", type=int, default=4000, help="in all, those before a kill included [4000]")
-    one.add_argument("--rate", dest="highest", type=float, default=2e-3, help="highest learning rate [0.002]")
+    one.add_argument(
+        "--rate", dest="highest", type=float, default=0.0, help="highest learning rate [0.002, with --start 0.0005]"
+    )
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--every_s", type=float, default=180, help="seconds between checkpoints [180]")
     one.add_argument("--threads", type=int, default=0, help="CPU threads [all]")
@@ -180,6 +194,29 @@ def verify(args: argparse.Namespace) -> None:
     from .core.manifest import verify
 
     print(f"{args.store}: {len(verify(args.store, deep=True)['files'])} files as listed")
+
+
+def view(args: argparse.Namespace) -> None:
+    from .serving import viewer
+
+    here = f"http://127.0.0.1:{args.port}"
+    found = viewer.of_results(args.results, here, args.source)
+    if args.state:
+        print(json.dumps(found, indent=1))
+        return
+    with viewer.server(args.results, args.port) as served:
+        print(f"{viewer.link(found)}\n\nserving {args.results} at {here} until Ctrl-C")
+        try:
+            served.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def export_precomputed(args: argparse.Namespace) -> None:
+    from .serving.precomputed import export
+
+    for remark in export(args.store, args.target, args.labels, args.sharded):
+        print(f"WARNING [export-precomputed] {args.target}: {remark}", file=sys.stderr)
 
 
 def doctor(args: argparse.Namespace) -> int:

@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .core.blocks import size as block_size
-from .core.levels import LIGHT
-from .ingest.ingest import BATCH_VOXELS, READ_BLOCKS
+from .core.plans import PYRAMID_BLOCKS, READ_BLOCKS, TABLE_VOXELS
 
 MEASURED = Path(__file__).with_suffix(".json")
 ORDER = (
@@ -47,7 +46,7 @@ DIVIDED = {
     "agglomerate": 1,
     "export_labels": 1,
     "synapses": 1,
-    "multiscale": LIGHT,
+    "multiscale": PYRAMID_BLOCKS,
 }
 TAKEN_OVER = {"ingest": ("read_slab", "join_slabs"), "multiscale": ("pyramid",), "agglomerate": ("join_segments",)}
 LAST = {"ingest": "join_slabs", "multiscale": "multiscale", "agglomerate": "join_segments"}  # of others: join
@@ -205,7 +204,7 @@ def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
     if stage not in DIVIDED:
         return 1
     piece = block_size(voxels, setting.block_voxels * DIVIDED[stage])
-    wanted = math.ceil(voxels / max(piece, BATCH_VOXELS if stage == "agglomerate" else 0))
+    wanted = math.ceil(voxels / max(piece, TABLE_VOXELS if stage == "agglomerate" else 0))
     layers = math.ceil(round(voxels ** (1 / 3), 3) / SHARD_DEPTH)
     if stage in BY_SECTIONS:
         return max(1, min(wanted, layers))

@@ -45,10 +45,3 @@ def test_superblocks_and_what_is_left_are_small():
         k, grid = levels.superblocks(lay, (8.0, 8.0, 8.0))
         assert k == lower
         assert float(np.prod(grid.shard, dtype=float)) + float(edge / 2**k) ** 3 < 1e-1 * float(edge) ** 3
-
-
-def test_a_volume_of_one_block_is_not_divided():
-    for shape in ((64, 256, 256), (512, 512, 512)):
-        assert len(levels.plan(layout(shape, "uint8", (32, 1024, 1024), (32, 128, 128)), (8.0,) * 3, 0, 32e6)) == 1
-    small = layout((28, 96, 96), "uint8", (4, 96, 96), (4, 32, 32))
-    assert levels.plan(small, (30.0, 8.0, 8.0), 7, 32e6) == [f"{n}-{n}" for n in range(7)]

@@ -14,7 +14,7 @@ from voxelmill.transform import contrast
 
 def aligned(tmp_path: Path) -> Path:
     grey = contrast.enhance(neurites((8, 96, 96))[0])
-    return make_store(tmp_path / "in.ome.zarr", (grey / 255).astype(np.float32), shard=(4, 96, 96))
+    return make_store(tmp_path / "in.ome.zarr", grey, shard=(4, 96, 96))
 
 
 def segment(folder: Path, store: Path, block: str) -> tuple:
@@ -55,7 +55,7 @@ def test_tiles_do_not_depend_on_shards(tmp_path: Path):
     grey = contrast.enhance(neurites((2, 96, 1100), spacing=32)[0])
     found = []
     for shard in ((2, 96, 384), (2, 96, 1120)):
-        store = make_store(tmp_path / f"{shard[2]}.ome.zarr", (grey / 255).astype(np.float32), shard=shard, chunk=(2, 96, 32))
+        store = make_store(tmp_path / f"{shard[2]}.ome.zarr", grey, shard=shard, chunk=(2, 96, 32))
         last = open_image(store).layout().grid[2] - 1
         tables = segment(tmp_path / str(shard[2]), store, f"0-{last}")
         found.append((open_image(tmp_path / str(shard[2]) / "s.ome.zarr").read(), tables))
@@ -67,7 +67,7 @@ def test_tiles_do_not_depend_on_shards(tmp_path: Path):
 def test_an_empty_section_is_reported(tmp_path: Path):
     grey = contrast.enhance(neurites((4, 96, 96))[0])
     grey[2] = 0
-    store = make_store(tmp_path / "in.ome.zarr", (grey / 255).astype(np.float16), shard=(4, 96, 96))
+    store = make_store(tmp_path / "in.ome.zarr", grey, shard=(4, 96, 96))
     segment(tmp_path, store, "0-0")
     assert record_of(tmp_path, "segment")["quality"]["empty_sections"] == [2]
     assert not open_image(tmp_path / "s.ome.zarr").read()[2].any()

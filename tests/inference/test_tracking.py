@@ -178,6 +178,22 @@ def test_a_jump_of_the_stage_keeps_all_ids():
     np.testing.assert_allclose(voted_shift(*(Cells.of(t) for t in tables), 60), [25, -31], atol=2)
 
 
+@pytest.mark.parametrize("preset", ["dense", "fast"])
+def test_a_jump_by_half_of_the_field_is_bridged(preset):
+    """Along both axes: a quarter of the cells stay in view, and all of those keep their ids."""
+    labels = make_movie(preset=preset, frames=4, size=768, seed=0).labels
+    corners = [0, 0, 256, 256]
+    tables = [region_table(np.ascontiguousarray(f[k : k + 512, k : k + 512])) for f, k in zip(labels, corners)]
+
+    def kept(**params) -> list[bool]:
+        tracks = track(tables, **params)
+        before, after = (dict(zip(*(column.tolist() for column in tracks.ids(t)))) for t in (1, 2))
+        return [before[label] == after[label] for label in before.keys() & after.keys()]
+
+    assert len(kept()) > 4 and np.mean(kept()) > 0.8
+    assert not any(kept(max_drift=100))
+
+
 def test_a_growing_crowded_colony_keeps_its_ids():
     half = np.random.default_rng(2).integers(8, 16, (17, 9))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from voxelmill.core import manifest
+from voxelmill.core import plans
 from voxelmill.core.stage import call
 from voxelmill.core.volume import Image, open_image
 
@@ -42,10 +42,10 @@ class Result:
             f"{self.role}.ome.zarr",
             f"{self.role}.ome.zarr.manifest.json",
             f"{self.role}.json",
-            "blocks.txt",
-            "slabs.txt",
+            "blocks.csv",
+            "slabs.csv",
             "plan.json",
-            "reads.txt",
+            "reads.csv",
         }
         assert not left & made and not [n for n in left if n.endswith(".partial")], left
 
@@ -56,14 +56,13 @@ def ingest(tmp_path, monkeypatch, capfd):
 
     def run(*words: object, role: str = "raw", at: Path = tmp_path) -> Result:
         monkeypatch.chdir(at)
-        manifest.digest_of.cache_clear()
         files = [
             f"--output={role}.ome.zarr",
             f"--facts={role}.json",
-            "--block_list=blocks.txt",
-            "--slab_list=slabs.txt",
+            "--block_list=blocks.csv",
+            "--slab_list=slabs.csv",
             "--plan=plan.json",
-            "--read_list=reads.txt",
+            "--read_list=reads.csv",
             f"--role={role}",
         ]
         code = call("ingest.ingest", [*map(str, words), *files])
@@ -87,6 +86,7 @@ def slabs(ingest, tmp_path, monkeypatch, capfd):
             [
                 f"--plan={plan}",
                 *flag("source", source),
+                f"--role={role}",
                 f"--block={block}",
                 f"--output={role}.ome.zarr",
                 "--figures=figures.json",
@@ -100,24 +100,24 @@ def slabs(ingest, tmp_path, monkeypatch, capfd):
         if planned.code or not (at / "plan.json").exists():
             return planned
         assert not (at / f"{role}.ome.zarr").exists() and not (at / f"{role}.json").exists()
-        reads = (at / "reads.txt").read_text().split()
+        reads = [row["block"] for row in plans.read(at / "reads.csv")]
         for n, block in enumerate(reads):
             meanwhile(n)
             if code := read(at / "plan.json", source, block, role, at / f"slab{n}"):
                 (at / "plan.json").unlink()
-                (at / "reads.txt").unlink()
+                (at / "reads.csv").unlink()
                 return Result(code, capfd.readouterr().err, "", at / f"slab{n}", role)
         meanwhile(len(reads))
         done = at / "joined"
         done.mkdir()
         monkeypatch.chdir(done)
-        manifest.digest_of.cache_clear()
         parts = [at / f"slab{n}" for n in reversed(range(len(reads)))]  # in any order
         code = call(
             "ingest.join_slabs",
             [
                 f"--plan={at / 'plan.json'}",
                 *flag("source", source),
+                f"--role={role}",
                 "--stores",
                 *(f"{p}/{role}.ome.zarr" for p in parts),
                 "--figures",

@@ -34,7 +34,7 @@ def bad_movie(folder: Path, movies: list) -> Path:
 def test_a_bad_fov_is_left_out(tmp_path: Path, movies: list):
     assert run_timelapse(tmp_path, bad_movie(tmp_path, movies), upto="copy_movie", pc_channel=0, fl_channels="1") == 0
     assert fovs_in(tmp_path / "movie") == [0]
-    (reason,) = record_of(tmp_path, "copy_movie")["quality"]["failed_fovs"].values()
+    (reason,) = record_of(tmp_path, "copy_movie")["left_out"].values()
     assert "field of view 1, frame 2, channel 0: cannot be read" in reason and "copy it again" in reason
 
 

@@ -51,6 +51,14 @@ def test_the_values_and_the_voxel_size(ingest, truth, name, flags):
     assert "WARNING" not in done.out
 
 
+@pytest.mark.parametrize("place", ["--center=48,56,9", "--center_nm=384,448,360"])
+def test_a_centre_is_what_the_viewer_shows(ingest, truth, place):
+    """Neuroglancer counts from the `voxel_offset` of 16, 16, 3."""
+    done = ingest("--input", CASES / "18_voxel_offset_16_16_3", "--cutout=16,16,4", place)
+    np.testing.assert_array_equal(done.volume.read(), truth[4:8, 32:48, 24:40])
+    assert done.facts["origin"] == [7 * 40, 48 * 8, 40 * 8] and done.facts["voxel_offset"] == [7, 48, 40]
+
+
 @pytest.mark.parametrize("name", ["04_axis_unit_pixel.ome.zarr", "05_axes_without_unit.ome.zarr"])
 def test_a_scale_that_is_no_length_is_never_taken_in_silence(ingest, name):
     ingest("--input", CASES / name).refused(65, name, "voxel size 40, 8, 8", "give --voxel_size Z,Y,X in nm")

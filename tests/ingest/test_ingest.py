@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from voxelmill.core import manifest
+from voxelmill.core import manifest, plans
 from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
@@ -185,7 +185,7 @@ def test_source_and_store_have_checksums(ingest, em, tmp_path):
     assert done.facts["digest"] == digest
     manifest.verify(tmp_path / "raw.ome.zarr", deep=True)
     record = json.loads((tmp_path / "ingest.raw.provenance.json").read_text())
-    assert [o["name"] for o in record["outputs"]] == ["raw.ome.zarr", "raw.json", "blocks.txt", "slabs.txt"]
+    assert [o["name"] for o in record["outputs"]] == ["raw.ome.zarr", "raw.json", "blocks.csv", "slabs.csv"]
     assert record["quality"]["shape"] == [24, 60, 80]
 
 
@@ -204,15 +204,15 @@ def test_any_pieces_give_the_same_bytes(ingest, em, tmp_path, monkeypatch):
 def test_a_large_volume_is_planned_and_not_read(ingest, em, tmp_path):
     flags = ["--input", em, "--shard=8,32,32", "--chunk=8,16,16"]
     ingest(*flags, "--blocks=5")
-    lines = (tmp_path / "blocks.txt").read_text().split()
+    lines = [row["block"] for row in plans.read(tmp_path / "blocks.csv")]
     assert len(lines) == 5 and lines[0].startswith("0-") and lines[-1].endswith("-17")
-    assert (tmp_path / "reads.txt").read_text().split() == ["0-5", "6-11", "12-17"]
+    assert [row["id"] for row in plans.read(tmp_path / "reads.csv")] == ["0-5", "6-11", "12-17"]
     assert {p.name for p in tmp_path.iterdir()} == {
         em,
         "plan.json",
-        "reads.txt",
-        "blocks.txt",
-        "slabs.txt",
+        "reads.csv",
+        "blocks.csv",
+        "slabs.csv",
         "ingest.raw.provenance.json",
     }
     record = json.loads((tmp_path / "ingest.raw.provenance.json").read_text())
@@ -220,7 +220,7 @@ def test_a_large_volume_is_planned_and_not_read(ingest, em, tmp_path):
     clear(tmp_path, em)
     ingest(*flags, f"--block_voxels={EM.size / 16}")  # 16 blocks, one task to read them
     assert (tmp_path / "raw.ome.zarr").exists() and not (tmp_path / "plan.json").exists()
-    assert len((tmp_path / "blocks.txt").read_text().split()) == 16
+    assert len(plans.read(tmp_path / "blocks.csv")) == 16
 
 
 def test_rescaling_maps_the_range_to_bytes(ingest, tmp_path):

@@ -12,7 +12,7 @@ from voxelmill.testing.stages import record_of, run_stage
 
 
 def inspect(folder: Path, source: Path, **params: object) -> int:
-    return run_stage("ingest.inspect_movie", folder, source=source, facts="movie.json", batch_list="batches.txt", **params)
+    return run_stage("ingest.inspect_movie", folder, source=source, facts="movie.json", batch_list="batches.csv", **params)
 
 
 def test_facts_come_from_the_file(tmp_path: Path, movie_file: Path):
@@ -21,7 +21,7 @@ def test_facts_come_from_the_file(tmp_path: Path, movie_file: Path):
     assert facts["base_name"] == "run" and facts["channel_names"] == ["phase", "GFP"]
     assert facts["pixel_size_um"] == 0.65 and facts["fovs"][1]["times"][:3] == [0, 7.5, 15]
     assert facts["chosen"] == [0, 1] and facts["pc_channel"] == 0 and facts["fl_channels"] == [1]
-    assert (tmp_path / "batches.txt").read_text() == "0-1\n"
+    assert (tmp_path / "batches.csv").read_text() == "id,block\n0-1,0-1\n"
     assert record_of(tmp_path, "inspect_movie")["quality"]["times_from"] == "OME DeltaT of the planes"
 
 
@@ -46,7 +46,7 @@ def test_batches_follow_the_choice(tmp_path: Path):
 
     write_ome_tiff(tmp_path / "many.ome.tif", [np.zeros((2, 1, 8, 8), np.uint16)] * 5)
     assert inspect(tmp_path, tmp_path / "many.ome.tif", pc_channel=0, fovs="0,2-4", batch_size=3) == 0
-    assert (tmp_path / "batches.txt").read_text() == "0-3\n4-4\n"
+    assert (tmp_path / "batches.csv").read_text() == "id,block\n0-3,0-3\n4-4,4-4\n"
 
 
 @pytest.mark.parametrize(

@@ -490,7 +490,7 @@ def test_ome_zarr_collection_is_fields_of_view(tmp_path):
         group = root.create_group(str(i))
         group.create_array("0", data=np.full((1, 8, 8), i + 1, np.uint16))
         axes = list("tyx")
-        group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+        group.attrs["ome"] = {"version": "0.3", "multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
     with open_movie(tmp_path / "a.zarr") as movie:
         assert [movie.read_frame(f, 0, 0)[0, 0] for f in range(4)] == [1, 2, 3, 11]
 
@@ -505,7 +505,10 @@ def test_ome_zarr_images_that_make_no_movie_are_refused(tmp_path, axes, message)
     for i, names in enumerate(axes):
         group = root.create_group(str(i))
         group.create_array("0", data=np.ones([2 if a == "c" else 8 for a in names], np.uint16))  # "/": one more axis
-        group.attrs["ome"] = {"multiscales": [{"axes": list(names.strip("/")), "datasets": [{"path": "0"}]}]}
+        group.attrs["ome"] = {
+            "version": "0.3",
+            "multiscales": [{"axes": list(names.strip("/")), "datasets": [{"path": "0"}]}],
+        }
     with pytest.raises(DataError, match=message), open_movie(tmp_path / "a.zarr") as movie:
         movie.choose(range(len(movie.fovs)))
 

@@ -17,6 +17,7 @@ import pytest
 import tensorstore as ts
 import zarr
 from voxelmill.core.errors import DataError, ParameterError, StorageError, TransientError
+from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest.volumes import kvstore
 from voxelmill.ingest.volumes.formats import open_source
@@ -31,7 +32,7 @@ SIZED = ("ome-zarr 0.5", "ome-zarr 0.4", "precomputed")
 def stored(folder: Path, kind: str) -> Path:
     """EM in a folder, in one of KINDS."""
     if kind == "ome-zarr 0.5":
-        create_image(folder, layout(EM.shape, "uint8", (4, 16, 16), (4, 8, 8)), (30, 4, 5)).write(ALL, EM)
+        create_image(folder, layout(EM.shape, "uint8", (4, 16, 16), (4, 8, 8)), Space.zyx((30, 4, 5))).write(ALL, EM)
     elif kind == "ome-zarr 0.4":
         from ome_zarr.format import FormatV04
         from ome_zarr.writer import write_image

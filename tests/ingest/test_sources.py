@@ -544,11 +544,11 @@ def test_labels_of_an_image_are_the_truth_and_not_its_grey_values(tmp_path):
     from voxelmill.core.volume import create_labels
 
     lay = layout(EM.shape, "uint8", (4, 16, 16), (4, 8, 8))
-    create_image(tmp_path / "v.ome.zarr", lay, (30, 4, 5)).write(ALL, EM)
-    create_labels(tmp_path / "v.ome.zarr", "cells", lay, (30, 4, 5)).write(ALL, 255 - EM)
+    create_image(tmp_path / "v.ome.zarr", lay, Space.zyx((30, 4, 5))).write(ALL, EM)
+    create_labels(tmp_path / "v.ome.zarr", "cells", lay, Space.zyx((30, 4, 5))).write(ALL, 255 - EM)
     same(tmp_path / "v.ome.zarr", EM, (30, 4, 5))
     same(tmp_path / "v.ome.zarr", 255 - EM, (30, 4, 5), labels=True)
-    create_labels(tmp_path / "v.ome.zarr", "others", lay, (30, 4, 5)).write(ALL, EM)
+    create_labels(tmp_path / "v.ome.zarr", "others", lay, Space.zyx((30, 4, 5))).write(ALL, EM)
     with pytest.raises(ParameterError, match="give one of labels/cells, labels/others with --truth_key"):
         open_source(str(tmp_path / "v.ome.zarr"), labels=True)
     same(tmp_path / "v.ome.zarr", 255 - EM, (30, 4, 5), labels=True, key="labels/cells")

@@ -345,7 +345,7 @@ def test_missing_sections_are_listed_and_stay_empty(ingest, tmp_path, capfd):
     np.testing.assert_array_equal(read[[0, 1, 2, 5, 6, 7, 8, 10, 11]], EM)
     assert "sections missing or blank: [3, 4, 9]" in done.out
     assert done.facts["value_range"] == [float(EM.min()), float(EM.max())]
-    for name in ("raw.ome.zarr", "raw.ome.zarr.manifest.json", "raw.json", "blocks.txt", "slabs.txt"):
+    for name in ("raw.ome.zarr", "raw.ome.zarr.manifest.json", "raw.json", "blocks.csv", "slabs.csv"):
         path = tmp_path / name
         path.rename(tmp_path / f"old.{name}")
     again = ingest("--input", "s", "--strict", "--voxel_size=1,1,1")

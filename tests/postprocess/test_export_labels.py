@@ -42,9 +42,7 @@ def joined(
 
 
 def export(folder: Path, store: Path, **given) -> int:
-    return run_stage(
-        "postprocess.export_labels", folder, supervoxels=store, output="out.ome.zarr", segments="segments", **given
-    )
+    return run_stage("postprocess.export_labels", folder, supervoxels=store, output="out.ome.zarr", merge="merge", **given)
 
 
 def test_supervoxels_become_segments(tmp_path: Path):
@@ -56,9 +54,9 @@ def test_supervoxels_become_segments(tmp_path: Path):
     out = image.read()
     assert image.dtype == np.uint32 and image.scale == (30.0, 8.0, 8.0)
     assert (out[:, :20] == 1).all() and (out[:, 20:40] == 2).all() and not out[:, 40:].any()
-    assert pq.read_table(tmp_path / "segments/z0000000.parquet").to_pydict() == {
+    assert pq.read_table(tmp_path / "merge/z0000000.parquet").to_pydict() == {
         "supervoxel": [7, 2**22],
-        "segment": [1, 2],
+        "root_id": [1, 2],
         "score": [0.5, 0.5],
     }
 
@@ -69,7 +67,7 @@ def test_the_numbers_of_a_batch_follow_those_of_the_others(tmp_path: Path):
     others = joined(tmp_path / "j.npz", 5, {0: 3}, {7: 0.75, 8: 0.25})
     assert export(tmp_path, store, block="0-0", components=components(tmp_path / "c.npz", {7: 0, 8: 1}), joined=others) == 0
     assert set(np.unique(open_image(tmp_path / "out.ome.zarr").read())) == {3, 5}
-    assert pq.read_table(tmp_path / "segments").to_pydict() == {"supervoxel": [7, 8], "segment": [3, 5], "score": [0.75, 0.5]}
+    assert pq.read_table(tmp_path / "merge").to_pydict() == {"supervoxel": [7, 8], "root_id": [3, 5], "score": [0.75, 0.5]}
 
 
 def test_a_part_of_the_table_for_each_layer_of_shards(tmp_path: Path):
@@ -79,7 +77,7 @@ def test_a_part_of_the_table_for_each_layer_of_shards(tmp_path: Path):
     for folder, blocks in (("one", ["0-1"]), ("two", ["0-0", "1-1"])):
         for block in blocks:
             assert export(tmp_path / folder / block, store, block=block, components=table) == 0
-    one, two = (sorted((p.name, p.read_bytes()) for p in (tmp_path / n).glob("*/segments/*.parquet")) for n in ("one", "two"))
+    one, two = (sorted((p.name, p.read_bytes()) for p in (tmp_path / n).glob("*/merge/*.parquet")) for n in ("one", "two"))
     assert [name for name, _ in one] == ["z0000000.parquet", "z0000004.parquet"] and one == two
 
 

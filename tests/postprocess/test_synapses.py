@@ -17,7 +17,7 @@ def scene(tmp_path: Path) -> tuple[Path, Path]:
     yy, xx = np.mgrid[:128, :128]
     image[5] -= 0.7 * np.exp(-((yy - 61) ** 2 + (xx - 62) ** 2) / (2 * 2.5**2)).astype(np.float32)
     return (
-        make_store(tmp_path / "i.ome.zarr", np.rint(image * 255).astype(np.float32) / np.float32(255)),
+        make_store(tmp_path / "i.ome.zarr", np.rint(image * 255).astype(np.uint8)),
         make_store(tmp_path / "l.ome.zarr", labels, label=True),
     )
 

@@ -35,7 +35,7 @@ def draw(folder: Path, n: int, name: str = "figures") -> dict[str, bytes]:
         + "".join(f"{z},{z * 0.1},{-z * 0.2},0,0.05,{'blank' if z == 2 else 'ok'}\n" for z in range(8))
     )
     image = make_store(folder / "i.ome.zarr", raw)
-    aligned = make_store(folder / "a.ome.zarr", (raw / 255).astype(np.float16))
+    aligned = make_store(folder / "a.ome.zarr", raw)
     neurite = make_store(folder / "l.ome.zarr", labels, label=True)
     assert run_stage("postprocess.graph", folder, candidates="c.parquet", labels=neurite, tables="tables", graph="graph") == 0
     assert (

@@ -14,6 +14,7 @@ from voxelmill.testing.stages import make_store, run_stage
 
 
 def made(folder: Path, version: str = "0.5", **params) -> Path:
+    folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     raw = make_store(folder / "raw.ome.zarr", rng.integers(0, 256, (9, 130, 150)).astype(np.uint8))
     labels = make_store(folder / "l.ome.zarr", rng.integers(0, 9, (9, 130, 150)).astype(np.uint32), label=True)
@@ -48,6 +49,19 @@ def test_level_0_is_linked_not_copied(tmp_path: Path):
     path = made(tmp_path)
     assert (path / "0/c/0/0/0").stat().st_ino == (tmp_path / "raw.ome.zarr/0/c/0/0/0").stat().st_ino
     assert manifest.verify(path, deep=True)
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_ids_of_a_store_of_their_own_are_never_averaged(tmp_path: Path, version: str):
+    ids = np.random.default_rng(0).integers(0, 2**53, (4, 130, 150)).astype(np.uint64)
+    store = make_store(tmp_path / "s.ome.zarr", ids, label=True)
+    arguments = {"volume": store, "output": "supervoxels.ome.zarr", "name": "supervoxels", "ome_zarr_version": version}
+    assert run_stage("serving.multiscale", tmp_path, **arguments) == 0
+    group = zarr.open_group(str(tmp_path / "supervoxels.ome.zarr"), mode="r")
+    open_ome_zarr(group)
+    assert np.array_equal(group["0"][:], ids) and np.array_equal(group["1"][:], ids[:, ::2, ::2])
+    attributes = group.attrs["ome"] if version == "0.5" else group.attrs
+    assert attributes["image-label"]["source"] == {"image": "../aligned.ome.zarr"} and "omero" not in attributes
 
 
 def test_minimal_has_one_level(tmp_path: Path):
@@ -104,13 +118,14 @@ def test_means_of_any_type(tmp_path: Path, dtype: str):
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 def test_channels_are_not_halved(tmp_path: Path, version: str):
-    from voxelmill.core.volume import Axis, create_image, layout
+    from voxelmill.core.space import Axis, Space
+    from voxelmill.core.volume import create_image, layout
 
     rng = np.random.default_rng(0)
     values = np.stack([rng.integers(0, 50, (9, 130, 150)), rng.integers(100, 200, (9, 130, 150))]).astype(np.uint8)
     lay = layout(values.shape, "uint8", (2, 4, 64, 64), (1, 4, 32, 32))
     axes = (Axis("c", "channel", None), Axis("z"), Axis("y"), Axis("x"))
-    image = create_image(tmp_path / "raw.ome.zarr", lay, (1, 30, 8, 8), axes=axes)
+    image = create_image(tmp_path / "raw.ome.zarr", lay, Space.of(axes, (1, 30, 8, 8)))
     image.write(tuple(slice(0, n) for n in values.shape), values)
     manifest.write(tmp_path / "raw.ome.zarr")
     arguments = {"volume": tmp_path / "raw.ome.zarr", "output": "out.ome.zarr", "ome_zarr_version": version}
@@ -156,3 +171,26 @@ def test_a_flipped_bit_is_an_error_to_any_reader(tmp_path: Path, version: str):
     chunk.write_bytes(content)
     with pytest.raises(Exception, match=r"(?i)crc|checksum|data"):
         zarr.open_group(str(path), mode="r")["0"][:]
+
+
+def test_0_6_names_a_coordinate_system(tmp_path: Path):
+    """Its levels lie where those of 0.5 lie; arrays are the same files; the specification's own schema takes it."""
+    from voxelmill.core.ngff import multiscales
+    from voxelmill.ingest.volumes.formats import open_source
+    from voxelmill.testing.ngff_schema import validate
+
+    new, old = made(tmp_path / "new", "0.6"), made(tmp_path / "old", "0.5")
+    for inside in ("", "labels/neurites"):
+        attributes = [json.loads((path / inside / "zarr.json").read_text())["attributes"] for path in (new, old)]
+        assert [a["ome"]["version"] for a in attributes] == ["0.6", "0.5"]
+        a, b = (multiscales(a) for a in attributes)
+        assert a and b and (a.axes, a.units, a.scales, a.translations) == (b.axes, b.units, b.scales, b.translations)
+        for attribute, version in zip(attributes, ("0.6", "0.5"), strict=True):
+            validate(attribute, "label" if inside else "image", version)
+            validate(attribute, "image", version)
+    for path in old.rglob("c/*"):
+        if path.is_file():
+            assert (new / path.relative_to(old)).read_bytes() == path.read_bytes()
+    source = open_source(str(new))
+    np.testing.assert_array_equal(source.read((slice(None),) * 3), zarr.open_group(str(old), mode="r")["0"][:])
+    assert source.voxel_size == (30, 8, 8)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from voxelmill.core import blocks, levels, manifest
 from voxelmill.core.volume import open_image
 from voxelmill.serving.pyramid import mean
@@ -36,7 +37,12 @@ def parts_of(folder: Path, given: dict[str, Path], tasks: int, **params) -> list
     grid = levels.superblocks(image.layout(), image.scale)[1]
     made = []
     for n, block in enumerate(blocks.plan(grid, tasks)):
-        assert run_stage("serving.pyramid", folder / f"part{n}", **given, block=block, output="out.levels", **params) == 0
+        assert (
+            run_stage(
+                "serving.pyramid", folder / f"part{n}", **{"name": "out", **given, **params}, block=block, output="out.levels"
+            )
+            == 0
+        )
         made.append(folder / f"part{n}/out.levels")
     return made
 
@@ -65,6 +71,31 @@ def test_same_bytes_for_any_number_of_tasks(tmp_path: Path, case: str, version: 
         divided = publish(folder, given, parts=parts, ome_zarr_version=version)
         assert contents(divided) == contents(whole)
         assert manifest.verify(divided, deep=True) == manifest.read(whole)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_the_aligned_volume_is_published_as_asked_for(tmp_path: Path, dtype: str, version: str):
+    """Grey levels until then; a pyramid is made from what is published, by one task or several."""
+    grey = np.random.default_rng(0).integers(0, 256, (4, 300, 70), np.uint8)
+    given = {"volume": make_store(tmp_path / "v.ome.zarr", grey, (30.0, 4.0, 4.0), (1, 32, 70), (1, 16, 70))}
+    params = {"aligned_dtype": dtype, "ome_zarr_version": version, "name": "aligned"}
+    whole = publish(tmp_path / "whole", given, **params)
+    shares = (grey / 255.0).astype(dtype)
+    found = [zarr.open_array(str(whole / str(n)))[:] for n in (0, 1)]
+    np.testing.assert_array_equal(found[0], shares)
+    np.testing.assert_array_equal(found[1], mean(shares, (1, 2, 2)))
+    assert found[0].dtype == found[1].dtype == dtype
+    parts = parts_of(tmp_path, given, 3, **params)
+    assert contents(publish(tmp_path / "divided", given, parts=parts, **params)) == contents(whole)
+    raw = publish(tmp_path / "raw", given, **{**params, "name": "raw"})
+    assert zarr.open_array(str(raw / "0")).dtype == "uint8"
+
+
+def test_what_is_no_grey_level_is_not_published_as_one(tmp_path: Path, capsys):
+    given = stores(tmp_path, "isotropic") | {"output": "out.ome.zarr", "name": "aligned", "aligned_dtype": "float16"}
+    assert run_stage("serving.multiscale", tmp_path, **given) == 65
+    assert "float32 values; expected uint8 grey levels" in capsys.readouterr().err
 
 
 def test_fewer_levels_than_superblocks_reach(tmp_path: Path):

@@ -53,23 +53,23 @@ def test_every_fov_has_a_line(tmp_path: Path, stages: Path):
 def fail(stage: str, fovs: list[str]):
     def change(record: dict) -> None:
         if record["stage"] == stage:
-            record["quality"]["failed_fovs"] = dict.fromkeys(fovs, "the reason")
+            record["left_out"] = dict.fromkeys(fovs, "the reason")
 
     return change
 
 
 def test_a_failed_fov_is_listed(tmp_path: Path, stages: Path):
-    assert summarize(tmp_path, stages, fail("track_cells", ["1"])) == 0
+    assert summarize(tmp_path, stages, fail("track_cells", ["fov_001"])) == 0
     assert [(r["status"], r["stage"], r["reason"]) for r in rows(tmp_path)] == [
         ("done", "", ""),
         ("failed", "track_cells", "the reason"),
     ]
-    assert record_of(tmp_path, "summarize")["quality"]["left_out_fovs"] == {"1": "track_cells: the reason"}
+    assert record_of(tmp_path, "summarize")["quality"]["fovs_left_out"] == 1
     config = yaml.safe_load((tmp_path / "processing_config.yaml").read_text())
     assert config["results"]["fovs"][1]["status"] == "failed"
 
 
 def test_nothing_left_is_an_error(tmp_path: Path, stages: Path, capsys: pytest.CaptureFixture):
-    assert summarize(tmp_path, stages, fail("copy_movie", ["0", "1"])) == 65
+    assert summarize(tmp_path, stages, fail("copy_movie", ["fov_000", "fov_001"])) == 65
     assert "no field of view could be processed; copy_movie: the reason" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "records")

@@ -144,7 +144,9 @@ def test_geff_is_accepted_by_its_own_package(movie, tmp_path):
 
 
 def test_trackmate_spots_tracks_and_units(movie, tmp_path):
-    path = exports.write_trackmate(tmp_path / "t.xml", movie[0], pixel_size=0.5, frame_interval=5.0, shape=(40, 60))
+    path = exports.write_trackmate(
+        tmp_path / "t.xml", movie[0], pixel_size=0.5, times=[60.0, 65.0, 72.0, 75.0], shape=(40, 60)
+    )
     root = ElementTree.parse(path).getroot()
     model = root.find("Model")
     assert (model.get("spatialunits"), model.get("timeunits")) == ("micrometer", "minute")
@@ -153,7 +155,7 @@ def test_trackmate_spots_tracks_and_units(movie, tmp_path):
     first = spots["0"]
     assert (float(first.get("POSITION_X")), float(first.get("POSITION_Y"))) == (6.25, 5.75)
     assert float(first.get("RADIUS")) == pytest.approx(0.5 * np.sqrt(24 / np.pi), rel=1e-4)
-    assert {float(s.get("POSITION_T")) for s in spots.values()} == {0.0, 5.0, 10.0, 15.0}
+    assert {float(s.get("POSITION_T")) for s in spots.values()} == {60.0, 65.0, 72.0, 75.0}
     for group in model.find("AllSpots"):
         assert {s.get("FRAME") for s in group} == {group.get("frame")}
     found = {t.get("TRACK_ID"): len(t) for t in model.find("AllTracks")}

@@ -77,9 +77,10 @@ def failing(root: Path, wrong: set[int], error: type[Exception] = DataError):
 
 def test_a_bad_fov_is_listed_and_harms_no_other(tmp_path: Path):
     task, known = Task("copy_movie", Strict()), facts(fovs=3)
-    each_fov(task, known, [0, 1, 2], failing(tmp_path / "out", {1}), output=tmp_path / "out", strict=False)
+    each_fov(task, known, [0, 1, 2], failing(tmp_path / "out", {1}), output=tmp_path / "out")
     assert fovs_in(tmp_path / "out") == [0, 2]
-    assert task.quality == {"per_fov": {"0": {"good": True}, "2": {"good": True}}, "failed_fovs": {"1": "field 1 is broken"}}
+    assert task.quality == {"per_fov": {"0": {"good": True}, "2": {"good": True}}}
+    assert task.left_out == {"fov_001": "field 1 is broken"}
 
 
 def test_what_ends_the_run(tmp_path: Path):
@@ -89,7 +90,7 @@ def test_what_ends_the_run(tmp_path: Path):
     ):
         out = tmp_path / str(n)
         with pytest.raises(error):
-            each_fov(Task("x", Strict()), known, [0, 1], failing(out, wrong, error), output=out, strict=strict)
+            each_fov(Task("x", Strict(strict=strict)), known, [0, 1], failing(out, wrong, error), output=out)
 
 
 def test_a_batch_is_cut_from_the_chosen():

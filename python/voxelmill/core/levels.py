@@ -17,12 +17,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from . import blocks
 from .shared import MOST_LEVELS
 from .volume import Layout, Region, layout
 
 SMALLEST = 64  # px: no further level once the longer in-plane side is this short
-LIGHT = 8  # blocks of --block_voxels a task takes, so that it works 2 to 7 s (measured) at 0.5 s to start
 
 
 def factors(
@@ -64,11 +62,6 @@ def superblocks(lay: Layout, scale: tuple[float, ...], spatial: Sequence[bool] =
 
     k = min(range(len(down)), key=longest)
     return k, Layout(lay.shape, lay.dtype, lay.chunk, edge(k))
-
-
-def plan(lay: Layout, scale: tuple[float, ...], tasks: int, voxels: float) -> list[str]:
-    """Blocks of consecutive superblocks, as `blocks.plan`, with LIGHT times the voxels."""
-    return blocks.plan(superblocks(lay, scale)[1], tasks, LIGHT * voxels)
 
 
 def part_of(lay: Layout, part: Region, step: tuple[int, ...]) -> Region:

@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 from .errors import DataError
+from .files import below
 
 
 def path_of(store: Path) -> Path:
@@ -31,8 +32,7 @@ def digest_file(path: Path) -> str:
 def make(store: Path, known: dict[str, list] | None = None) -> dict:
     """Digest every file of a store; `known` spares files whose digest is already sure (hard links)."""
     known = known or {}
-    names = sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
-    files = {n: known.get(n) or [(store / n).stat().st_size, digest_file(store / n)] for n in names}
+    files = {n: known.get(n) or [(store / n).stat().st_size, digest_file(store / n)] for n in below(store)}
     return {"format": 1, "digest": digest_files(files), "files": files}
 
 
@@ -72,6 +72,14 @@ def read(store: Path) -> dict | None:
     return found
 
 
+def check(path: Path, size: int, digest: str = "") -> None:
+    """Raises DataError unless a file is there, of this size and, where given, of this digest."""
+    if not path.is_file():
+        raise DataError(f"{path}: missing, though the manifest lists it; re-run the stage that made it")
+    if path.stat().st_size != size or (digest and digest_file(path) != digest):
+        raise DataError(f"{path}: not the bytes that the manifest lists; re-run the stage that made it")
+
+
 def verify(store: Path, deep: bool = False) -> dict:
     """Check that every listed file is there with its size (and, when deep, its digest, and none besides).
 
@@ -80,21 +88,24 @@ def verify(store: Path, deep: bool = False) -> dict:
     if found is None:
         raise DataError(f"{store}: no manifest beside it ({path_of(store).name}); cannot verify")
     for name, (size, digest) in found["files"].items():
-        path = store / name
-        if not path.is_file():
-            raise DataError(f"{path}: missing, though the manifest lists it; re-run the stage that made it")
-        if path.stat().st_size != size or (deep and digest_file(path) != digest):
-            raise DataError(f"{path}: not the bytes that the manifest lists; re-run the stage that made it")
+        check(store / name, size, digest if deep else "")
     if deep:
-        for path in store.rglob("*"):
-            if path.is_file() and str(path.relative_to(store)) not in found["files"]:
-                raise DataError(f"{path}: not in the manifest; re-run the stage that made the store")
+        for name in below(store):
+            if name not in found["files"]:
+                raise DataError(f"{store / name}: not in the manifest; re-run the stage that made the store")
     return found
 
 
-@functools.cache
 def digest_of(path: Path) -> str:
-    """Digest of an input or output: a store's from its manifest, a file's from its bytes."""
+    """Digest of an input or output: a store's from its manifest, a file's from its bytes.
+
+    Remembered for a file as it is now: another size, time or inode is another file."""
     if path.is_dir():
         return (read(path) or make(path))["digest"]
+    at = path.stat()
+    return _digest_of(path, at.st_size, at.st_mtime_ns, at.st_ino)
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest_of(path: Path, *_state: int) -> str:
     return digest_file(path)

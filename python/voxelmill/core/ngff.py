@@ -59,8 +59,9 @@ def multiscales(stored: dict[str, Any]) -> Multiscales | None:
         version = str(entry.get("version") or attributes.get("version") or "0.4")
         datasets = entry["datasets"]
         paths = tuple(str(d["path"]) for d in datasets)
-        if version not in ("0.1", "0.2", "0.3") and "coordinateSystems" not in entry:
-            _ = entry["axes"][0]["name"]
+        systems = "coordinateSystems" in entry or version in ("0.1", "0.2", "0.3")
+        if not systems and not isinstance(entry["axes"], list):
+            raise TypeError(f"axes are a {type(entry['axes']).__name__}")
         described = _described(entry)
         axes = tuple(str(a["name"]) for a in described)
         made = [_placed(d, entry, len(axes)) for d in datasets] if _stated(entry) else []
@@ -120,9 +121,31 @@ def _placed(dataset: dict[str, Any], entry: dict[str, Any], count: int) -> tuple
         if values.shape != (count,):
             raise DataError(f"coordinateTransformations: {kind} {step[kind]}; expected {count} numbers, one per axis")
         if kind == "scale":
-            scale, shift, scaled = scale * values, shift * values, True
+            with np.errstate(invalid="ignore"):  # a scale that is not finite is refused by who uses it
+                scale, shift, scaled = scale * values, shift * values, True
         else:
             shift = shift + values
     if not scaled:
         raise DataError(f"coordinateTransformations: no scale; expected {count} numbers, one per axis")
     return tuple(float(v) for v in scale), tuple(float(v) for v in shift)
+
+
+def as_0_6(entry: dict[str, Any]) -> dict[str, Any]:
+    """A `multiscales` entry of 0.5 as 0.6 has it: axes in a named system, each dataset with one way into it."""
+    system = "physical"
+    rest = {key: value for key, value in entry.items() if key not in ("axes", "datasets")}
+    datasets = [
+        {
+            "path": dataset["path"],
+            "coordinateTransformations": [
+                {
+                    "type": "sequence",
+                    "input": {"path": dataset["path"]},
+                    "output": {"name": system},
+                    "transformations": dataset["coordinateTransformations"],
+                }
+            ],
+        }
+        for dataset in entry["datasets"]
+    ]
+    return {**rest, "coordinateSystems": [{"name": system, "axes": entry["axes"]}], "datasets": datasets}

@@ -14,16 +14,24 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
 
 from .. import __version__
 from . import manifest, pool
+from .errors import DataError
+from .files import below
 from .params import canonical
+
+PUBLISHED = "published"  # a task's folder for what comes to --outdir, by the same path (conf/modules.config)
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class LeftOut(Exception):
+    """Ends a task that leaves out all that it works on."""
 
 
 class Task:
@@ -32,6 +40,7 @@ class Task:
     def __init__(self, stage: str, params: BaseModel, block: str = ""):
         self.stage, self.params, self.block = stage, params, block
         self.quality: dict[str, Any] = {}
+        self.left_out: dict[str, str] = {}
         self.device = "cpu"
         self._carried: dict[str, dict[str, list]] = {}
         self._used: list[dict[str, Any]] = []
@@ -63,6 +72,48 @@ class Task:
         for _ in self.each(work, items, what):
             pass
 
+    def quarantine(self, items: Iterable[str], why: str) -> None:
+        """Leave items (slices, sections, tiles, fields of view) out, by name: record, report and closing lines say so.
+
+        Raises DataError under `--strict`."""
+        reason = " ".join(why.split())
+        self.left_out |= dict.fromkeys(items, reason)
+        if getattr(self.params, "strict", False):
+            raise DataError(f"{', '.join(items)}: {reason}; --strict false leaves such items out")
+
+    def leave_out(self, why: str) -> NoReturn:
+        """Leave out all that this task works on: it ends well, without outputs, and its record says why.
+
+        The outputs of its module must be optional. Raises DataError under `--strict`."""
+        self.quarantine([self.block or self.stage], why)
+        raise LeftOut(" ".join(why.split()))
+
+    def each_sound(
+        self,
+        work: Callable[[T], R],
+        items: Sequence[T],
+        what: str,
+        *,
+        name: Callable[[T], str] = str,
+        undo: Callable[[T], object] = lambda _: None,
+    ) -> Iterator[tuple[T, R]]:
+        """Each item with what `work` makes of it. One that raises DataError is quarantined and harms no other.
+
+        Args:
+            name: what an item is called in the record.
+            undo: takes back what was written of it.
+        """
+        for item in self.progress(items, what):
+            try:
+                made = work(item)
+            except DataError as error:
+                undo(item)
+                if getattr(self.params, "strict", False):
+                    raise
+                self.quarantine([name(item)], str(error))
+                continue
+            yield item, made
+
     def carry(self, store: Path, files: dict[str, list]) -> None:
         """Digests already known for files of an output store (hard links of checked shards)."""
         self._carried.setdefault(store.name.removesuffix(".partial"), {}).update(files)
@@ -72,24 +123,28 @@ class Task:
 
     def used(self, path: Path, digest: str) -> None:
         """An input that is not declared `In`, since its digest costs a pass over it and is known from elsewhere."""
-        self._used.append(_describe(path, digest))
+        self._used += describe(path, digest=digest)
 
     def fetched(self, address: str, digest: str, size: int) -> None:
         """An input that is no file here: what was read of it (`size` bytes once decoded), and its digest."""
         name = address.rstrip("/").rpartition("/")[2]
         self._used.append({"name": name, "path": address, "digest": digest, "bytes": size})
 
-    def write_record(self, inputs: list[Path], outputs: list[Path]) -> Path:
-        """Write `<stage>[.<block>].provenance.json` in the working folder."""
+    def write_record(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> Path:
+        """Write `<stage>[.<block>].provenance.json` in the working folder; inputs and outputs as `describe` has them.
+
+        The run and the task named in it made this output; a later run may take it over with `-resume`."""
         cpu = _cpu_seconds() - self._cpu
         text = canonical(self.params)
-        read = [*self._used, *map(_describe, inputs)]
+        read = [*self._used, *inputs]
         record = {
-            "format": 1,
+            "format": 2,
+            "run_id": os.environ.get("VOXELMILL_RUN", ""),
+            "task_hash": task_hash(),
             "stage": self.stage,
             "block": self.block,
             "inputs": read,
-            "outputs": [_describe(p) for p in outputs],
+            "outputs": outputs,
             "params": json.loads(text),
             "params_hash": hashlib.sha256(text.encode()).hexdigest(),
             "code_version": __version__,
@@ -106,8 +161,9 @@ class Task:
             "cpu_s": round(cpu, 3),
             "startup_cpu_s": round(self._cpu, 3),
             "peak_memory_bytes": _peak_memory(),
-            "bytes_in": sum(r["bytes"] for r in read),
-            "bytes_out": sum(_size(p) for p in outputs),
+            "bytes_in": _bytes(read),
+            "bytes_out": _bytes(outputs),
+            "left_out": self.left_out,
             "quality": self.quality,
         }
         name = ".".join(filter(None, [self.stage, self.block, "provenance.json"]))
@@ -135,22 +191,59 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def _describe(path: Path, digest: str = "") -> dict[str, Any]:
-    return {
-        "name": path.name,
+def task_hash() -> str:
+    """Nextflow's hash of this task, from its work folder `.../ab/cdef...`; empty outside of one."""
+    folder = Path(os.environ.get("NXF_TASK_WORKDIR") or Path.cwd())
+    found = folder.parent.name + folder.name
+    return found if len(found) == 32 and set(found) <= set("0123456789abcdef") else ""
+
+
+def describe(path: Path, name: str = "", digest: str = "") -> list[dict[str, Any]]:
+    """An input or output, a file or a store: name, path, digest, bytes; where it is published, if it is.
+
+    Tables in a store follow it: they go on by themselves, too."""
+    place = path.parts[1:] if path.parts[0] == PUBLISHED else ()
+    name, listed = name or path.name, manifest.read(path) if path.is_dir() else None
+    files: dict[str, list] = listed["files"] if listed else {}
+    item = {
+        "name": name,
         "path": str(path.resolve()),
-        "digest": digest or manifest.digest_of(path),
-        "bytes": _size(path),
+        "digest": digest or (listed["digest"] if listed else manifest.digest_of(path)),
+        "bytes": sum(size for size, _ in files.values()) if listed else _size(path),
+        **({PUBLISHED: "/".join(place)} if place else {}),
     }
+    tables = [(file, *entry) for file, entry in files.items() if file.endswith((".csv", ".parquet"))]
+    return [item] + [
+        {"name": f"{name}/{file}", "path": f"{item['path']}/{file}", "digest": digest, "bytes": size, "in": name}
+        for file, size, digest in tables
+    ]
+
+
+def describe_files(folder: Path) -> list[dict[str, Any]]:
+    """What lies in a folder, file by file, as `describe` has it; a store with a manifest beside it counts as one."""
+
+    def walk(at: Path) -> Iterator[Path]:
+        listed = sorted(at.iterdir())
+        stores = [path for path in listed if path.is_dir() and manifest.path_of(path) in listed]
+        known = {manifest.path_of(path) for path in stores}
+        for path in listed:
+            if path in stores or (not path.is_dir() and path not in known):
+                yield path
+            elif path not in known:
+                yield from walk(path)
+
+    return [item for path in walk(folder) for item in describe(path, str(path.relative_to(folder.parent)))]
+
+
+def _bytes(items: list[dict[str, Any]]) -> int:
+    return sum(item["bytes"] for item in items if "in" not in item)
 
 
 def _size(path: Path) -> int:
+    """Of a file, or of all files in a folder without a manifest."""
     if not path.is_dir():
         return path.stat().st_size
-    listed = manifest.read(path)
-    if listed:
-        return sum(size for size, _ in listed["files"].values())
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return sum((path / name).stat().st_size for name in below(path))
 
 
 @functools.cache

@@ -5,6 +5,7 @@ Standard library only: the head node may have nothing else installed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -88,10 +89,12 @@ def log(outdir: str, facts: dict[str, Any]) -> None:
             con.execute("UPDATE runs SET finished_at = datetime('now') WHERE run_id = ?", (row["run_id"],))
     con.close()
     if row["status"] == "finished" and not facts.get("stub"):
-        print("\n".join(closing_lines(Path(outdir))))
+        found = records(Path(outdir))
+        write_published(Path(outdir), facts["run_id"], found)
+        print("\n".join(closing_lines(Path(outdir), found)))
 
 
-def closing_lines(outdir: Path) -> list[str]:
+def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
     """What a person wants to know at the end: where things are, and the score."""
     places = {
         "report": "report.html",
@@ -105,22 +108,79 @@ def closing_lines(outdir: Path) -> list[str]:
     lines += [f"  {name:8} {outdir / where}" for name, where in places.items() if (outdir / where).exists()]
     score = outdir / "tables/score.json"
     if score.exists():
-        found = json.loads(score.read_text())
+        values = json.loads(score.read_text())
         lines.append(
-            "  score    " + ", ".join(f"{k} {found[k]:.3f}" for k in ("voi_split", "voi_merge", "arand") if k in found)
+            "  score    " + ", ".join(f"{k} {values[k]:.3f}" for k in ("voi_split", "voi_merge", "arand") if k in values)
         )
-    return lines + [f"  NOTE     {remark}" for remark in remarks(outdir / "provenance")]
+    return lines + [f"  NOTE     {remark}" for remark in remarks(found)]
 
 
-def remarks(records: Path) -> list[str]:
-    """What was left out, bridged or assumed, from the records of all tasks; never silent."""
-    found: dict[str, None] = {}
-    for path in sorted(records.glob("*.provenance.json")):
-        record = json.loads(path.read_text() or "{}")
+def records(outdir: Path) -> list[dict[str, Any]]:
+    """The records of the last run that ended well in a folder, whichever run made them: the report's own, which names
+    all that it read by their digests, and those. Each has its file's name as `record`."""
+    folder = outdir / "provenance"
+    last = folder / "report.provenance.json"
+    if not last.exists() or not last.stat().st_size:  # a stub's are empty
+        return []
+    wanted = {item["digest"] for item in json.loads(last.read_text())["inputs"]}
+    found = []
+    for path in sorted(folder.glob("*.provenance.json")):
+        text = path.read_bytes()
+        if path == last or hashlib.sha256(text).hexdigest() in wanted:
+            found.append({**json.loads(text), "record": path.name})
+    return found
+
+
+KINDS = {
+    "volume": (".zarr",),
+    "table": (".csv", ".parquet", ".npz", ".json", ".yaml", ".txt", ".xml"),
+    "figure": (".png", ".pdf", ".gif", ".svg", ".mp4"),
+    "graph": (".graphml",),
+    "report": (".html",),
+}
+
+
+def kind_of(path: str) -> str:
+    """What a published file is, by its name: one of KINDS, or `file`."""
+    return next((kind for kind, ends in KINDS.items() if path.endswith(ends)), "file")
+
+
+def published(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What lies in a results folder: path, kind, digest and bytes of each file or store, with the stage and the record
+    that account for it. A store's files stand in the manifest beside it."""
+    rows = [
+        {
+            "path": made["published"],
+            "kind": kind_of(made["published"]),
+            "digest": made["digest"],
+            "bytes": made["bytes"],
+            "stage": record["stage"],
+            "record": f"provenance/{record['record']}",
+        }
+        for record in found
+        for made in record["outputs"]
+        if "published" in made
+    ]
+    return sorted(rows, key=lambda row: row["path"])
+
+
+def write_published(outdir: Path, run: str, found: list[dict[str, Any]]) -> None:
+    """`published.json`, whole or not at all: what a catalogue is built from."""
+    partial = outdir / "published.json.partial"
+    partial.write_text(json.dumps({"format": 1, "run_id": run, "files": published(found)}, indent=1))
+    partial.rename(outdir / "published.json")
+
+
+def remarks(found: list[dict[str, Any]]) -> list[str]:
+    """What was left out, bridged or assumed, from the records of all tasks, each said once; never silent."""
+    said: dict[str, None] = {}
+    for record in found:
+        for item, why in record.get("left_out", {}).items():
+            said[f"{record['stage']}: left out {item}: {why}"] = None
         for name, value in record.get("quality", {}).items():
-            if value and name.startswith(REMARKS):
-                found[f"{record['stage']}: {name.replace('_', ' ')}: {plain(value)}"] = None
-    return list(found)
+            if value and (name.startswith(REMARKS) or (name == "voxel_size_from" and value == "assumed")):
+                said[f"{record['stage']}: {name.replace('_', ' ')}: {plain(value)}"] = None
+    return list(said)
 
 
 def plain(value: Any) -> str:

@@ -38,14 +38,14 @@ _SHORT = {"": 0, "k": 3, "d": -1, "c": -2, "m": -3, "u": -6, "µ": -6, "μ": -6,
 PER_NM: dict[str, float] = {
     **{f"{name}met{end}": 10.0 ** (power + 9) for name, power in _PREFIX.items() for end in ("er", "re")},
     **{f"{name}m": 10.0 ** (power + 9) for name, power in _SHORT.items()},
-    "micron": 1e3, "angstrom": 0.1, "ångström": 0.1, "\u212b": 0.1, "\u00c5": 0.1, "å": 0.1,
+    "micron": 1e3, "angstrom": 0.1, "ångström": 0.1, "\u212b": 0.1, "\u00c5": 0.1, "å": 0.1, "A": 0.1, "a": 0.1,
     "inch": 25.4e6, "in": 25.4e6, "foot": 304.8e6, "ft": 304.8e6, "yard": 914.4e6, "yd": 914.4e6, "thou": 25.4e3,
     "mile": 1609.344e9, "parsec": 3.0856775814913673e25,
 }  # fmt: skip
 
 # All units of time, in seconds.
 PER_SECOND: dict[str, float] = {
-    **{f"{name}second": 10.0**power for name, power in _PREFIX.items()},
+    **{f"{name}{end}": 10.0**power for name, power in _PREFIX.items() for end in ("second", "sec")},
     **{f"{name}{end}": 10.0**power for name, power in _SHORT.items() if name not in ("d", "c") for end in ("s", "sec")},
     "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0,
 }  # fmt: skip
@@ -59,6 +59,18 @@ def nm_per(unit: str | None) -> float | None:
 def seconds_per(unit: str | None) -> float | None:
     """Seconds in a unit, however it is spelt (`hrs`, `msec`, `minutes`); None for what is no time."""
     return _per(unit, PER_SECOND)
+
+
+def micrometres_per(unit: str | None) -> float | None:
+    """As `nm_per`, in micrometres."""
+    nm = nm_per(unit)
+    return None if nm is None else nm / 1e3
+
+
+def minutes_per(unit: str | None) -> float | None:
+    """As `seconds_per`, in minutes."""
+    seconds = seconds_per(unit)
+    return None if seconds is None else seconds / 60
 
 
 def _per(unit: str | None, table: dict[str, float]) -> float | None:

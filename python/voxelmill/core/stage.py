@@ -7,8 +7,8 @@ A stage module holds
 
 and `bin/<stage>.py` calls `main("layer.stage")`. The fields become `--name value`; the keyword-only
 arguments of `run` become `--volume PATH --output PATH`. An `Out` is written under a temporary name
-and renamed when `run` has returned: it appears whole or not at all. A directory gets a manifest
-beside it, every task a provenance record.
+and renamed when `run` has returned: it appears whole or not at all. A store gets a manifest beside it,
+every task a provenance record, which the words among the arguments (`block: str`) give its name.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from .errors import IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, Storage
 
 In = NewType("In", Path)  # an input file or store; its digest goes into the record
 Out = NewType("Out", Path)  # an output file or store; appears whole or not at all
+InFiles = NewType("InFiles", Path)  # a folder, of which each file is an input by itself
+OutFiles = NewType("OutFiles", Path)  # a folder, of which each file or store is an output by itself
+NAMES = ("role", "name", "block", "batch")  # words of `run` that say what of the volume a task works on
 POINTER = ".pointer"  # a file that holds the path of another: workflows/inputs.nf writes it
 
 
@@ -48,10 +51,29 @@ class Stage:
         }
 
     def outputs(self) -> list[str]:
-        return [name for name, (kind, _) in self.files.items() if _element(kind) is Out]
+        return [name for name, (kind, _) in self.files.items() if _element(kind) in (Out, OutFiles)]
 
     def inputs(self) -> list[str]:
-        return [name for name, (kind, _) in self.files.items() if _element(kind) is In]
+        return [name for name, (kind, _) in self.files.items() if _element(kind) in (In, InFiles)]
+
+    def block(self, files: dict[str, Any]) -> str:
+        """What of the volume a task works on, from its words: `raw.0-3`."""
+        given = {name: files.get(name, default) for name, (_, default) in self.files.items()}
+        return ".".join(str(given[name]) for name in NAMES if given.get(name))
+
+    def described(self, files: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
+        """For the record: the files among these arguments that are there."""
+        from .provenance import describe, describe_files
+
+        found: list[dict[str, Any]] = []
+        for name in names:
+            for path in filter(Path.exists, _paths(files.get(name))):
+                found += describe_files(path) if self.single(name) else describe(path)
+        return found
+
+    def single(self, name: str) -> bool:
+        """Whether the files of a folder are inputs or outputs one by one."""
+        return _element(self.files[name][0]) in (InFiles, OutFiles)
 
 
 def _element(kind: Any) -> Any:
@@ -93,9 +115,9 @@ def split(stage: Stage, argv: Sequence[str]) -> tuple[dict[str, str], dict[str, 
 
 def _file(kind: Any, word: str) -> Any:
     """One argument; where the workflow could not link an input for its name, what lies there says where it is."""
-    if kind is Out:
+    if kind in (Out, OutFiles):
         return Path(word)
-    path = kind(word) if kind is not In else Path(word)
+    path = Path(word) if kind in (In, InFiles) else kind(word)
     if isinstance(path, Path) and path.suffix == POINTER and path.is_file():
         return Path(path.read_text(encoding="utf-8"))
     return path
@@ -155,19 +177,20 @@ def _fail(stage: str, message: str, code: int) -> int:
 def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
     """Run with outputs under temporary names; rename, write manifests and the record."""
     from . import manifest
-    from .provenance import Task
+    from .provenance import LeftOut, Task
 
     for name in stage.inputs():
         for path in _paths(files.get(name)):
             if not path.exists():
                 raise StorageError(errno.ENOENT, "no such file or store", str(path))
-    task = Task(stage.name, params)
+    task = Task(stage.name, params, stage.block(files))
     final = {name: files[name] for name in stage.outputs() if name in files}
     partial = {
         name: [_partial(p) for p in paths] if isinstance(paths, list) else _partial(paths) for name, paths in final.items()
     }
     for path in _all(partial):
         _remove(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         stage.run(params, task, **{**files, **partial})
         pool.end()
@@ -176,17 +199,21 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
                 if not _partial(path).exists() and stage.files[name][1] is inspect.Parameter.empty:
                     raise DataError(f"{stage.name} ended without writing {path}")
         made = [path for path in _all(final) if _partial(path).exists()]
-        for path in made:
+        for path in _all({name: paths for name, paths in final.items() if not stage.single(name)}):
             if _partial(path).is_dir():
                 manifest.write(path, task.carried(path), _partial(path))
         for path in made:
             _remove(path)
             _partial(path).rename(path)
+    except LeftOut as why:
+        for path in _all(final):  # what an earlier try has left
+            _remove(path)
+            _remove(manifest.path_of(path))
+        print(f"WARNING [{stage.name}] {task.block} left out: {why}", file=sys.stderr, flush=True)
     finally:
         for path in _all(partial):
             _remove(path)
-    read = [p for name in stage.inputs() for p in _paths(files.get(name))]
-    task.write_record(read, [p for p in _all(final) if p.exists()])
+    task.write_record(stage.described(files, stage.inputs()), stage.described(files, stage.outputs()))
 
 
 def _partial(path: Path) -> Path:

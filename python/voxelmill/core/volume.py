@@ -282,10 +282,12 @@ def multiscales(spaces: Sequence[Space], name: str) -> dict:
 
 
 def write_group(root: Path, attributes: dict[str, Any] | None = None, version: str = "0.5") -> None:
-    """Write a group's metadata: `zarr.json` with `ome`, or `.zgroup` and `.zattrs` for 0.4."""
+    """Write a group's metadata, given as 0.5 has it: `zarr.json` with `ome`, or `.zgroup` and `.zattrs` for 0.4."""
     root.mkdir(parents=True, exist_ok=True)
-    if version == "0.5":
-        ome = {"ome": {"version": "0.5", **attributes}} if attributes else {}
+    if version != "0.4":
+        if attributes and version == "0.6" and "multiscales" in attributes:
+            attributes = {**attributes, "multiscales": [ngff.as_0_6(entry) for entry in attributes["multiscales"]]}
+        ome = {"ome": {"version": version, **attributes}} if attributes else {}
         text = {"zarr_format": 3, "node_type": "group", "attributes": ome}
         (root / "zarr.json").write_text(json.dumps(text, indent=1))
         return
@@ -330,10 +332,15 @@ def create_labels(store: Path, name: str, lay: Layout, space: Space, **more: Any
 
 def list_labels(store: Path) -> list[str]:
     """Names of the label images of a store."""
-    return list(_attributes(store / "labels").get("labels", []))
+    return list(attributes(store / "labels").get("labels", []))
 
 
-def _attributes(root: Path) -> dict[str, Any]:
+def is_label(root: Path) -> bool:
+    """Whether an image is one of ids."""
+    return "image-label" in attributes(root)
+
+
+def attributes(root: Path) -> dict[str, Any]:
     """OME attributes of a group, of 0.5 or 0.4; empty where there are none."""
     if (root / "zarr.json").exists():
         attributes = read_json(root / "zarr.json").get("attributes", {})
@@ -354,7 +361,7 @@ def open_image(root: Path, labels: str | None = None) -> Image:
     Raises StorageError where there is no image, DataError naming what is wrong."""
     root = root / "labels" / labels if labels else root
     try:
-        found = ngff.multiscales(_attributes(root))
+        found = ngff.multiscales(attributes(root))
         if found is None:
             raise StorageError(f"{root}: not an OME-Zarr image (no multiscales in zarr.json or .zattrs)")
         if found.scales is None or found.translations is None:

@@ -21,7 +21,6 @@ class Parameters(Params):
 def run(p: Parameters, task: Task, *, overlaps: list[In], block: str, components: Out, border: Out) -> None:
     import numpy as np
 
-    task.block = block
     ids, sections, seams, first_ends = zip(*(load_tables(path) for path in overlaps))
     found, edge = section_linking.link(
         np.concatenate(ids),

@@ -266,6 +266,29 @@ def voted_shift(source: Cells, target: Cells, reach: float) -> NDArray[np.float6
     shift pile up, those for neighbours spread. Finds a jump of the stage by more than the distance between
     cells.
     """
+    votes, at = _votes(source, target, reach)
+    peak = np.unravel_index(votes.argmax(), votes.shape)
+    return at[list(peak)]
+
+
+def far_shifts(source: Cells, target: Cells, reach: float, most: int = 8) -> NDArray[np.float64]:
+    """(k, 2) shifts for which more cells vote than for those around them: what a jump by much of the field may be.
+
+    Of a jump that leaves a quarter of the field in view a quarter of the cells vote, fewer than vote by chance for no
+    jump at all: what counts is how far a peak stands out.
+    """
+    from scipy.ndimage import gaussian_filter, maximum_filter
+
+    votes, at = _votes(source, target, reach)
+    around = gaussian_filter(votes, 8)
+    stands_out = (votes - around) / np.sqrt(around + 0.05)
+    peaks = np.argwhere((stands_out == maximum_filter(stands_out, 5)) & (votes > 0))
+    best = peaks[np.argsort(-stands_out[tuple(peaks.T)], kind="stable")[:most]]
+    return at[best]
+
+
+def _votes(source: Cells, target: Cells, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Votes (n, n) for shifts along y and x, smoothed, and the shift (n,) in px of each row or column."""
     from scipy.ndimage import gaussian_filter
     from scipy.spatial import cKDTree
 
@@ -273,7 +296,7 @@ def voted_shift(source: Cells, target: Cells, reach: float) -> NDArray[np.float6
     near = cKDTree(source.centroid).sparse_distance_matrix(cKDTree(target.centroid), reach, output_type="ndarray")
     i, j = near["i"], near["j"]
     if not len(i):
-        return np.zeros(2)
+        return np.zeros((1, 1)), np.zeros(1)
     shift = target.centroid[j] - source.centroid[i]
     a, b = source.take(i), target.take(j)
     vote = np.exp(-2 * distance(a, b._replace(centroid=a.centroid)))
@@ -281,8 +304,7 @@ def voted_shift(source: Cells, target: Cells, reach: float) -> NDArray[np.float6
     n = 2 * int(np.ceil(reach / bin_size)) + 1  # odd: one bin is centred on no shift
     edge = n * bin_size / 2
     votes, at, _ = np.histogram2d(shift[:, 0], shift[:, 1], bins=n, range=[[-edge, edge]] * 2, weights=vote)
-    peak = np.unravel_index(gaussian_filter(votes, 1).argmax(), votes.shape)
-    return (at[:-1] + bin_size / 2)[list(peak)]
+    return gaussian_filter(votes, 1), at[:-1] + bin_size / 2
 
 
 def shared_motion(at: NDArray, own: NDArray, start: NDArray, moved: NDArray, bandwidth: float) -> NDArray[np.float64]:

@@ -42,10 +42,9 @@ Parameters = Methods("segmentation", Classic)
 
 
 def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps: Out) -> None:
-    task.block = block
     source = open_image(volume)
     lay = source.layout()
-    target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.space)
+    target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.space, label=True)
     slabs = slabs_of(lay, block)
     tables = Tables(seeded_watershed.tiles(lay.shape).first(slabs[0].start + 1, 0, 0))
     columns = columns_of(lay)
@@ -65,13 +64,6 @@ def slabs_of(lay: Layout, block: str) -> list[slice]:
     """The z ranges of a block that holds whole rows of shards."""
     ends = {(r[0].start, r[0].stop) for r in blocks.regions(lay, block)}
     return [slice(start, stop) for start, stop in sorted(ends)]
-
-
-def grey(source: Image, region: tuple[slice, ...]) -> np.ndarray:
-    """Grey levels 0 to 255 of the aligned volume: exactly those that were rendered."""
-    values = source.read(region)
-    values = values.astype(np.float32) if values.dtype != np.float32 else values
-    return np.rint(values * 255.0).astype(np.uint8)
 
 
 def columns_of(lay: Layout) -> list[Column]:
@@ -99,7 +91,7 @@ def segment_column(p: Classic, source: Image, target: Image, z: slice, foregroun
     core = ((y.start, y.stop), (x.start, x.stop))
     need = [seeded_watershed.source_range(*span, size) for span, size in zip(core, (height, width))]
     found = seeded_watershed.segment_block(
-        grey(source, (below, *(slice(*n) for n in need))),
+        source.read((below, *(slice(*n) for n in need))),
         foreground,
         first_section=z.start,
         section_shape=(height, width),
@@ -153,7 +145,7 @@ def thresholds(p: Classic, source: Image, z: slice, columns: list[Column], task:
 
 def count(source: Image, z: slice, column: Column) -> np.ndarray:
     """Grey-level counts of the sections in a column: int64 (z, 256)."""
-    return seeded_watershed.histogram(grey(source, (z, *column)))
+    return seeded_watershed.histogram(source.read((z, *column)))
 
 
 class Tables:

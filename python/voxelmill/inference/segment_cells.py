@@ -66,7 +66,7 @@ Parameters = Methods("segmentation_method", Cells, LogStd, ByPlugin)
 
 
 def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In | None = None, output: Out) -> None:
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     preprocessors = [plugin for plugin in added if plugin.kind == "preprocessor"]
     method, values = method_of(p, added)
@@ -104,7 +104,7 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
                 writer.add(labels)
         return {"cells_per_frame": round(float(np.mean(count)), 2), "empty_frames": count.count(0), **shared}
 
-    each_fov(task, known, fovs_in(movie), label, output=output, strict=p.strict)
+    each_fov(task, known, fovs_in(movie), label, output=output)
     task.report(empty_frames={f: n["empty_frames"] for f, n in task.quality["per_fov"].items() if n["empty_frames"]})
 
 

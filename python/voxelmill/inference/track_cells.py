@@ -49,7 +49,9 @@ class Growth(Linked):
     division_cost: float = param(0.3, "What a division costs beyond its misfit; higher finds fewer", ge=0)
     divisions: bool = param(True, "Look for divisions")
     min_daughter: int = param(3, "Frames a daughter must live for its division to count", unit="frame", ge=0)
-    max_drift: float = param(100.0, "Greatest jump of the whole field between frames", unit="px", ge=0)
+    max_drift: float = param(
+        -1.0, "Greatest jump of the whole field between frames; -1: by half of the field, 0: none", unit="px", ge=-1
+    )
     max_move: float = param(0.0, "Greatest move of a cell beyond the shared motion; 0: by its size", unit="px", ge=0)
 
 
@@ -84,7 +86,7 @@ NO_OPTION = {"tracking_method", "tracking_plugin", "plugins", "strict"}
 
 
 def run(p: Linked, task: Task, *, labels: In, facts: In, batch: str, plugins: In | None = None, output: Out) -> None:
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     options = {OTHER_NAMES.get(k, k): v for k, v in p.model_dump().items() if k not in NO_OPTION}
     by_plugin = the_plugin(added, "tracking", p.tracking_plugin) if isinstance(p, TrackPlugin) else None
@@ -109,7 +111,7 @@ def run(p: Linked, task: Task, *, labels: In, facts: In, batch: str, plugins: In
         mothers = tracks.tracks["parent"]
         return {"tracks": len(tracks.tracks), "divisions": len(np.unique(mothers[mothers > 0]))}
 
-    each_fov(task, known, fovs_in(labels), follow, output=output, strict=p.strict)
+    each_fov(task, known, fovs_in(labels), follow, output=output)
 
 
 def save_tracks(path: Any, tracks: Tracks) -> None:

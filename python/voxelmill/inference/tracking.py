@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError, ParameterError
 
 from .cell_tables import Regions, region_table, relabel_frame
-from .linking import Cells, Hypotheses, hypotheses, mutual, nodes, packing, shared_motion, voted_shift
+from .linking import Cells, Hypotheses, far_shifts, hypotheses, mutual, nodes, packing, shared_motion, voted_shift
 
 __all__ = [
     "METHODS",
@@ -221,7 +221,7 @@ def link_growth(
     division_cost: float = 0.3,
     divisions: bool = True,
     min_daughter: int = 3,
-    max_drift: float = 100.0,
+    max_drift: float = -1.0,
     max_move: float = 0.0,
 ) -> Links:
     """Tracking for cells that move, grow and divide.
@@ -240,7 +240,8 @@ def link_growth(
         divisions: False never links a cell to two.
         min_daughter: frames a daughter must live for the division to count; one that is lost sooner was a
             fragment of a cell that did not divide.
-        max_drift: greatest jump of the whole field between frames that is looked for, px; 0 = none.
+        max_drift: greatest jump of the whole field between frames that is looked for, px; 0 = none, -1 = by half of
+            the field along both axes.
         max_move: px a cell may move in one frame beyond what is predicted, at the least; 0 = as measured from
             the movie's own links.
     """
@@ -249,7 +250,7 @@ def link_growth(
         ("min_daughter", min_daughter, 0),
         ("max_cost", max_cost, 1e-9),
         ("division_cost", division_cost, 0),
-        ("max_drift", max_drift, 0),
+        ("max_drift", max_drift, -1),
         ("max_move", max_move, 0),
     ]:
         if not value >= low:
@@ -305,6 +306,9 @@ class _Growth:
     """The state of `link_growth` between two frames: the cells that are there or are waited for."""
 
     ROUNDS = 8  # motion, growth and links mostly settle in two or three
+    NEAR = 100.0  # px, a jump that is always looked for
+    DOUBTFUL = 0.7  # share of what could be gained, below which one that is further is looked for
+    FEWEST = 3  # cells that must be found again after such a jump
 
     def __init__(
         self, max_gap: int, max_cost: float, division_cost: float, divisions: bool, max_drift: float, max_move: float
@@ -325,7 +329,7 @@ class _Growth:
     def step(self, regions: Regions) -> NDArray[np.int64]:
         """The ids of one more frame."""
         target = Cells.of(regions)
-        shared, growth, h = self._explain(target)
+        shared, growth, h = self._explain(target, regions.shape)
         ids = np.zeros(len(regions), np.int64)
         velocity = np.zeros((len(regions), 2))
         a, _, c, d = h.cells.T
@@ -364,17 +368,35 @@ class _Growth:
             self.doubt = (self.doubt + measured) / 2 if self.doubt is not None else measured
         self.persistence = 0.9 * self.persistence + [(before * velocity).sum(), (before * before).sum()]
 
-    def _explain(self, target: Cells) -> tuple[NDArray, float, Hypotheses]:
+    def _explain(self, target: Cells, shape: tuple[int, int]) -> tuple[NDArray, float, Hypotheses]:
         """Shared motion of each cell, growth, and the chosen hypotheses."""
         if not len(self.ids) or not len(target.area):
             none = np.zeros((0, 4), np.int64)
             return np.zeros((len(self.ids), 2)), 1.0, Hypotheses(none, np.zeros(0))
         starts = [np.zeros(2)]
-        if self.max_drift:
-            shift = voted_shift(self.cells, target, self.max_drift)
+        far = np.hypot(*shape) / 2 if self.max_drift < 0 else self.max_drift
+        near = min(far, self.NEAR)
+        if near:
+            shift = voted_shift(self.cells, target, near)
             if np.hypot(*shift) > 0.5 * np.sqrt(np.median(target.area) / np.pi):
                 starts.append(shift)
-        return max((self._explain_from(shift, target) for shift in starts), key=lambda found: found[0])[1:]
+        best = max((self._explain_from(shift, target) for shift in starts), key=lambda found: found[0])
+        usual = best[0] / self._most_gain(np.zeros(2), target, shape)
+        if far > near and usual < self.DOUBTFUL:
+            here = self.cells.take(self.missing == 0)
+            for shift in far_shifts(here, target, far):
+                most = self._most_gain(shift, target, shape)
+                found = self._explain_from(shift, target)
+                if found[0] > self.FEWEST * self.max_cost and found[0] / most > usual + 0.2:
+                    best, usual = found, found[0] / most - 0.2
+        return best[1:]
+
+    def _most_gain(self, shift: NDArray, target: Cells, shape: tuple[int, int]) -> float:
+        """What all cells that are in the field before and after a shift could gain."""
+        there = self.cells.centroid[self.missing == 0] + shift
+        back = target.centroid - shift
+        seen = min(int(((p >= 0) & (p < np.array(shape))).all(axis=1).sum()) for p in (there, back))
+        return self.max_cost * max(seen, 1)
 
     def _explain_from(self, shift: NDArray, target: Cells) -> tuple[float, NDArray, float, Hypotheses]:
         shared, growth = np.tile(shift, (len(self.ids), 1)), 1.0

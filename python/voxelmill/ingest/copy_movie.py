@@ -28,7 +28,7 @@ class Parameters(Reading, Strict):
 
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:
     """`source` is no `In`: its digest, which would cost a reading of the whole file, stands in the facts."""
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     notes: list[str] = []
     with open_as(source, p) as movie:
         movie.choose(known.chosen)
@@ -53,7 +53,7 @@ def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, outpu
                     notes.append(movie.named([fov], f"frame {listed(sorted(frames))} is {what}."))
             return count
 
-        each_fov(task, known, known.batch(batch), copy, output=output, strict=p.strict)
+        each_fov(task, known, known.batch(batch), copy, output=output)
     if notes:
         task.report(notes=notes)
 

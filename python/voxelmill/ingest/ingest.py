@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..core import blocks, levels
+from ..core import plans
 from ..core.errors import DataError, ParameterError, StorageError
 from ..core.manifest import digest_of
 from ..core.params import param
@@ -31,9 +31,7 @@ from .volumes.reading import Plan, attest, finish, moved, pieces, read_slab
 from .volumes.source import Source
 from .volumes.window import Window, window
 
-READ_BLOCKS = 16  # blocks' worth of voxels that one task reads: reading is cheap, and a task takes 0.6 s to start
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
-BATCH_VOXELS = 2e9  # of slabs whose tables are joined in one task: below 1 GB of memory, a few seconds
 Index = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -92,10 +90,12 @@ def run(
     read_list: Out | None = None,
 ) -> None:
     """Plan, and read at once what is a single slab; else leave the plan and the list of slabs for others to read."""
-    task.block = role
     volume, planned = make_plan(p, role, source, json.loads(like.read_text()) if like else None)
     lay = planned.layout
-    write_lists(p, lay, planned.space.scale, block_list, slab_list, superblock_list)
+    plans.write(block_list, plans.by_shards(lay, p))
+    plans.write(slab_list, plans.by_sections(lay, p))
+    if superblock_list:
+        plans.write(superblock_list, plans.by_superblocks(lay, planned.space.scale, p))
     task.report(
         shape=list(lay.shape),
         dtype=lay.dtype,
@@ -108,7 +108,7 @@ def run(
         if not (plan and read_list):
             raise ParameterError(f"{len(planned.reads)} slabs to read: give --plan and --read_list, or --blocks 1")
         plan.write_text(planned.model_dump_json())
-        read_list.write_text("\n".join(planned.reads) + "\n")
+        plans.write(read_list, plans.rows(planned.reads))
         volume.close()
         return
     if not (output and facts):
@@ -136,7 +136,7 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
     lay = layout(shape, check_type(volume, p, labels), p.shard, p.chunk)
     check_disk(estimate(lay, p, labels), Path.cwd())
     grey = rescaling(p, volume, lay, corner) if p.rescale and not labels else None
-    reads = [whole(lay)] if volume.forward else slabs(p, lay, READ_BLOCKS)
+    reads = [whole(lay)] if volume.forward else [row["block"] for row in plans.by_sections(lay, p, plans.READ_BLOCKS)]
     where = source or local(location)
     return volume, Plan(
         role=role,
@@ -160,26 +160,9 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
     )
 
 
-def slabs(p: Parameters, lay: Layout, times: int = 1) -> list[str]:
-    """Whole rows of shards, `times` --block_voxels each."""
-    return blocks.plan(lay, p.blocks, times * p.block_voxels, unit=int(np.prod(lay.grid[1:])))
-
-
 def whole(lay: Layout) -> str:
     """All shards, as one block."""
     return f"0-{int(np.prod(lay.grid)) - 1}"
-
-
-def write_lists(
-    p: Parameters, lay: Layout, voxel_size: tuple[float, ...], block_list: Path, slab_list: Path, superblock_list: Path | None
-) -> None:
-    """How the stages that follow divide the volume."""
-    block_list.write_text("\n".join(blocks.plan(lay, p.blocks, p.block_voxels)) + "\n")
-    plan = slabs(p, lay)
-    batches = plan if p.blocks else blocks.batches(plan, lay, BATCH_VOXELS)
-    slab_list.write_text("".join(f"{block} {batch}\n" for block, batch in zip(plan, batches)))
-    if superblock_list:
-        superblock_list.write_text("\n".join(levels.plan(lay, voxel_size, p.blocks, p.block_voxels)) + "\n")
 
 
 def place(p: Parameters, volume: Source, own: Space) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..core import plans
 from ..core.errors import DataError, ParameterError
 from ..core.manifest import digest_of
 from ..core.params import Params, param
@@ -93,7 +94,7 @@ def run(p: Parameters, task: Task, *, source: In, facts: Out, batch_list: Out) -
             "fl_channels": measured,
         }
     facts.write_text(json.dumps(found, indent=1, allow_nan=False))
-    batch_list.write_text("".join(f"{b[0]}-{b[-1]}\n" for b in batches(chosen, p.batch_size)))
+    plans.write(batch_list, plans.by_items(chosen, p.batch_size))
     frames = sum(found["fovs"][fov]["n_frames"] for fov in chosen)
     task.report(
         fovs=len(chosen),
@@ -120,11 +121,6 @@ def digest_of_files(source: Path, files: tuple[Path, ...]) -> str:
         return digest_of(source)
     both = "\n".join(f"{file.name} {digest_of(file)}" for file in files)
     return hashlib.sha256(both.encode()).hexdigest()
-
-
-def batches(chosen: list[int], size: int) -> list[list[int]]:
-    """Neighbouring fields of view, `size` at a time."""
-    return [chosen[i : i + size] for i in range(0, len(chosen), size)]
 
 
 def open_as(source: Path, reading: Reading) -> Movie:

@@ -24,11 +24,11 @@ def run(
     source: Path | None = None,
     stores: list[In],
     figures: list[In],
+    role: str = "",
     output: Out,
     facts: Out,
 ) -> None:
     planned = Plan.load(plan)
-    task.block = planned.role
     parts = [json.loads(path.read_text()) for path in figures]
     read = Slab.joined([Slab(**{k: part[k] for k in Slab.model_fields}) for part in parts])
     where, digest = planned.where(source), None

@@ -33,7 +33,7 @@ class Parameters(Strict):
 
 
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     name = p.detections or str(source)
     with open_labels(source.resolve(), name) as (shapes, plane):
         if len(shapes) not in (1, len(known.views)) or (len(shapes) == 1 < len(known.chosen)):
@@ -58,7 +58,7 @@ def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, outpu
                     writer.add(labels)
             return {"largest_label": cells}
 
-        each_fov(task, known, known.batch(batch), copy, output=output, strict=p.strict)
+        each_fov(task, known, known.batch(batch), copy, output=output)
 
 
 def checked(labels: NDArray, where: str) -> NDArray:

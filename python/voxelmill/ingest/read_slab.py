@@ -16,9 +16,10 @@ class Parameters(Params):
     """The plan has all there is to choose."""
 
 
-def run(p: Parameters, task: Task, *, plan: In, source: Path | None = None, block: str, output: Out, figures: Out) -> None:
+def run(
+    p: Parameters, task: Task, *, plan: In, source: Path | None = None, role: str = "", block: str, output: Out, figures: Out
+) -> None:
     planned = reading.Plan.load(plan)
-    task.block = f"{planned.role}.{block}"
     volume = planned.open(source)
     image = create_image(output, planned.layout, planned.space)
     read = reading.read_slab(planned, volume, block, image)

@@ -48,7 +48,7 @@ class Parameters(Views, Strict):
 def run(
     p: Parameters, task: Task, *, movie: In, tracked: In, background: In | None = None, facts: In, batch: str, output: Out
 ) -> None:
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
 
     def crop(fov: int) -> dict[str, Any]:
         labels = open_channel(tracked, fov, known.tracked())
@@ -71,7 +71,7 @@ def run(
         return {"cells": len(boxes.cell_ids)}
 
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
-    each_fov(task, known, fovs, crop, output=output, strict=p.strict)
+    each_fov(task, known, fovs, crop, output=output)
 
 
 def write_metadata(root: Path, boxes: TrackBoxes, windows: NDArray) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..core import blocks, ids
 from ..core.params import Params
 from ..core.provenance import Task
-from ..core.stage import In, Out
+from ..core.stage import In, Out, OutFiles
 from ..core.volume import Image, Layout, Region, create_image, open_image
 from ..inference import section_linking, seeded_watershed
 
@@ -30,9 +30,8 @@ def run(
     joined: In | None = None,
     block: str,
     output: Out,
-    segments: Out,
+    merge: OutFiles,
 ) -> None:
-    task.block = block
     source = open_image(supervoxels)
     lay = source.layout()
     others = section_linking.load(joined, section_linking.Joined) if joined else None
@@ -40,13 +39,13 @@ def run(
     count = others.segments if others else int(table.segment.max(initial=0))
     dtype = "uint32" if count < 2**32 else "uint64"
     target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.space, label=True)
-    segments.mkdir()
+    merge.mkdir()
     shards = []
     for z, layer in itertools.groupby(blocks.regions(lay, block), key=lambda region: region[0]):
         ranges = seeded_watershed.tiles(lay.shape).ranges((z, slice(0, lay.shape[1]), slice(0, lay.shape[2])))
         there = ids.within(table.supervoxel, ranges)
         part = section_linking.MergeTable(*(column[there] for column in table))
-        write_part(segments / f"z{z.start:07d}.parquet", part)
+        write_part(merge / f"z{z.start:07d}.parquet", part)
         shards += [(region, part) for region in layer]
     task.do(partial(label, source, target), shards, "shards labelled")
     task.report(segments=count)
@@ -62,4 +61,5 @@ def write_part(path: Path, table: section_linking.MergeTable) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table(table._asdict()), path, compression="zstd")
+    columns = {"supervoxel": table.supervoxel, "root_id": table.segment, "score": table.score}
+    pq.write_table(pa.table(columns), path, compression="zstd")

@@ -53,7 +53,7 @@ def run(
     plugins: In | None = None,
     output: Out,
 ) -> None:
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     wanted = {} if known.phase is None else {known.phase: named(p.pc_features)}
     for channel in known.fluorescence:
@@ -111,7 +111,7 @@ def run(
         }
 
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
-    each_fov(task, known, fovs, extract, output=output, strict=p.strict)
+    each_fov(task, known, fovs, extract, output=output)
     rows = task.quality["per_fov"]
     task.report(left_out_cells={f: n.pop("says") for f, n in rows.items() if n["kept"] < n["cells"] or n["notes"]})
     for n in rows.values():

@@ -22,7 +22,7 @@ import numpy as np
 from ..core.errors import DataError, StorageError
 from ..core.params import Params, param
 from ..core.provenance import Task
-from ..core.stage import In, Out
+from ..core.stage import In, OutFiles
 from ..core.volume import open_image
 from . import wiring
 from .blobs import CELL
@@ -63,7 +63,7 @@ MUTUAL = """
 
 
 def run(
-    p: Parameters, task: Task, *, candidates: list[In], labels: In, tables: Out, graph: Out, memory_mb: int = 1024
+    p: Parameters, task: Task, *, candidates: list[In], labels: In, tables: OutFiles, graph: OutFiles, memory_mb: int = 1024
 ) -> None:
     space = open_image(labels).space
     nm: dict[str, float | None] = {}

@@ -16,7 +16,6 @@ from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Region, open_image
-from ..inference.segment import grey
 from . import blobs
 
 
@@ -37,7 +36,6 @@ def run(p: Blobs, task: Task, *, volume: In, labels: In, block: str, candidates:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    task.block = block
     image, segments = open_image(volume), open_image(labels)
     shards = list(blocks.regions(image.layout(), block))
     rows = np.concatenate(list(task.each(partial(search, p, image, segments), shards, "shards searched")))
@@ -51,7 +49,7 @@ def search(p: Blobs, image: Image, segments: Image, region: Region) -> np.ndarra
     """Candidates of a region, as `blobs.DTYPE`; it reads what the largest blob reaches over."""
     reach = blobs.halo(p.blob_min_sigma, p.blob_max_sigma, p.blob_scales)
     outer, _ = blocks.widen(region, (0, reach, reach), image.shape)
-    sections = grey(image, outer)
+    sections = image.read(outer)
     return blobs.detect(
         sections,
         segments.read(outer),

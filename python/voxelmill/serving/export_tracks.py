@@ -13,7 +13,7 @@ from typing import Literal
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
-from ..core.stage import In, Out
+from ..core.stage import In, OutFiles
 from ..inference.track_cells import load_tracks
 from ..timelapse.store import Facts, fov_name, fovs_in, open_channel
 from .track_exports import write_ctc, write_geff, write_napari, write_trackmate
@@ -29,8 +29,8 @@ class Parameters(Strict):
     )
 
 
-def run(p: Parameters, task: Task, *, labels: In, tracked: In, facts: In, batch: str, output: Out) -> None:
-    task.block, known = batch, Facts.read(facts)
+def run(p: Parameters, task: Task, *, labels: In, tracked: In, facts: In, batch: str, output: OutFiles) -> None:
+    known = Facts.read(facts)
     output.mkdir()
     for fov in task.progress(fovs_in(tracked), "fields of view exported"):
         name, view = fov_name(fov), known.views[fov]
@@ -44,6 +44,4 @@ def run(p: Parameters, task: Task, *, labels: In, tracked: In, facts: In, batch:
         if "napari" in p.track_formats:
             write_napari(output / f"{name}_napari.csv", output / f"{name}_napari.json", tracks)
         if "trackmate" in p.track_formats:
-            write_trackmate(
-                output / f"{name}_trackmate.xml", tracks, pixel_size=size, frame_interval=interval, shape=view.shape[1:]
-            )
+            write_trackmate(output / f"{name}_trackmate.xml", tracks, pixel_size=size, times=view.times, shape=view.shape[1:])

@@ -11,7 +11,7 @@ import numpy as np
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Seeded
-from ..core.stage import In, Out
+from ..core.stage import In, InFiles, OutFiles
 from ..core.volume import Image, open_image
 
 MOST_PX = 2048  # a section is shown at most this large
@@ -31,7 +31,16 @@ class Parameters(Figures, Seeded):
 
 
 def run(
-    p: Parameters, task: Task, *, raw: In, preprocessed: In, aligned: In, labels: In, alignment: In, tables: In, output: Out
+    p: Parameters,
+    task: Task,
+    *,
+    raw: In,
+    preprocessed: In,
+    aligned: In,
+    labels: In,
+    alignment: In,
+    tables: InFiles,
+    output: OutFiles,
 ) -> None:
     import matplotlib
 
@@ -183,7 +192,7 @@ def synapses(aligned: Image, path: Path, z: int) -> Any:
     table, here = pick(path, ("z", "y", "x", "score"), lambda rows: rows["z"] == z, DOTS_SHOWN)
     values, step = section(aligned, z)
     figure, ax = plt.subplots(figsize=(7, 7 * aligned.shape[1] / aligned.shape[2] + 0.4), layout="constrained")
-    ax.imshow(values.astype(np.float32), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(values, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     if here:
         dots = ax.scatter(
             table["x"] / step,

@@ -14,7 +14,7 @@ from ..core.errors import DataError, ParameterError
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
-from ..core.stage import In, Out
+from ..core.stage import In, InFiles, OutFiles
 from ..timelapse.store import Facts
 from .samples import find_traces, merge, read_samples
 
@@ -26,7 +26,7 @@ class Parameters(Strict):
 
 
 def run(
-    p: Parameters, task: Task, *, traces: In, inspected: list[In] | None = None, sheet: In, facts: In, output: Out
+    p: Parameters, task: Task, *, traces: InFiles, inspected: list[In] | None = None, sheet: In, facts: In, output: OutFiles
 ) -> None:
     known = Facts.read(facts)
     wanted, found = read_samples(sheet, len(known.views)), find_traces(traces, inspected or ())

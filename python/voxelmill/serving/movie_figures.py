@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
-from ..core.stage import In, Out
+from ..core.stage import In, OutFiles
 from ..timelapse.store import Facts, each_fov, fov_name, fovs_in
 from .field import Field, colour_number, colour_table, spread
 from .field_plots import lineage_tree, trace_plots
@@ -43,12 +43,12 @@ class Parameters(Figures, Strict):
     )
 
 
-def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts: In, batch: str, output: Out) -> None:
+def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts: In, batch: str, output: OutFiles) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     matplotlib.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False})
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     shown = known.chosen[: p.figure_fovs]
 
     def draw(fov: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts:
             "left_out": dict(field.reasons),
         }
 
-    each_fov(task, known, [f for f in fovs_in(tracked) if f in shown], draw, output=output, strict=p.strict)
+    each_fov(task, known, [f for f in fovs_in(tracked) if f in shown], draw, output=output)
     for path in sorted(output.glob("fov_*/*")):
         path.rename(output / f"{path.parent.name}_{path.name}")
     for folder in output.glob("fov_*/"):

@@ -1,8 +1,8 @@
 """Multiscale: the published volume, with pyramid levels, labels and the metadata that viewers need.
 
-Level 0 is hard-linked, not copied, when the version stays 0.5; so are the levels that `pyramid` has made block by
-block. Images are averaged, labels take their first voxel. The axis that is coarser than twice the finest is not halved
-until the others have caught up.
+Level 0 is hard-linked, not copied, where version and values stay as they are; so are the levels that `pyramid` has
+made block by block. Images are averaged, labels take their first voxel. The axis that is coarser than twice the finest
+is not halved until the others have caught up.
 """
 
 from __future__ import annotations
@@ -16,31 +16,36 @@ import numpy as np
 from ..core import blocks, levels, manifest
 from ..core.device import choose
 from ..core.provenance import Task
-from ..core.shared import Device, Precision, Released
 from ..core.stage import In, Out
-from ..core.volume import multiscales, open_image, write_group
-from .pyramid import Pyramid, images
+from ..core.volume import multiscales, write_group
+from .pyramid import Published, Pyramid, pyramids
 
 SHOWN = (0.1, 99.9)  # percentiles: a hot pixel does not make all else black
 SAMPLED = 2**25  # voxels looked at
 
 
-class Parameters(Released, Precision, Device):
+class Parameters(Published):
     """Published volumes."""
 
 
 def run(
-    p: Parameters, task: Task, *, volume: In, labels: In | None = None, parts: list[In] | None = None, output: Out
+    p: Parameters,
+    task: Task,
+    *,
+    volume: In,
+    labels: In | None = None,
+    parts: list[In] | None = None,
+    name: str = "",
+    output: Out,
 ) -> None:
-    """`parts` are the stores of all tasks of `pyramid`; without them every level is made here."""
+    """`parts` are the stores of all tasks of `pyramid`; without them every level is made here. `role` as there."""
     task.device = choose(p.use_gpu)[1]
-    task.block = output.name.split(".")[0]
     task.carry(output, blocks.join(parts or [], output))
     if labels is not None:
         write_group(output / "labels", {"labels": ["neurites"]}, p.ome_zarr_version)
-    for source, root, label in images(volume, labels, output):
-        made = Pyramid(open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, p.use_gpu)
-        if p.ome_zarr_version == "0.5":
+    for made in pyramids(p, volume, labels, name, output):
+        source, root = made.image.root, made.target.root
+        if not made.own:
             inside = "" if root == output else f"{root.relative_to(output)}/"
             task.carry(output, {inside + name: entry for name, entry in link_level_0(source, root).items()})
         finish(made, task)
@@ -71,7 +76,8 @@ def metadata(made: Pyramid, name: str) -> dict[str, Any]:
     image = made.image
     entry = multiscales([image.space.level(step) for step in made.down], name)
     entry["type"] = "nearest" if made.label else "mean"
-    extra: dict[str, Any] = {"image-label": {"source": {"image": "../../"}}} if made.label else omero(name, made)
+    of = "../../" if made.target.root.parent.name == "labels" else "../aligned.ome.zarr"
+    extra: dict[str, Any] = {"image-label": {"source": {"image": of}}} if made.label else omero(name, made)
     return {"multiscales": [entry], **extra}
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core import blocks, manifest
+from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.shared import Strict
-from ..core.stage import In, Out
+from ..core.stage import In, OutFiles
 from ..core.volume import Layout, create_array, open_image
 from ..postprocess.crops import frames_per_block
 from ..postprocess.views import half_shape, limits_of, view_facts, view_of
@@ -31,8 +32,8 @@ class Parameters(Copying, Views, Strict):
     """Published fields of view."""
 
 
-def run(p: Parameters, task: Task, *, stores: list[In], facts: In, batch: str, output: Out) -> None:
-    task.block, known = batch, Facts.read(facts)
+def run(p: Parameters, task: Task, *, stores: list[In], facts: In, batch: str, output: OutFiles) -> None:
+    known = Facts.read(facts)
     complete = set.intersection(*(set(fovs_in(store)) for store in stores))
 
     def publish(fov: int) -> dict[str, Any]:
@@ -40,7 +41,6 @@ def run(p: Parameters, task: Task, *, stores: list[In], facts: In, batch: str, o
         known_files: dict[str, list] = {}
         for store in stores:
             known_files |= gather(store, fov, output)
-        task.carry(output, known_files)
         if p.view_level and not p.copy_only:
             for path in sorted((folder / "images.zarr").glob("*_ch_*")):
                 if not path.name.startswith("acquired_"):
@@ -50,13 +50,14 @@ def run(p: Parameters, task: Task, *, stores: list[In], facts: In, batch: str, o
             manifest.write(path, {k.removeprefix(inside): v for k, v in known_files.items() if k.startswith(inside)})
         return {"files": sum(path.is_file() for path in folder.rglob("*"))}
 
-    each_fov(task, known, sorted(complete), publish, output=output, strict=p.strict)
+    each_fov(task, known, sorted(complete), publish, output=output)
 
 
 def gather(store: Path, fov: int, output: Path) -> dict[str, list]:
     """Link the files of one field of view of a store; metadata of channels is copied, since it changes.
 
-    Returns the digests that are known already, by path in `output`."""
+    Returns the digests of what was linked, by path in `output`; each file has been checked against it.
+    Raises DataError where one is not as the stage left it."""
     listed = (manifest.read(store) or {"files": {}})["files"]
     known: dict[str, list] = {}
     for path in sorted((store / fov_name(fov)).rglob("*")):
@@ -66,9 +67,12 @@ def gather(store: Path, fov: int, output: Path) -> dict[str, list]:
         if path.name == "zarr.json" and path.parent.parent.name == "images.zarr":
             (output / name).parent.mkdir(parents=True, exist_ok=True)
             (output / name).write_bytes(path.read_bytes())
-        else:
-            blocks.link(path, output / name)
-            known |= {name: listed[name]} if name in listed else {}
+            continue
+        if name not in listed:
+            raise DataError(f"{path}: not in the manifest; re-run the stage that made the store")
+        manifest.check(path, *listed[name])
+        blocks.link(path, output / name)
+        known[name] = listed[name]
     return known
 
 

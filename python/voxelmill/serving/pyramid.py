@@ -1,12 +1,14 @@
 """Pyramid: the lower levels of a published volume, for a run of superblocks.
 
-Images are averaged, labels take their first voxel. With version 0.4 level 0 is converted too. Superblocks, and the
+Images are averaged, labels take their first voxel. With version 0.4 level 0 is converted too, and so is that of the
+aligned volume: grey levels up to here, shares of white as --aligned_dtype from here on. Superblocks, and the
 level up to which they are made, are described in `core/levels.py`; `multiscale` joins them and makes the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,36 +17,40 @@ import numpy as np
 
 from ..core import blocks, levels
 from ..core.device import choose
+from ..core.errors import DataError
 from ..core.pool import each
 from ..core.provenance import Task
 from ..core.shared import Device, Precision, Released
 from ..core.stage import In, Out
-from ..core.volume import Image, Layout, Region, context, create_array, open_image
+from ..core.volume import Image, Layout, Region, context, create_array, is_label, open_image
 
 
-class Parameters(Released, Precision, Device):
+class Published(Released, Precision, Device):
+    """Published volumes."""
+
+
+class Parameters(Published):
     """Pyramid levels."""
 
 
-def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, block: str, output: Out) -> None:
+def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, name: str = "", block: str, output: Out) -> None:
+    """`name` is what the volume is: raw, aligned, supervoxels."""
     task.device = choose(p.use_gpu)[1]
-    task.block = f"{output.name.split('.')[0]}.{block}"
     output.mkdir(parents=True)
-    for source, root, label in images(volume, labels, output):
-        pyramid = Pyramid(
-            open_image(source), root, p.ome_zarr_version, 1 if p.save_minimal else p.max_levels, label, p.use_gpu
-        )
+    for pyramid in pyramids(p, volume, labels, name, output):
         lower, grid = levels.superblocks(pyramid.lay, pyramid.image.scale, pyramid.spatial)
-        for part in task.progress(list(blocks.regions(grid, block)), f"superblocks of {source.name}"):
+        for part in task.progress(list(blocks.regions(grid, block)), f"superblocks of {pyramid.image.root.name}"):
             for n in range(len(pyramid.down[: lower + 1])):
                 pyramid.make(n, part)
 
 
-def images(volume: Path, labels: Path | None, output: Path) -> Iterator[tuple[Path, Path, bool]]:
-    """(store, where it is published, whether it is a label image) of the image and of the labels, if any."""
-    yield volume, output, False
+def pyramids(p: Published, volume: Path, labels: Path | None, name: str, output: Path) -> Iterator[Pyramid]:
+    """Of the volume, and of its labels, if any."""
+    count = 1 if p.save_minimal else p.max_levels
+    dtype = p.aligned_dtype if name == "aligned" else None
+    yield Pyramid(open_image(volume), output, p.ome_zarr_version, count, is_label(volume), p.use_gpu, dtype)
     if labels is not None:
-        yield labels, output / "labels/neurites", True
+        yield Pyramid(open_image(labels), output / "labels/neurites", p.ome_zarr_version, count, True, p.use_gpu)
 
 
 class Pyramid:
@@ -57,23 +63,38 @@ class Pyramid:
         count: most levels, level 0 included.
         label: take the first voxel, not the mean.
         use_gpu: as `Device`; without a GPU, shards are made by all workers of the task.
+        dtype: floating type to publish grey levels (uint8) in, 0 to 1; None for the image's own type.
     """
 
-    def __init__(self, image: Image, root: Path, version: str, count: int, label: bool, use_gpu: bool = False):
+    def __init__(
+        self, image: Image, root: Path, version: str, count: int, label: bool, use_gpu: bool = False, dtype: str | None = None
+    ):
         self.image, self.target, self.label, self.use_gpu = image, Image(root, image.space), label, use_gpu
-        self.old = version == "0.4"
-        self.lay = image.layout()
+        self.old, self.lay, self.shares = version == "0.4", image.layout(), None
+        if dtype and self.lay.dtype != dtype:
+            if self.lay.dtype != "uint8":
+                raise DataError(f"{image.root}: {self.lay.dtype} values; expected uint8 grey levels, to publish as {dtype}")
+            self.lay, self.shares = replace(self.lay, dtype=dtype), (np.arange(256) / 255.0).astype(dtype)
         self.spatial = [axis.type == "space" for axis in image.axes]
         self.down = levels.factors(self.lay.shape, image.scale, count, self.spatial)
         first = Layout(self.lay.shape, self.lay.dtype, self.lay.chunk, self.lay.chunk) if self.old else self.lay
         self.layouts = levels.layouts(first, self.down)
 
+    @property
+    def own(self) -> bool:
+        """Whether level 0 is written anew; else it is that of the image, linked."""
+        return self.old or self.shares is not None
+
+    def level_0(self, region: Region) -> np.ndarray:
+        """A region of level 0 as it is published."""
+        values = self.image.read(region)
+        return values if self.shares is None else self.shares[values]
+
     def make(self, n: int, part: Region) -> None:
         """Write a part (a region of level 0; whole superblocks) of level n, from the level below or from level 0.
 
-        Level 0 itself is written in version 0.4 only: else it is there already. Raises DataError where a chunk that
-        is read is missing or damaged."""
-        if n == 0 and not self.old:
+        Raises DataError where a chunk that is read is missing or damaged."""
+        if n == 0 and not self.own:
             return
         lay = self.layouts[n]
         if self.old:
@@ -86,17 +107,15 @@ class Pyramid:
 
     def write(self, n: int, shard: Region) -> None:
         """Write a shard of level n, which has been created."""
-        self.target.write(shard, self.image.read(shard) if n == 0 else self.smaller(n, shard), n)
+        self.target.write(shard, self.smaller(n, shard) if n else self.level_0(shard), n)
 
     def smaller(self, n: int, region: Region) -> np.ndarray:
         """A region of level n, tile by tile: no more than a shard of the level below is held."""
-        image, below = (self.image, 0) if n == 1 else (self.target, n - 1)
         step = tuple(b // a for a, b in zip(self.down[n - 1], self.down[n]))
         made = np.empty([r.stop - r.start for r in region], self.lay.dtype)
         for tile in levels.tiles(region, [-(-s // f) for s, f in zip(self.layouts[n].shard, step)]):
-            values = image.read(
-                tuple(slice(t.start * f, min(t.stop * f, e)) for t, f, e in zip(tile, step, self.layouts[n - 1].shape)), below
-            )
+            part = tuple(slice(t.start * f, min(t.stop * f, e)) for t, f, e in zip(tile, step, self.layouts[n - 1].shape))
+            values = self.level_0(part) if n == 1 else self.target.read(part, n - 1)
             made[tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region))] = (
                 values[tuple(slice(None, None, f) for f in step)]
                 if self.label

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..core.params import Params, param
 from ..core.provenance import Task
-from ..core.runs import REMARKS, plain
-from ..core.stage import In, Out
+from ..core.runs import plain, remarks
+from ..core.stage import InFiles, Out
 
 STYLE = """
 :root{color-scheme:light}
@@ -30,6 +30,7 @@ img{max-width:100%;height:auto;display:block;margin:auto}.warn{border-left:4px s
 details summary{cursor:pointer;font-weight:600}code{overflow-wrap:anywhere}
 """
 
+MANY = 16  # tasks of a stage that are listed one by one
 WIDE = 1800  # px: a figure at least as wide has a row of the page for itself
 
 
@@ -45,9 +46,9 @@ def run(
     p: Parameters,
     task: Task,
     *,
-    records: In,
-    figures: In | None = None,
-    tables: In,
+    records: InFiles,
+    figures: InFiles | None = None,
+    tables: InFiles,
     title: str,
     presets: str = "",
     output: Out,
@@ -115,14 +116,10 @@ def cards(records: list[dict], tables: Path) -> str:
 def warnings(records: list[dict]) -> str:
     """What was left out, bridged or assumed; never silent."""
     rows = []
-    for record in records:
-        for name, value in record["quality"].items():
-            if value and (name.startswith(REMARKS) or (name == "voxel_size_from" and value == "assumed")):
-                rows.append(
-                    f"<li><b>{record['stage']}</b>: {html.escape(name.replace('_', ' '))}: {html.escape(plain(value))}</li>"
-                )
-    once = "".join(dict.fromkeys(rows))
-    return f"<section class='warn'><h2>Please look at</h2><ul>{once}</ul></section>" if rows else ""
+    for remark in remarks(records):
+        stage, _, what = remark.partition(": ")
+        rows.append(f"<li><b>{html.escape(stage)}</b>: {html.escape(what)}</li>")
+    return f"<section class='warn'><h2>Please look at</h2><ul>{''.join(rows)}</ul></section>" if rows else ""
 
 
 def pictures(folder: Path) -> str:
@@ -136,8 +133,27 @@ def pictures(folder: Path) -> str:
 
 
 def quality(records: list[dict]) -> str:
-    rows = [(r["stage"], r["block"], k, v) for r in records for k, v in r["quality"].items()]
+    """Figures of every task; of a stage with more than MANY, how they are distributed over its tasks."""
+    rows: list[tuple] = []
+    for stage in dict.fromkeys(r["stage"] for r in records):
+        these = [r for r in records if r["stage"] == stage]
+        if len(these) <= MANY:
+            rows += [(stage, r["block"], k, plain(v)) for r in these for k, v in r["quality"].items()]
+            continue
+        figures: dict[str, list] = {}
+        for record in these:
+            for name, value in record["quality"].items():
+                figures.setdefault(name, []).append(value)
+        rows += [(stage, f"{len(these)} tasks", name, summed(values)) for name, values in figures.items()]
     return "<h2>Quality figures</h2><section>" + table(("stage", "block", "figure", "value"), rows) + "</section>"
+
+
+def summed(values: list) -> str:
+    """One figure of many tasks: sum and range of numbers; of all else the value, or how many there are."""
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return f"{sum(values):.6g} in all, {min(values):.6g} to {max(values):.6g} a task"
+    different = list(dict.fromkeys(map(plain, values)))
+    return different[0] if len(different) == 1 else f"{len(different)} different values"
 
 
 def costs(records: list[dict]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.shared import Strict
-from ..core.stage import In, Out
+from ..core.stage import In, InFiles, Out
 from ..timelapse.store import Facts, fov_name
 
 COLUMNS = (
@@ -41,7 +41,7 @@ class Parameters(Strict):
     """Summary."""
 
 
-def run(p: Parameters, task: Task, *, facts: In, records: In, config: Out, fovs: Out) -> None:
+def run(p: Parameters, task: Task, *, facts: In, records: InFiles, config: Out, fovs: Out) -> None:
     known = Facts.read(facts)
     found = sorted(
         (json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
@@ -57,7 +57,7 @@ def run(p: Parameters, task: Task, *, facts: In, records: In, config: Out, fovs:
         writer.writerows(rows)
     config.write_text(as_yaml(known, found, rows), encoding="utf-8")
     total = {key: sum(row.get(key) or 0 for row in rows) for key in ("tracks", "divisions", "cells", "kept")}
-    task.report(fovs=len(rows) - len(failed), left_out_fovs=failed, **total)
+    task.report(fovs=len(rows) - len(failed), fovs_left_out=len(failed), **total)
 
 
 def row_of(known: Facts, fov: int, records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def row_of(known: Facts, fov: int, records: list[dict[str, Any]]) -> dict[str, A
     for record in records:
         figures = record["quality"].get("per_fov", {}).get(str(fov), {})
         row |= {key: figures[key] for key in COLUMNS if key in figures}
-        reason = record["quality"].get("failed_fovs", {}).get(str(fov))
+        reason = record.get("left_out", {}).get(fov_name(fov))
         if reason:
             row |= {"status": "failed", "stage": record["stage"], "reason": reason}
     return row

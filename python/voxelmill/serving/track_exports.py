@@ -7,7 +7,7 @@ given; frames count from 0. Every writer makes its folder, and returns what it w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +210,7 @@ def write_trackmate(
     tracks: Tracks,
     *,
     pixel_size: float | None = None,
-    frame_interval: float | None = None,
+    times: Sequence[float] | None = None,
     shape: tuple[int, int] = (0, 0),
     image: Path | None = None,
 ) -> Path:
@@ -222,14 +222,17 @@ def write_trackmate(
         path: the XML file.
         tracks: the tracked movie; regions without a track are left out.
         pixel_size: micrometres per pixel; without it, positions are in pixels.
-        frame_interval: minutes per frame; without it, times are in frames.
+        times: minutes of each frame; without them, times are in frames.
         shape: (height, width) of the frames, px.
         image: the image that TrackMate is to show.
     """
     from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
-    size, interval = pixel_size or 1.0, frame_interval or 1.0
-    space, time = "micrometer" if pixel_size else "pixel", "minute" if frame_interval else "frame"
+    size = pixel_size or 1.0
+    space, time = "micrometer" if pixel_size else "pixel", "minute" if times is not None else "frame"
+    n_frames = int(tracks.nodes["frame"][-1]) + 1 if len(tracks.nodes) else 0
+    clock = np.arange(n_frames, dtype=np.float64) if times is None else np.asarray(times, np.float64)
+    interval = float(np.median(np.diff(clock))) if len(clock) > 1 else 1.0
     root = Element("TrackMate", version="7.11.1")
     model = SubElement(root, "Model", spatialunits=space, timeunits=time)
     features = SubElement(model, "FeatureDeclarations")
@@ -261,7 +264,7 @@ def write_trackmate(
             ID=str(k),
             name=f"{n['track_id']}",
             QUALITY="1.0",
-            POSITION_T=f"{frame * interval:.6g}",
+            POSITION_T=f"{clock[frame]:.9g}",
             POSITION_X=f"{n['x'] * size:.6g}",
             POSITION_Y=f"{n['y'] * size:.6g}",
             POSITION_Z="0.0",
@@ -287,11 +290,10 @@ def write_trackmate(
                     SPOT_SOURCE_ID=str(a),
                     SPOT_TARGET_ID=str(b),
                     LINK_COST="-1.0",
-                    EDGE_TIME=f"{(nodes['frame'][a] + nodes['frame'][b]) / 2 * interval:.6g}",
+                    EDGE_TIME=f"{(clock[nodes['frame'][a]] + clock[nodes['frame'][b]]) / 2:.9g}",
                 )
 
     settings = SubElement(root, "Settings")
-    n_frames = int(nodes["frame"][-1]) + 1 if len(nodes) else 0
     SubElement(
         settings,
         "ImageData",

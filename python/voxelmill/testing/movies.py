@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import plans
 from .stages import run_stage
 from .timelapse import PRESETS, Movie, make_movie
 
@@ -129,9 +130,9 @@ def run_timelapse(
         known = set(fields_of(stage.parameters))
         flags = {k: v for k, v in params.items() if k in known}
         if step == "inspect_movie":
-            files: dict[str, Any] = {"source": source, "facts": facts, "batch_list": folder / "batches.txt"}
+            files: dict[str, Any] = {"source": source, "facts": facts, "batch_list": folder / "batches.csv"}
         else:
-            first = (folder / "batches.txt").read_text().split()[0]
+            first = plans.read(folder / "batches.csv")[0]["block"]
             files = {
                 "facts": facts,
                 "batch": first,

@@ -22,7 +22,6 @@ def run_stage(dotted: str, folder: Path, **arguments: Any) -> int:
         words = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
         argv += [f"--{name}", *map(str, words)]
     folder.mkdir(parents=True, exist_ok=True)
-    manifest.digest_of.cache_clear()
     with chdir(folder):
         return call(dotted, argv)
 

@@ -128,27 +128,21 @@ class Facts:
         return f"seg_tracked_ch_{self.phase_id}"
 
 
-def each_fov(
-    task: Task, facts: Facts, fovs: list[int], work: Callable[[int], dict[str, Any]], *, output: Path, strict: bool
-) -> None:
+def each_fov(task: Task, facts: Facts, fovs: list[int], work: Callable[[int], dict[str, Any]], *, output: Path) -> None:
     """Do `work(fov)` for each; one that raises DataError is left out, and harms no other.
 
-    What it has written is removed, its reason stands in the record as `failed_fovs`; the figures that `work`
-    returns stand there as `per_fov`.
-    Raises DataError where `strict`, or where nothing of the whole run would be left.
+    What it has written is removed; the figures that `work` returns stand in the record as `per_fov`.
+    Raises DataError under `--strict`, or where nothing of the whole run would be left.
     """
-    figures: dict[str, dict[str, Any]] = {}
-    failed: dict[str, str] = {}
-    for fov in task.progress(fovs, "fields of view done"):
-        try:
-            figures[str(fov)] = work(fov)
-        except DataError as error:
-            failed[str(fov)] = " ".join(str(error).split())
-            shutil.rmtree(output / fov_name(fov), ignore_errors=True)
-            if strict or len(failed) == len(facts.chosen):
-                raise
+
+    def undo(fov: int) -> None:
+        shutil.rmtree(output / fov_name(fov), ignore_errors=True)
+
+    sound = task.each_sound(work, fovs, "fields of view done", name=fov_name, undo=undo)
+    task.report(per_fov={str(fov): figures for fov, figures in sound})
+    if len(task.left_out) == len(facts.chosen):
+        raise DataError(next(iter(task.left_out.values())))
     output.mkdir(exist_ok=True)
-    task.report(per_fov=figures, failed_fovs=failed)
 
 
 def layout_of(shape: tuple[int, int, int], dtype: Any) -> Layout:

@@ -87,7 +87,7 @@ class Between(nn.Module):
 
 
 class Neurites(nn.Module):
-    """Blocks (n, z, y, x), y and x multiples of 8, z above 4 -> affinity logits (n, len(OFFSETS), z, y, x).
+    """Blocks (n, z, y, x), y and x multiples of 8 -> affinity logits (n, len(OFFSETS), z, y, x).
 
     With `aux`, also local shape descriptors (n, DESCRIPTORS, z, y/4, x/4), which only training asks for.
     """
@@ -110,7 +110,7 @@ class Neurites(nn.Module):
         self.aux = nn.Conv2d(b, DESCRIPTORS, 1)
 
     def forward(self, x: Tensor, aux: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        n = x.shape[0] if aux or self.training else 1
+        n = int(x.shape[0])  # exported for one block, of any size
         x = x.flatten(0, 1)[:, None] if n > 1 else x.transpose(0, 1)
         fine = self.z0(self.fine(self.stem(F.pixel_unshuffle(x, 2))), n)
         middle = self.z1(self.middle(self.down1(F.max_pool2d(fine, 2))), n)

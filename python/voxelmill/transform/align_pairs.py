@@ -51,7 +51,6 @@ class Parameters(Params):
 
 
 def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output: Out) -> None:
-    task.block = block
     image = open_image(volume)
     lay = image.layout()
     wanted = []

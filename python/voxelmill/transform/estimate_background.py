@@ -44,7 +44,7 @@ def run(
     output: Out,
 ) -> None:
     """Without `labels` every pixel may be background; cells are then outliers that tiles put up with."""
-    task.block, known = batch, Facts.read(facts)
+    known = Facts.read(facts)
     options = BackgroundOptions(p.tile_size, p.dilation_radius, p.min_background, p.knot_spacing)
     plugin = None
     if p.background_method == "plugin":
@@ -77,6 +77,6 @@ def run(
         return said
 
     fovs = [f for f in fovs_in(movie) if labels is None or f in fovs_in(labels)]
-    each_fov(task, known, fovs, estimate, output=output, strict=p.strict)
+    each_fov(task, known, fovs, estimate, output=output)
     if labels is None:
         task.report(notes=["No cells were looked for: they are not left out of the background."])

@@ -12,8 +12,8 @@ class Parameters(Params):
     """Joining has nothing to choose."""
 
 
-def run(p: Parameters, task: Task, *, stores: list[In], output: Out) -> None:
-    task.block = output.name.split(".")[0]  # one record for each of a run's volumes
+def run(p: Parameters, task: Task, *, stores: list[In], name: str = "", output: Out) -> None:
+    """`name` says which of the run's volumes it is."""
     known = blocks.join(sorted(stores, key=lambda s: int("".join(filter(str.isdigit, s.parent.name)) or 0)), output)
     task.carry(output, known)
     task.report(blocks=len(stores), files=len(known))

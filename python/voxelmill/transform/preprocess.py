@@ -23,7 +23,6 @@ class Parameters(Params):
 
 
 def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output: Out) -> None:
-    task.block = block
     source = open_image(volume)
     lay = source.layout()
     window = None if lay.dtype == "uint8" else grey_window(json.loads(facts.read_text()))

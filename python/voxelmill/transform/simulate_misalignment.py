@@ -38,7 +38,6 @@ def run(p: Parameters, task: Task, *, volume: In, block: str, output: Out, jitte
     task.do(partial(move, source, target), shards, "shards moved")
     shifts = warp.simulate_jitter(lay.shape[0], p.jitter_px, p.seed)
     jitter.write_text("section,dy,dx\n" + "".join(f"{z},{dy:.6f},{dx:.6f}\n" for z, (dy, dx) in enumerate(shifts)))
-    task.block = block
     task.report(jitter_rms_px=float((shifts**2).mean() ** 0.5))
 
 

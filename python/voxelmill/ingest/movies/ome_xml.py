@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.space import micrometres_per, minutes_per
 from .times import best
-from .units import micrometres, minutes
 
 MOST_PLANES = 10_000_000  # a document that claims more is damaged or hostile
 Stored = tuple[str, str, int]  # UUID and name of a file ("" for the one that holds the XML), page in it
@@ -94,7 +94,7 @@ def pixel_size_of(value: float, unit: str) -> tuple[float | None, tuple[str, ...
     """Micrometres, or None and a note where the unit is not known."""
     if not value > 0:
         return None, ()
-    factor = micrometres(unit)
+    factor = micrometres_per(unit)
     if factor is None:
         return None, (f"its pixel size is given in {unit!r}, which is no length: lengths are in pixels.",)
     return value * factor, ()
@@ -104,7 +104,7 @@ def step_of(value: float, unit: str) -> tuple[float, tuple[str, ...]]:
     """Minutes between frames, NaN and a note where the unit is not known."""
     if not value > 0:
         return np.nan, ()
-    factor = minutes(unit)
+    factor = minutes_per(unit)
     if factor is None:
         return np.nan, (f"its frame interval is given in {unit!r}, which is no time: it is not used.",)
     return value * factor, ()
@@ -137,7 +137,7 @@ def _times(pixels: ElementTree.Element, n_t: int) -> tuple[NDArray[np.float64], 
     for plane in _children(pixels, "Plane"):
         t, order = int(plane.get("TheT", 0)), (int(plane.get("TheC", 0)), int(plane.get("TheZ", 0)))
         if plane.get("DeltaT") is not None and 0 <= t < n_t and order <= earliest.get(t, order):
-            unit = minutes(plane.get("DeltaTUnit", "s"))
+            unit = minutes_per(plane.get("DeltaTUnit", "s"))
             if unit is None:
                 notes.add(f"its times are given in {plane.get('DeltaTUnit')!r}, which is no time: they are not used.")
                 continue

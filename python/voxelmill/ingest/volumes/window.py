@@ -39,7 +39,8 @@ def window(pieces: Pieces, percentiles: tuple[float, float], name: str) -> Windo
                     f"{name}: {bad.sum()} NaN or infinite values from section "
                     f"{first + int(bad.argmax())} on; expected numbers. Mend the source"
                 )
-        upper += np.bincount((keys(values) >> 16).reshape(-1), minlength=HALF)
+        for section in values:
+            upper += np.bincount(upper_half(section), minlength=HALF)
     number = int(upper.sum())
     if not number:
         return Window(0.0, 0.0)
@@ -49,10 +50,11 @@ def window(pieces: Pieces, percentiles: tuple[float, float], name: str) -> Windo
     lower = {half: np.zeros(HALF, np.int64) for half in halves}
     if _wide(kind):
         for _, values in pieces():
-            found = keys(values).reshape(-1)
-            top = found >> 16
-            for half, counts in lower.items():
-                counts += np.bincount((found[top == half] & (HALF - 1)), minlength=HALF)
+            for section in values:
+                found = keys(section).reshape(-1)
+                top = found >> 16
+                for half, counts in lower.items():
+                    counts += np.bincount(found[top == half] & (HALF - 1), minlength=HALF)
     else:
         for half, counts in lower.items():
             counts[0] = upper[half]
@@ -78,14 +80,21 @@ def _wide(kind: np.dtype) -> bool:
     return _as_float(kind) or kind.itemsize > 2
 
 
+def upper_half(values: np.ndarray) -> np.ndarray:
+    """The upper half of the keys, as one line."""
+    if _wide(values.dtype):
+        return (keys(values) >> 16).reshape(-1)
+    return (
+        values.reshape(-1) if values.dtype.kind == "u" else values.reshape(-1).astype(np.int32) - np.iinfo(values.dtype).min
+    )
+
+
 def keys(values: np.ndarray) -> np.ndarray:
-    """uint32 in the order of the values; of 16 bits and less in the upper half."""
-    kind = values.dtype
-    if _as_float(kind):
+    """uint32 in the order of the values, which have more than 16 bits."""
+    if _as_float(values.dtype):
         bits = values.astype(np.float32).view(np.uint32)
         return np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31))
-    shifted = values.astype(np.int64) - np.iinfo(kind).min
-    return (shifted if _wide(kind) else shifted << 16).astype(np.uint32)
+    return (values.astype(np.int64) - np.iinfo(values.dtype).min).astype(np.uint32)
 
 
 def value_of(key: int, kind: np.dtype) -> float:

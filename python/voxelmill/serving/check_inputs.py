@@ -1,0 +1,51 @@
+"""Check inputs: small files and names that only late stages need, before any work is done.
+
+A sample that is no file name, or a feature that nobody knows, would else end a run after all of it.
+"""
+
+from __future__ import annotations
+
+from ..core.errors import ParameterError
+from ..core.plugins import Plugin, find, load_plugins
+from ..core.provenance import Task
+from ..core.stage import In, Out
+from ..postprocess.extract_traces import Parameters as Traces
+from ..postprocess.extract_traces import named
+from ..postprocess.features import feature_names
+from ..timelapse.store import Facts
+from ..transform.estimate_background import Parameters as Background
+from .merge_samples import Parameters as Samples
+from .samples import read_samples
+
+
+class Parameters(Samples, Background, Traces):
+    """What late stages are given."""
+
+
+def run(p: Parameters, task: Task, *, facts: In, sheet: In | None = None, plugins: In | None = None, checked: Out) -> None:
+    known = Facts.read(facts)
+    added = load_plugins(plugins) if plugins else []
+    said = []
+    if sheet is not None:
+        samples = read_samples(sheet, len(known.views))
+        given = {fov for sample in samples for fov in sample.fovs}
+        if not given & set(known.chosen):
+            raise ParameterError(f"{p.samples}: no sample has one of the fields of view {known.chosen} that --fovs chooses")
+        said.append(f"{len(samples)} samples")
+    if known.phase is not None:
+        refuse_unknown("pc_features", named(p.pc_features), "phase", added)
+    if known.fluorescence:
+        refuse_unknown("fl_features", named(p.fl_features), "fluorescence", added)
+    if p.background_method == "plugin" and find(added, "background", p.background_plugin) is None:
+        raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of --plugins")
+    if added:
+        said.append(f"{len(added)} plug-ins")
+    checked.write_text("".join(f"{line}\n" for line in said))
+
+
+def refuse_unknown(parameter: str, names: list[str], kind: str, added: list[Plugin]) -> None:
+    """Raise ParameterError for a feature that is not known for its kind of channel."""
+    known = feature_names(kind, added)
+    for name in names:
+        if name not in known:
+            raise ParameterError(f"--{parameter} {name!r} is not known; there are {', '.join(known)}")
