@@ -157,6 +157,15 @@ def test_a_parameter_may_have_other_values_in_another_workflow():
     assert "[3] [minimal: 4]" in other.help("timelapse")
 
 
+def test_what_a_profile_changed_reaches_stages_and_report():
+    source = str(PROJECT / "README.md")
+    found = options.for_run(PROJECT, {"given": {"input": source}, "config": {}, "profiles": ["conservative"]})
+    told = "profile conservative: --reserved_cpus 1 (else 0), --max_retries 4 (else 2), --strict true (else false), "
+    assert found["said"][0].startswith(told)
+    assert options.flag("presets", found["said"][0]) in found["flags"]["report"]
+    assert "--align_neighbours 4" in found["flags"]["align"] and "--strict true" in found["flags"]["join_slabs"]
+
+
 def early(given: dict, seen: dict | None = None, folder: Path = PROJECT, **env: str) -> subprocess.CompletedProcess[str]:
     """As conf/check.config asks, with the Python of the head node and nothing installed."""
     words = [sys.executable, "-IS", PROJECT / "bin/options.py", "early", PROJECT, json.dumps(given), json.dumps(seen or {})]
