@@ -29,10 +29,11 @@ def ofRole(sources, role) {
 
 def sourceWithin(most, role, location) {
     def text = "${location}"
-    if (text.contains('://') && !text.startsWith('file://')) {
+    def uri = text.replaceFirst('^precomputed://', '')
+    if (uri.contains('://') && !uri.startsWith('file://')) {
         return [role, [], text]
     }
-    def found = localPath(text)
+    def found = localPath(uri)
     if (!found.exists()) {
         refuse("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
     }
@@ -172,7 +173,7 @@ def filesInOrder(tuples) {
 
 // All files of a channel of files, as one list that does not depend on who came first.
 def byName(files) {
-    return files.flatten().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }
+    return files.flatten().unique().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }
 }
 
 // [meta, stores, manifests] with one more store of the same batch.

@@ -113,31 +113,29 @@ def check(args: argparse.Namespace) -> None:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Stream both volumes slab by slab; label stores may be named with `STORE/labels/NAME`."""
-    import numpy as np
-
-    from .core.errors import DataError
+    """Stream both volumes slab by slab, laid over each other; label stores may be named with `STORE/labels/NAME`."""
     from .ingest.volumes.formats import open_source
-    from .postprocess.score import Contingency
+    from .ingest.volumes.reading import moved
+    from .ingest.volumes.source import overlap
+    from .postprocess.score import Contingency, averaged
 
     truth, pred = (
         open_source(path, key, labels=True) for path, key in ((args.truth, args.truth_key), (args.pred, args.pred_key))
     )
-    if truth.shape != pred.shape:
-        raise DataError(f"truth has shape {truth.shape} and prediction {pred.shape} (z, y, x); expected the same")
-    depth, height, width = truth.shape
+    shared, (depth, height, width) = overlap(truth, pred)
     thick = 1 if args.per_slice else max(1, int(32e6 // (height * width)))
     whole, rows = Contingency(border=args.border), []
     for z in range(0, depth, thick):
         region = (slice(z, min(z + thick, depth)), slice(0, height), slice(0, width))
-        t, p = truth.read(region), pred.read(region)
+        t, p = (one.read(moved(region, corner)) for one, corner in zip((truth, pred), shared, strict=True))
         if not args.per_slice:
             whole.add(t, p)
-        elif t.any():
+        else:
             section = Contingency(border=args.border)
             section.add(t, p)
-            rows.append(section.result())
-    result = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} if rows else whole.result()
+            if section.count.sum():  # a section may be empty, or all border
+                rows.append(section.result())
+    result = averaged(rows) if args.per_slice else whole.result()
     print(json.dumps(result, indent=1, sort_keys=True))
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from .. import __version__
 from . import manifest, pool
-from .errors import DataError
+from .errors import DataError, out_of_memory
 from .files import below
 from .params import canonical
 
@@ -108,7 +108,7 @@ class Task:
                 made = work(item)
             except DataError as error:
                 undo(item)
-                if getattr(self.params, "strict", False):
+                if getattr(self.params, "strict", False) or out_of_memory(error):
                     raise
                 self.quarantine([name(item)], str(error))
                 continue
