@@ -39,7 +39,9 @@ BLOCK_BYTES = 64 << 20  # of frames in memory at a time
 class Parameters(Views, Strict):
     """Crops of cells."""
 
-    crops: bool = param(True, "Write cells.zarr, a movie of every cell; false spares its many small files")
+    crops: bool = param(
+        True, "Write cells.zarr, a movie of every cell; false spares its many small files", profiles={"minimal": False}
+    )
     crop_padding: int = param(0, "Margin around a cell's boxes, within the frame", unit="px", ge=0, le=1000)
 
 
