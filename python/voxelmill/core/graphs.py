@@ -32,5 +32,5 @@ def components_of(n: int, edges: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.
 
 def _joined(root: np.ndarray, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Each node hangs on its root, which is an edge like the others."""
-    u, v = zip(*edges, (np.arange(len(root)), root))
+    u, v = zip(*edges, (np.arange(len(root)), root), strict=True)
     return components(len(root), np.concatenate(u), np.concatenate(v))
