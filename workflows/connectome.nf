@@ -1,7 +1,8 @@
 // EM volume -> aligned volume, neurites, synapse candidates, wiring graph.
 
-include { byName ; filesInOrder ; metasOf ; sourceOf } from './inputs'
+include { byName ; filesInOrder ; metasOf ; ofRole ; settled ; sourcesAtStart ; unlisted } from './inputs'
 include { titled } from './options'
+include { LIST_FILES } from '../modules/ingest/list_files'
 include { INGEST } from '../modules/ingest/ingest'
 include { INGEST as INGEST_TRUTH } from '../modules/ingest/ingest'
 include { SIMULATE_MISALIGNMENT } from '../modules/transform/simulate_misalignment'
@@ -31,9 +32,12 @@ workflow CONNECTOME {
     options // map of checked parameters
 
     main:
-    input = sourceOf('raw', options.input)
-    INGEST(channel.of(input), [], options.flags.ingest)
-    READ_SLABS(input, INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags.join_slabs)
+    found = channel.fromList(sourcesAtStart([raw: options.input, truth: options.truth]))
+    LIST_FILES(unlisted(found))
+    sources = settled(found, LIST_FILES.out.listing)
+    input = ofRole(sources, 'raw')
+    INGEST(input, [], options.flags.ingest)
+    READ_SLABS(input.first(), INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags.join_slabs)
     blocks = INGEST.out.blocks.flatMap { list -> metasOf(list) }
     slabs = INGEST.out.slabs.flatMap { list -> metasOf(list) }
     facts = READ_SLABS.out.facts
@@ -74,9 +78,9 @@ workflow CONNECTOME {
 
     tables = GRAPH.out.tables.mix(ALIGN.out.table)
     if (options.truth) {
-        truth = sourceOf('truth', options.truth)
-        INGEST_TRUTH(channel.of(truth), facts, options.flags.ingest)
-        READ_TRUTH(truth, INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags.join_slabs)
+        truth = ofRole(sources, 'truth')
+        INGEST_TRUTH(truth, facts, options.flags.ingest)
+        READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags.join_slabs)
         EVALUATE(labels, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
         records = records.mix(INGEST_TRUTH.out.provenance, READ_TRUTH.out.provenance, EVALUATE.out.provenance)

@@ -2,15 +2,42 @@
 
 // [role, local path or nothing, fingerprint]; a URI is opened by the stage itself.
 def sourceOf(role, location) {
+    return sourceWithin(Integer.MAX_VALUE, role, location)
+}
+
+// One source a role that has a location. The fingerprint is null where it would take a look at more files than the head
+// should look at itself (so many take one or two seconds on a slow file server): LIST_FILES looks, see `settled`.
+def sourcesAtStart(locations) {
+    def most = (System.getenv('VOXELMILL_FILES_AT_START') ?: '20000') as int
+    return locations.findAll { _role, location -> location }.collect { role, location -> sourceWithin(most, role, location) }
+}
+
+// Of a queue of sources, [role, path] of those that LIST_FILES has to look at.
+def unlisted(sources) {
+    return sources.filter { source -> source[2] == null }.map { source -> source.take(2) }
+}
+
+// The same queue with all fingerprints.
+def settled(sources, listings) {
+    def looked = unlisted(sources).join(listings).map { role, path, list -> [role, path, list.text.sha256()] }
+    return sources.filter { source -> source[2] != null }.mix(looked)
+}
+
+def ofRole(sources, role) {
+    return sources.filter { source -> source[0] == role }
+}
+
+def sourceWithin(most, role, location) {
     def text = "${location}"
-    if (text.contains('://') && !text.startsWith('file://')) {
+    def uri = text.replaceFirst('^precomputed://', '')
+    if (uri.contains('://') && !uri.startsWith('file://')) {
         return [role, [], text]
     }
-    def found = localPath(text)
+    def found = localPath(uri)
     if (!found.exists()) {
         throw new IllegalArgumentException("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
     }
-    return [role, stageable(found), fingerprint(found)]
+    return [role, stageable(found), fingerprint(found, most)]
 }
 
 // By java.nio: Nextflow's own `file` takes *, ?, [ and { for a pattern. %20 stands for a space in a URI only.
@@ -30,8 +57,11 @@ def stageable(path) {
     if (isPlain(path) && isPlain(path.toRealPath())) {
         return path
     }
+    if (workflow.containerEngine) {
+        throw new IllegalArgumentException("${path}: in a container a path cannot have such characters; rename the file or folder")
+    }
     def place = path.toAbsolutePath().toString()
-    def state = path.isDirectory() ? '' : fingerprint(path) // of a folder it goes to the tasks by itself
+    def state = path.isDirectory() ? '' : fingerprint(path, 1) // of a folder it goes to the tasks by itself
     def pointer = workflow.workDir.resolve("pointers/${"${place} ${state}".sha256().take(16)}.pointer")
     if (!pointer.exists()) {
         pointer.parent.mkdirs()
@@ -45,7 +75,7 @@ def stageable(path) {
 
 // Whether Nextflow's scripts keep a path as it is, and none of its names looks like an option.
 def isPlain(path) {
-    return path.toString().matches('[\\p{L}\\p{M}\\p{N}_./+=@,:%~() -]+') && !path.any { name -> name.toString().startsWith('-') }
+    return path.toString().matches('[\\p{L}\\p{M}\\p{N}_./+=@,:%~()\' -]+') && !path.any { name -> name.toString().startsWith('-') }
 }
 
 // Tables of traces that somebody has looked through since an earlier run.
@@ -66,13 +96,40 @@ def together(root) {
 }
 
 // Names, sizes and times of all files below: Nextflow itself looks at a folder's root only.
-def fingerprint(root) {
+def fingerprint(root, most) {
     if (!root.isDirectory()) {
         return together(root).collect { path -> "${path.name} ${path.size()} ${path.lastModified()}" }.join('\n').sha256()
     }
-    def files = java.nio.file.Files.walk(root).toList().findAll { path -> java.nio.file.Files.isRegularFile(path) }.sort()
-    def rows = files.collect { path -> "${root.relativize(path)} ${java.nio.file.Files.size(path)} ${java.nio.file.Files.getLastModifiedTime(path)}" }
-    return rows.join('\n').sha256()
+    def rows = []
+    return listBelow(root, '', [], most, rows) ? rows.join('\n').sha256() : null
+}
+
+// Adds one row a file, in order; false as soon as there would be more than `most`. Links are followed, but not one that
+// leads back to a folder around it.
+def listBelow(folder, name, above, most, rows) {
+    def real = folder.toRealPath()
+    def entries = above.contains(real) ? [] : folder.toFile().list()?.toList()?.sort()
+    if (entries == null) {
+        throw new IllegalArgumentException("${folder}: this folder cannot be read; check its permissions")
+    }
+    return rows.size() + entries.size() <= most && entries.every { entry ->
+        def state = stateOf(folder.resolve(entry))
+        if (state?.isDirectory()) {
+            return listBelow(folder.resolve(entry), "${name}${entry}/", above + [real], most, rows)
+        }
+        rows << "${name}${entry} ${state?.size()} ${state?.lastModifiedTime()}"
+        return true
+    }
+}
+
+// One look at a file; null where a link leads nowhere.
+def stateOf(path) {
+    try {
+        return java.nio.file.Files.readAttributes(path, java.nio.file.attribute.BasicFileAttributes)
+    }
+    catch (java.nio.file.NoSuchFileException _e) {
+        return null
+    }
 }
 
 // One map, `meta`, a row of a list that a stage has written (python/voxelmill/core/plans.py): [id: '0-3', block: '0-3'] of

@@ -1,7 +1,8 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
-include { along ; byName ; inspectedIn ; metasOf ; sourceOf } from './inputs'
+include { along ; byName ; inspectedIn ; metasOf ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
 include { titled } from './options'
+include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
 include { CHECK_INPUTS } from '../modules/serving/check_inputs'
 include { COPY_MOVIE } from '../modules/ingest/copy_movie'
@@ -23,7 +24,10 @@ workflow TIMELAPSE {
     options // map of checked parameters
 
     main:
-    source = sourceOf('input', options.input)
+    found = channel.fromList(sourcesAtStart([input: options.input, detections: options.copy_only ? '' : options.detections]))
+    LIST_FILES(unlisted(found))
+    sources = settled(found, LIST_FILES.out.listing)
+    source = ofRole(sources, 'input').first()
     plugins = options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], '']
     INSPECT_MOVIE(source, options.flags.inspect_movie)
     facts = INSPECT_MOVIE.out.facts
@@ -49,7 +53,7 @@ workflow TIMELAPSE {
     labels = nothing
     if (with_cells) {
         if (options.detections) {
-            READ_DETECTIONS(sourceOf('detections', options.detections), facts, batches, options.flags.read_detections)
+            READ_DETECTIONS(ofRole(sources, 'detections').first(), facts, batches, options.flags.read_detections)
             labels = READ_DETECTIONS.out.labels
             records = records.mix(READ_DETECTIONS.out.provenance)
         }

@@ -17,9 +17,9 @@ OTHER_THAN_ONE = {
     "connectome": {
         "MULTISCALE": 3,
         "INGEST_TRUTH": 1,
-        **dict.fromkeys(("READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID"), 0),
+        **dict.fromkeys(("LIST_FILES", "READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID"), 0),
     },
-    "timelapse": {"READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
+    "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
 MOVIE = PROJECT / "tests/data/timelapse/example-timelapse.nd2"
 ARGUMENTS: dict[str, tuple[object, ...]] = {
@@ -61,6 +61,21 @@ def test_without_truth_and_jitter(tmp_path: Path) -> None:
     assert done.tasks("COMPLETED") == expected(
         "connectome", INGEST_TRUTH=0, EVALUATE=0, SIMULATE_MISALIGNMENT=0, MULTISCALE=2
     )
+
+
+def test_files_of_a_large_input_are_listed_by_a_task(tmp_path: Path) -> None:
+    """More files than the head looks at itself."""
+    folder = tmp_path / "sections"
+    folder.mkdir()
+    for z in range(4):
+        (folder / f"{z}.tif").touch()
+    words = ("--input", folder, "--voxel_size", "10,10,10", "-stub-run")
+    more = {"INGEST_TRUTH": 0, "EVALUATE": 0, "SIMULATE_MISALIGNMENT": 0}
+    done = run(*words, folder=tmp_path, env={"VOXELMILL_FILES_AT_START": "3"})
+    assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == expected("connectome", LIST_FILES=1, **more)
+    again = run(*words, "-resume", folder=tmp_path, env={"VOXELMILL_FILES_AT_START": "3"})
+    assert again.tasks("COMPLETED") == {"LIST_FILES": 1}, again.said
 
 
 def test_given_detections_are_not_segmented(tmp_path: Path) -> None:

@@ -188,6 +188,18 @@ def test_a_lost_chunk_is_told(ingest, tmp_path, driver):
     assert "first voxels z-y-x 4-0-16" in record["quality"]["notes"][0]
 
 
+def test_a_lost_shard_is_told(ingest, tmp_path):
+    from voxelmill.core.space import Space
+    from voxelmill.core.volume import create_image, layout
+
+    image = create_image(
+        tmp_path / "v.ome.zarr", layout((8, 32, 32), "uint8", (4, 16, 32), (4, 16, 16)), Space.zyx((40, 8, 8))
+    )
+    image.write(ALL, np.full((8, 32, 32), 9, np.uint8))
+    (tmp_path / "v.ome.zarr/0/c/1/0/0").unlink()
+    assert ingest("--input", "v.ome.zarr").facts["lost_chunks"] == [[4, 0, 0], [4, 0, 16]]
+
+
 def test_a_lost_chunk_is_refused_under_strict(ingest, tmp_path):
     (store(tmp_path / "v.zarr", "zarr2") / "1.0.1").unlink()
     ingest("--input", "v.zarr", *SIZE, "--strict").refused(65, "1 chunks are missing")

@@ -356,3 +356,11 @@ def test_a_path_is_taken_letter_by_letter(tmp_path, kind):
     folder = tmp_path / "a%20b it's [1] {a} *ü"
     folder.mkdir()
     same(str(stored(folder / "v%2F.zarr", kind)), kind)
+
+
+def test_a_file_uri_may_have_escapes(tmp_path):
+    folder = stored(tmp_path / "a b.zarr", "zarr 3")
+    same(f"file://{str(folder).replace(' ', '%20')}", "zarr 3")
+    same(f"file://{folder}", "zarr 3")
+    with pytest.raises(StorageError, match="no such file"):
+        open_source(str(folder).replace(" ", "%20"))

@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 from .errors import DataError
+from .files import below
 
 
 def path_of(store: Path) -> Path:
@@ -31,8 +32,7 @@ def digest_file(path: Path) -> str:
 def make(store: Path, known: dict[str, list] | None = None) -> dict:
     """Digest every file of a store; `known` spares files whose digest is already sure (hard links)."""
     known = known or {}
-    names = sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
-    files = {n: known.get(n) or [(store / n).stat().st_size, digest_file(store / n)] for n in names}
+    files = {n: known.get(n) or [(store / n).stat().st_size, digest_file(store / n)] for n in below(store)}
     return {"format": 1, "digest": digest_files(files), "files": files}
 
 
@@ -90,9 +90,9 @@ def verify(store: Path, deep: bool = False) -> dict:
     for name, (size, digest) in found["files"].items():
         check(store / name, size, digest if deep else "")
     if deep:
-        for path in store.rglob("*"):
-            if path.is_file() and str(path.relative_to(store)) not in found["files"]:
-                raise DataError(f"{path}: not in the manifest; re-run the stage that made the store")
+        for name in below(store):
+            if name not in found["files"]:
+                raise DataError(f"{store / name}: not in the manifest; re-run the stage that made the store")
     return found
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from .. import __version__
 from . import manifest, pool
 from .errors import DataError
+from .files import below
 from .params import canonical
 
 PUBLISHED = "published"  # a task's folder for what comes to --outdir, by the same path (conf/modules.config)
@@ -242,7 +243,7 @@ def _size(path: Path) -> int:
     """Of a file, or of all files in a folder without a manifest."""
     if not path.is_dir():
         return path.stat().st_size
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return sum((path / name).stat().st_size for name in below(path))
 
 
 @functools.cache

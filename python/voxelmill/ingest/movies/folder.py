@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
+from voxelmill.core.files import below
 
 from .movie import Fov, Movie, trimmed
 from .ome_tiff import OmeTiffMovie, Pages, has_ome_xml
@@ -58,7 +59,7 @@ class FolderMovie(Movie):
     def __init__(self, path: Path):
         self.path = path
         files = sorted(
-            (f for f in path.rglob("*") if f.suffix.lower() in FRAMES and not f.name.startswith(".")),
+            (f for f in map(path.joinpath, below(path)) if f.suffix.lower() in FRAMES and not f.name.startswith(".")),
             key=lambda f: natural(str(f.relative_to(path))),
         )
         if not files:

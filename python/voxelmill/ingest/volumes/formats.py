@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -67,9 +67,12 @@ def _open(location: str, wanted: Wanted, path: Path | None) -> Source:
 
 
 def local(location: str) -> Path | None:
-    """The path behind a location, where it is one. It is taken letter by letter: `%20` is no blank."""
-    plain = location.removeprefix("precomputed://").removeprefix("file://")
-    return None if "://" in plain else Path(plain)
+    """The path behind a location, where it is one: letter by letter, in a URI only may `%20` stand for a blank."""
+    uri = location.removeprefix("precomputed://")
+    plain = uri.removeprefix("file://")
+    if "://" in plain:
+        return None
+    return Path(plain) if plain == uri or Path(plain).exists() else Path(unquote(plain))
 
 
 def _chunked(store: KvStore, wanted: Wanted, precomputed: bool = False) -> Source:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from ...core import manifest
 from ...core.errors import DataError
+from ...core.files import below
 
 
 class Listing(BaseModel, frozen=True):
@@ -23,8 +24,8 @@ class Listing(BaseModel, frozen=True):
 
     @classmethod
     def of(cls, root: Path) -> Listing:
-        names = [str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()] if root.is_dir() else [""]
-        return cls(root=str(root.resolve()), files={n: _state(root / n) for n in sorted(names)})
+        names = below(root) if root.is_dir() else [""]
+        return cls(root=str(root.resolve()), files={n: _state(root / n) for n in names})
 
     def share(self, n: int, of: int) -> list[str]:
         """The n-th of `of` parts of the names: each name is in one part."""

@@ -1,0 +1,37 @@
+"""List files: names, sizes and times of all files of a large input, so that a changed one is seen by -resume.
+
+The head of a run looks at each file of a small input itself; of a large one (see `workflows/inputs.nf`) a task does,
+at each start anew.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ..core.files import below
+from ..core.params import Params
+from ..core.provenance import Task
+from ..core.stage import Out
+
+AT_ONCE = 16  # a file server answers one question in about a millisecond, and many at once
+
+
+class Parameters(Params):
+    """No parameters."""
+
+
+def run(p: Parameters, task: Task, *, source: Path, role: str = "raw", listing: Out) -> None:
+    task.block = role
+    names = below(source)
+    parts = [names[k::AT_ONCE] for k in range(AT_ONCE)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        rows = [row for part in pool.map(lambda part: [_row(source, name) for name in part], parts) for row in part]
+    listing.write_text("\n".join(sorted(rows)) + "\n", encoding="utf-8", errors="surrogateescape")
+    task.report(files=len(rows))
+
+
+def _row(root: Path, name: str) -> str:
+    state = os.stat(f"{root}/{name}")
+    return f"{name!r} {state.st_size} {state.st_mtime_ns}"
