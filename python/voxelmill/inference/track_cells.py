@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.params import Methods, param
@@ -19,6 +20,7 @@ from ..core.plugins import load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..ingest.movies.times import listed
 from ..timelapse.store import Facts, FrameWriter, each_fov, fov_name, fovs_in, open_channel
 from .segment_cells import the_plugin
 from .tracking import Tracks, region_table, track
@@ -73,6 +75,8 @@ OTHER_NAMES = {
     "max_link_cost": "max_cost",
     "track_min_iou": "min_iou",
 }
+MANY_TIMES = 6  # the area of the median cell; one about to divide has 2
+LEAST_KIND = 20  # outlines, from which there is a usual size
 NO_OPTION = {"tracking_method", "tracking_plugin", "plugins", "strict"}
 
 
@@ -82,6 +86,9 @@ def run(p: Linked, task: Task, *, labels: In, facts: In, batch: str, plugins: In
     task.report(method=p.tracking_method)  # type: ignore[attr-defined]
 
     each_fov(task, known, fovs_in(labels), partial(follow, p, known, labels, plugins, output), output=output)
+    said = {fov: figures.pop("says") for fov, figures in task.quality["per_fov"].items()}
+    if any(said.values()):
+        task.report(notes=[f"Field of view {fov}: {note}" for fov, note in said.items() if note])
 
 
 def follow(p: Linked, known: Facts, labels: Path, plugins: Path | None, output: Path, fov: int) -> dict[str, Any]:
@@ -104,7 +111,27 @@ def follow(p: Linked, known: Facts, labels: Path, plugins: Path | None, output: 
             writer.add(tracks.relabel(t, frame(t)))
     save_tracks(output / fov_name(fov) / "tracks.npz", tracks)
     mothers = tracks.tracks["parent"]
-    return {"tracks": len(tracks.tracks), "divisions": len(np.unique(mothers[mothers > 0]))}
+    return {
+        "tracks": len(tracks.tracks),
+        "divisions": len(np.unique(mothers[mothers > 0])),
+        "says": too_large([table.area for table in tables]),
+    }
+
+
+def too_large(areas: list[NDArray]) -> str:
+    """A remark where outlines are many times larger than the movie's usual cell; areas: (n,) px of each frame."""
+    every = np.concatenate([np.zeros(0), *areas])
+    if len(every) < LEAST_KIND:
+        return ""
+    usual = float(np.median(every))
+    frames = [t for t, area in enumerate(areas) if (area > MANY_TIMES * usual).any()]
+    count = int((every > MANY_TIMES * usual).sum())
+    if not count:
+        return ""
+    return (
+        f"{count} outlines in frame {listed(frames)} are more than {MANY_TIMES} times as large as the usual cell "
+        f"({usual:.0f} px): cells that are taken for one, or debris. Look at them; --track_max_size leaves them out."
+    )
 
 
 def plugin_of(p: Linked, plugins: Path | None) -> Callable[..., Any] | None:
