@@ -94,12 +94,10 @@ def parser() -> argparse.ArgumentParser:
 
 def score(args: argparse.Namespace) -> None:
     """Stream both volumes slab by slab, laid over each other; label stores may be named with `STORE/labels/NAME`."""
-    import numpy as np
-
     from .ingest.volumes.formats import open_source
     from .ingest.volumes.reading import moved
     from .ingest.volumes.source import overlap
-    from .postprocess.score import Contingency
+    from .postprocess.score import Contingency, averaged
 
     truth, pred = (
         open_source(path, key, labels=True) for path, key in ((args.truth, args.truth_key), (args.pred, args.pred_key))
@@ -112,11 +110,12 @@ def score(args: argparse.Namespace) -> None:
         t, p = (one.read(moved(region, corner)) for one, corner in zip((truth, pred), shared, strict=True))
         if not args.per_slice:
             whole.add(t, p)
-        elif t.any():
+        else:
             section = Contingency(border=args.border)
             section.add(t, p)
-            rows.append(section.result())
-    result = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} if rows else whole.result()
+            if section.count.sum():  # a section may be empty, or all border
+                rows.append(section.result())
+    result = averaged(rows) if args.per_slice else whole.result()
     print(json.dumps(result, indent=1, sort_keys=True))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from voxelmill.core import params, schema
@@ -28,6 +32,16 @@ def test_one_name_four_rooms():
         assert (root / f"tests/{stage.layer}/test_{name}.py").exists(), f"tests/{stage.layer}/test_{name}.py"
 
 
+def test_command_lines_of_modules_are_what_their_stages_take():
+    """Every file argument of a stage is given by its module, and nothing else is."""
+    by_workflow = {"report": {"title"}}  # in its flags
+    for path in schema.project().glob("modules/*/*.nf"):
+        script = path.read_text().split("script:")[1].split("stub:")[0]
+        given = set(re.findall(r"--(\w+)", script)) | by_workflow.get(path.stem, set())
+        assert given == set(schema.stages()[path.stem].files), path
+        assert f"{path.stem}.py " in script and ("${flags}" in script) == ("val flags" in path.read_text()), path
+
+
 def test_every_process_has_a_stub():
     for path in schema.project().glob("modules/*/*.nf"):
         assert "stub:" in path.read_text(), path
@@ -50,22 +64,79 @@ def test_every_parameter_says_what_it_is():
             assert field.description, name
 
 
-def test_layers_look_one_way():
-    """A module imports from its own layer or an earlier one; core from none."""
-    import re
+def imported(path: Path, text: str = "") -> Iterator[str]:
+    """What a file of the package imports of the package, `layer.module...`, however it is written."""
+    package = schema.project() / "python"
+    for node in ast.walk(ast.parse(text or path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            here = path.relative_to(package).parts[: -node.level] if node.level else ()
+            base = ".".join([*here, *filter(None, [node.module])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.removeprefix("voxelmill.") for name in names if name.startswith("voxelmill."))
 
-    order = {layer: n for n, layer in enumerate(schema.LAYERS)}
+
+def test_layers_look_one_way():
+    """A module imports from its own layer or an earlier one; core from none; only tests and training from testing."""
+    order = {name: n for n, name in enumerate(("core", "timelapse", *schema.LAYERS))}
     package = schema.project() / "python/voxelmill"
-    for path in package.glob("*/*.py"):
-        layer = path.parent.name
-        found = re.findall(r"from \.\.(\w+)", path.read_text())
-        if layer == "core":
-            assert not set(found) & set(order), path
-        elif layer in order:
-            later = [f for f in found if order.get(f, -1) > order[layer]]
-            assert not later, f"{path} imports from {later}"
+    looked = 0
+    for path in package.glob("*/**/*.py"):
+        layer = path.relative_to(package).parts[0]
+        for name in imported(path):
+            of = name.split(".")[0]
+            looked += 1
+            assert of != "testing" or layer in ("testing", "training"), f"{path} imports {name}"
+            if layer in order and of != "__version__":
+                assert order.get(of, 99) <= order[layer], f"{path} imports {name}"
+    assert looked > 300
+
+
+@pytest.mark.parametrize(
+    "line", ["from ..serving import report", "from voxelmill.serving.report import run", "import voxelmill.serving.report"]
+)
+def test_every_way_to_import_is_seen(line: str):
+    made = schema.project() / "python/voxelmill/ingest/made.py"
+    (found,) = imported(made, line)
+    assert found.startswith("serving.report")
 
 
 def test_nearest_name_is_suggested():
     with pytest.raises(params.ParameterError, match=r"unknown parameter --cutuot\. Did you mean --cutout\?"):
         params.refuse_unknown(["cutuot"], ["cutout", "center"])
+
+
+# Arguments of the name of a parameter that mean something else, or that say "not given" in another way.
+OTHER_MEANING = {
+    ("inference.tracking", "link_iou", "min_iou"): "of the boxes of a cell in two frames: --track_min_iou",
+    ("inference.tracking", "track", "min_size"): "of a cell, px: --track_min_size",
+    ("ingest.movies.formats", "open_movie", "frame_interval"): "minutes where the file does not say",
+    ("serving.pyramid", "__init__", "use_gpu"): "a reader of a pyramid needs none",
+    ("training.train", "train", "seed"): "of the training: `voxelmill train --seed`",
+}
+
+
+def test_a_default_that_is_written_twice_is_the_same():
+    """A function may be called without the stage: then it does what the stage does by default."""
+    package = schema.project() / "python/voxelmill"
+    declared = {
+        n: f.get_default(call_default_factory=True) for _, fields in schema.groups().values() for n, f in fields.items()
+    }
+    found, drifted = set(), []
+    for path in sorted(package.rglob("*.py")):
+        module = ".".join(path.relative_to(package).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef) or module.startswith("testing"):
+                continue
+            plain = [*node.args.posonlyargs, *node.args.args]
+            given = [*zip(plain[::-1], node.args.defaults[::-1]), *zip(node.args.kwonlyargs, node.args.kw_defaults)]
+            for arg, default in given:
+                if arg.arg in declared and isinstance(default, ast.Constant | ast.UnaryOp):
+                    value, place = ast.literal_eval(default), (module, node.name, arg.arg)
+                    found.add(place)
+                    if value is not None and value != declared[arg.arg] and place not in OTHER_MEANING:
+                        drifted.append(f"{place}: {value}, --{arg.arg} has {declared[arg.arg]}")
+    assert drifted == [] and set(OTHER_MEANING) <= found

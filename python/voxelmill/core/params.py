@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from .errors import ParameterError
@@ -93,15 +93,28 @@ def _choose(union: Methods, given: dict[str, Any]) -> tuple[type[Params], dict[s
     method = given.get(union.tag, union.default)
     if method not in union.models:
         raise ParameterError(f"--{union.tag} {method!r}: expected one of {', '.join(union.models)}")
-    model, everything = union.models[method], fields_of(union)
+    model = union.models[method]
     for name in [n for n in given if n not in model.model_fields]:
         value = given.pop(name)
-        if str(value).lower() != to_text(everything[name].default).lower():
+        if not _is_default(union, name, value):
             owners = [m for m, k in union.models.items() if name in k.model_fields]
             raise ParameterError(
                 f"--{name} {value!r} has no use with --{union.tag} {method}; it belongs to {' and '.join(owners)}"
             )
     return model, given
+
+
+def _is_default(union: Methods, name: str, value: Any) -> bool:
+    """Whether a value, or its text, is the default of a field: `0` and `0.0` are one number."""
+    owner = next(model for model in union.models.values() if name in model.model_fields)
+    default = owner.model_fields[name].get_default(call_default_factory=True)
+    if str(value).lower() == to_text(default).lower():
+        return True
+    try:
+        given = TypeAdapter(owner.model_fields[name].annotation).validate_python(_from_text(owner, name, value))
+    except ValidationError:
+        return False
+    return bool(given == default)
 
 
 def _from_text(model: type[Params], name: str, value: Any) -> Any:

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from .. import __version__
 from . import manifest, pool
-from .errors import DataError
+from .errors import DataError, out_of_memory
 from .files import below
 from .params import canonical
 
@@ -178,6 +178,8 @@ def _tried(work: Callable[[T], Any], item: T) -> tuple[Any, DataError | None]:
     try:
         return work(item), None
     except DataError as error:
+        if out_of_memory(error):  # said here: an error from a worker comes without its cause
+            raise MemoryError(str(error)) from error
         return None, error
 
 
