@@ -1,4 +1,4 @@
-"""The `voxelmill` command: score, runs, schema, verify, view, export-precomputed, plugins, doctor, scale, train."""
+"""The `voxelmill` command; `voxelmill --help` lists what it does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from pathlib import Path
 def main(argv: list[str] | None = None) -> int:
     from .core.errors import VoxelmillError
 
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # What follows `check` is in the engine's manner, not in argparse's.
+    checked = words[1:] if words[:1] == ["check"] and words[1:2] not in (["-h"], ["--help"]) else []
+    args = parser().parse_args(words[: len(words) - len(checked)], argparse.Namespace(checked=checked))
     try:
         return args.action(args) or 0
     except VoxelmillError as error:
@@ -22,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     from . import __version__
 
-    top = argparse.ArgumentParser(prog="voxelmill", description=__doc__)
+    top = argparse.ArgumentParser(prog="voxelmill", description="Voxelmill beside the engine")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -31,6 +34,10 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(action=action)
         return made
 
+    one = command("help", help_of, "list the parameters of all workflows, or of one")
+    one.add_argument("workflow", nargs="?", default="")
+    one = command("check", check, "check the arguments of a run without starting one, and say what it would run with")
+    one.add_argument("arguments", nargs="*", metavar="ARGS...", help="as after `nextflow run main.nf`")
     one = command("score", score, "compare two label volumes; prints JSON")
     one.add_argument("truth")
     one.add_argument("pred")
@@ -90,6 +97,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--every_s", type=float, default=180, help="seconds between checkpoints [180]")
     one.add_argument("--threads", type=int, default=0, help="CPU threads [all]")
     return top
+
+
+def help_of(args: argparse.Namespace) -> None:
+    from .core.options import load
+
+    options = load()
+    print(options.help(options.workflow({"workflow": args.workflow}) if args.workflow else ""))
+
+
+def check(args: argparse.Namespace) -> None:
+    from .core.check import report
+
+    print(report(args.checked))
 
 
 def score(args: argparse.Namespace) -> None:

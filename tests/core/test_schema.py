@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from voxelmill.core import params, schema
 
 
-@pytest.mark.parametrize("name", ["nextflow_schema.json", "conf/params.config", "docs/parameters.md"])
+@pytest.mark.parametrize("name", ["nextflow_schema.json", "conf/params.config", "conf/presets.config", "docs/parameters.md"])
 def test_generated_files_are_fresh(name: str):
     assert (schema.project() / name).read_text() == schema.generated()[name], "run: voxelmill schema --write"
 
@@ -47,15 +46,65 @@ def test_every_process_has_a_stub():
         assert "stub:" in path.read_text(), path
 
 
-def test_a_parameter_is_written_down_once():
+class One(params.Params):
+    """One."""
+
+    radius: int = params.param(1, "Radius of a tile", unit="px", ge=0)
+
+
+class Other(params.Params):
+    """Other."""
+
+    radius: int = params.param(1, "Radius of a cell", unit="um", ge=0)
+
+
+def test_two_parameters_of_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch):
     """Two stages may share a parameter only by sharing the class that declares it."""
-    owner: dict[str, type] = {}
-    for model in schema._models(None):
-        for cls in model.__mro__:
-            for name in inspect.get_annotations(cls):
-                if name in model.model_fields:
-                    tag = any(name == union.tag for union in schema.tags().values())
-                    assert tag or owner.setdefault(name, cls) is cls, f"{name}: in {owner[name]} and {cls}"
+    monkeypatch.setattr(schema, "_models", lambda root: iter([One, type("Both", (One,), {}), Other]))
+    with pytest.raises(params.ParameterError, match=r"--radius is declared by .*One and by .*Other: give one another name"):
+        schema.groups()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"profiles": {"minimal": -1}}, "--radius in profiles minimal: -1: Input should be greater than or equal to 0"),
+        ({"profiles": {"minimal": {"timelapse": "x"}}}, "--radius in profiles minimal, timelapse: 'x'"),
+        ({"profiles": {"minimal": 1}}, "--radius in profiles minimal: 1 is the default: it changes nothing"),
+        ({"defaults": {"timelapse": 2.5}}, "--radius in defaults timelapse: 2.5"),
+    ],
+)
+def test_values_of_profiles_and_workflows_must_fit(more: dict, words: str):
+    field = params.param(1, "Radius", ge=0, **more)
+    field.annotation = int
+    with pytest.raises(params.ParameterError) as raised:
+        schema.property_of("radius", field, {})
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "words"),
+    [
+        ("max_cpus", {"x-defaults": {"timelapse": 2}}, "--max_cpus is of the run as a whole"),
+        ("max_gap", {"x-profiles": {"minimal": {"connectome": 3}}}, "no workflow that takes it"),
+        ("max_gap", {"x-defaults": {"timelaps": 3}}, "no workflow that takes it"),
+    ],
+)
+def test_values_of_workflows_must_have_a_use(name: str, rule: dict, words: str):
+    made = schema.schema()
+    for group in made["$defs"].values():
+        if name in group["properties"]:
+            group["properties"][name].update(rule)
+    with pytest.raises(params.ParameterError, match=words):
+        schema._refuse_misplaced(made)
+
+
+def test_workflows_are_what_main_includes():
+    found = schema.workflows()
+    assert {"connectome", "timelapse"} <= set(found)
+    text = (schema.project() / "main.nf").read_text()
+    for name in found:
+        assert f"options.workflow == '{name}'" in text and f"{name.upper()}(options)" in text
 
 
 def test_every_parameter_says_what_it_is():

@@ -9,7 +9,6 @@ a method that was not chosen is an error unless it still has its default.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -19,12 +18,35 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from .errors import ParameterError
+from .options import nearest
 
 
-def param(default: Any, help: str, *, unit: str = "", more: str = "", **bounds: Any) -> Any:
-    """A field with its one line of help, unit and bounds (`ge`, `gt`, `le`, `lt`, `pattern`)."""
-    extra: Any = {k: v for k, v in {"unit": unit, "help_text": more}.items() if v}
-    return Field(default, description=help, json_schema_extra=extra, **bounds)
+def param(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    more: str = "",
+    defaults: Mapping[str, Any] | None = None,
+    profiles: Mapping[str, Any] | None = None,
+    path: bool = False,
+    **bounds: Any,
+) -> Any:
+    """A field with its one line of help, unit and bounds (`ge`, `gt`, `le`, `lt`, `pattern`).
+
+    Args:
+        defaults: workflow -> the default that it has there.
+        profiles: profile -> its value with `-profile NAME`, in every workflow or, as {workflow: value}, in these.
+        path: a local file or folder, or a URI; one that is not there is refused before anything starts.
+    """
+    extra: Any = {
+        "unit": unit,
+        "help_text": more,
+        "defaults": dict(defaults or {}),
+        "profiles": dict(profiles or {}),
+        "path": path,
+    }
+    return Field(default, description=help, json_schema_extra={k: v for k, v in extra.items() if v}, **bounds)
 
 
 class Params(BaseModel):
@@ -61,12 +83,6 @@ def fields_of(declared: Declared) -> dict[str, Any]:
         for name, field in model.model_fields.items():
             found.setdefault(name, field)
     return found
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """` Did you mean --x?`, or nothing when no known name is near."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean --{close[0]}?" if close else ""
 
 
 def refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:

@@ -37,8 +37,20 @@ class Growth(Linked):
     """Tracking of cells that move, grow and divide."""
 
     tracking_method: Literal["growth"] = param("growth", "How cells are followed from frame to frame")
-    max_gap: int = param(2, "Frames in a row that a cell may be missing and keep its id", unit="frame", ge=0, le=100)
-    max_link_cost: float = param(2.0, "Greatest cost of a link; 2 is a disc moved by its own diameter", gt=0)
+    max_gap: int = param(
+        2,
+        "Frames in a row that a cell may be missing and keep its id",
+        unit="frame",
+        ge=0,
+        le=100,
+        profiles={"conservative": 1, "aggressive": 4},
+    )
+    max_link_cost: float = param(
+        2.0,
+        "Greatest cost of a link; 2 is a disc moved by its own diameter",
+        gt=0,
+        profiles={"conservative": 1.5, "aggressive": 3.0},
+    )
     division_cost: float = param(0.3, "What a division costs beyond its misfit; higher finds fewer", ge=0)
     divisions: bool = param(True, "Look for divisions")
     min_daughter: int = param(3, "Frames a daughter must live for its division to count", unit="frame", ge=0)

@@ -40,7 +40,9 @@ BLOCK_BYTES = 64 << 20  # of frames in memory at a time
 class Parameters(Views, Strict):
     """Crops of cells."""
 
-    crops: bool = param(True, "Write cells.zarr, a movie of every cell; false spares its many small files")
+    crops: bool = param(
+        True, "Write cells.zarr, a movie of every cell; false spares its many small files", profiles={"minimal": False}
+    )
     crop_padding: int = param(0, "Margin around a cell's boxes, within the frame", unit="px", ge=0, le=1000)
 
 
@@ -118,10 +120,8 @@ def write_crops(
             crop, shape = root / name / str(cell), (n_frames, y1 - y0, x1 - x0)
             describe_movie(
                 crop,
-                known.scale(fov),
-                known.views[fov].pixel_size_um,
+                known.views[fov].space.crop((0, y0, x0)),
                 label_of=of and f"{of}/{cell}",
-                corner=(y0, x0),
                 window=[y0, x0, y1, x1],
                 **(view_facts(known, fov, shape, limits[name], (y0, x0)) if view else {}),
             )
