@@ -173,7 +173,7 @@ def filesInOrder(tuples) {
 
 // All files of a channel of files, as one list that does not depend on who came first.
 def byName(files) {
-    return files.flatten().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }
+    return files.flatten().unique().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }
 }
 
 // [meta, stores, manifests] with one more store of the same batch.

@@ -6,18 +6,17 @@ process SCENE {
     tuple path(volume), path(volume_manifest)
 
     output:
-    path 'alignment.ome.zarr', emit: field
-    path 'alignment.ome.zarr.manifest.json', emit: manifest
-    path 'zarr.json', emit: scene
-    path '*.provenance.json', emit: provenance
+    tuple path('published/volumes/alignment.ome.zarr'), path('published/volumes/alignment.ome.zarr.manifest.json'), emit: field
+    path 'published/volumes/zarr.json', emit: scene
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    scene.py --transforms ${transforms} --volume ${volume} --field alignment.ome.zarr --scene zarr.json
+    scene.py --transforms ${transforms} --volume ${volume} --field published/volumes/alignment.ome.zarr --scene published/volumes/zarr.json
     """
 
     stub:
     """
-    stub.sh alignment.ome.zarr/ alignment.ome.zarr.manifest.json zarr.json scene.provenance.json
+    stub.sh published/volumes/alignment.ome.zarr/ published/volumes/alignment.ome.zarr.manifest.json published/volumes/zarr.json scene.provenance.json
     """
 }

@@ -93,24 +93,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Stream both volumes slab by slab; label stores may be named with `STORE/labels/NAME`."""
+    """Stream both volumes slab by slab, laid over each other; label stores may be named with `STORE/labels/NAME`."""
     import numpy as np
 
-    from .core.errors import DataError
     from .ingest.volumes.formats import open_source
+    from .ingest.volumes.reading import moved
+    from .ingest.volumes.source import overlap
     from .postprocess.score import Contingency
 
     truth, pred = (
         open_source(path, key, labels=True) for path, key in ((args.truth, args.truth_key), (args.pred, args.pred_key))
     )
-    if truth.shape != pred.shape:
-        raise DataError(f"truth has shape {truth.shape} and prediction {pred.shape} (z, y, x); expected the same")
-    depth, height, width = truth.shape
+    shared, (depth, height, width) = overlap(truth, pred)
     thick = 1 if args.per_slice else max(1, int(32e6 // (height * width)))
     whole, rows = Contingency(border=args.border), []
     for z in range(0, depth, thick):
         region = (slice(z, min(z + thick, depth)), slice(0, height), slice(0, width))
-        t, p = truth.read(region), pred.read(region)
+        t, p = (one.read(moved(region, corner)) for one, corner in zip((truth, pred), shared, strict=True))
         if not args.per_slice:
             whole.add(t, p)
         elif t.any():

@@ -90,6 +90,8 @@ def test_processes_say_what_they_need() -> None:
         text = module.read_text()
         assert sum(f"label 'process_{size}'" in text for size in ("single", "medium", "high")) == 1, module
         assert ("label 'per_block'" in text) == ("${meta.block} " in text), module
+        # Its records reach the report by the topic; who reads the topic cannot be part of it.
+        assert ("emit: provenance, topic: 'records'\n" in text) != ("path(records," in text), module
         assert ("label 'gpu'" in text) == ("Device" in stage_of(module).read_text()), module
 
 

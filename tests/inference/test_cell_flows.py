@@ -38,8 +38,8 @@ def test_nothing_and_crumbs():
     assert decode(empty).shape == (16, 32) and not decode(empty).any()
     empty[0, 5, 5] = 3
     assert not decode(empty).any()  # smaller than any cell
-    empty[0, 5:9, 5:9] = 3
-    assert (decode(empty) > 0).sum() == 16
+    empty[0, 4:12, 5:13] = 3
+    assert (decode(empty) > 0).sum() == 64
 
 
 def test_normalised_frames_do_not_depend_on_gain_and_offset():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,8 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
     }
     lines = ["", "Voxelmill has finished."]
     lines += [f"  {name:8} {outdir / where}" for name, where in places.items() if (outdir / where).exists()]
+    if any(outdir.glob("volumes/*.ome.zarr")):
+        lines.append(f"  viewer   voxelmill view {shlex.quote(str(outdir))}")
     score = outdir / "tables/score.json"
     if score.exists():
         values = json.loads(score.read_text())

@@ -35,7 +35,7 @@ def normalise(small: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.arcsinh(out / np.float32(max(noise, floor)))
 
 
-def decode(maps: NDArray[np.float32], *, threshold: float = 0.0, doublings: int = 7, smallest: int = 12) -> NDArray[np.int32]:
+def decode(maps: NDArray[np.float32], *, threshold: float = 0.0, doublings: int = 7, smallest: int = 40) -> NDArray[np.int32]:
     """Cells of a shrunk frame from the network's maps (5, y, x): int32 (y, x), 0 = background, cells 1..n.
 
     threshold: logit of the foreground above which a pixel belongs to a cell.

@@ -21,6 +21,7 @@ from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
 from ..timelapse.store import Facts, FrameWriter, acquired_in, each_fov, fovs_in, open_channel
 from . import cells
+from .cell_basins import apart, keep_sizes
 
 SAMPLE = 3  # frames on which the shared values of a movie are settled
 
@@ -98,8 +99,9 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
                     labels = method.segment(frame(t), {**values, **shared})
                 except DataError as error:
                     raise DataError(f"field of view {fov}, frame {t}: {error}") from error
-                if mask is not None:
-                    labels = numbered(np.where(mask, labels, 0), p)
+                if mask is not None or isinstance(p, Cells):  # no two cells that are visibly apart share a label
+                    labels = labels if mask is None else np.where(mask, labels, 0).astype(np.int32)
+                    labels = keep_sizes(apart(labels), p.min_object_size, p.max_object_size)
                 count.append(int(labels.max()))
                 writer.add(labels)
         return {"cells_per_frame": round(float(np.mean(count)), 2), "empty_frames": count.count(0), **shared}
@@ -133,8 +135,6 @@ def method_of(p: Sized, added: list[Plugin]) -> tuple[cells.Method, dict[str, An
 
 def numbered(labels: NDArray, p: Sized) -> NDArray[np.int32]:
     """Labels of a plug-in as 1..n, those of a wrong size dropped."""
-    from .cell_basins import keep_sizes
-
     found, place = np.unique(labels, return_inverse=True)
     dense = np.asarray(place.reshape(labels.shape) + (0 if 0 in found else 1), np.int32)
     return keep_sizes(dense, p.min_object_size, p.max_object_size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.params import Methods, param
@@ -16,6 +17,7 @@ from ..core.plugins import load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..ingest.movies.times import listed
 from ..timelapse.store import Facts, FrameWriter, each_fov, fov_name, fovs_in, open_channel
 from .segment_cells import the_plugin
 from .tracking import Tracks, region_table, track
@@ -70,6 +72,8 @@ OTHER_NAMES = {
     "max_link_cost": "max_cost",
     "track_min_iou": "min_iou",
 }
+MANY_TIMES = 6  # the area of the median cell; one about to divide has 2
+LEAST_KIND = 20  # outlines, from which there is a usual size
 NO_OPTION = {"tracking_method", "tracking_plugin", "plugins", "strict"}
 
 
@@ -79,6 +83,7 @@ def run(p: Linked, task: Task, *, labels: In, facts: In, batch: str, plugins: In
     options = {OTHER_NAMES.get(k, k): v for k, v in p.model_dump().items() if k not in NO_OPTION}
     by_plugin = the_plugin(added, "tracking", p.tracking_plugin) if isinstance(p, TrackPlugin) else None
     task.report(method=p.tracking_method)  # type: ignore[attr-defined]
+    huge: dict[int, str] = {}
 
     def follow(fov: int) -> dict[str, Any]:
         image = open_channel(labels, fov, known.labeled())
@@ -95,11 +100,31 @@ def run(p: Linked, task: Task, *, labels: In, facts: In, batch: str, plugins: In
         with FrameWriter(output, fov, known.tracked(), known, "uint32" if wide else "uint16", label=True) as writer:
             for t in range(image.shape[0]):
                 writer.add(tracks.relabel(t, frame(t)))
+        if said := too_large([table.area for table in tables]):
+            huge[fov] = said
         save_tracks(output / fov_name(fov) / "tracks.npz", tracks)
         mothers = tracks.tracks["parent"]
         return {"tracks": len(tracks.tracks), "divisions": len(np.unique(mothers[mothers > 0]))}
 
     each_fov(task, known, fovs_in(labels), follow, output=output)
+    if huge:
+        task.report(notes=[f"Field of view {fov}: {said}" for fov, said in huge.items()])
+
+
+def too_large(areas: list[NDArray]) -> str:
+    """A remark where outlines are many times larger than the movie's usual cell; areas: (n,) px of each frame."""
+    every = np.concatenate([np.zeros(0), *areas])
+    if len(every) < LEAST_KIND:
+        return ""
+    usual = float(np.median(every))
+    frames = [t for t, area in enumerate(areas) if (area > MANY_TIMES * usual).any()]
+    count = int((every > MANY_TIMES * usual).sum())
+    if not count:
+        return ""
+    return (
+        f"{count} outlines in frame {listed(frames)} are more than {MANY_TIMES} times as large as the usual cell "
+        f"({usual:.0f} px): cells that are taken for one, or debris. Look at them; --track_max_size leaves them out."
+    )
 
 
 def save_tracks(path: Any, tracks: Tracks) -> None:

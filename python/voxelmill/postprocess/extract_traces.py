@@ -38,7 +38,12 @@ class Parameters(Extensions, Strict):
         0, "Side of the square that masks are eroded with before intensities are taken", unit="px", ge=0, le=101
     )
     min_frames: int = param(30, "Fewest frames a cell must be seen in to be kept", unit="frame", ge=0)
-    border_margin: int = param(50, "A cell that ever comes nearer to the border than this is left out", unit="px", ge=0)
+    border_margin: int = param(
+        -1,
+        "A cell that ever comes nearer to the border is left out; -1: a cell's width, at most 50 and a tenth of the frame",
+        unit="px",
+        ge=-1,
+    )
 
 
 def run(
@@ -104,6 +109,7 @@ def run(
             "kept": report.kept,
             "short": len(report.short),
             "border": len(report.border),
+            "border_margin": report.border_margin,
             "saturated_pixels": builder.saturated,
             "empty_after_erosion": builder.empty_after_erosion,
             "notes": report.notes,

@@ -18,10 +18,10 @@ import numpy as np
 
 from ..core import levels, ngff
 from ..core.errors import DataError, StorageError
+from ..core.space import BESIDE
 from ..core.volume import Image, Layout, attributes, context, open_image
 
 IN_SHARD = 6  # bits: 64 chunks share a file
-BESIDE = 0.01  # voxels that a volume may lie beside the source's grid without a word
 
 
 def export(store: Path, target: Path, labels: str = "", sharded: bool = False) -> list[str]:
