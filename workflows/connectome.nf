@@ -1,7 +1,6 @@
 // EM volume -> aligned volume, neurites, synapse candidates, wiring graph.
 
 include { byName ; filesInOrder ; metasOf ; ofRole ; settled ; sourcesAtStart ; unlisted } from './inputs'
-include { titled } from './options'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { INGEST } from '../modules/ingest/ingest'
 include { INGEST as INGEST_TRUTH } from '../modules/ingest/ingest'
@@ -96,5 +95,5 @@ workflow CONNECTOME {
     }
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)
 
-    REPORT(byName(channel.topic('records')), FIGURES.out.figures, byName(tables), titled(options))
+    REPORT(byName(channel.topic('records')), FIGURES.out.figures, byName(tables), options.flags.report)
 }

@@ -1,7 +1,6 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
 include { along ; byName ; inspectedIn ; metasOf ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
-include { titled } from './options'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
 include { CHECK_INPUTS } from '../modules/serving/check_inputs'
@@ -101,5 +100,5 @@ workflow TIMELAPSE {
     records = channel.topic('records')
     SUMMARIZE(facts, byName(records), options.flags.summarize)
     tables = tables.mix(SUMMARIZE.out.table)
-    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), titled(options))
+    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), options.flags.report)
 }
