@@ -33,7 +33,7 @@ def test_one_name_four_rooms():
 
 def test_command_lines_of_modules_are_what_their_stages_take():
     """Every file argument of a stage is given by its module, and nothing else is."""
-    by_workflow = {"report": {"title"}}  # in its flags
+    by_workflow = {"report": {"title", "presets"}}  # in its flags
     for path in schema.project().glob("modules/*/*.nf"):
         script = path.read_text().split("script:")[1].split("stub:")[0]
         given = set(re.findall(r"--(\w+)", script)) | by_workflow.get(path.stem, set())
