@@ -19,6 +19,7 @@ from ..core.plugins import Plugin, load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..ingest.movies.times import listed
 from ..timelapse.store import Facts, FrameWriter, acquired_in, each_fov, fovs_in, open_channel
 from . import cells
 from .cell_basins import apart, keep_sizes
@@ -73,6 +74,8 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
     method, values = method_of(p, added)
     task.report(method=p.segmentation_method, preprocessors=[plugin.name for plugin in preprocessors])  # type: ignore[attr-defined]
 
+    none: dict[str, str] = {}  # frames without a cell: how many, and which
+
     def label(fov: int) -> dict[str, Any]:
         image = open_channel(movie, fov, f"pc_ch_{known.phase}")
         n_frames, acquired = image.shape[0], acquired_in(movie, fov, known.phase)
@@ -89,7 +92,7 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
 
         sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
         shared = dict(method.prepare((frame(t) for t in sample), values))
-        count = []
+        count: dict[int, int] = {}
         with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
             for t, mask in enumerate(masks):
                 if mask is not None and not mask.any():
@@ -102,12 +105,17 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
                 if mask is not None or isinstance(p, Cells):  # no two cells that are visibly apart share a label
                     labels = labels if mask is None else np.where(mask, labels, 0).astype(np.int32)
                     labels = keep_sizes(apart(labels), p.min_object_size, p.max_object_size)
-                count.append(int(labels.max()))
+                count[t] = int(labels.max())
                 writer.add(labels)
-        return {"cells_per_frame": round(float(np.mean(count)), 2), "empty_frames": count.count(0), **shared}
+        empty = [t for t, cells_seen in count.items() if not cells_seen]
+        if empty:
+            none[str(fov)] = f"{len(empty)} ({listed(empty)})"
+        mean = round(float(np.mean(list(count.values()))), 2) if count else 0.0
+        return {"cells_per_frame": mean, "empty_frames": len(empty), **shared}
 
     each_fov(task, known, fovs_in(movie), label, output=output)
-    task.report(empty_frames={f: n["empty_frames"] for f, n in task.quality["per_fov"].items() if n["empty_frames"]})
+    if none:
+        task.report(empty_frames=none)
 
 
 def filled(frame: NDArray, mask: NDArray) -> NDArray:
