@@ -43,9 +43,7 @@ workflow JOIN_SUPERVOXELS {
     joined = borders.single.map { all -> [all[0][0].id, []] }
         .mix(JOIN_SEGMENTS.out.joined.flatten().map { file -> [file.baseName, file] })
     components = AGGLOMERATE.out.components.map { meta, table -> [meta.id, table] }.join(joined)
-    provenance = AGGLOMERATE.out.provenance.mix(JOIN_SEGMENTS.out.provenance)
 
     emit:
     components // queue of [batch, components, what joins them with others or nothing]
-    provenance
 }

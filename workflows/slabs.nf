@@ -21,10 +21,8 @@ workflow READ_SLABS {
 
     volume = whole.mix(JOIN_SLABS.out.volume).first()
     facts = told.mix(JOIN_SLABS.out.facts).first()
-    provenance = READ_SLAB.out.provenance.mix(JOIN_SLABS.out.provenance)
 
     emit:
     volume // value: [store, manifest]
     facts // value
-    provenance
 }

@@ -6,7 +6,7 @@ process JOIN_SEGMENTS {
 
     output:
     path 'joined/*.npz', emit: joined
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

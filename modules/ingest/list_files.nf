@@ -9,7 +9,7 @@ process LIST_FILES {
 
     output:
     tuple val(role), path("${role}.files.txt"), emit: listing
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

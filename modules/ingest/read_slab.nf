@@ -9,7 +9,7 @@ process READ_SLAB {
 
     output:
     tuple val(meta), path("${role}.ome.zarr"), path("${role}.ome.zarr.manifest.json"), path('figures.json'), emit: slab
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -7,7 +7,7 @@ process JOIN {
 
     output:
     tuple path("${name}"), path("${name}.manifest.json"), emit: volume
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -10,7 +10,7 @@ process RENDER {
 
     output:
     tuple val(meta), path('aligned.ome.zarr'), path('aligned.ome.zarr.manifest.json'), emit: volume
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

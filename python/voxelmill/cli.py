@@ -1,4 +1,4 @@
-"""The `voxelmill` command: score, runs, schema, verify, view, export-precomputed, plugins, doctor, scale, train."""
+"""The `voxelmill` command; `voxelmill --help` lists what it does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from pathlib import Path
 def main(argv: list[str] | None = None) -> int:
     from .core.errors import VoxelmillError
 
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # What follows `check` is in the engine's manner, not in argparse's.
+    checked = words[1:] if words[:1] == ["check"] and words[1:2] not in (["-h"], ["--help"]) else []
+    args = parser().parse_args(words[: len(words) - len(checked)], argparse.Namespace(checked=checked))
     try:
         return args.action(args) or 0
     except VoxelmillError as error:
@@ -22,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     from . import __version__
 
-    top = argparse.ArgumentParser(prog="voxelmill", description=__doc__)
+    top = argparse.ArgumentParser(prog="voxelmill", description="Voxelmill beside the engine")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -31,6 +34,10 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(action=action)
         return made
 
+    one = command("help", help_of, "list the parameters of all workflows, or of one")
+    one.add_argument("workflow", nargs="?", default="")
+    one = command("check", check, "check the arguments of a run without starting one, and say what it would run with")
+    one.add_argument("arguments", nargs="*", metavar="ARGS...", help="as after `nextflow run main.nf`")
     one = command("score", score, "compare two label volumes; prints JSON")
     one.add_argument("truth")
     one.add_argument("pred")
@@ -92,14 +99,25 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def help_of(args: argparse.Namespace) -> None:
+    from .core.options import load
+
+    options = load()
+    print(options.help(options.workflow({"workflow": args.workflow}) if args.workflow else ""))
+
+
+def check(args: argparse.Namespace) -> None:
+    from .core.check import report
+
+    print(report(args.checked))
+
+
 def score(args: argparse.Namespace) -> None:
     """Stream both volumes slab by slab, laid over each other; label stores may be named with `STORE/labels/NAME`."""
-    import numpy as np
-
     from .ingest.volumes.formats import open_source
     from .ingest.volumes.reading import moved
     from .ingest.volumes.source import overlap
-    from .postprocess.score import Contingency
+    from .postprocess.score import Contingency, averaged
 
     truth, pred = (
         open_source(path, key, labels=True) for path, key in ((args.truth, args.truth_key), (args.pred, args.pred_key))
@@ -112,11 +130,12 @@ def score(args: argparse.Namespace) -> None:
         t, p = (one.read(moved(region, corner)) for one, corner in zip((truth, pred), shared, strict=True))
         if not args.per_slice:
             whole.add(t, p)
-        elif t.any():
+        else:
             section = Contingency(border=args.border)
             section.add(t, p)
-            rows.append(section.result())
-    result = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} if rows else whole.result()
+            if section.count.sum():  # a section may be empty, or all border
+                rows.append(section.result())
+    result = averaged(rows) if args.per_slice else whole.result()
     print(json.dumps(result, indent=1, sort_keys=True))
 
 

@@ -38,6 +38,7 @@ def write(folder: Path, quality: dict, **params) -> str:
             figures="figures",
             tables="tables",
             title="a <b> title",
+            presets="profile minimal: --crops false (else true)",
             output="report.html",
             **params,
         )
@@ -52,6 +53,7 @@ def test_it_stands_alone(tmp_path: Path):
     outside = [u for u in re.findall(r'(?:src|href)=["\'](.*?)["\']', markup) if not u.startswith("data:")]
     assert outside == []
     assert "a &lt;b&gt; title" in page and "--seed" in page and "adapted Rand error" in page and "12" in page
+    assert "<p>Profile minimal: --crops false (else true)</p>" in page
     assert "Please look at" not in page
 
 

@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 
 from .. import __version__
 from . import manifest, pool
-from .errors import DataError
+from .errors import DataError, out_of_memory
 from .files import below
 from .params import canonical
 
@@ -100,19 +101,20 @@ class Task:
         """Each item with what `work` makes of it. One that raises DataError is quarantined and harms no other.
 
         Args:
+            work: a `partial` of a module's function is done by the task's workers, if it has any; anything else here.
             name: what an item is called in the record.
             undo: takes back what was written of it.
         """
-        for item in self.progress(items, what):
-            try:
-                made = work(item)
-            except DataError as error:
+        each = pool.each if isinstance(work, partial) else map
+        outcomes = self.progress(each(partial(_tried, work), items), what, len(items))
+        for item, (made, error) in zip(items, outcomes, strict=True):
+            if error is not None:
                 undo(item)
                 if getattr(self.params, "strict", False):
-                    raise
+                    raise error
                 self.quarantine([name(item)], str(error))
-                continue
-            yield item, made
+            else:
+                yield item, made
 
     def carry(self, store: Path, files: dict[str, list]) -> None:
         """Digests already known for files of an output store (hard links of checked shards)."""
@@ -169,6 +171,16 @@ class Task:
         name = ".".join(filter(None, [self.stage, self.block, "provenance.json"]))
         Path(name).write_text(json.dumps(record, indent=1, sort_keys=True, default=_plain))
         return Path(name)
+
+
+def _tried(work: Callable[[T], Any], item: T) -> tuple[Any, DataError | None]:
+    """What `work` makes of an item, or why it can make nothing of it."""
+    try:
+        return work(item), None
+    except DataError as error:
+        if out_of_memory(error):  # said here: an error from a worker comes without its cause
+            raise MemoryError(str(error)) from error
+        return None, error
 
 
 def _cpu_seconds() -> float:

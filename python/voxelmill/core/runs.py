@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 import sqlite3
 from pathlib import Path
@@ -57,7 +58,7 @@ def log(outdir: str, facts: dict[str, Any]) -> None:
     from .. import __version__
 
     options = facts["params"]
-    cutout: list[int | None] = [int(v) for v in str(options.get("cutout") or "").split(",") if v]
+    cutout: list[int | None] = [int(v) for v in re.findall(r"\d+", str(options.get("cutout") or ""))]
     cutout = cutout if len(cutout) == 3 else [None] * 3
     row = {
         "run_id": facts["run_id"],

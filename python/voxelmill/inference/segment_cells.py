@@ -8,6 +8,8 @@ in the plug-in folder are applied to each frame before.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -71,51 +73,54 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
     known = Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     preprocessors = [plugin for plugin in added if plugin.kind == "preprocessor"]
-    method, values = method_of(p, added)
+    method_of(p, added)  # what is not there is said before any work
     task.report(method=p.segmentation_method, preprocessors=[plugin.name for plugin in preprocessors])  # type: ignore[attr-defined]
 
-    none: dict[str, str] = {}  # frames without a cell: how many, and which
+    each_fov(task, known, fovs_in(movie), partial(label, p, known, movie, plugins, output), output=output)
+    rows = task.quality["per_fov"]
+    empty = {f: f"{n['empty_frames']} ({which})" for f, n in rows.items() if (which := n.pop("empty"))}
+    if empty:
+        task.report(empty_frames=empty)
 
-    def label(fov: int) -> dict[str, Any]:
-        image = open_channel(movie, fov, f"pc_ch_{known.phase}")
-        n_frames, acquired = image.shape[0], acquired_in(movie, fov, known.phase)
-        masks = [acquired(t) for t in range(n_frames)]
-        recorded = [t for t, mask in enumerate(masks) if mask is None or mask.any()]
 
-        def frame(t: int) -> NDArray:
-            found, mask = image.read(t), masks[t]
-            if mask is not None:
-                found = filled(found, mask)
-            for plugin in preprocessors:
-                found = plugin(found)
-            return found
+def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Path, fov: int) -> dict[str, Any]:
+    """Segment a field of view; figures for the record."""
+    added = load_plugins(plugins) if plugins else []
+    preprocessors = [plugin for plugin in added if plugin.kind == "preprocessor"]
+    method, values = method_of(p, added)
+    image = open_channel(movie, fov, f"pc_ch_{known.phase}")
+    n_frames, acquired = image.shape[0], acquired_in(movie, fov, known.phase)
+    masks = [acquired(t) for t in range(n_frames)]
+    recorded = [t for t, mask in enumerate(masks) if mask is None or mask.any()]
 
-        sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
-        shared = dict(method.prepare((frame(t) for t in sample), values))
-        count: dict[int, int] = {}
-        with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
-            for t, mask in enumerate(masks):
-                if mask is not None and not mask.any():
-                    writer.add(np.zeros(image.shape[1:], np.uint16))
-                    continue
-                try:
-                    labels = method.segment(frame(t), {**values, **shared})
-                except DataError as error:
-                    raise DataError(f"field of view {fov}, frame {t}: {error}") from error
-                if mask is not None or isinstance(p, Cells):  # no two cells that are visibly apart share a label
-                    labels = labels if mask is None else np.where(mask, labels, 0).astype(np.int32)
-                    labels = keep_sizes(apart(labels), p.min_object_size, p.max_object_size)
-                count[t] = int(labels.max())
-                writer.add(labels)
-        empty = [t for t, cells_seen in count.items() if not cells_seen]
-        if empty:
-            none[str(fov)] = f"{len(empty)} ({listed(empty)})"
-        mean = round(float(np.mean(list(count.values()))), 2) if count else 0.0
-        return {"cells_per_frame": mean, "empty_frames": len(empty), **shared}
+    def frame(t: int) -> NDArray:
+        found, mask = image.read(t), masks[t]
+        if mask is not None:
+            found = filled(found, mask)
+        for plugin in preprocessors:
+            found = plugin(found)
+        return found
 
-    each_fov(task, known, fovs_in(movie), label, output=output)
-    if none:
-        task.report(empty_frames=none)
+    sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
+    shared = dict(method.prepare((frame(t) for t in sample), values))
+    count: dict[int, int] = {}
+    with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
+        for t, mask in enumerate(masks):
+            if mask is not None and not mask.any():
+                writer.add(np.zeros(image.shape[1:], np.uint16))
+                continue
+            try:
+                labels = method.segment(frame(t), {**values, **shared})
+            except DataError as error:
+                raise DataError(f"field of view {fov}, frame {t}: {error}") from error
+            if mask is not None or isinstance(p, Cells):  # no two cells that are visibly apart share a label
+                labels = labels if mask is None else np.where(mask, labels, 0).astype(np.int32)
+                labels = keep_sizes(apart(labels), p.min_object_size, p.max_object_size)
+            count[t] = int(labels.max())
+            writer.add(labels)
+    empty = [t for t, seen in count.items() if not seen]
+    mean = round(float(np.mean(list(count.values()))), 2) if count else 0.0
+    return {"cells_per_frame": mean, "empty_frames": len(empty), "empty": listed(empty), **shared}
 
 
 def filled(frame: NDArray, mask: NDArray) -> NDArray:

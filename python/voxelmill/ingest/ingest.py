@@ -38,7 +38,7 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
     """Input."""
 
-    truth: str = param("", "Label volume of the same shape to score against")
+    truth: str = param("", "Label volume of the same shape to score against", path=True)
     truth_key: str = param("", "Dataset of the truth inside HDF5, NPZ or Zarr; `labels` when not given")
     input_key: str = param("", "Dataset inside HDF5, NPZ or Zarr; needed where there are several")
     channel: int = param(0, "Channel of an image that has several", ge=0)

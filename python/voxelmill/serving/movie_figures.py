@@ -39,7 +39,9 @@ GREYS = 32  # of the movie's palette, besides the colours of tracks
 class Parameters(Figures, Strict):
     """Figures of movies."""
 
-    figure_fovs: int = param(6, "Fields of view that get figures: the first ones of those processed", ge=0, le=1000)
+    figure_fovs: int = param(
+        6, "Fields of view that get figures: the first ones of those processed", ge=0, le=1000, profiles={"minimal": 1}
+    )
 
 
 def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts: In, batch: str, output: OutFiles) -> None:

@@ -37,12 +37,23 @@ WIDE = 1800  # px: a figure at least as wide has a row of the page for itself
 class Parameters(Params):
     """Report."""
 
-    report_plots: bool = param(True, "Interactive plots in the report (adds 5 MB); else tables only")
+    report_plots: bool = param(
+        True, "Interactive plots in the report (adds 5 MB); else tables only", profiles={"minimal": False}
+    )
 
 
 def run(
-    p: Parameters, task: Task, *, records: InFiles, figures: InFiles | None = None, tables: InFiles, title: str, output: Out
+    p: Parameters,
+    task: Task,
+    *,
+    records: InFiles,
+    figures: InFiles | None = None,
+    tables: InFiles,
+    title: str,
+    presets: str = "",
+    output: Out,
 ) -> None:
+    """`presets` says what profiles have changed."""
     found = sorted(
         (json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
         key=lambda r: (r["start"], r["stage"], r["block"]),
@@ -52,6 +63,7 @@ def run(
         f"<p>Voxelmill {html.escape(str(found[0]['code_version']))}, {found[0]['start'][:16].replace('T', ' ')} UTC</p>"
         if found
         else "",
+        f"<p>{html.escape(presets[:1].upper() + presets[1:])}</p>" if presets else "",
         cards(found, tables),
         warnings(found),
         pictures(figures) if figures else "",
