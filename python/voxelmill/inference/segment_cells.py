@@ -7,7 +7,6 @@ in the plug-in folder are applied to each frame before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError, ParameterError
 from ..core.params import Methods, param
-from ..core.plugins import Plugin, load_plugins
+from ..core.plugins import Plugin, load_plugins, the_plugin
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
@@ -73,7 +72,9 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
     known = Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     preprocessors = [plugin for plugin in added if plugin.kind == "preprocessor"]
-    method_of(p, added)  # what is not there is said before any work
+    method, _ = method_of(p, added)  # what is not there is said before any work
+    if method.model:
+        task.model(method.model)
     task.report(method=p.segmentation_method, preprocessors=[plugin.name for plugin in preprocessors])  # type: ignore[attr-defined]
 
     each_fov(task, known, fovs_in(movie), partial(label, p, known, movie, plugins, output), output=output)
@@ -151,18 +152,3 @@ def numbered(labels: NDArray, p: Sized) -> NDArray[np.int32]:
     found, place = np.unique(labels, return_inverse=True)
     dense = np.asarray(place.reshape(labels.shape) + (0 if 0 in found else 1), np.int32)
     return keep_sizes(dense, p.min_object_size, p.max_object_size)
-
-
-def the_plugin(added: list[Plugin], kind: str, name: str) -> Callable[..., Any]:
-    """The plug-in of that kind and name, or the only one of its kind.
-
-    Raises ParameterError that says what there is."""
-    these = {plugin.name: plugin for plugin in added if plugin.kind == kind}
-    if not name and len(these) == 1:
-        return next(iter(these.values()))
-    if name not in these:
-        raise ParameterError(
-            f"--{kind}_plugin {name!r}: the folder of --plugins has {', '.join(these) or 'none'} of "
-            f"this kind; give the folder and one of their names"
-        )
-    return these[name]
