@@ -16,6 +16,7 @@ include { GRAPH } from '../modules/postprocess/graph'
 include { EVALUATE } from '../modules/postprocess/evaluate'
 include { FIGURES } from '../modules/serving/figures'
 include { REPORT } from '../modules/serving/report'
+include { SCENE } from '../modules/serving/scene'
 include { READ_SLABS } from './slabs'
 include { READ_SLABS as READ_TRUTH } from './slabs'
 include { JOIN_BLOCKS as JOIN_JITTERED } from './blocks'
@@ -88,6 +89,10 @@ workflow CONNECTOME {
         published = published.mix(READ_SLABS.out.volume.map { store, manifest -> ['raw', store, manifest, [], []] })
     }
     PUBLISH(published, INGEST.out.superblocks, options)
+    // From aligned to raw, so not where raw was jittered in between, or is not published.
+    if (options.ome_zarr_version == '0.6' && !options.save_minimal && !options.simulate_misalignment) {
+        SCENE(ALIGN.out.transforms, aligned)
+    }
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)
 
     REPORT(byName(channel.topic('records')), FIGURES.out.figures, byName(tables), options.flags.report)

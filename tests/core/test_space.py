@@ -61,6 +61,18 @@ def test_five_axes_have_one_type():
     assert movie.part("zyx") == Space.zyx((30, 4, 5), (3, 0, 0))
 
 
+@pytest.mark.parametrize("axes", ["czyx", "tczyx", "tyx", "cyx"])
+def test_a_store_of_any_axes_comes_back_where_it_was(tmp_path, axes):
+    kinds = {"t": Axis("t", "time", "second"), "c": Axis("c", "channel", None)}
+    of, shape = [kinds.get(a, Axis(a)) for a in axes], [2, 3, 4, 5, 6][: len(axes)]
+    space = Space.of(of, [2.0] * len(of), [7.0 if a.type == "space" else 0.0 for a in of])
+    image = create_image(tmp_path / "v", layout(shape, "uint16", shape, shape), space)
+    values = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    image.write((slice(None),) * len(shape), values)
+    found = open_image(tmp_path / "v")
+    assert found.space == space and np.array_equal(found.read(), values)
+
+
 @pytest.mark.parametrize(
     ("scale", "origin", "words"),
     [

@@ -17,7 +17,7 @@ OTHER_THAN_ONE = {
     "connectome": {
         "MULTISCALE": 3,
         "INGEST_TRUTH": 1,
-        **dict.fromkeys(("LIST_FILES", "READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID"), 0),
+        **dict.fromkeys(("LIST_FILES", "READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID", "SCENE"), 0),
     },
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
@@ -64,13 +64,13 @@ def test_without_truth_and_jitter(tmp_path: Path) -> None:
 
 
 def test_files_of_a_large_input_are_listed_by_a_task(tmp_path: Path) -> None:
-    """More files than the head looks at itself."""
+    """More files than the head looks at itself. In passing: OME-Zarr 0.6 has a scene."""
     folder = tmp_path / "sections"
     folder.mkdir()
     for z in range(4):
         (folder / f"{z}.tif").touch()
-    words = ("--input", folder, "--voxel_size", "10,10,10", "-stub-run")
-    more = {"INGEST_TRUTH": 0, "EVALUATE": 0, "SIMULATE_MISALIGNMENT": 0}
+    words = ("--input", folder, "--voxel_size", "10,10,10", "--ome_zarr_version", "0.6", "-stub-run")
+    more = {"SCENE": 1, "INGEST_TRUTH": 0, "EVALUATE": 0, "SIMULATE_MISALIGNMENT": 0}
     done = run(*words, folder=tmp_path, env={"VOXELMILL_FILES_AT_START": "3"})
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected("connectome", LIST_FILES=1, **more)

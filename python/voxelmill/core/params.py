@@ -127,7 +127,7 @@ def _is_default(union: Methods, name: str, value: Any) -> bool:
     if str(value).lower() == to_text(default).lower():
         return True
     try:
-        given = TypeAdapter(owner.model_fields[name].annotation).validate_python(_from_text(owner, name, value))
+        given: Any = TypeAdapter(owner.model_fields[name].annotation).validate_python(_from_text(owner, name, value))
     except ValidationError:
         return False
     return bool(given == default)

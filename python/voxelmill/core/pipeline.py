@@ -28,7 +28,7 @@ class Limits(Params):
     reserved_cpus: int = param(0, "CPUs left free", ge=0, profiles={"conservative": 1})
     processes: int = param(
         1,
-        "Worker processes inside a task, for its shards, columns of tiles, runs of sections",
+        "Worker processes inside a task, for its shards, runs of sections, fields of view",
         ge=1,
         more="Each takes a CPU and the memory of a task of its own. Results have the same bytes for any number.",
     )

@@ -79,9 +79,9 @@ def keep_sizes(labels: NDArray[np.int32], smallest: float, largest: float) -> ND
 def apart(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """Each object (y, x) in one piece: of one in several pieces, those of at least `_PIECE` of the largest become
     objects of their own, specks become background. Numbered 1..n."""
-    from skimage.measure import label
+    import cc3d
 
-    pieces, n = label(labels, background=0, connectivity=2, return_num=True)
+    pieces, n = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=8, return_N=True)
     owner = np.zeros(n + 1, np.int64)
     owner[pieces.ravel()] = labels.ravel()
     if n == len(np.unique(owner[1:])):

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from voxelmill.inference.seeded_watershed import components
+from voxelmill.core.graphs import components
 
 from ..core.errors import DataError
 

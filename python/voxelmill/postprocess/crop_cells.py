@@ -16,6 +16,7 @@ read as 0, as the Zarr standard has it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,28 +51,30 @@ def run(
 ) -> None:
     known = Facts.read(facts)
 
-    def crop(fov: int) -> dict[str, Any]:
-        labels = open_channel(tracked, fov, known.tracked())
-        images = {name: open_channel(movie, fov, name) for name in known.images()}
-        if background is not None:
-            images |= {
-                f"fl_background_ch_{c}": open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence
-            }
-        shape = known.views[fov].shape
-        boxes = track_boxes((labels.read(t) for t in range(shape[0])), shape[1:])
-        windows = boxes.windows(p.crop_padding)
-        root = output / fov_name(fov) / "cells.zarr"
-        write_group(root)
-        write_metadata(root, boxes, windows)
-        gaps = {name: acquired_in(movie, fov, channel) for name, channel in known.images().items()}
-        limits = {
-            name: limits_of(image, acquired=gaps.get(name, all_of_it)) for name, image in images.items() if p.view_level
-        }
-        write_crops(root, known, fov, boxes, windows, labels, images, limits)
-        return {"cells": len(boxes.cell_ids)}
-
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
-    each_fov(task, known, fovs, crop, output=output)
+    each_fov(task, known, fovs, partial(crop, p, known, movie, tracked, background, output), output=output)
+
+
+def crop(
+    p: Parameters, known: Facts, movie: Path, tracked: Path, background: Path | None, output: Path, fov: int
+) -> dict[str, Any]:
+    """Write the crops of a field of view; figures for the record."""
+    labels = open_channel(tracked, fov, known.tracked())
+    images = {name: open_channel(movie, fov, name) for name in known.images()}
+    if background is not None:
+        images |= {
+            f"fl_background_ch_{c}": open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence
+        }
+    shape = known.views[fov].shape
+    boxes = track_boxes((labels.read(t) for t in range(shape[0])), shape[1:])
+    windows = boxes.windows(p.crop_padding)
+    root = output / fov_name(fov) / "cells.zarr"
+    write_group(root)
+    write_metadata(root, boxes, windows)
+    gaps = {name: acquired_in(movie, fov, channel) for name, channel in known.images().items()}
+    limits = {name: limits_of(image, acquired=gaps.get(name, all_of_it)) for name, image in images.items() if p.view_level}
+    write_crops(root, known, fov, boxes, windows, labels, images, limits)
+    return {"cells": len(boxes.cell_ids)}
 
 
 def write_metadata(root: Path, boxes: TrackBoxes, windows: NDArray) -> None:

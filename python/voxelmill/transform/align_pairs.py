@@ -107,6 +107,7 @@ class Reader:
         strips = Reduced.strips(self.shape, self.factor)
         together = max(1, int(MOST_BYTES // (row * (strips[0].stop - strips[0].start))))
         for some in (strips[n : n + together] for n in range(0, len(strips), together)):
+            values = None  # not two of them at a time
             values = self.image.read((slice(low, high), slice(some[0].start, some[-1].stop)))
             for strip in some:
                 rows = slice(strip.start - some[0].start, strip.stop - some[0].start)
