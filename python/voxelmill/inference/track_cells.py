@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.params import Methods, param
-from ..core.plugins import load_plugins
+from ..core.plugins import load_plugins, the_plugin
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
 from ..ingest.movies.times import listed
 from ..timelapse.store import Facts, FrameWriter, each_fov, fov_name, fovs_in, open_channel
-from .segment_cells import the_plugin
 from .tracking import Tracks, region_table, track
 
 
