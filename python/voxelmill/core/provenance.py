@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
 
@@ -26,6 +26,9 @@ from .files import below
 from .params import canonical
 
 PUBLISHED = "published"  # a task's folder for what comes to --outdir, by the same path (conf/modules.config)
+
+if TYPE_CHECKING:
+    from . import models
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,6 +45,7 @@ class Task:
         self.stage, self.params, self.block = stage, params, block
         self.quality: dict[str, Any] = {}
         self.left_out: dict[str, str] = {}
+        self.models: list[dict[str, Any]] = []
         self.device = "cpu"
         self._carried: dict[str, dict[str, list]] = {}
         self._used: list[dict[str, Any]] = []
@@ -72,6 +76,16 @@ class Task:
         """As `each`, where nothing comes back."""
         for _ in self.each(work, items, what):
             pass
+
+    def model(self, folder: Path, use_gpu: bool = False) -> models.Model:
+        """A trained model, for this task; the record says which, of what digest, and what runs it.
+
+        Raises DataError where the weights are not those of its card."""
+        from . import models
+
+        found = models.load(folder, use_gpu)
+        self.models.append(found.described())
+        return found
 
     def quarantine(self, items: Iterable[str], why: str) -> None:
         """Leave items (slices, sections, tiles, fields of view) out, by name: record, report and closing lines say so.
@@ -154,7 +168,8 @@ class Task:
             "commit": commit(),
             "environment_hash": environment_hash(),
             "python": platform.python_version(),
-            "model_hash": None,
+            "model_hash": "+".join(model["sha256"] for model in self.models) or None,
+            "models": self.models,
             "device": self.device,
             "host": socket.gethostname(),
             "start": _iso(self._started),

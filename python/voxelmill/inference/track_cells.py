@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.params import Methods, param
-from ..core.plugins import load_plugins
+from ..core.plugins import load_plugins, the_plugin
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
 from ..ingest.movies.times import listed
 from ..timelapse.store import Facts, FrameWriter, each_fov, fov_name, fovs_in, open_channel
-from .segment_cells import the_plugin
 from .tracking import Tracks, region_table, track
 
 
@@ -141,8 +140,8 @@ def too_large(areas: list[NDArray]) -> str:
     if not count:
         return ""
     return (
-        f"{count} outlines in frame {listed(frames)} are more than {MANY_TIMES} times as large as the usual cell "
-        f"({usual:.0f} px): cells that are taken for one, or debris. Look at them; --track_max_size leaves them out."
+        f"outlines more than {MANY_TIMES} times as large as the usual cell ({usual:.0f} px): {count}, in frame "
+        f"{listed(frames)}. Cells that are taken for one, or debris: look at them; --track_max_size leaves them out."
     )
 
 
