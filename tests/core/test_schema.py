@@ -162,6 +162,7 @@ def test_nearest_name_is_suggested():
 OTHER_MEANING = {
     ("inference.tracking", "link_iou", "min_iou"): "of the boxes of a cell in two frames: --track_min_iou",
     ("inference.tracking", "track", "min_size"): "of a cell, px: --track_min_size",
+    ("core.options", "help", "workflow"): "of all workflows",
     ("ingest.movies.formats", "open_movie", "frame_interval"): "minutes where the file does not say",
     ("serving.pyramid", "__init__", "use_gpu"): "a reader of a pyramid needs none",
     ("training.train", "train", "seed"): "of the training: `voxelmill train --seed`",
