@@ -163,7 +163,7 @@ def stages(folder: Path, source: Path, **flags: str) -> Path:
         components="c.npz",
         block=block,
         output="l.ome.zarr",
-        segments="segments",
+        merge="merge",
     )
     run("postprocess.synapses", volume="a.ome.zarr", labels="l.ome.zarr", block=block, candidates="c.parquet")
     run("postprocess.graph", candidates="c.parquet", labels="l.ome.zarr", tables="tables", graph="graph")

@@ -35,6 +35,8 @@ TAKEN = [
     ({"seed": "12"}, {"seed": 12}),
     ({"clahe_tile": 128}, {"clahe_tile": 128}),
     ({"cutout": "256,256,64"}, {"cutout": "256,256,64"}),
+    ({"cutout": "[256, 256 64]", "voxel_size": "(8,8,4)"}, {"cutout": "256,256,64", "voxel_size": "8,8,4"}),
+    ({"workflow": "timelapse", "segmentation_method": "logstd", "cell_diameter": "0"}, {"cell_diameter": 0.0}),
     ({"align_drift": "0.5"}, {"align_drift": 0.5}),
 ]
 
@@ -183,13 +185,18 @@ def test_early_check_answers_and_refuses(tmp_path: Path):
     assert early({"pc_channel": 0}).returncode == options.GO_ON
 
 
+def linked(folder: Path) -> None:
+    """All of the project but `main.nf`."""
+    for name in ("conf", "nextflow.config", "nextflow_schema.json", "bin", "python"):
+        os.symlink(PROJECT / name, folder / name)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("parser", ["v1", "v2"])
 @pytest.mark.parametrize("profile, said", [("test", "2 GB of"), ("minimal", "1 of")])
 def test_limits_of_a_profile_hold(parser: str, profile: str, said: str, tmp_path: Path):
     """max_memory of `test` and max_cpus of `minimal` bound what a task gets."""
-    for name in ("conf", "nextflow.config"):
-        os.symlink(PROJECT / name, tmp_path / name)
+    linked(tmp_path)
     (tmp_path / "main.nf").write_text("""
 process GREEDY {
     memory '8.GB'
@@ -200,7 +207,7 @@ process GREEDY {
 workflow { GREEDY() | view }
 """)
     done = subprocess.run(
-        [str(NEXTFLOW), "run", "main.nf", "-profile", profile],
+        [str(NEXTFLOW), "run", "main.nf", "-profile", profile, "--input", "main.nf"],
         cwd=tmp_path,
         capture_output=True,
         env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
@@ -213,11 +220,10 @@ workflow { GREEDY() | view }
 @pytest.mark.slow
 @pytest.mark.parametrize("parser", ["v1", "v2"])
 def test_cpus_of_this_machine_follow_profile_and_command_line(parser: str, tmp_path: Path):
-    for name in ("conf", "nextflow.config"):
-        os.symlink(PROJECT / name, tmp_path / name)
+    linked(tmp_path)
     (tmp_path / "main.nf").write_text('workflow { println("CPUS " + workflow.session.config.executor) }\n')
     done = subprocess.run(
-        [str(NEXTFLOW), "run", "main.nf", "-profile", "minimal", "--max_cpus", "3", "--reserved_cpus", "1"],
+        [str(NEXTFLOW), "run", "main.nf", "-profile", "minimal", "--max_cpus", "3", "--reserved_cpus", "1", "--input", "bin"],
         cwd=tmp_path,
         env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
         capture_output=True,

@@ -33,7 +33,7 @@ def test_one_name_four_rooms():
 
 def test_command_lines_of_modules_are_what_their_stages_take():
     """Every file argument of a stage is given by its module, and nothing else is."""
-    by_workflow = {"report": {"title"}}  # in its flags
+    by_workflow = {"report": {"title", "presets"}}  # in its flags
     for path in schema.project().glob("modules/*/*.nf"):
         script = path.read_text().split("script:")[1].split("stub:")[0]
         given = set(re.findall(r"--(\w+)", script)) | by_workflow.get(path.stem, set())
@@ -162,6 +162,7 @@ def test_nearest_name_is_suggested():
 OTHER_MEANING = {
     ("inference.tracking", "link_iou", "min_iou"): "of the boxes of a cell in two frames: --track_min_iou",
     ("inference.tracking", "track", "min_size"): "of a cell, px: --track_min_size",
+    ("core.options", "help", "workflow"): "of all workflows",
     ("ingest.movies.formats", "open_movie", "frame_interval"): "minutes where the file does not say",
     ("serving.pyramid", "__init__", "use_gpu"): "a reader of a pyramid needs none",
     ("training.train", "train", "seed"): "of the training: `voxelmill train --seed`",

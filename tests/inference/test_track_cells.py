@@ -73,4 +73,4 @@ def test_outlines_many_times_too_large_are_remarked():
     usual = [np.full(10, 50.0) for _ in range(6)]
     assert too_large(usual) == "" and too_large([np.array([900.0])]) == ""
     colony = [np.array([2000.0]), np.array([2500.0]), *usual]
-    assert "2 outlines in frame 0, 1 are more than 6 times as large as the usual cell (50 px)" in too_large(colony)
+    assert "more than 6 times as large as the usual cell (50 px): 2, in frame 0, 1." in too_large(colony)

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from voxelmill.serving.report import tabled
 from voxelmill.testing.stages import run_stage
 
 
@@ -61,3 +62,9 @@ def test_what_was_bridged_is_said(tmp_path: Path):
     said = page[page.index("Please look at") :]
     assert "sections flagged: 7: blank; 9: corrupt" in said and "empty sections: 3, 4" in said
     assert "plotly" not in page.lower()
+
+
+def test_figures_of_many_items_are_tables():
+    shown = tabled({"0": {"cells": 3, "notes": []}, "1": {"cells": 5, "border_margin": 8}})
+    assert "{" not in shown and "<th>border margin</th>" in shown and "<td>5</td>" in shown
+    assert tabled({"0": "8 (0-7)"}) == "0: 8 (0-7)" and tabled(["a <b>", "c d"]) == "a &lt;b&gt;<br>c d"

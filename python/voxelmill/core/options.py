@@ -107,9 +107,12 @@ class Options:
         if rule["type"] in ("integer", "number"):
             return _number(name, text, rule)
         items = rule.get("x-list", {}).get("items")
-        if items and len([one for one in re.split(r"[,\s]+", text.strip("[](), ")) if one]) != items:
+        if not items:
+            return text
+        given = [one for one in re.split(r"[,\s]+", text.strip("[](), ")) if one]
+        if len(given) != items:
             raise wrong(name, text, f"{items} values with commas between")
-        return text
+        return ",".join(given)
 
     def resolve(self, given: Mapping[str, Any], config: Mapping[str, Any], profiles: Iterable[str]) -> dict[str, Any]:
         """All options of a run.
@@ -175,15 +178,15 @@ class Options:
             f"--{name} {to_text(value)!r} has no use with --{tag} {options[tag]}; it belongs to {' and '.join(owners)}"
         )
 
-    def help(self, workflow: str = "") -> str:
+    def help(self, of: str = "") -> str:
         """All parameters in their groups, or those of one workflow."""
-        names = [workflow] if workflow else list(self.owners)
+        names = [of] if of else list(self.owners)
         rows = ["Voxelmill", ""]
         rows += [f"  nextflow run main.nf --workflow {name} --input PATH|URI --outdir DIR" for name in names]
         for group in self.schema["$defs"].values():
-            shown = [n for n in group["properties"] if not workflow or n in self.run or n in self.owners[workflow]]
+            shown = [n for n in group["properties"] if not of or n in self.run or n in self.owners[of]]
             if shown:
-                rows += ["", f"{group['title']}: {group['description']}", *(self._help_of(n, workflow) for n in shown)]
+                rows += ["", f"{group['title']}: {group['description']}", *(self._help_of(n, of) for n in shown)]
         return "\n".join(rows)
 
     def _help_of(self, name: str, workflow: str) -> str:

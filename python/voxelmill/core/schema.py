@@ -4,6 +4,7 @@
     conf/params.config     the defaults of what configuration files read (the others stand in the schema)
     conf/presets.config    the profiles that parameters declare
     docs/parameters.md     the tables
+    docs/dependencies.md   what each dependency is for, from pyproject.toml
 
 `voxelmill schema --write` makes them; a test fails when one is stale.
 """
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from . import dependencies
 from . import params as par
 from .errors import ParameterError
 from .pipeline import Cluster, General, Limits
@@ -337,4 +339,5 @@ def generated(root: Path | None = None) -> dict[str, str]:
         "conf/params.config": config(root),
         "conf/presets.config": presets(root),
         "docs/parameters.md": table(root),
+        "docs/dependencies.md": dependencies.page(root or project()),
     }

@@ -20,6 +20,7 @@ from ..core.plugins import Plugin, load_plugins, the_plugin
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..ingest.movies.times import listed
 from ..timelapse.store import Facts, FrameWriter, acquired_in, each_fov, fovs_in, open_channel
 from . import cells
 from .cell_basins import apart, keep_sizes
@@ -77,7 +78,10 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
     task.report(method=p.segmentation_method, preprocessors=[plugin.name for plugin in preprocessors])  # type: ignore[attr-defined]
 
     each_fov(task, known, fovs_in(movie), partial(label, p, known, movie, plugins, output), output=output)
-    task.report(empty_frames={f: n["empty_frames"] for f, n in task.quality["per_fov"].items() if n["empty_frames"]})
+    rows = task.quality["per_fov"]
+    empty = {f: f"{n['empty_frames']} ({which})" for f, n in rows.items() if (which := n.pop("empty"))}
+    if empty:
+        task.report(empty_frames=empty)
 
 
 def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Path, fov: int) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Pat
 
     sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
     shared = dict(method.prepare((frame(t) for t in sample), values))
-    count = []
+    count: dict[int, int] = {}
     with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
         for t, mask in enumerate(masks):
             if mask is not None and not mask.any():
@@ -113,9 +117,11 @@ def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Pat
             if mask is not None or isinstance(p, Cells):  # no two cells that are visibly apart share a label
                 labels = labels if mask is None else np.where(mask, labels, 0).astype(np.int32)
                 labels = keep_sizes(apart(labels), p.min_object_size, p.max_object_size)
-            count.append(int(labels.max()))
+            count[t] = int(labels.max())
             writer.add(labels)
-    return {"cells_per_frame": round(float(np.mean(count)), 2), "empty_frames": count.count(0), **shared}
+    empty = [t for t, seen in count.items() if not seen]
+    mean = round(float(np.mean(list(count.values()))), 2) if count else 0.0
+    return {"cells_per_frame": mean, "empty_frames": len(empty), "empty": listed(empty), **shared}
 
 
 def filled(frame: NDArray, mask: NDArray) -> NDArray:

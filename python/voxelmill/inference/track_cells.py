@@ -140,8 +140,8 @@ def too_large(areas: list[NDArray]) -> str:
     if not count:
         return ""
     return (
-        f"{count} outlines in frame {listed(frames)} are more than {MANY_TIMES} times as large as the usual cell "
-        f"({usual:.0f} px): cells that are taken for one, or debris. Look at them; --track_max_size leaves them out."
+        f"outlines more than {MANY_TIMES} times as large as the usual cell ({usual:.0f} px): {count}, in frame "
+        f"{listed(frames)}. Cells that are taken for one, or debris: look at them; --track_max_size leaves them out."
     )
 
 
