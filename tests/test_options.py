@@ -35,6 +35,8 @@ TAKEN = [
     ({"seed": "12"}, {"seed": 12}),
     ({"clahe_tile": 128}, {"clahe_tile": 128}),
     ({"cutout": "256,256,64"}, {"cutout": "256,256,64"}),
+    ({"cutout": "[256, 256 64]", "voxel_size": "(8,8,4)"}, {"cutout": "256,256,64", "voxel_size": "8,8,4"}),
+    ({"workflow": "timelapse", "segmentation_method": "logstd", "cell_diameter": "0"}, {"cell_diameter": 0.0}),
     ({"align_drift": "0.5"}, {"align_drift": 0.5}),
 ]
 

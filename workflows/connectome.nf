@@ -35,6 +35,8 @@ workflow CONNECTOME {
     found = channel.fromList(sourcesAtStart([raw: options.input, truth: options.truth]))
     LIST_FILES(unlisted(found))
     sources = settled(found, LIST_FILES.out.listing)
+    // A queue for INGEST, whose outputs may be missing; for all others volumes, facts and transforms are value channels
+    // (`first`, or made of values alone): a queue would be empty after the first task of a stage.
     input = ofRole(sources, 'raw')
     INGEST(input, [], options.flags.ingest)
     READ_SLABS(input.first(), INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags.join_slabs)

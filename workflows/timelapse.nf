@@ -27,13 +27,15 @@ workflow TIMELAPSE {
     LIST_FILES(unlisted(found))
     sources = settled(found, LIST_FILES.out.listing)
     source = ofRole(sources, 'input').first()
-    plugins = options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], '']
+    // What every task of a stage gets is a value channel: a queue would be empty after the first of them.
+    plugins = channel.value(options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], ''])
+    sheet = channel.value(options.samples ? sourceOf('samples', options.samples)[1] : [])
     INSPECT_MOVIE(source, options.flags.inspect_movie)
     facts = INSPECT_MOVIE.out.facts
     batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
     if (!options.copy_only) {
         // What only late stages need is checked before any work; that it was is no input of that work.
-        CHECK_INPUTS(facts, options.samples ? sourceOf('samples', options.samples)[1] : [], plugins, options.flags.check_inputs)
+        CHECK_INPUTS(facts, sheet, plugins, options.flags.check_inputs)
         batches = batches.combine(CHECK_INPUTS.out.checked).map { meta, _checked -> meta }
     }
 
@@ -91,7 +93,7 @@ workflow TIMELAPSE {
             // Traces that somebody has looked through since an earlier run are preferred.
             MERGE_SAMPLES(
                 byName(EXTRACT_TRACES.out.tables), inspectedIn(options.outdir),
-                sourceOf('samples', options.samples)[1], facts, options.flags.merge_samples,
+                sheet, facts, options.flags.merge_samples,
             )
         }
     }

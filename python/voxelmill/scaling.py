@@ -52,7 +52,7 @@ TAKEN_OVER = {"ingest": ("read_slab", "join_slabs"), "multiscale": ("pyramid",),
 LAST = {"ingest": "join_slabs", "multiscale": "multiscale", "agglomerate": "join_segments"}  # of others: join
 AROUND = {"ingest": 2, "multiscale": 1, "agglomerate": 1}  # a plan and a join; the top; the borders
 BY_SECTIONS = ("ingest", "align_pairs", "segment", "agglomerate", "export_labels")  # no finer than SHARD_DEPTH sections
-JOINED = ("ingest", "preprocess", "render", "export_labels", "multiscale")  # blocks become one store
+JOINED = ("ingest", "preprocess", "render", "segment", "export_labels", "multiscale")  # blocks become one store
 BY_SHARD = (
     "ingest",
     "simulate_misalignment",

@@ -155,6 +155,9 @@ def test_libraries_that_run_out_of_memory_say_so_in_words_of_their_own(stage, mo
             fail()
         monkeypatch.setitem(FAULTS, "library", caught.value)
         assert stage("--fault=library") == 137, caught.value
+    for what in (OSError(errno.ENOSPC, "full"), TransientError("a busy server")):
+        what.__context__ = ValueError("RESOURCE_EXHAUSTED: what TensorStore says of both")
+        assert not out_of_memory(what)
     assert not out_of_memory(DataError("memory.tif: failed to allocate a name")) and not out_of_memory(ValueError("bad"))
 
 

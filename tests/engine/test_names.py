@@ -47,7 +47,7 @@ def test_no_module_puts_words_of_a_user_into_its_script():
 @pytest.mark.parametrize("raw", ["--title '${title}'", "--title ${title}", "--title '${figures}'", "--title ${meta.name}"])
 def test_a_module_that_does_is_found(raw: str):
     text = (PROJECT / "modules/serving/report.nf").read_text()
-    assert unescaped(text.replace("--output report.html", f"{raw} --output report.html", 1))
+    assert unescaped(text.replace("report.py ${flags}", f"report.py ${{flags}} {raw}", 1))
 
 
 def test_no_path_of_a_user_is_taken_for_a_pattern():

@@ -57,6 +57,8 @@ class TransientError(VoxelmillError, OSError):
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether memory ran out, in whatever words; also where that was taken for something else, such as damaged data."""
     while error is not None:
+        if isinstance(error, TransientError) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+            return False  # a full disk and a busy server are RESOURCE_EXHAUSTED to TensorStore, too
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return True
         if not isinstance(error, VoxelmillError) and NO_MEMORY.search(f"{type(error).__name__} {error}"):

@@ -107,9 +107,12 @@ class Options:
         if rule["type"] in ("integer", "number"):
             return _number(name, text, rule)
         items = rule.get("x-list", {}).get("items")
-        if items and len([one for one in re.split(r"[,\s]+", text.strip("[](), ")) if one]) != items:
+        if not items:
+            return text
+        given = [one for one in re.split(r"[,\s]+", text.strip("[](), ")) if one]
+        if len(given) != items:
             raise wrong(name, text, f"{items} values with commas between")
-        return text
+        return ",".join(given)
 
     def resolve(self, given: Mapping[str, Any], config: Mapping[str, Any], profiles: Iterable[str]) -> dict[str, Any]:
         """All options of a run.
