@@ -19,7 +19,19 @@ BLOCK = re.compile(r"<!-- (file|insert): (\S+)(?: before: (.*?))? -->\n```\w+\n(
 def test_the_page_works(tmp_path: Path):
     copy = tmp_path / "project"
     copy.mkdir()
-    for name in ("bin", "conf", "modules", "python", "workflows", "main.nf", "nextflow.config", "assets", "docs", "tests"):
+    for name in (
+        "bin",
+        "conf",
+        "modules",
+        "python",
+        "workflows",
+        "main.nf",
+        "nextflow.config",
+        "pyproject.toml",
+        "assets",
+        "docs",
+        "tests",
+    ):
         source = PROJECT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
