@@ -1,27 +1,22 @@
 #!/usr/bin/env nextflow
-// Picks the workflow by --workflow; nothing else.
+// Picks the workflow by --workflow; nothing else. What is included here under its own name is a workflow: lists of them
+// everywhere else are made from this file. Parameters have been checked before any of it is compiled (conf/check.config).
 
-include { helpText } from './workflows/options'
 include { beginRun ; endRun } from './workflows/run'
 include { CONNECTOME } from './workflows/connectome'
 include { TIMELAPSE } from './workflows/timelapse'
 
 workflow {
     main:
-    if ("${params.help}" == 'true') {
-        println(helpText())
-    }
-    else {
-        options = beginRun(params, workflow)
-        if (options.workflow == 'connectome') {
-            CONNECTOME(options)
-        }
-        else if (options.workflow == 'timelapse') {
-            TIMELAPSE(options)
-        }
+    options = beginRun(params, workflow)
+    workflow.onComplete = {
+        endRun(options, workflow)
     }
 
-    workflow.onComplete = {
-        endRun(params, workflow)
+    if (options.workflow == 'connectome') {
+        CONNECTOME(options)
+    }
+    else if (options.workflow == 'timelapse') {
+        TIMELAPSE(options)
     }
 }

@@ -19,7 +19,19 @@ BLOCK = re.compile(r"<!-- (file|insert): (\S+)(?: before: (.*?))? -->\n```\w+\n(
 def test_the_page_works(tmp_path: Path):
     copy = tmp_path / "project"
     copy.mkdir()
-    for name in ("bin", "conf", "modules", "python", "workflows", "main.nf", "nextflow.config", "assets", "docs", "tests"):
+    for name in (
+        "bin",
+        "conf",
+        "modules",
+        "python",
+        "workflows",
+        "main.nf",
+        "nextflow.config",
+        "pyproject.toml",
+        "assets",
+        "docs",
+        "tests",
+    ):
         source = PROJECT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -46,7 +58,7 @@ def test_the_page_works(tmp_path: Path):
 
     assert "--invert_top" in do(sys.executable, "bin/invert.py", "--help")
     do(sys.executable, "-m", "voxelmill.cli", "schema", "--write")
-    assert "params.containsKey('invert_top') ? params.invert_top : 255" in (copy / "conf/params.config").read_text()
+    assert "--invert_top" in do(sys.executable, "-m", "voxelmill.cli", "help", "connectome")
     assert "1 passed" in do(
         sys.executable,
         "-m",

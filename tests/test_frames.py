@@ -18,6 +18,10 @@ import pytest
 import tensorstore as ts
 import tifffile
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from voxelmill.ingest import ingest
+from voxelmill.ingest.volumes.source import Source, placed
 from voxelmill.serving.precomputed import export
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import last_shard, make_store, run_stage
@@ -159,7 +163,7 @@ def stages(folder: Path, source: Path, **flags: str) -> Path:
         components="c.npz",
         block=block,
         output="l.ome.zarr",
-        segments="segments",
+        merge="merge",
     )
     run("postprocess.synapses", volume="a.ome.zarr", labels="l.ome.zarr", block=block, candidates="c.parquet")
     run("postprocess.graph", candidates="c.parquet", labels="l.ome.zarr", tables="tables", graph="graph")
@@ -195,6 +199,30 @@ def test_the_same_synapses_at_the_same_nanometres(tmp_path: Path, reference: Any
     assert frame["voxel_offset"] == first.tolist()
     facts = json.loads((tmp_path / "f.json").read_text())
     assert facts["corner_zyx"] == list(CORNER) and facts["voxel_offset"] == first.tolist()
+
+
+numbers = st.integers(-(10**6), 10**6)
+sizes = st.floats(0.1, 1e4)
+
+
+@settings(deadline=None)
+@given(st.tuples(numbers, numbers, numbers), st.tuples(sizes, sizes, sizes), st.data())
+def test_any_cutout_keeps_the_place_of_every_voxel(offset: Any, size: Any, data: Any):
+    """The voxel that the source numbers so has the same number and the same nm in what is read, asked for in either way."""
+    at = [o * s for o, s in zip(offset, size, strict=True)]
+    volume = Source("made", "npy", (40, 50, 60), np.dtype("u1"), lambda region: np.zeros(0), placed(size, ["nm"] * 3, at))
+    want = [data.draw(st.integers(1, n)) for n in volume.shape]
+    corner = [data.draw(st.integers(0, n - w)) for n, w in zip(volume.shape, want, strict=True)]
+    center = [o + c + w // 2 for o, c, w in zip(offset, corner, want, strict=True)]
+    for how in ({"center": center[::-1]}, {"center_nm": [c * s for c, s in zip(center, size, strict=True)][::-1]}):
+        p = ingest.Parameters.model_validate({"input": "made", "cutout": want[::-1], **how})
+        own, _ = ingest.sizes(p, volume)
+        found, shape = ingest.place(p, volume, own)
+        assert (list(found), list(shape)) == (corner, want)
+        space = own.crop(found)
+        assert list(space.offset) == [o + c for o, c in zip(offset, corner, strict=True)]
+        last = [(o + c + w - 1) * s for o, c, w, s in zip(offset, corner, want, size, strict=True)]
+        np.testing.assert_allclose(space.position([w - 1 for w in want]), last, rtol=1e-9, atol=1e-9 * max(size))
 
 
 @pytest.fixture(scope="module", params=["0.5", "0.4"])

@@ -1,15 +1,19 @@
-"""Parameters as Nextflow hands them over, under both parsers: types, bounds, unknown names, flags."""
+"""Parameters from the command line to the stages: types, bounds, unknown names, flags, profiles, both parsers."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from voxelmill.core import options
+from voxelmill.core.errors import ParameterError
 from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
 
+OPTIONS = options.load()
 REFUSED = [
     ({"cutuot": "1,1,1"}, "unknown parameter --cutuot. Did you mean --cutout?"),
     ({"qqqqqqqqqq": 1}, "unknown parameter --qqqqqqqqqq."),
@@ -22,6 +26,7 @@ REFUSED = [
     ({"seed": "-1"}, "--seed -1: expected at least 0"),
     ({"jitter_px": "abc"}, "--jitter_px abc: expected a number"),
     ({"strict": "maybe"}, "--strict maybe: expected true or false"),
+    ({"voxel-size": "1,1,1", "voxelSize": "1,1,1"}, "unknown parameter --voxel-size. Did you mean --voxel_size?"),
     ({"max_memory": "lots"}, "--max_memory lots: expected something like 16.GB"),
 ]
 TAKEN = [
@@ -30,7 +35,8 @@ TAKEN = [
     ({"seed": "12"}, {"seed": 12}),
     ({"clahe_tile": 128}, {"clahe_tile": 128}),
     ({"cutout": "256,256,64"}, {"cutout": "256,256,64"}),
-    ({"voxel-size": "1,1,1", "voxelSize": "1,1,1"}, None),  # nobody declares either: refused below
+    ({"cutout": "[256, 256 64]", "voxel_size": "(8,8,4)"}, {"cutout": "256,256,64", "voxel_size": "8,8,4"}),
+    ({"workflow": "timelapse", "segmentation_method": "logstd", "cell_diameter": "0"}, {"cell_diameter": 0.0}),
     ({"align_drift": "0.5"}, {"align_drift": 0.5}),
 ]
 
@@ -48,59 +54,39 @@ WORDS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["v1", "v2"])
-def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    folder = tmp_path_factory.mktemp("options")
-    cases = [{"workflow": "connectome", **given} for given, _ in REFUSED + TAKEN]
-    (folder / "cases.json").write_text(json.dumps(cases))
-    (folder / "words.json").write_text(json.dumps(WORDS))
-    # Run from a copy of the layout: projectDir is where the script lies, and the schema is read from there.
-    for name in ("workflows", "nextflow_schema.json"):
-        os.symlink(PROJECT / name, folder / name)
-    (folder / "tests").mkdir()
-    script = (PROJECT / "tests/options.nf").read_text().replace("'../workflows/options'", "'./workflows/options'")
-    (folder / "options.nf").write_text(script)
-    done = subprocess.run(
-        [str(NEXTFLOW), "run", "options.nf", "--cases", str(folder / "cases.json"), "--words", str(folder / "words.json")],
-        cwd=folder,
-        env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": request.param},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    line = next((row for row in done.stdout.splitlines() if row.startswith("ANSWERS ")), None)
-    assert line, done.stdout + done.stderr
-    return json.loads(line.removeprefix("ANSWERS "))
+@pytest.mark.parametrize("given, message", REFUSED)
+def test_wrong_values_are_refused_with_their_reason(given: dict, message: str):
+    with pytest.raises(ParameterError) as raised:
+        OPTIONS.resolve({"workflow": "connectome", **given}, {}, [])
+    assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
 
 
-def test_wrong_values_are_refused_with_their_reason(answers: dict):
-    for (given, message), said in zip(REFUSED, answers["answers"]):
-        assert isinstance(said, str) and said.startswith(message), (given, said)
+@pytest.mark.parametrize("given, wanted", TAKEN)
+def test_values_get_their_declared_type(given: dict, wanted: dict):
+    found = OPTIONS.resolve(given, {}, [])["options"]
+    assert {name: found[name] for name in wanted} == wanted
+    assert all(type(found[name]) is type(value) for name, value in wanted.items())
 
 
-def test_values_get_their_declared_type(answers: dict):
-    for (given, wanted), said in zip(TAKEN, answers["answers"][len(REFUSED) :]):
-        if wanted is None:
-            assert said.startswith("unknown parameter --voxel-size. Did you mean --voxel_size?"), said
-        else:
-            assert {k: said[k] for k in wanted} == wanted, given
-
-
-def test_a_stage_gets_its_own_flags_only(answers: dict):
-    flags = answers["answers"][-1]["flags"]
+def test_a_stage_gets_its_own_flags_only():
+    flags = OPTIONS.resolve({"align_drift": "0.5"}, {}, [])["flags"]
     assert "--align_drift 0.5" in flags["align"] and "align_drift" not in flags["render"]
-    assert flags["join"] == ""
+    assert flags["join"] == "" and "copy_movie" not in flags
 
 
-def test_quoted_words_come_out_of_bash_as_they_were(answers: dict):
+def test_quoted_words_come_out_of_bash_as_they_were():
     """On one line each: Nextflow strips the indent of scripts."""
-    assert all("\n" not in word for word in answers["quoted"])
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {' '.join(answers['quoted'])}"], capture_output=True, check=True)
+    quoted = [options.quoted(word) for word in WORDS]
+    assert all("\n" not in word for word in quoted)
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {' '.join(quoted)}"], capture_output=True, check=True)
     assert done.stdout.decode().split("\0")[:-1] == WORDS
+    assert options.flag("title", "--x") == "--title=--x"
 
 
-def test_help_is_grouped(answers: dict):
-    assert "Section registration" in answers["help"] and "--align_neighbours" in answers["help"]
+def test_help_is_grouped_and_can_be_of_one_workflow():
+    everything, one = OPTIONS.help(), OPTIONS.help("timelapse")
+    assert "Section registration" in everything and "--align_neighbours" in everything
+    assert "--align_neighbours" not in one and "--pc_channel" in one and "--outdir" in one
 
 
 def test_every_default_is_accepted_by_its_stage():
@@ -117,27 +103,92 @@ def test_launcher_is_there():
     assert Path(NEXTFLOW).exists()
 
 
-@pytest.mark.parametrize("parser", ["v1", "v2"])
-def test_false_and_nought_of_a_file_or_profile_win_over_the_defaults(parser: str, tmp_path: Path):
-    os.symlink(PROJECT / "conf", tmp_path / "conf")
-    (tmp_path / "nextflow.config").write_text(
-        "profiles { plain { params.crops = false\nparams.max_retries = 0 } }\nincludeConfig 'conf/params.config'\n"
-    )
-    (tmp_path / "main.nf").write_text('workflow { println("PARAMS " + groovy.json.JsonOutput.toJson(params)) }\n')
-    given = {"use_gpu": False, "array_size": 0, "center_jitter": 0.0}
-    (tmp_path / "given.json").write_text(json.dumps(given))
-    done = subprocess.run(
-        [str(NEXTFLOW), "run", "main.nf", "-profile", "plain", "-params-file", "given.json"],
-        cwd=tmp_path,
-        env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    line = next((row for row in done.stdout.splitlines() if row.startswith("PARAMS ")), None)
-    assert line, done.stdout + done.stderr
-    found, wanted = json.loads(line.removeprefix("PARAMS ")), given | {"crops": False, "max_retries": 0, "report_plots": True}
-    assert {name: found[name] for name in wanted} == wanted
+FOREIGN = {"workflow": "timelapse", "align_neighbours": 3}
+
+
+def test_what_only_a_configuration_file_sets_may_be_of_another_workflow():
+    """On the command line it is an error."""
+    found = OPTIONS.resolve({"workflow": "timelapse"}, {"align_neighbours": 3, "nobody": 1, "max_gap": 5}, [])
+    assert "align_neighbours" not in found["options"] and found["options"]["max_gap"] == 5
+    assert found["ignored"] == ["nobody"]
+    with pytest.raises(
+        ParameterError, match="--align_neighbours has no use in --workflow timelapse; it belongs to connectome"
+    ):
+        OPTIONS.resolve(FOREIGN, {}, [])
+    assert OPTIONS.resolve({**FOREIGN, "align_neighbours": 2}, {}, [])  # its default
+
+
+def test_command_line_beats_files_beat_profiles_beat_defaults():
+    def neighbours(given: dict, config: dict, profiles: list[str]) -> int:
+        return OPTIONS.resolve(given, config, profiles)["options"]["align_neighbours"]
+
+    assert neighbours({}, {}, []) == 2
+    assert neighbours({}, {}, ["slurm", "conservative"]) == 4
+    assert neighbours({}, {"align_neighbours": 5}, ["conservative"]) == 5
+    assert neighbours({"align_neighbours": "2"}, {"align_neighbours": 5}, ["conservative"]) == 2
+    with pytest.raises(ParameterError, match="-profile aggressive and minimal both set --alignment: choose one"):
+        neighbours({}, {}, ["aggressive", "minimal"])
+
+
+def test_parameters_of_a_method_that_was_not_chosen():
+    """A profile's value is dropped with its method; one that was given is an error."""
+    iou = {"workflow": "timelapse", "tracking_method": "iou"}
+    found = OPTIONS.resolve(iou, {}, ["conservative"])
+    assert "max_gap" not in found["flags"]["track_cells"] and "max_gap" not in found["preset"]
+    with pytest.raises(ParameterError, match="--max_gap '3' has no use with --tracking_method iou; it belongs to growth"):
+        OPTIONS.resolve({**iou, "max_gap": 3}, {}, [])
+
+
+def changed_rules(**more: object) -> options.Options:
+    """The schema with another default and profile for one workflow only."""
+    schema = json.loads((PROJECT / "nextflow_schema.json").read_text())
+    for group in schema["$defs"].values():
+        if "seed" in group["properties"]:
+            group["properties"]["seed"].update(more)
+    schema["x-stages"]["copy_movie"].append("seed")
+    return options.Options(schema)
+
+
+def test_a_parameter_may_have_other_values_in_another_workflow():
+    other = changed_rules(**{"x-defaults": {"timelapse": 3}, "x-profiles": {"minimal": {"timelapse": 4, "connectome": 5}}})
+    for workflow, default, minimal in (("connectome", 7, 5), ("timelapse", 3, 4)):
+        assert other.resolve({"workflow": workflow}, {}, [])["options"]["seed"] == default
+        found = other.resolve({"workflow": workflow}, {}, ["minimal"])
+        assert found["options"]["seed"] == minimal
+        assert found["preset"]["seed"] == {"profile": "minimal", "value": minimal, "default": default}
+    assert "[3] [minimal: 4]" in other.help("timelapse")
+
+
+def test_what_a_profile_changed_reaches_stages_and_report():
+    source = str(PROJECT / "README.md")
+    found = options.for_run(PROJECT, {"given": {"input": source}, "config": {}, "profiles": ["conservative"]})
+    told = "profile conservative: --reserved_cpus 1 (else 0), --max_retries 4 (else 2), --strict true (else false), "
+    assert found["said"][0].startswith(told)
+    assert options.flag("presets", found["said"][0]) in found["flags"]["report"]
+    assert "--align_neighbours 4" in found["flags"]["align"] and "--strict true" in found["flags"]["join_slabs"]
+
+
+def early(given: dict, seen: dict | None = None, folder: Path = PROJECT, **env: str) -> subprocess.CompletedProcess[str]:
+    """As conf/check.config asks, with the Python of the head node and nothing installed."""
+    words = [sys.executable, "-IS", PROJECT / "bin/options.py", "early", PROJECT, json.dumps(given), json.dumps(seen or {})]
+    return subprocess.run([str(w) for w in words], cwd=folder, capture_output=True, text=True, env={**os.environ, **env})
+
+
+def test_early_check_answers_and_refuses(tmp_path: Path):
+    asked = early({"help": "true"})
+    assert asked.returncode == options.ANSWERED and "--cutout" in asked.stdout
+    assert "--cutout" not in early({"help": "timelapse"}).stdout
+    refused = early({"cutuot": "1,1,1"})
+    assert (refused.returncode, refused.stderr) == (64, "ERROR unknown parameter --cutuot. Did you mean --cutout?\n")
+    assert early(FOREIGN).returncode == 64
+    # Another file may yet choose the workflow: to be judged when the run starts.
+    assert early({"pc_channel": 0}).returncode == options.GO_ON
+
+
+def linked(folder: Path) -> None:
+    """All of the project but `main.nf`."""
+    for name in ("conf", "nextflow.config", "nextflow_schema.json", "bin", "python"):
+        os.symlink(PROJECT / name, folder / name)
 
 
 @pytest.mark.slow
@@ -145,8 +196,7 @@ def test_false_and_nought_of_a_file_or_profile_win_over_the_defaults(parser: str
 @pytest.mark.parametrize("profile, said", [("test", "2 GB of"), ("minimal", "1 of")])
 def test_limits_of_a_profile_hold(parser: str, profile: str, said: str, tmp_path: Path):
     """max_memory of `test` and max_cpus of `minimal` bound what a task gets."""
-    for name in ("conf", "nextflow.config"):
-        os.symlink(PROJECT / name, tmp_path / name)
+    linked(tmp_path)
     (tmp_path / "main.nf").write_text("""
 process GREEDY {
     memory '8.GB'
@@ -157,7 +207,7 @@ process GREEDY {
 workflow { GREEDY() | view }
 """)
     done = subprocess.run(
-        [str(NEXTFLOW), "run", "main.nf", "-profile", profile],
+        [str(NEXTFLOW), "run", "main.nf", "-profile", profile, "--input", "main.nf"],
         cwd=tmp_path,
         capture_output=True,
         env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
@@ -170,11 +220,10 @@ workflow { GREEDY() | view }
 @pytest.mark.slow
 @pytest.mark.parametrize("parser", ["v1", "v2"])
 def test_cpus_of_this_machine_follow_profile_and_command_line(parser: str, tmp_path: Path):
-    for name in ("conf", "nextflow.config"):
-        os.symlink(PROJECT / name, tmp_path / name)
+    linked(tmp_path)
     (tmp_path / "main.nf").write_text('workflow { println("CPUS " + workflow.session.config.executor) }\n')
     done = subprocess.run(
-        [str(NEXTFLOW), "run", "main.nf", "-profile", "minimal", "--max_cpus", "3", "--reserved_cpus", "1"],
+        [str(NEXTFLOW), "run", "main.nf", "-profile", "minimal", "--max_cpus", "3", "--reserved_cpus", "1", "--input", "bin"],
         cwd=tmp_path,
         env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
         capture_output=True,

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from voxelmill.inference.cellnet import MODEL
+from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, killed, run
 from voxelmill.testing.movies import make_fovs, spoil_page, stack_of, write_ome_tiff
 
@@ -120,6 +122,14 @@ def test_traces_have_the_seeds_columns_and_the_files_times(whole: Run):
     lines = (whole.outdir / "merged/all_area_ch_0.csv").read_text().splitlines()
     assert lines[:2] == ["# Time units: min", "time,fov,cell,value"]
     assert {line.split(",")[1] for line in lines[2:]} == {"0", "1"}
+
+
+def test_every_published_file_can_be_followed_to_the_raw_bytes(whole: Run, source: Path):
+    sources = [source / "run.ome.tif", source / "samples.yaml", source / "plugins", source / "plugins/brightest.py"]
+    found = check_chain(whole.outdir, sources)
+    assert len(found) == sum(COUNTS.values())
+    ran = {record["model_hash"] for record in found if record["stage"] == "segment_cells"}
+    assert ran == {json.loads((MODEL / "card.json").read_text())["sha256"]}
 
 
 def test_the_bad_fov_is_listed_everywhere(whole: Run):

@@ -35,7 +35,7 @@ def sourceWithin(most, role, location) {
     }
     def found = localPath(uri)
     if (!found.exists()) {
-        throw new IllegalArgumentException("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
+        refuse("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
     }
     return [role, stageable(found), fingerprint(found, most)]
 }
@@ -58,7 +58,7 @@ def stageable(path) {
         return path
     }
     if (workflow.containerEngine) {
-        throw new IllegalArgumentException("${path}: in a container a path cannot have such characters; rename the file or folder")
+        refuse("${path}: in a container a path cannot have such characters; rename the file or folder")
     }
     def place = path.toAbsolutePath().toString()
     def state = path.isDirectory() ? '' : fingerprint(path, 1) // of a folder it goes to the tasks by itself
@@ -110,7 +110,7 @@ def listBelow(folder, name, above, most, rows) {
     def real = folder.toRealPath()
     def entries = above.contains(real) ? [] : folder.toFile().list()?.toList()?.sort()
     if (entries == null) {
-        throw new IllegalArgumentException("${folder}: this folder cannot be read; check its permissions")
+        refuse("${folder}: this folder cannot be read; check its permissions")
     }
     return rows.size() + entries.size() <= most && entries.every { entry ->
         def state = stateOf(folder.resolve(entry))
@@ -173,10 +173,15 @@ def filesInOrder(tuples) {
 
 // All files of a channel of files, as one list that does not depend on who came first.
 def byName(files) {
-    return files.flatten().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }
+    return files.flatten().unique().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }
 }
 
 // [meta, stores, manifests] with one more store of the same batch.
 def along(stores, more) {
     return stores.join(more).map { meta, all, manifests, store, manifest -> [meta, all + [store], manifests + [manifest]] }
+}
+
+// A mistake of the user: one line, and nothing behind it.
+def refuse(message) {
+    error("ERROR ${message}")
 }

@@ -28,11 +28,9 @@ workflow PUBLISH {
         options.flags.multiscale,
     )
     volume = MULTISCALE.out.volume
-    provenance = PYRAMID.out.provenance.mix(MULTISCALE.out.provenance)
 
     emit:
     volume // queue: [store, manifest]
-    provenance
 }
 
 // Whether there is anything to make but a link to level 0. That of the aligned volume changes its type.

@@ -1,7 +1,6 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
 include { along ; byName ; inspectedIn ; metasOf ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
-include { titled } from './options'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
 include { CHECK_INPUTS } from '../modules/serving/check_inputs'
@@ -28,21 +27,20 @@ workflow TIMELAPSE {
     LIST_FILES(unlisted(found))
     sources = settled(found, LIST_FILES.out.listing)
     source = ofRole(sources, 'input').first()
-    plugins = options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], '']
+    // What every task of a stage gets is a value channel: a queue would be empty after the first of them.
+    plugins = channel.value(options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], ''])
+    sheet = channel.value(options.samples ? sourceOf('samples', options.samples)[1] : [])
     INSPECT_MOVIE(source, options.flags.inspect_movie)
     facts = INSPECT_MOVIE.out.facts
     batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
-    records = INSPECT_MOVIE.out.provenance
     if (!options.copy_only) {
         // What only late stages need is checked before any work; that it was is no input of that work.
-        CHECK_INPUTS(facts, options.samples ? sourceOf('samples', options.samples)[1] : [], plugins, options.flags.check_inputs)
+        CHECK_INPUTS(facts, sheet, plugins, options.flags.check_inputs)
         batches = batches.combine(CHECK_INPUTS.out.checked).map { meta, _checked -> meta }
-        records = records.mix(CHECK_INPUTS.out.provenance)
     }
 
     COPY_MOVIE(source, facts, batches, options.flags.copy_movie)
     movie = COPY_MOVIE.out.movie
-    records = records.mix(COPY_MOVIE.out.provenance)
     stores = movie.map { meta, store, manifest -> [meta, [store], [manifest]] }
     nothing = movie.map { meta, _store, _manifest -> [meta, [], []] }
     tables = channel.empty()
@@ -55,12 +53,10 @@ workflow TIMELAPSE {
         if (options.detections) {
             READ_DETECTIONS(ofRole(sources, 'detections').first(), facts, batches, options.flags.read_detections)
             labels = READ_DETECTIONS.out.labels
-            records = records.mix(READ_DETECTIONS.out.provenance)
         }
         else {
             SEGMENT_CELLS(movie, facts, plugins, options.flags.segment_cells)
             labels = SEGMENT_CELLS.out.labels
-            records = records.mix(SEGMENT_CELLS.out.provenance)
         }
         stores = along(stores, labels)
     }
@@ -72,7 +68,6 @@ workflow TIMELAPSE {
     if (with_background) {
         ESTIMATE_BACKGROUND(movie.join(labels), facts, plugins, options.flags.estimate_background)
         background = ESTIMATE_BACKGROUND.out.background
-        records = records.mix(ESTIMATE_BACKGROUND.out.provenance)
         stores = along(stores, background)
     }
 
@@ -84,34 +79,28 @@ workflow TIMELAPSE {
         if (options.crops) {
             CROP_CELLS(everything, facts, options.flags.crop_cells)
             stores = along(stores, CROP_CELLS.out.cells)
-            records = records.mix(CROP_CELLS.out.provenance)
         }
         EXTRACT_TRACES(everything, facts, plugins, options.flags.extract_traces)
         EXPORT_TRACKS(labels.join(tracked), facts, options.flags.export_tracks)
         stores = along(stores, EXTRACT_TRACES.out.traces)
-        records = records.mix(
-            TRACK_CELLS.out.provenance, EXTRACT_TRACES.out.provenance, EXPORT_TRACKS.out.provenance
-        )
         // Batches without a field of view that gets figures need no task.
         drawn = batches.take((options.figure_fovs + options.batch_size - 1).intdiv(options.batch_size).toInteger())
         MOVIE_FIGURES(
             movie.join(tracked).join(EXTRACT_TRACES.out.traces).join(drawn.map { meta -> [meta] }), facts, options.flags.movie_figures
         )
         figures = MOVIE_FIGURES.out.figures
-        records = records.mix(MOVIE_FIGURES.out.provenance)
         if (options.samples) {
             // Traces that somebody has looked through since an earlier run are preferred.
             MERGE_SAMPLES(
                 byName(EXTRACT_TRACES.out.tables), inspectedIn(options.outdir),
-                sourceOf('samples', options.samples)[1], facts, options.flags.merge_samples,
+                sheet, facts, options.flags.merge_samples,
             )
-            records = records.mix(MERGE_SAMPLES.out.provenance)
         }
     }
 
     PUBLISH_FOVS(stores, facts, options.flags.publish_fovs)
-    records = records.mix(PUBLISH_FOVS.out.provenance)
+    records = channel.topic('records')
     SUMMARIZE(facts, byName(records), options.flags.summarize)
     tables = tables.mix(SUMMARIZE.out.table)
-    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), titled(options))
+    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), options.flags.report)
 }

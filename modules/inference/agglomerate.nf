@@ -10,7 +10,7 @@ process AGGLOMERATE {
     output:
     tuple val(meta), path('components.npz'), emit: components
     tuple val(meta), path('border.npz'), emit: border
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -3,15 +3,16 @@ process JOIN_SEGMENTS {
 
     input:
     tuple val(blocks), path(borders, stageAs: 'border?.npz')
+    val flags
 
     output:
     path 'joined/*.npz', emit: joined
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
     mkdir joined
-    join_segments.py --blocks ${blocks.join(' ')} --borders ${borders.join(' ')} --joined ${filesOf(blocks)}
+    join_segments.py ${flags} --blocks ${blocks.join(' ')} --borders ${borders.join(' ')} --joined ${filesOf(blocks)}
     """
 
     stub:

@@ -11,7 +11,7 @@ process SEGMENT {
     output:
     tuple val(meta), path('supervoxels.ome.zarr'), path('supervoxels.ome.zarr.manifest.json'), emit: volume
     tuple val(meta), path('overlaps.npz'), emit: overlaps
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

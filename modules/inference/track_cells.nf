@@ -11,7 +11,7 @@ process TRACK_CELLS {
 
     output:
     tuple val(meta), path('tracked'), path('tracked.manifest.json'), emit: tracked
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -11,7 +11,7 @@ process COPY_MOVIE {
 
     output:
     tuple val(meta), path('movie'), path('movie.manifest.json'), emit: movie
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

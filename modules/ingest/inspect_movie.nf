@@ -8,7 +8,7 @@ process INSPECT_MOVIE {
     output:
     path 'movie.json', emit: facts
     path 'batches.csv', emit: batches
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

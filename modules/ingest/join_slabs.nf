@@ -9,16 +9,16 @@ process JOIN_SLABS {
 
     output:
     tuple path("${role}.ome.zarr"), path("${role}.ome.zarr.manifest.json"), emit: volume
-    path "${role}.source.json", emit: facts
-    path '*.provenance.json', emit: provenance
+    path "published/tables/${role}.source.json", emit: facts
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    join_slabs.py ${flags} ${source ? "--source ${source}" : ''} --plan plan.json --role ${role} --stores slab*/${role}.ome.zarr --figures slab*/figures.json --output ${role}.ome.zarr --facts ${role}.source.json
+    join_slabs.py ${flags} ${source ? "--source ${source}" : ''} --plan plan.json --role ${role} --stores slab*/${role}.ome.zarr --figures slab*/figures.json --output ${role}.ome.zarr --facts published/tables/${role}.source.json
     """
 
     stub:
     """
-    stub.sh ${role}.ome.zarr/ ${role}.ome.zarr.manifest.json ${role}.source.json join_slabs.${role}.provenance.json
+    stub.sh ${role}.ome.zarr/ ${role}.ome.zarr.manifest.json published/tables/${role}.source.json join_slabs.${role}.provenance.json
     """
 }

@@ -11,7 +11,7 @@ process READ_DETECTIONS {
 
     output:
     tuple val(meta), path('labels'), path('labels.manifest.json'), emit: labels
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

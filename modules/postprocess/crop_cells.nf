@@ -10,7 +10,7 @@ process CROP_CELLS {
 
     output:
     tuple val(meta), path('cells'), path('cells.manifest.json'), emit: cells
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -8,16 +8,16 @@ process EVALUATE {
     val flags
 
     output:
-    path 'score.json', emit: score
-    path '*.provenance.json', emit: provenance
+    path 'published/tables/score.json', emit: score
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    evaluate.py ${flags} --labels ${labels} --truth ${truth} --transforms ${transforms} --output score.json
+    evaluate.py ${flags} --labels ${labels} --truth ${truth} --transforms ${transforms} --output published/tables/score.json
     """
 
     stub:
     """
-    stub.sh score.json evaluate.provenance.json
+    stub.sh published/tables/score.json evaluate.provenance.json
     """
 }

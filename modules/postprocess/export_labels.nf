@@ -9,16 +9,16 @@ process EXPORT_LABELS {
 
     output:
     tuple val(meta), path('neurites.ome.zarr'), path('neurites.ome.zarr.manifest.json'), emit: volume
-    path 'merge/*.parquet', emit: merge
-    path '*.provenance.json', emit: provenance
+    path 'published/tables/merge/*.parquet', emit: merge
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    export_labels.py ${flags} --supervoxels ${supervoxels} --components ${components} ${joined ? '--joined joined.npz' : ''} --block ${meta.block} --output neurites.ome.zarr --merge merge
+    export_labels.py ${flags} --supervoxels ${supervoxels} --components ${components} ${joined ? '--joined joined.npz' : ''} --block ${meta.block} --output neurites.ome.zarr --merge published/tables/merge
     """
 
     stub:
     """
-    stub.sh neurites.ome.zarr/ neurites.ome.zarr.manifest.json merge/z0000000.parquet export_labels.provenance.json
+    stub.sh neurites.ome.zarr/ neurites.ome.zarr.manifest.json published/tables/merge/z0000000.parquet export_labels.provenance.json
     """
 }

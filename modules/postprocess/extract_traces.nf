@@ -12,7 +12,7 @@ process EXTRACT_TRACES {
     output:
     tuple val(meta), path('traces'), path('traces.manifest.json'), emit: traces
     path 'traces/fov_*/*_traces.csv', emit: tables, optional: true
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -7,19 +7,19 @@ process GRAPH {
     val flags
 
     output:
-    path 'tables/*', emit: tables
-    path 'graph/wiring.graphml', emit: graphml
-    path 'graph/edges.txt', emit: edge_list
-    path '*.provenance.json', emit: provenance
+    path 'published/tables/*', emit: tables
+    path 'published/graph/wiring.graphml', emit: graphml
+    path 'published/graph/edges.txt', emit: edge_list
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    graph.py ${flags} --candidates candidates*.parquet --labels ${labels} --tables tables --graph graph \\
+    graph.py ${flags} --candidates candidates*.parquet --labels ${labels} --tables published/tables --graph published/graph \\
         --memory_mb ${task.memory?.toMega() ?: 1024}
     """
 
     stub:
     """
-    stub.sh tables/frame.json tables/synapses.csv tables/edges.csv tables/nodes.csv tables/synapses.parquet tables/edges.parquet tables/nodes.parquet graph/wiring.graphml graph/edges.txt graph.provenance.json
+    stub.sh published/tables/frame.json published/tables/synapses.csv published/tables/edges.csv published/tables/nodes.csv published/tables/synapses.parquet published/tables/edges.parquet published/tables/nodes.parquet published/graph/wiring.graphml published/graph/edges.txt graph.provenance.json
     """
 }

@@ -11,7 +11,7 @@ process SYNAPSES {
 
     output:
     tuple val(meta), path('candidates.parquet'), emit: candidates
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -9,7 +9,7 @@ process CHECK_INPUTS {
 
     output:
     path 'checked.txt', emit: checked
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     def samples = sheet ? "--sheet ${sheet}" : ''

@@ -9,17 +9,17 @@ process EXPORT_TRACKS {
     val flags
 
     output:
-    path 'tracks/fov_*', emit: tracks, optional: true
-    path 'tracks/ctc/*', emit: ctc, optional: true
-    path '*.provenance.json', emit: provenance
+    path 'published/tracks/fov_*', emit: tracks, optional: true
+    path 'published/tracks/ctc/*', emit: ctc, optional: true
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    export_tracks.py ${flags} --labels ${labels} --tracked ${tracked} --facts ${facts} --batch ${meta.block} --output tracks
+    export_tracks.py ${flags} --labels ${labels} --tracked ${tracked} --facts ${facts} --batch ${meta.block} --output published/tracks
     """
 
     stub:
     """
-    stub.sh tracks/ctc/fov_000/ tracks/fov_000.geff/ export_tracks.${meta.block}.provenance.json
+    stub.sh published/tracks/ctc/fov_000/ published/tracks/fov_000.geff/ export_tracks.${meta.block}.provenance.json
     """
 }

@@ -11,16 +11,16 @@ process FIGURES {
     val flags
 
     output:
-    path 'figures/*', emit: figures
-    path '*.provenance.json', emit: provenance
+    path 'published/figures/*', emit: figures
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    figures.py ${flags} --raw ${raw} --preprocessed ${preprocessed} --aligned ${aligned} --labels ${labels} --alignment ${alignment} --tables tables --output figures
+    figures.py ${flags} --raw ${raw} --preprocessed ${preprocessed} --aligned ${aligned} --labels ${labels} --alignment ${alignment} --tables tables --output published/figures
     """
 
     stub:
     """
-    stub.sh figures/figure1_overview.png figures/figure1_overview.pdf figures/figure2_synapses.png figures/figure2_synapses.pdf figures/figure3_graph.png figures/figure3_graph.pdf figures/figure4_alignment.png figures/figure4_alignment.pdf figures.provenance.json
+    stub.sh published/figures/figure1_overview.png published/figures/figure1_overview.pdf published/figures/figure2_synapses.png published/figures/figure2_synapses.pdf published/figures/figure3_graph.png published/figures/figure3_graph.pdf published/figures/figure4_alignment.png published/figures/figure4_alignment.pdf figures.provenance.json
     """
 }

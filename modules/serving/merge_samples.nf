@@ -9,16 +9,16 @@ process MERGE_SAMPLES {
     val flags
 
     output:
-    path 'merged/*', emit: tables
-    path '*.provenance.json', emit: provenance
+    path 'published/merged/*', emit: tables
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    merge_samples.py ${flags} --traces traces ${inspected ? "--inspected ${inspected}" : ''} --sheet ${sheet} --facts ${facts} --output merged
+    merge_samples.py ${flags} --traces traces ${inspected ? "--inspected ${inspected}" : ''} --sheet ${sheet} --facts ${facts} --output published/merged
     """
 
     stub:
     """
-    stub.sh merged/stub.csv merge_samples.provenance.json
+    stub.sh published/merged/stub.csv merge_samples.provenance.json
     """
 }

@@ -9,16 +9,16 @@ process MOVIE_FIGURES {
     val flags
 
     output:
-    path 'figures/*', emit: figures, optional: true
-    path '*.provenance.json', emit: provenance
+    path 'published/figures/*', emit: figures, optional: true
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    movie_figures.py ${flags} --movie ${movie} --tracked ${tracked} --traces ${traces} --facts ${facts} --batch ${meta.block} --output figures
+    movie_figures.py ${flags} --movie ${movie} --tracked ${tracked} --traces ${traces} --facts ${facts} --batch ${meta.block} --output published/figures
     """
 
     stub:
     """
-    stub.sh figures/fov_${meta.block}_1_cells.png figures/fov_${meta.block}_movie.gif movie_figures.${meta.block}.provenance.json
+    stub.sh published/figures/fov_${meta.block}_1_cells.png published/figures/fov_${meta.block}_movie.gif movie_figures.${meta.block}.provenance.json
     """
 }

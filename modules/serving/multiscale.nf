@@ -8,16 +8,16 @@ process MULTISCALE {
     val flags
 
     output:
-    tuple path("${name}.ome.zarr"), path("${name}.ome.zarr.manifest.json"), emit: volume
-    path '*.provenance.json', emit: provenance
+    tuple path("published/volumes/${name}.ome.zarr"), path("published/volumes/${name}.ome.zarr.manifest.json"), emit: volume
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    multiscale.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} ${parts ? "--parts part*/${name}.levels" : ''} --name ${name} --output ${name}.ome.zarr
+    multiscale.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} ${parts ? "--parts part*/${name}.levels" : ''} --name ${name} --output published/volumes/${name}.ome.zarr
     """
 
     stub:
     """
-    stub.sh ${name}.ome.zarr/ ${name}.ome.zarr.manifest.json multiscale.${name}.provenance.json
+    stub.sh published/volumes/${name}.ome.zarr/ published/volumes/${name}.ome.zarr.manifest.json multiscale.${name}.provenance.json
     """
 }

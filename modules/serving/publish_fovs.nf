@@ -10,7 +10,7 @@ process PUBLISH_FOVS {
 
     output:
     path 'published/fov_*/*', emit: fovs, optional: true
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

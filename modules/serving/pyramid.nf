@@ -10,7 +10,7 @@ process PYRAMID {
 
     output:
     tuple val(name), val(meta), path("${name}.levels"), path("${name}.levels.manifest.json"), emit: levels
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

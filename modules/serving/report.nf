@@ -8,16 +8,16 @@ process REPORT {
     val flags
 
     output:
-    path 'report.html', emit: report
+    path 'published/report.html', emit: report
     path '*.provenance.json', emit: provenance
 
     script:
     """
-    report.py ${flags} --records records ${figures ? '--figures figures' : ''} --tables tables --output report.html
+    report.py ${flags} --records records ${figures ? '--figures figures' : ''} --tables tables --output published/report.html
     """
 
     stub:
     """
-    stub.sh report.html report.provenance.json
+    stub.sh published/report.html report.provenance.json
     """
 }

@@ -7,17 +7,17 @@ process SUMMARIZE {
     val flags
 
     output:
-    path 'processing_config.yaml', emit: config
-    path 'fovs.csv', emit: table
+    path 'published/processing_config.yaml', emit: config
+    path 'published/tables/fovs.csv', emit: table
     path '*.provenance.json', emit: provenance
 
     script:
     """
-    summarize.py ${flags} --facts ${facts} --records records --config processing_config.yaml --fovs fovs.csv
+    summarize.py ${flags} --facts ${facts} --records records --config published/processing_config.yaml --fovs published/tables/fovs.csv
     """
 
     stub:
     """
-    stub.sh processing_config.yaml fovs.csv summarize.provenance.json
+    stub.sh published/processing_config.yaml published/tables/fovs.csv summarize.provenance.json
     """
 }

@@ -8,17 +8,17 @@ process ALIGN {
     val flags
 
     output:
-    path 'transforms.npz', emit: transforms
-    path 'alignment.csv', emit: table
-    path '*.provenance.json', emit: provenance
+    path 'published/tables/transforms.npz', emit: transforms
+    path 'published/tables/alignment.csv', emit: table
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    align.py ${flags} --pairs pairs*.npz --facts ${facts} --volume ${volume} --transforms transforms.npz --table alignment.csv
+    align.py ${flags} --pairs pairs*.npz --facts ${facts} --volume ${volume} --transforms published/tables/transforms.npz --table published/tables/alignment.csv
     """
 
     stub:
     """
-    stub.sh transforms.npz alignment.csv align.provenance.json
+    stub.sh published/tables/transforms.npz published/tables/alignment.csv align.provenance.json
     """
 }

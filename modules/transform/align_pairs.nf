@@ -11,7 +11,7 @@ process ALIGN_PAIRS {
 
     output:
     tuple val(meta), path('pairs.npz'), emit: pairs
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -11,7 +11,7 @@ process ESTIMATE_BACKGROUND {
 
     output:
     tuple val(meta), path('background'), path('background.manifest.json'), emit: background
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

@@ -4,14 +4,15 @@ process JOIN {
 
     input:
     tuple val(name), path(stores, stageAs: 'block?/*'), path(manifests, stageAs: 'block?/*')
+    val flags
 
     output:
     tuple path("${name}"), path("${name}.manifest.json"), emit: volume
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    join.py --stores block*/${name} --name ${name.tokenize('.')[0]} --output ${name}
+    join.py ${flags} --stores block*/${name} --name ${name.tokenize('.')[0]} --output ${name}
     """
 
     stub:

@@ -11,7 +11,7 @@ process PREPROCESS {
 
     output:
     tuple val(meta), path('preprocessed.ome.zarr'), path('preprocessed.ome.zarr.manifest.json'), emit: volume
-    path '*.provenance.json', emit: provenance
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """

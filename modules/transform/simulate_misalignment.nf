@@ -10,16 +10,16 @@ process SIMULATE_MISALIGNMENT {
 
     output:
     tuple val(meta), path('jittered.ome.zarr'), path('jittered.ome.zarr.manifest.json'), emit: volume
-    path 'jitter.csv', emit: jitter
-    path '*.provenance.json', emit: provenance
+    path 'published/tables/jitter.csv', emit: jitter
+    path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    simulate_misalignment.py ${flags} --volume ${volume} --block ${meta.block} --output jittered.ome.zarr --jitter jitter.csv
+    simulate_misalignment.py ${flags} --volume ${volume} --block ${meta.block} --output jittered.ome.zarr --jitter published/tables/jitter.csv
     """
 
     stub:
     """
-    stub.sh jittered.ome.zarr/ jittered.ome.zarr.manifest.json jitter.csv simulate_misalignment.provenance.json
+    stub.sh jittered.ome.zarr/ jittered.ome.zarr.manifest.json published/tables/jitter.csv simulate_misalignment.provenance.json
     """
 }

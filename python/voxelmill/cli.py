@@ -1,4 +1,4 @@
-"""The `voxelmill` command: score, runs, schema, verify, view, export-precomputed, plugins, doctor, scale, train."""
+"""The `voxelmill` command; `voxelmill --help` lists what it does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from pathlib import Path
 def main(argv: list[str] | None = None) -> int:
     from .core.errors import VoxelmillError
 
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # What follows `check` is in the engine's manner, not in argparse's.
+    checked = words[1:] if words[:1] == ["check"] and words[1:2] not in (["-h"], ["--help"]) else []
+    args = parser().parse_args(words[: len(words) - len(checked)], argparse.Namespace(checked=checked))
     try:
         return args.action(args) or 0
     except VoxelmillError as error:
@@ -22,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     from . import __version__
 
-    top = argparse.ArgumentParser(prog="voxelmill", description=__doc__)
+    top = argparse.ArgumentParser(prog="voxelmill", description="Voxelmill beside the engine")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -31,6 +34,10 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(action=action)
         return made
 
+    one = command("help", help_of, "list the parameters of all workflows, or of one")
+    one.add_argument("workflow", nargs="?", default="")
+    one = command("check", check, "check the arguments of a run without starting one, and say what it would run with")
+    one.add_argument("arguments", nargs="*", metavar="ARGS...", help="as after `nextflow run main.nf`")
     one = command("score", score, "compare two label volumes; prints JSON")
     one.add_argument("truth")
     one.add_argument("pred")
@@ -64,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--voxels", type=float, default=1e12, help="voxels of the volume [1e12]")
     one.add_argument("--nodes", type=int, default=1)
     one.add_argument("--cores", type=int, default=32, help="of a node [32]")
-    one.add_argument("--block_voxels", type=float, default=32e6, help="as of the run [32e6]")
-    one.add_argument("--shard_voxels", type=float, default=2.0**25, help="product of --shard [32*1024*1024]")
+    one.add_argument("--block_voxels", type=float, help="as of the run [its default]")
+    one.add_argument("--shard_voxels", type=float, help="product of --shard [its default]")
     one.add_argument("--tuned", action="store_true", help="choose --block_voxels and --shard for the size")
     one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
     one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
@@ -92,32 +99,43 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def score(args: argparse.Namespace) -> None:
-    """Stream both volumes slab by slab; label stores may be named with `STORE/labels/NAME`."""
-    import numpy as np
+def help_of(args: argparse.Namespace) -> None:
+    from .core.options import load
 
-    from .core.errors import DataError
+    options = load()
+    print(options.help(options.workflow({"workflow": args.workflow}) if args.workflow else ""))
+
+
+def check(args: argparse.Namespace) -> None:
+    from .core.check import report
+
+    print(report(args.checked))
+
+
+def score(args: argparse.Namespace) -> None:
+    """Stream both volumes slab by slab, laid over each other; label stores may be named with `STORE/labels/NAME`."""
     from .ingest.volumes.formats import open_source
-    from .postprocess.score import Contingency
+    from .ingest.volumes.reading import moved
+    from .ingest.volumes.source import overlap
+    from .postprocess.score import Contingency, averaged
 
     truth, pred = (
         open_source(path, key, labels=True) for path, key in ((args.truth, args.truth_key), (args.pred, args.pred_key))
     )
-    if truth.shape != pred.shape:
-        raise DataError(f"truth has shape {truth.shape} and prediction {pred.shape} (z, y, x); expected the same")
-    depth, height, width = truth.shape
+    shared, (depth, height, width) = overlap(truth, pred)
     thick = 1 if args.per_slice else max(1, int(32e6 // (height * width)))
     whole, rows = Contingency(border=args.border), []
     for z in range(0, depth, thick):
         region = (slice(z, min(z + thick, depth)), slice(0, height), slice(0, width))
-        t, p = truth.read(region), pred.read(region)
+        t, p = (one.read(moved(region, corner)) for one, corner in zip((truth, pred), shared, strict=True))
         if not args.per_slice:
             whole.add(t, p)
-        elif t.any():
+        else:
             section = Contingency(border=args.border)
             section.add(t, p)
-            rows.append(section.result())
-    result = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} if rows else whole.result()
+            if section.count.sum():  # a section may be empty, or all border
+                rows.append(section.result())
+    result = averaged(rows) if args.per_slice else whole.result()
     print(json.dumps(result, indent=1, sort_keys=True))
 
 
@@ -217,9 +235,8 @@ def scale(args: argparse.Namespace) -> None:
     from . import scaling
 
     stages = scaling.load(args.measured or scaling.MEASURED)
-    setting = scaling.Setting(
-        nodes=args.nodes, cores=args.cores, block_voxels=args.block_voxels, shard_voxels=args.shard_voxels
-    )
+    given = {name: getattr(args, name) for name in ("nodes", "cores", "block_voxels", "shard_voxels")}
+    setting = scaling.Setting(**{name: value for name, value in given.items() if value is not None})
     if args.limits:
         for voxels, what, remedy in scaling.breaking_points(setting, stages, args.tuned):
             print(f"{voxels:9.2g} voxels  {what}: {remedy}")

@@ -120,6 +120,9 @@ def test_the_method_chooses_the_model():
 
 def test_parameters_of_another_method_are_refused_unless_they_have_their_default():
     assert parse(BOTH, {"model": "small"}) == Classic()  # as every default arrives from a config
+    assert parse(BOTH, {"segmentation": "learned", "distance": "8.0"}).model == "small"  # a number in other words
+    with pytest.raises(ParameterError, match=r"--distance '8\.5' has no use"):
+        parse(BOTH, {"segmentation": "learned", "distance": "8.5"})
     with pytest.raises(ParameterError, match="--model 'large' has no use with --segmentation classic; it belongs to learned"):
         parse(BOTH, {"model": "large"})
     with pytest.raises(ParameterError, match="--segmentation 'magic': expected one of classic, learned"):

@@ -141,3 +141,25 @@ def test_opencv_keeps_to_its_threads(tmp_path: Path) -> None:
             time.sleep(0.002)
         assert task.wait(60) == 0
     assert most[6] - most[1] == 5, most
+
+
+@pytest.mark.parametrize("name", ["segment_cells", "track_cells", "extract_traces", "estimate_background", "crop_cells"])
+def test_fields_of_view_side_by_side(name: str, stages: Path, tmp_path: Path) -> None:
+    """The same bytes and figures as one after the other."""
+    taken = {"segment_cells": ("movie",), "track_cells": ("labels",), "estimate_background": ("movie", "labels")}.get(
+        name, ("movie", "tracked", "background")
+    )
+    given = {what: stages / what for what in taken} | {"facts": stages / "movie.json", "batch": "0-1", "output": "out"}
+    made, figures = {}, {}
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        assert stage(name, folder, {"VOXELMILL_PROCESSES": str(workers)}, **given).wait(60) == 0
+        made[workers] = {
+            str(path.relative_to(folder)): path.read_bytes() if path.suffix != ".npz" else arrays(path)
+            for path in (folder / "out").rglob("*")
+            if path.is_file()
+        }
+        (record,) = (json.loads(path.read_text()) for path in folder.glob("*.provenance.json"))
+        figures[workers] = record["quality"], record["left_out"]
+    assert made[1] == made[2] and len(made[1]) > 2
+    assert figures[1] == figures[2] and len(figures[1][0]["per_fov"]) == 2

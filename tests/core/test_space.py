@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxelmill.core.errors import DataError
 from voxelmill.core.space import PER_NM, ZYX, Axis, Space, nm_per, seconds_per
@@ -14,6 +14,7 @@ spaces = st.builds(Space.zyx, st.tuples(sizes, sizes, sizes), st.tuples(numbers,
 corners = st.tuples(*[st.integers(-1000, 10**6)] * 3)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(spaces, corners, corners)
 def test_a_crop_of_a_crop_keeps_the_place_of_every_voxel(space, a, b):
     both = tuple(m + n for m, n in zip(a, b, strict=True))
@@ -21,6 +22,7 @@ def test_a_crop_of_a_crop_keeps_the_place_of_every_voxel(space, a, b):
     np.testing.assert_allclose(space.crop(a).crop(b).origin, space.position(both), atol=1e-12 * reach)
 
 
+@settings(deadline=None)
 @given(spaces, st.tuples(*[st.integers(1, 64)] * 3))
 def test_a_voxel_of_a_level_lies_in_the_middle_of_those_that_it_stands_for(space, step):
     level = space.level(step)
@@ -31,17 +33,20 @@ def test_a_voxel_of_a_level_lies_in_the_middle_of_those_that_it_stands_for(space
     assert level.scale == tuple(s * f for s, f in zip(space.scale, step, strict=True))
 
 
+@settings(deadline=None)
 @given(spaces, corners)
 def test_index_is_the_inverse_of_position(space, index):
     reach = np.abs(np.array(space.origin) / space.scale).max() + np.abs(index).max() + 1
     np.testing.assert_allclose(space.index(space.position(index)), index, atol=1e-9 * reach)
 
 
+@settings(deadline=None)
 @given(st.tuples(sizes, sizes, sizes), corners)
 def test_a_source_numbers_its_voxels_from_its_offset(scale, offset):
     assert Space.zyx(scale, [o * s for o, s in zip(offset, scale, strict=True)]).offset == offset
 
 
+@settings(deadline=None)
 @given(space=spaces)
 def test_a_store_says_where_it_lies(tmp_path_factory, space):
     path = tmp_path_factory.mktemp("space") / "v.ome.zarr"
@@ -54,6 +59,18 @@ def test_five_axes_have_one_type():
     movie = Space.of(axes, (2, 1, 30, 4, 5), (10, 0, 3, 0, 0))
     assert movie.known and movie.position((1, 0, 0, 2, 0)) == (12, 0, 3, 8, 0)
     assert movie.part("zyx") == Space.zyx((30, 4, 5), (3, 0, 0))
+
+
+@pytest.mark.parametrize("axes", ["czyx", "tczyx", "tyx", "cyx"])
+def test_a_store_of_any_axes_comes_back_where_it_was(tmp_path, axes):
+    kinds = {"t": Axis("t", "time", "second"), "c": Axis("c", "channel", None)}
+    of, shape = [kinds.get(a, Axis(a)) for a in axes], [2, 3, 4, 5, 6][: len(axes)]
+    space = Space.of(of, [2.0] * len(of), [7.0 if a.type == "space" else 0.0 for a in of])
+    image = create_image(tmp_path / "v", layout(shape, "uint16", shape, shape), space)
+    values = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    image.write((slice(None),) * len(shape), values)
+    found = open_image(tmp_path / "v")
+    assert found.space == space and np.array_equal(found.read(), values)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from voxelmill.core import manifest
-from voxelmill.core.errors import DataError, ParameterError, StorageError, TransientError
+from voxelmill.core.errors import DataError, ParameterError, StorageError, TransientError, out_of_memory
 from voxelmill.core.params import Params, param
 from voxelmill.core.provenance import Task
 from voxelmill.core.stage import In, Out, call, main
@@ -119,10 +120,45 @@ def test_a_failure_is_one_line_and_leaves_nothing(stage, capsys, fault, code, wo
     assert files() == set()
 
 
-def test_a_bug_is_not_hidden_and_leaves_nothing(stage):
-    with pytest.raises(KeyError):
-        stage("--fault=bug")
+def test_a_bug_is_not_hidden_and_leaves_nothing(stage, capsys):
+    """It has a code of its own: 1 is what a shell or a Python that cannot start says."""
+    assert stage("--fault=bug") == 70
+    said = capsys.readouterr().err
+    assert "Traceback" in said and said.splitlines()[-1].startswith("ERROR [made] a bug in Voxelmill (KeyError: 'bug')")
     assert files() == set()
+
+
+def test_libraries_that_run_out_of_memory_say_so_in_words_of_their_own(stage, monkeypatch):
+    """OpenCV's real error, DuckDB's, an errno, and one that a reader took for damaged data."""
+    import cv2
+    import duckdb
+
+    def fail_as_damaged():
+        try:
+            raise cv2.error("x.cpp:73: error: (-4:Insufficient memory) Failed to allocate 10000000000 bytes")
+        except cv2.error:
+            raise DataError("x.tif: damaged; copy it again") from None
+
+    def fail_in_opencv():
+        cv2.resize(np.zeros((4, 4), np.uint8), (2**20, 2**31 - 1))
+
+    for fail in (
+        fail_as_damaged,
+        fail_in_opencv,
+        lambda: duckdb.sql(
+            "SET memory_limit='1MB'; SET temp_directory=''; SELECT list(range) FROM range(10000000)"
+        ).fetchall(),
+        lambda: (_ for _ in ()).throw(OSError(errno.ENOMEM, "Cannot allocate memory")),
+        lambda: (_ for _ in ()).throw(RuntimeError("std::bad_alloc")),
+    ):
+        with pytest.raises(Exception) as caught:
+            fail()
+        monkeypatch.setitem(FAULTS, "library", caught.value)
+        assert stage("--fault=library") == 137, caught.value
+    for what in (OSError(errno.ENOSPC, "full"), TransientError("a busy server")):
+        what.__context__ = ValueError("RESOURCE_EXHAUSTED: what TensorStore says of both")
+        assert not out_of_memory(what)
+    assert not out_of_memory(DataError("memory.tif: failed to allocate a name")) and not out_of_memory(ValueError("bad"))
 
 
 def test_a_failure_leaves_the_old_output_as_it_was(stage):

@@ -22,13 +22,19 @@ def unescaped(module: str) -> list[str]:
     """What a script interpolates that may be a user's words, or that stands between quotes, where escapes end."""
     inputs, rest = module.split("input:")[1].split("output:")
     allowed = OURS | set(re.findall(r"path\(?\s*(\w+)", inputs))
+    outer = r"\$\{((?:[^{}]|\{[^{}]*\})*)\}"
+
+    def foreign(one: str) -> list[str]:
+        parts = [re.sub(r"\"[^\"]*\"|'[^']*'", "", one), *re.findall(outer, one)]
+        words = {word for part in parts for word in re.findall(r"[a-zA-Z_][\w.]*", part)}
+        return [word for word in words - allowed if re.sub(r"\.(join|tokenize)$", "", word) not in allowed]
+
     found = []
+    for name, value in re.findall(r"^ +def (\w+) = (.*)$", rest, re.M):
+        found += foreign(value)
+        allowed.add(name)
     for script in re.findall(r'"""(.*?)"""', rest, re.S):
-        outer = r"\$\{((?:[^{}]|\{[^{}]*\})*)\}"
-        for one in re.findall(outer, script):
-            parts = [re.sub(r"\"[^\"]*\"|'[^']*'", "", one), *re.findall(outer, one)]
-            words = {word for part in parts for word in re.findall(r"[a-zA-Z_][\w.]*", part)}
-            found += [word for word in words - allowed if word.removesuffix(".join") not in allowed]
+        found += [word for one in re.findall(outer, script) for word in foreign(one)]
         found += re.findall(r"'[^'\n]*\0[^'\n]*'|\"[^\"\n]*\0[^\"\n]*\"", re.sub(outer, "\0", script))
     return found
 
@@ -41,7 +47,7 @@ def test_no_module_puts_words_of_a_user_into_its_script():
 @pytest.mark.parametrize("raw", ["--title '${title}'", "--title ${title}", "--title '${figures}'", "--title ${meta.name}"])
 def test_a_module_that_does_is_found(raw: str):
     text = (PROJECT / "modules/serving/report.nf").read_text()
-    assert unescaped(text.replace("--output report.html", f"{raw} --output report.html", 1))
+    assert unescaped(text.replace("report.py ${flags}", f"report.py ${{flags}} {raw}", 1))
 
 
 def test_no_path_of_a_user_is_taken_for_a_pattern():

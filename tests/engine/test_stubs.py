@@ -17,7 +17,7 @@ OTHER_THAN_ONE = {
     "connectome": {
         "MULTISCALE": 3,
         "INGEST_TRUTH": 1,
-        **dict.fromkeys(("LIST_FILES", "READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID"), 0),
+        **dict.fromkeys(("LIST_FILES", "READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID", "SCENE"), 0),
     },
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
@@ -64,13 +64,13 @@ def test_without_truth_and_jitter(tmp_path: Path) -> None:
 
 
 def test_files_of_a_large_input_are_listed_by_a_task(tmp_path: Path) -> None:
-    """More files than the head looks at itself."""
+    """More files than the head looks at itself. In passing: OME-Zarr 0.6 has a scene."""
     folder = tmp_path / "sections"
     folder.mkdir()
     for z in range(4):
         (folder / f"{z}.tif").touch()
-    words = ("--input", folder, "--voxel_size", "10,10,10", "-stub-run")
-    more = {"INGEST_TRUTH": 0, "EVALUATE": 0, "SIMULATE_MISALIGNMENT": 0}
+    words = ("--input", folder, "--voxel_size", "10,10,10", "--ome_zarr_version", "0.6", "-stub-run")
+    more = {"SCENE": 1, "INGEST_TRUTH": 0, "EVALUATE": 0, "SIMULATE_MISALIGNMENT": 0}
     done = run(*words, folder=tmp_path, env={"VOXELMILL_FILES_AT_START": "3"})
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected("connectome", LIST_FILES=1, **more)
@@ -90,7 +90,14 @@ def test_processes_say_what_they_need() -> None:
         text = module.read_text()
         assert sum(f"label 'process_{size}'" in text for size in ("single", "medium", "high")) == 1, module
         assert ("label 'per_block'" in text) == ("${meta.block} " in text), module
-        assert ("label 'gpu'" in text) == ("Device" in stage_of(module).read_text()), module
+        # The digest of its code comes with the flags.
+        never = "    cache false\n" in text
+        assert ("    val flags\n" in text and "${flags} " in text) or never, module
+        # Its records reach the report by the topic; who reads the topic cannot be part of it.
+        assert ("emit: provenance, topic: 'records'\n" in text) != ("path(records," in text or never), module
+        assert ("label 'gpu'" in text) == any(w in stage_of(module).read_text() for w in ("Device", "choose(p.use_gpu)")), (
+            module
+        )
 
 
 def stage_of(module: Path) -> Path:

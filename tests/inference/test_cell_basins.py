@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from voxelmill.inference.cell_basins import basins, components, fill_holes, keep_sizes
+from voxelmill.inference.cell_basins import apart, basins, components, fill_holes, keep_sizes
 
 
 def grid(*rows: str) -> np.ndarray:
@@ -65,3 +65,16 @@ def test_sizes_are_inclusive_and_ids_are_numbered_anew():
     assert keep_sizes(labels, 2, 5).tolist() == grid("0110000", "0000000").tolist()
     assert keep_sizes(labels, 1, 6).tolist() == labels.tolist()
     assert keep_sizes(labels, 3, 6).tolist() == grid("0000111", "0000111").tolist()
+
+
+def test_pieces_that_are_apart_are_objects_of_their_own_and_specks_none():
+    labels = np.zeros((20, 40), np.int32)
+    labels[2:10, 2:12] = 1
+    labels[2:8, 20:28] = 1  # a daughter
+    labels[15, 5] = 1  # a speck
+    labels[2:10, 12:16] = 2  # touches the first
+    found = apart(labels)
+    assert sorted(np.bincount(found.ravel())[1:].tolist()) == [32, 48, 80] and found[15, 5] == 0
+    assert len(set(np.unique(found[2:8, 20:28])) | set(np.unique(found[2:10, 2:12]))) == 2
+    whole = np.where(labels == 2, 2, 0).astype(np.int32)
+    assert apart(whole) is whole

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.inference.track_cells import load_tracks
+from voxelmill.inference.track_cells import load_tracks, too_large
 from voxelmill.testing.movies import run_timelapse
 from voxelmill.testing.stages import record_of
 from voxelmill.timelapse.store import open_channel
@@ -67,3 +67,10 @@ def test_a_plugin_tracks(tmp_path: Path, movie_file: Path, movies: list):
 
 def test_a_movie_without_cells(tmp_path: Path, movie_file: Path):
     assert not track(tmp_path, movie_file, np.zeros((8, 160, 160), np.uint16)).any()
+
+
+def test_outlines_many_times_too_large_are_remarked():
+    usual = [np.full(10, 50.0) for _ in range(6)]
+    assert too_large(usual) == "" and too_large([np.array([900.0])]) == ""
+    colony = [np.array([2000.0]), np.array([2500.0]), *usual]
+    assert "more than 6 times as large as the usual cell (50 px): 2, in frame 0, 1." in too_large(colony)

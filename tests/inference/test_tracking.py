@@ -109,6 +109,20 @@ def test_two_dots_that_cross_keep_their_ids():
         assert len({i for f, m in zip(out, movie) for i in np.unique(f[m == label])}) == 1
 
 
+def test_daughters_begin_where_their_mother_was():
+    """Also in the last frame, and where cells may move far: a cell 128 px away is nobody's daughter."""
+    still = [(k, 40 + 60 * (k // 4), 40 + 60 * (k % 4), 16) for k in range(1, 9)]
+
+    def last(dx: int) -> list[tuple[int, int, int, int]]:
+        return [*still[1:], (1, 40, 90, 11), (20, 40, 110 + dx, 11)]
+
+    frames = [frame(*still, shape=(240, 480)) for _ in range(5)]
+    for apart, divisions in ((0, 1), (128, 0)):
+        moved = [*frames, frame(*last(apart), shape=(240, 480))]
+        found = track([region_table(f) for f in moved], max_move=150)
+        assert len(np.unique(found.tracks["parent"][found.tracks["parent"] > 0])) == divisions, apart
+
+
 def test_a_division_has_a_mother_and_two_daughters():
     before, after = frame((1, 30, 40, 10)), frame((1, 30, 33, 7), (2, 30, 48, 7))
     result, out = tracked([before, before, after, after])

@@ -466,7 +466,15 @@ def test_ome_zarr_axes_times_and_scale(tmp_path, version, axes):
     multiscales = [
         {
             "axes": [{"name": a} | ({"unit": units[a]} if a in units else {}) for a in axes],
-            "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [scale[a] for a in axes]}]}],
+            "datasets": [
+                {
+                    "path": "0",
+                    "coordinateTransformations": [
+                        {"type": "scale", "scale": [scale[a] for a in axes]},
+                        {"type": "translation", "translation": [{"y": -13.0, "x": 6.5}.get(a, 0.0) for a in axes]},
+                    ],
+                }
+            ],
         }
     ]
     omero = {"channels": [{"label": "Phase"}, {"label": "GFP"}]}
@@ -475,6 +483,7 @@ def test_ome_zarr_axes_times_and_scale(tmp_path, version, axes):
     with open_movie(tmp_path / "a.zarr") as movie:
         assert movie.fovs[0].times == pytest.approx([0, 5, 10])
         assert movie.pixel_size_um == pytest.approx(0.65)
+        assert movie.describe()["fovs"][0]["origin_um"] == pytest.approx([-13, 6.5])
         n_c = 2 if "c" in axes else 1
         assert movie.channel_names == ("Phase", "GFP")[:n_c]
         full = data.reshape(3, n_c, 20, 24)

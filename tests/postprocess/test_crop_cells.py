@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from voxelmill.core.volume import open_array
+from voxelmill.core.volume import open_array, open_image
 from voxelmill.testing.movies import run_timelapse
-from voxelmill.timelapse.store import open_channel
+from voxelmill.timelapse.store import channel_path, open_channel
 
 
 def test_crops_are_the_movie_seen_through_windows(stages: Path, movies: list):
     cells = zarr.open_group(str(stages / "cells/fov_000/cells.zarr"), mode="r")
     meta = {name: cells[f"metadata/{name}"][...] for name in ("cell_ids", "bboxes", "valid_frames", "windows")}
     assert [str(array.dtype) for array in meta.values()] == ["int32", "int32", "bool", "int32"]
+    field = open_image(channel_path(stages / "movie", 0, "pc_ch_0"))
     tracked = open_channel(stages / "tracked", 0, "seg_tracked_ch_0").read()
     background = open_channel(stages / "background", 0, "fl_background_ch_1").read()
     whole = {"pc_ch_0": movies[0].phase, "fl_ch_1": movies[0].fluorescence[0], "fl_background_ch_1": background}
@@ -25,6 +26,8 @@ def test_crops_are_the_movie_seen_through_windows(stages: Path, movies: list):
         for name, stack in whole.items():
             assert np.array_equal(cells[f"{name}/{cell}/0"][...], stack[:, y0:y1, x0:x1])
             assert cells[f"{name}/{cell}/0"].dtype == stack.dtype
+            crop = open_image(stages / f"cells/fov_000/cells.zarr/{name}/{cell}")
+            np.testing.assert_allclose(crop.origin, field.space.position((0, y0, x0)))  # its place in the field
         mask = cells[f"seg_tracked_ch_0/{cell}/0"][...]
         assert np.array_equal(mask, tracked[:, y0:y1, x0:x1] == cell)
         assert np.array_equal(meta["valid_frames"][k], mask.any((1, 2)))

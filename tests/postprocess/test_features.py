@@ -249,7 +249,7 @@ def test_filters_keep_count_of_what_they_drop():
             7: (0, 0, 3),
         },
     )
-    kept, report = filter_traces(table, (200, 200), 40)
+    kept, report = filter_traces(table, (200, 200), 40, border_margin=50)
     assert sorted(set(kept["cell"].tolist())) == [1, 4, 6]
     assert (report.cells, report.kept, report.short, report.border) == (7, 3, [2, 7], [3, 5])
     assert str(report) == ("3 of 7 cells kept; dropped 2 with fewer than 30 frames, 2 that come within 50 px of the border.")
@@ -259,7 +259,7 @@ def test_a_cell_that_once_comes_near_the_border_goes_whole():
     labels = np.zeros((30, 200, 200), np.uint16)
     labels[:, 95:105, 95:105] = 1
     labels[7, 95:105, 20:105] = 1
-    kept, report = filter_traces(build(labels, {}, {0: []}).table(), (200, 200), 30)
+    kept, report = filter_traces(build(labels, {}, {0: []}).table(), (200, 200), 30, border_margin=50)
     assert len(kept["cell"]) == 0
     assert report.border == [1]
     assert "No cell is left" in str(report)
@@ -274,14 +274,14 @@ def test_a_short_movie_keeps_cells_seen_in_all_frames_and_says_so():
 
 def test_a_small_image_drops_only_cells_cut_by_its_border_and_says_so():
     table = tracks(30, (64, 64), {1: (1, 20, 30), 2: (0, 40, 30), 3: (54, 40, 30)})
-    kept, report = filter_traces(table, (64, 64), 30)
+    kept, report = filter_traces(table, (64, 64), 30, border_margin=50)
     assert set(kept["cell"].tolist()) == {1}
     assert "64 x 64 px have no inside with border_margin = 50" in str(report)
     assert len(filter_traces(table, (64, 64), 30, border_margin=0)[0]["cell"]) == 90
 
 
 def test_negative_limits_are_refused():
-    for wrong in ({"min_frames": -1}, {"border_margin": -1}):
+    for wrong in ({"min_frames": -1}, {"border_margin": -2}):
         with pytest.raises(ParameterError, match="expected 0 or more"):
             filter_traces(tracks(2, (64, 64), {}), (64, 64), 2, **wrong)
 
@@ -322,3 +322,16 @@ def test_damaged_csv_is_refused(tmp_path):
     path.write_text("fov,cell\n0,1\n0\n")
     with pytest.raises(DataError, match="line 3 has 1 fields, expected 2"):
         read_csv(path)
+
+
+@pytest.mark.parametrize("side, cell, margin", [(256, 20, 20), (256, 60, 26), (2048, 60, 50), (2048, 18, 18)])
+def test_the_usual_margin_follows_cell_and_frame(side, cell, margin):
+    table = {
+        "cell": np.arange(3),
+        "bbox_y0": np.full(3, side // 2),
+        "bbox_x0": np.full(3, side // 2),
+        "bbox_y1": np.full(3, side // 2 + cell),
+        "bbox_x1": np.full(3, side // 2 + cell),
+    }
+    kept, report = filter_traces(table, (side, side), 1, 1)
+    assert report.border_margin == margin and len(kept["cell"]) == 3

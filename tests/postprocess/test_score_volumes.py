@@ -112,3 +112,25 @@ def test_bad_input_is_named():
         score.score_volumes(0 * labels, labels)
     with pytest.raises(ValueError, match="border is -1"):
         score.Contingency(border=-1)
+
+
+def test_the_command_skips_sections_without_a_voxel_to_score(tmp_path, capsys):
+    """Empty ones, and with a border those that are all boundary; the figures are those of `score_sections`."""
+    import json
+
+    from voxelmill.cli import main
+
+    truth, pred = (np.zeros((4, 16, 16), np.uint32) for _ in range(2))
+    truth[0, :, :8], truth[0, :, 8:] = 1, 2
+    pred[0] = 1
+    truth[2, 4:6, 4:6] = 3  # nothing is left of it within a border of 1
+    truth[3] = pred[3] = 5
+    np.save(tmp_path / "truth.npy", truth)
+    np.save(tmp_path / "pred.npy", pred)
+    words = ["score", str(tmp_path / "truth.npy"), str(tmp_path / "pred.npy"), "--per-slice", "--border", "1"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == pytest.approx(score.score_sections(truth, pred, border=1)) and found["sections"] == 2
+    np.save(tmp_path / "truth.npy", np.zeros_like(truth))
+    assert main(words) == 65
+    assert "no section has a voxel to score" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from voxelmill.core.volume import open_image
 from voxelmill.serving import figures
 from voxelmill.serving.figures import coloured, middle, pick
 from voxelmill.testing.em import neurites
@@ -82,3 +83,20 @@ def test_background_is_black_and_ids_differ():
     rgb = coloured(np.array([[0, 1, 2, 3]], np.uint32))
     assert not rgb[0, 0].any()
     assert min(np.abs(rgb[0, i] - rgb[0, j]).max() for i in range(1, 4) for j in range(i)) > 0.2
+
+
+def test_a_bar_is_in_pixels_where_no_voxel_size_is_known(tmp_path: Path):
+    import matplotlib.pyplot as plt
+
+    values = np.zeros((2, 60, 100), np.uint8)
+    for size, bar, title in (
+        (None, "20 px", ""),
+        ((30.0, 8.0, 8.0), "100 nm", ", z 90 nm"),
+        ((30.0, 8.0, 80.0), "1 µm", ", z 90 nm"),
+    ):
+        image = open_image(make_store(tmp_path / f"{bar}.ome.zarr", values, size, origin=size and (60.0, 0.0, 0.0)))
+        figure, ax = plt.subplots()
+        ax.imshow(values[0])
+        figures.scale_bar(ax, image, 1, 100)
+        assert ax.texts[0].get_text() == bar and figures.depth(image, 1) == title
+        plt.close(figure)

@@ -19,7 +19,17 @@ from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.testing.timelapse import Movie
 from voxelmill.timelapse.store import Facts, FrameWriter, fov_name
 
-KINDS = ("1_cells.pdf", "1_cells.png", "2_lineages.pdf", "2_lineages.png", "3_traces.pdf", "3_traces.png", "movie.gif")
+KINDS = (
+    "1_cells.pdf",
+    "1_cells.png",
+    "2_lineages.pdf",
+    "2_lineages.png",
+    "3_traces.pdf",
+    "3_traces.png",
+    "4_counts.pdf",
+    "4_counts.png",
+    "movie.gif",
+)
 
 
 def make_stores(
@@ -170,9 +180,17 @@ def test_titles_say_what_was_left_out_and_why(tmp_path: Path):
 
 
 def test_curves_and_quartiles_are_those_of_the_table():
-    table = {"cell": np.array([2, 1, 2, 1]), "time": np.array([5.0, 5, 0, 0]), "v": np.array([4.0, 2.0, np.nan, 1.0])}
+    table = {
+        "cell": np.array([2, 1, 2, 1, 1]),
+        "time": np.array([5.0, 5, 0, 0, 20]),
+        "frame": np.array([1, 1, 0, 0, 4]),
+        "v": np.array([4.0, 2.0, np.nan, 1.0, 7.0]),
+    }
     ids, lines = mp.curves(table, "v")
-    assert ids.tolist() == [1, 2] and lines[0].tolist() == [[0, 1], [5, 2]] and lines[1][1].tolist() == [5, 4]
+    # a gap where cell 1 was not seen, and nothing where cell 2 was not measured
+    assert ids.tolist() == [1, 2] and [part.tolist() for part in lines[0]] == [[[0, 1], [5, 2]], [[20, 7]]]
+    assert [part.tolist() for part in lines[1]] == [[[5, 4]]]
+    table = {name: column[table["time"] < 20] for name, column in table.items()}
     times, quartiles = mp.quartiles_of(table, "v")
     assert times.tolist() == [0, 5] and quartiles[1].tolist() == [1, 3] and quartiles[0].tolist() == [1, 2.5]
 

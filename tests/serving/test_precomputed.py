@@ -69,6 +69,12 @@ def test_cloudvolume_reads_it(tmp_path: Path, sharded: bool):
     assert volume.mip_voxel_offset(1).tolist() == [20, 10, 3]
 
 
+def test_a_store_of_labels_is_a_segmentation(tmp_path: Path):
+    store = make_store(tmp_path / "s.ome.zarr", np.ones((4, 16, 16), np.uint64), SIZE, label=True)
+    export(store, tmp_path / "pre")
+    assert json.loads((tmp_path / "pre/info").read_text())["type"] == "segmentation"
+
+
 def test_a_level_that_the_format_cannot_place_is_left_out_and_named(tmp_path: Path):
     store, *_ = published(tmp_path, (3, 20, 41))
     remarks = export(store, tmp_path / "pre")

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from voxelmill.serving.report import tabled
 from voxelmill.testing.stages import run_stage
 
 
@@ -37,6 +38,7 @@ def write(folder: Path, quality: dict, **params) -> str:
             figures="figures",
             tables="tables",
             title="a <b> title",
+            presets="profile minimal: --crops false (else true)",
             output="report.html",
             **params,
         )
@@ -51,6 +53,7 @@ def test_it_stands_alone(tmp_path: Path):
     outside = [u for u in re.findall(r'(?:src|href)=["\'](.*?)["\']', markup) if not u.startswith("data:")]
     assert outside == []
     assert "a &lt;b&gt; title" in page and "--seed" in page and "adapted Rand error" in page and "12" in page
+    assert "<p>Profile minimal: --crops false (else true)</p>" in page
     assert "Please look at" not in page
 
 
@@ -59,3 +62,9 @@ def test_what_was_bridged_is_said(tmp_path: Path):
     said = page[page.index("Please look at") :]
     assert "sections flagged: 7: blank; 9: corrupt" in said and "empty sections: 3, 4" in said
     assert "plotly" not in page.lower()
+
+
+def test_figures_of_many_items_are_tables():
+    shown = tabled({"0": {"cells": 3, "notes": []}, "1": {"cells": 5, "border_margin": 8}})
+    assert "{" not in shown and "<th>border margin</th>" in shown and "<td>5</td>" in shown
+    assert tabled({"0": "8 (0-7)"}) == "0: 8 (0-7)" and tabled(["a <b>", "c d"]) == "a &lt;b&gt;<br>c d"

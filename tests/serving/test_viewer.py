@@ -15,6 +15,7 @@ import pytest
 from voxelmill import cli
 from voxelmill.core import ngff
 from voxelmill.core.errors import DataError
+from voxelmill.core.runs import closing_lines
 from voxelmill.core.space import Space
 from voxelmill.core.volume import attributes
 from voxelmill.serving import viewer
@@ -71,6 +72,10 @@ def test_without_a_voxel_size_there_is_no_metre(results: Path):
     assert viewer.state([unknown], (4, 8, 8))["dimensions"]["x"] == [1.0, ""]
     with pytest.raises(DataError, match="voxel size known"):
         viewer.state([unknown, viewer.Layer("b", "zarr://y", Space.zyx(SIZE))], (4, 8, 8))
+
+
+def test_the_closing_lines_say_how_to_look(results: Path):
+    assert any(line.split()[:3] == ["viewer", "voxelmill", "view"] for line in closing_lines(results, []))
 
 
 def test_the_command_prints_the_state(results: Path, capsys):

@@ -30,6 +30,16 @@ def test_frames_come_back(tmp_path: Path, dtype: str):
     assert [a.unit for a in image.axes] == ["minute", "nanometer", "nanometer"]
 
 
+def test_a_field_of_view_lies_where_its_file_says(tmp_path: Path):
+    view = View("", 6, 7, 1, 1, [0.0], 0.5, [-13.0, 6.5])
+    with FrameWriter(tmp_path, 0, "pc_ch_0", Facts("run", [view], [0], 0, [], {}), "uint16") as writer:
+        writer.add(np.zeros((6, 7), np.uint16))
+    assert open_channel(tmp_path, 0, "pc_ch_0").origin == (0.0, -13000.0, 6500.0)
+    assert view.space.crop((0, 2, 4)).origin == (0.0, -12.0, 8.5)
+    nowhere = View("", 6, 7, 1, 1, [0.0], None, [-13.0, 6.5]).space
+    assert nowhere.origin == (0.0, 0.0, 0.0) and not nowhere.known  # without a pixel size there is no place either
+
+
 def test_files_hold_some_frames_and_chunks_one(tmp_path: Path):
     lay = layout_of((60, 2048, 2048), "uint16")
     assert lay.chunk == (1, 512, 512) and lay.shard == (2, 2048, 2048)

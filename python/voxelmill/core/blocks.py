@@ -40,7 +40,7 @@ def shard_index(lay: Layout, n: int) -> tuple[int, ...]:
 
 def region(lay: Layout, n: int) -> Region:
     """The voxels of the n-th shard."""
-    return tuple(slice(i * s, min((i + 1) * s, e)) for i, s, e in zip(shard_index(lay, n), lay.shard, lay.shape))
+    return tuple(slice(i * s, min((i + 1) * s, e)) for i, s, e in zip(shard_index(lay, n), lay.shard, lay.shape, strict=True))
 
 
 def regions(lay: Layout, block: str) -> Iterator[Region]:
@@ -160,14 +160,14 @@ def batches(plan: Sequence[str], lay: Layout, voxels: float) -> list[str]:
     each = math.prod(map(float, lay.shape)) / math.prod(lay.grid)  # voxels of a shard, on average
     ends = [parse(block, int(np.prod(lay.grid))) for block in plan]
     number = [int((first + last + 1) / 2 * each // voxels) for first, last in ends]
-    spans = {n: [e for e, m in zip(ends, number) if m == n] for n in number}
+    spans = {n: [e for e, m in zip(ends, number, strict=True) if m == n] for n in number}
     return [f"{spans[n][0][0]}-{spans[n][-1][1]}" for n in number]
 
 
 def widen(r: Region, halo: Sequence[int], shape: Sequence[int]) -> tuple[Region, Region]:
     """A region with its halo, cut at the volume's faces, and where the region lies in it."""
-    outer = tuple(slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(r, halo, shape))
-    inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(r, outer))
+    outer = tuple(slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(r, halo, shape, strict=True))
+    inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(r, outer, strict=True))
     return outer, inner
 
 

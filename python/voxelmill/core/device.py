@@ -1,9 +1,13 @@
-"""CPU or GPU: `--use_gpu` uses CuPy where a GPU is found, else numpy; the record says which."""
+"""CPU or GPU: `--use_gpu` uses a GPU where CuPy or ONNX Runtime finds one, else the CPU; the record says which."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
+
+from .errors import ParameterError
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 @functools.cache
@@ -28,3 +32,16 @@ def choose(use_gpu: bool) -> tuple[Any, str]:
     import numpy
 
     return numpy, "cpu"
+
+
+def providers(use_gpu: bool) -> list[str]:
+    """Execution providers that ONNX Runtime is to try, in order: CUDA where it has it and `use_gpu`, then the CPU.
+
+    Raises ParameterError where ONNX Runtime is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ParameterError(
+            "this model needs ONNX Runtime: pip install onnxruntime (onnxruntime-gpu for an NVIDIA GPU)"
+        ) from None
+    return [CUDA, CPU] if use_gpu and CUDA in onnxruntime.get_available_providers() else [CPU]

@@ -40,7 +40,7 @@ def layouts(lay: Layout, down: Sequence[tuple[int, ...]]) -> list[Layout]:
     """The layout of every level, from that of level 0 and the cumulative downsampling."""
     found = [lay]
     for step in down[1:]:
-        small = [-(-n // f) for n, f in zip(lay.shape, step)]
+        small = [-(-n // f) for n, f in zip(lay.shape, step, strict=True)]
         found.append(layout(small, lay.dtype, found[-1].shard, found[-1].chunk))
     return found
 
@@ -54,10 +54,10 @@ def superblocks(lay: Layout, scale: tuple[float, ...], spatial: Sequence[bool] =
     down = factors(lay.shape, scale, MOST_LEVELS, spatial)
 
     def edge(k: int) -> tuple[int, ...]:
-        return tuple(min(s * f, n) for s, f, n in zip(lay.shard, down[k], lay.shape))
+        return tuple(min(s * f, n) for s, f, n in zip(lay.shard, down[k], lay.shape, strict=True))
 
     def longest(k: int) -> int:
-        above = math.prod(-(-n // f) for n, f in zip(lay.shape, down[k])) if k < len(down) - 1 else 0
+        above = math.prod(-(-n // f) for n, f in zip(lay.shape, down[k], strict=True)) if k < len(down) - 1 else 0
         return math.prod(edge(k)) + above
 
     k = min(range(len(down)), key=longest)
@@ -66,10 +66,10 @@ def superblocks(lay: Layout, scale: tuple[float, ...], spatial: Sequence[bool] =
 
 def part_of(lay: Layout, part: Region, step: tuple[int, ...]) -> Region:
     """Where a part of level 0 lies on a level of layout `lay`, `step` times smaller."""
-    return tuple(slice(r.start // f, min(-(-r.stop // f), n)) for r, f, n in zip(part, step, lay.shape))
+    return tuple(slice(r.start // f, min(-(-r.stop // f), n)) for r, f, n in zip(part, step, lay.shape, strict=True))
 
 
 def tiles(region: Region, size: Sequence[int]) -> Iterator[Region]:
     """A region cut into tiles of `size`, the last along each axis perhaps smaller."""
-    for corner in itertools.product(*(range(r.start, r.stop, s) for r, s in zip(region, size))):
-        yield tuple(slice(c, min(c + s, r.stop)) for c, s, r in zip(corner, size, region))
+    for corner in itertools.product(*(range(r.start, r.stop, s) for r, s in zip(region, size, strict=True))):
+        yield tuple(slice(c, min(c + s, r.stop)) for c, s, r in zip(corner, size, region, strict=True))

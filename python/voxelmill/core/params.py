@@ -9,22 +9,44 @@ a method that was not chosen is an error unless it still has its default.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from .errors import ParameterError
+from .options import nearest
 
 
-def param(default: Any, help: str, *, unit: str = "", more: str = "", **bounds: Any) -> Any:
-    """A field with its one line of help, unit and bounds (`ge`, `gt`, `le`, `lt`, `pattern`)."""
-    extra: Any = {k: v for k, v in {"unit": unit, "help_text": more}.items() if v}
-    return Field(default, description=help, json_schema_extra=extra, **bounds)
+def param(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    more: str = "",
+    defaults: Mapping[str, Any] | None = None,
+    profiles: Mapping[str, Any] | None = None,
+    path: bool = False,
+    **bounds: Any,
+) -> Any:
+    """A field with its one line of help, unit and bounds (`ge`, `gt`, `le`, `lt`, `pattern`).
+
+    Args:
+        defaults: workflow -> the default that it has there.
+        profiles: profile -> its value with `-profile NAME`, in every workflow or, as {workflow: value}, in these.
+        path: a local file or folder, or a URI; one that is not there is refused before anything starts.
+    """
+    extra: Any = {
+        "unit": unit,
+        "help_text": more,
+        "defaults": dict(defaults or {}),
+        "profiles": dict(profiles or {}),
+        "path": path,
+    }
+    return Field(default, description=help, json_schema_extra={k: v for k, v in extra.items() if v}, **bounds)
 
 
 class Params(BaseModel):
@@ -63,12 +85,6 @@ def fields_of(declared: Declared) -> dict[str, Any]:
     return found
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """` Did you mean --x?`, or nothing when no known name is near."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean --{close[0]}?" if close else ""
-
-
 def refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:
     """Raise `ParameterError` for the first name that is not known."""
     known = set(known)
@@ -93,15 +109,28 @@ def _choose(union: Methods, given: dict[str, Any]) -> tuple[type[Params], dict[s
     method = given.get(union.tag, union.default)
     if method not in union.models:
         raise ParameterError(f"--{union.tag} {method!r}: expected one of {', '.join(union.models)}")
-    model, everything = union.models[method], fields_of(union)
+    model = union.models[method]
     for name in [n for n in given if n not in model.model_fields]:
         value = given.pop(name)
-        if str(value).lower() != to_text(everything[name].default).lower():
+        if not _is_default(union, name, value):
             owners = [m for m, k in union.models.items() if name in k.model_fields]
             raise ParameterError(
                 f"--{name} {value!r} has no use with --{union.tag} {method}; it belongs to {' and '.join(owners)}"
             )
     return model, given
+
+
+def _is_default(union: Methods, name: str, value: Any) -> bool:
+    """Whether a value, or its text, is the default of a field: `0` and `0.0` are one number."""
+    owner = next(model for model in union.models.values() if name in model.model_fields)
+    default = owner.model_fields[name].get_default(call_default_factory=True)
+    if str(value).lower() == to_text(default).lower():
+        return True
+    try:
+        given: Any = TypeAdapter(owner.model_fields[name].annotation).validate_python(_from_text(owner, name, value))
+    except ValidationError:
+        return False
+    return bool(given == default)
 
 
 def _from_text(model: type[Params], name: str, value: Any) -> Any:

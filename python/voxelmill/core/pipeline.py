@@ -6,13 +6,11 @@ from typing import Literal
 
 from .params import Params, param
 
-WORKFLOWS = ("connectome", "timelapse")
-
 
 class General(Params):
     """Input and output."""
 
-    workflow: Literal["connectome", "timelapse"] = param("connectome", "What to run")
+    workflow: str = param("connectome", "What to run")  # those that main.nf includes
     outdir: str = param("results", "Folder for everything published")
     publish_dir_mode: Literal["copy", "link", "rellink", "symlink"] = param(
         "copy",
@@ -26,17 +24,23 @@ class Limits(Params):
     """CPU and memory limits. Tasks x processes x threads never exceed max_cpus - reserved_cpus."""
 
     enable_cpu_limits: bool = param(True, "Hold every thread pool (OMP, MKL, OpenBLAS, NumExpr, OpenCV, ITK) to its share")
-    max_cpus: int = param(0, "CPUs the run may use on one machine; 0: all", ge=0)
-    reserved_cpus: int = param(0, "CPUs left free", ge=0)
+    max_cpus: int = param(0, "CPUs the run may use on one machine; 0: all", ge=0, profiles={"minimal": 1})
+    reserved_cpus: int = param(0, "CPUs left free", ge=0, profiles={"conservative": 1})
     processes: int = param(
         1,
-        "Worker processes inside a task, for its shards, columns of tiles, runs of sections",
+        "Worker processes inside a task, for its shards, runs of sections, fields of view",
         ge=1,
         more="Each takes a CPU and the memory of a task of its own. Results have the same bytes for any number.",
     )
     max_memory: str = param("16.GB", "Most memory one task may ask for", pattern=r"^\d+(\.\d+)?\.?\s*[KMGT]?B$")
     max_time: str = param("48.h", "Most time one task may ask for", pattern=r"^\d+(\.\d+)?\.?\s*(s|m|h|d)$")
-    max_retries: int = param(2, "How often a task that ran out of memory or time is tried again", ge=0, le=10)
+    max_retries: int = param(
+        2,
+        "How often a task that ran out of memory or time is tried again",
+        ge=0,
+        le=10,
+        profiles={"conservative": 4, "aggressive": 1},
+    )
 
 
 class Cluster(Params):

@@ -149,6 +149,21 @@ def find(plugins: Iterable[Plugin], kind: str, name: str) -> Plugin | None:
     return next((p for p in plugins if (p.kind, p.name) == (kind, name)), None)
 
 
+def the_plugin(added: list[Plugin], kind: str, name: str) -> Callable[..., Any]:
+    """The plug-in of that kind and name, or the only one of its kind.
+
+    Raises ParameterError that says what there is."""
+    these = {plugin.name: plugin for plugin in added if plugin.kind == kind}
+    if not name and len(these) == 1:
+        return next(iter(these.values()))
+    if name not in these:
+        raise ParameterError(
+            f"--{kind}_plugin {name!r}: the folder of --plugins has {', '.join(these) or 'none'} of "
+            f"this kind; give the folder and one of their names"
+        )
+    return these[name]
+
+
 def load_file(path: str | Path) -> list[Plugin]:
     """Load one file and try what it holds on an example; most files hold one plug-in.
 

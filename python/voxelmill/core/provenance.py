@@ -13,18 +13,22 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
 
 from .. import __version__
 from . import manifest, pool
-from .errors import DataError
+from .errors import DataError, out_of_memory
 from .files import below
 from .params import canonical
 
 PUBLISHED = "published"  # a task's folder for what comes to --outdir, by the same path (conf/modules.config)
+
+if TYPE_CHECKING:
+    from . import models
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,10 +41,11 @@ class LeftOut(Exception):
 class Task:
     """One run of a stage: progress, quality figures, and the provenance record."""
 
-    def __init__(self, stage: str, params: BaseModel, block: str = ""):
-        self.stage, self.params, self.block = stage, params, block
+    def __init__(self, stage: str, params: BaseModel, block: str = "", code: str = ""):
+        self.stage, self.params, self.block, self.code = stage, params, block, code
         self.quality: dict[str, Any] = {}
         self.left_out: dict[str, str] = {}
+        self.models: list[dict[str, Any]] = []
         self.device = "cpu"
         self._carried: dict[str, dict[str, list]] = {}
         self._used: list[dict[str, Any]] = []
@@ -72,6 +77,16 @@ class Task:
         for _ in self.each(work, items, what):
             pass
 
+    def model(self, folder: Path, use_gpu: bool = False) -> models.Model:
+        """A trained model, for this task; the record says which, of what digest, and what runs it.
+
+        Raises DataError where the weights are not those of its card."""
+        from . import models
+
+        found = models.load(folder, use_gpu)
+        self.models.append(found.described())
+        return found
+
     def quarantine(self, items: Iterable[str], why: str) -> None:
         """Leave items (slices, sections, tiles, fields of view) out, by name: record, report and closing lines say so.
 
@@ -100,19 +115,20 @@ class Task:
         """Each item with what `work` makes of it. One that raises DataError is quarantined and harms no other.
 
         Args:
+            work: a `partial` of a module's function is done by the task's workers, if it has any; anything else here.
             name: what an item is called in the record.
             undo: takes back what was written of it.
         """
-        for item in self.progress(items, what):
-            try:
-                made = work(item)
-            except DataError as error:
+        each = pool.each if isinstance(work, partial) else map
+        outcomes = self.progress(each(partial(_tried, work), items), what, len(items))
+        for item, (made, error) in zip(items, outcomes, strict=True):
+            if error is not None:
                 undo(item)
                 if getattr(self.params, "strict", False):
-                    raise
+                    raise error
                 self.quarantine([name(item)], str(error))
-                continue
-            yield item, made
+            else:
+                yield item, made
 
     def carry(self, store: Path, files: dict[str, list]) -> None:
         """Digests already known for files of an output store (hard links of checked shards)."""
@@ -149,10 +165,12 @@ class Task:
             "params_hash": hashlib.sha256(text.encode()).hexdigest(),
             "code_version": __version__,
             "code_hash": code_hash(),
+            "stage_code": self.code,
             "commit": commit(),
             "environment_hash": environment_hash(),
             "python": platform.python_version(),
-            "model_hash": None,
+            "model_hash": "+".join(model["sha256"] for model in self.models) or None,
+            "models": self.models,
             "device": self.device,
             "host": socket.gethostname(),
             "start": _iso(self._started),
@@ -169,6 +187,16 @@ class Task:
         name = ".".join(filter(None, [self.stage, self.block, "provenance.json"]))
         Path(name).write_text(json.dumps(record, indent=1, sort_keys=True, default=_plain))
         return Path(name)
+
+
+def _tried(work: Callable[[T], Any], item: T) -> tuple[Any, DataError | None]:
+    """What `work` makes of an item, or why it can make nothing of it."""
+    try:
+        return work(item), None
+    except DataError as error:
+        if out_of_memory(error):  # said here: an error from a worker comes without its cause
+            raise MemoryError(str(error)) from error
+        return None, error
 
 
 def _cpu_seconds() -> float:

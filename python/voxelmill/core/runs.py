@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,7 @@ def log(outdir: str, facts: dict[str, Any]) -> None:
     from .. import __version__
 
     options = facts["params"]
-    cutout: list[int | None] = [int(v) for v in str(options.get("cutout") or "").split(",") if v]
+    cutout: list[int | None] = [int(v) for v in re.findall(r"\d+", str(options.get("cutout") or ""))]
     cutout = cutout if len(cutout) == 3 else [None] * 3
     row = {
         "run_id": facts["run_id"],
@@ -106,6 +108,8 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
     }
     lines = ["", "Voxelmill has finished."]
     lines += [f"  {name:8} {outdir / where}" for name, where in places.items() if (outdir / where).exists()]
+    if any(outdir.glob("volumes/*.ome.zarr")):
+        lines.append(f"  viewer   voxelmill view {shlex.quote(str(outdir))}")
     score = outdir / "tables/score.json"
     if score.exists():
         values = json.loads(score.read_text())
@@ -132,7 +136,7 @@ def records(outdir: Path) -> list[dict[str, Any]]:
 
 
 KINDS = {
-    "volume": (".zarr",),
+    "volume": (".zarr", "zarr.json"),
     "table": (".csv", ".parquet", ".npz", ".json", ".yaml", ".txt", ".xml"),
     "figure": (".png", ".pdf", ".gif", ".svg", ".mp4"),
     "graph": (".graphml",),

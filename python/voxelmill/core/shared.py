@@ -22,7 +22,7 @@ class Seeded(Params):
 class Given(Params):
     """What is read."""
 
-    input: str = param("", "What to read: path or URI (bossdb://..., precomputed://...)")
+    input: str = param("", "What to read: path or URI (bossdb://..., precomputed://...)", path=True)
 
 
 class Storage(Params):
@@ -44,7 +44,11 @@ class Tasks(Params):
 
     blocks: int = param(0, "Number of tasks a volume is divided into; 0: by --block_voxels", ge=0)
     block_voxels: float = param(
-        32e6, "Voxels per task when --blocks is 0; up to 16 times as many beyond 256 tasks", unit="voxel", gt=0
+        32e6,
+        "Voxels per task when --blocks is 0; up to 16 times as many beyond 256 tasks",
+        unit="voxel",
+        gt=0,
+        profiles={"aggressive": 128e6},
     )
 
 
@@ -66,7 +70,7 @@ class Device(Params):
 class Strict(Params):
     """What happens to doubtful data."""
 
-    strict: bool = param(False, "End with an error where data would be left out or bridged")
+    strict: bool = param(False, "End with an error where data would be left out or bridged", profiles={"conservative": True})
 
 
 class Grid(Params):
@@ -80,13 +84,17 @@ class Grid(Params):
 class Precision(Params):
     """What the aligned volume is stored as, and what is kept."""
 
-    aligned_dtype: Literal["float32", "float16"] = param("float32", "Data type of the aligned volume; float16 halves it")
+    aligned_dtype: Literal["float32", "float16"] = param(
+        "float32", "Data type of the aligned volume; float16 halves it", profiles={"minimal": "float16"}
+    )
     save_minimal: bool = param(
-        False, "Publish only the aligned volume, labels, tables and figures: no raw volume, no pyramid levels"
+        False,
+        "Publish only the aligned volume, labels, tables and figures: no raw volume, no pyramid levels",
+        profiles={"minimal": True},
     )
 
 
 class Extensions(Params):
     """Code of the user's own."""
 
-    plugins: str = param("", "Folder with plug-ins: features, preprocessors, methods; only code that you trust")
+    plugins: str = param("", "Folder with plug-ins: features, preprocessors, methods; only code that you trust", path=True)

@@ -139,6 +139,16 @@ class Space:
         """The inverse of `position`; whole where a voxel has its centre."""
         return tuple((p - o) / s for p, o, s in zip(position, self.origin, self.scale, strict=True))
 
+    def voxel_of(self, other: Space) -> tuple[tuple[int, ...], float]:
+        """Which voxel of this array the first one of another lies on (it may lie outside), and how far beside, in voxels.
+
+        Raises DataError where the two have voxels of different size."""
+        if not np.allclose(self.scale, other.scale, rtol=1e-3):
+            raise DataError(f"voxel size {self.scale} and {other.scale}; expected the same for two that lie over each other")
+        exact = self.index(other.origin)
+        whole = tuple(round(i) for i in exact)
+        return whole, max(abs(i - n) for i, n in zip(exact, whole, strict=True))
+
     def crop(self, corner: Sequence[int]) -> Space:
         """Of the part of the array that begins at voxel `corner`."""
         return replace(self, origin=self.position(corner))
@@ -161,6 +171,9 @@ class Space:
         """Of the axes with these names, in their order."""
         at = [next(n for n, a in enumerate(self.axes) if a.name == name) for name in names]
         return Space.of([self.axes[n] for n in at], [self.scale[n] for n in at], [self.origin[n] for n in at])
+
+
+BESIDE = 0.01  # of a voxel that two grids may lie beside each other without a word
 
 
 def check_scale(scale: Sequence[float], where: object = "") -> None:

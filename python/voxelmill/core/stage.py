@@ -24,7 +24,7 @@ from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
 from . import params as par
 from . import pool
-from .errors import IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, StorageError, VoxelmillError
+from .errors import BUG, IO_FAILED, OUT_OF_MEMORY, DataError, ParameterError, StorageError, VoxelmillError, out_of_memory
 
 In = NewType("In", Path)  # an input file or store; its digest goes into the record
 Out = NewType("Out", Path)  # an output file or store; appears whole or not at all
@@ -89,7 +89,7 @@ def _is_list(kind: Any) -> bool:
 
 def split(stage: Stage, argv: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
     """Command line -> (parameters, files). A list argument takes every word up to the next flag."""
-    known = set(par.fields_of(stage.parameters)) | set(stage.files)
+    known = {*par.fields_of(stage.parameters), *stage.files, "code"}
     given: dict[str, list[str]] = {}
     name = ""
     for word in argv:
@@ -140,7 +140,7 @@ def main(dotted: str, argv: Sequence[str] | None = None) -> None:
 
 
 def call(dotted: str, argv: Sequence[str]) -> int:
-    """As `main`, but returns the exit code. Every failure is one line on stderr."""
+    """As `main`, but returns the exit code. Every failure is one line on stderr; a bug has its traceback before it."""
     with pool.workers():
         return _call(dotted, argv)
 
@@ -153,20 +153,29 @@ def _call(dotted: str, argv: Sequence[str]) -> int:
             print(help_text(stage))
             return 0
         flags, files = split(stage, argv)
-        execute(stage, par.parse(stage.parameters, flags), files)
+        code = flags.pop("code", "")  # for the hash of the task, and its record
+        execute(stage, par.parse(stage.parameters, flags), files, code)
         return 0
-    except VoxelmillError as error:
-        return _fail(name, str(error), error.exit_code)
-    except MemoryError:
+    except Exception as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> int:
+    if out_of_memory(error):
         return _fail(name, "out of memory; give the task more, or make --shard smaller", OUT_OF_MEMORY)
-    except OSError as error:
+    if isinstance(error, VoxelmillError):
+        return _fail(name, str(error), error.exit_code)
+    if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            lies = error.filename or Path.cwd()
             return _fail(
-                name,
-                f"no space left on the disk that holds {error.filename or Path.cwd()}; free some and run again with -resume",
-                IO_FAILED,
+                name, f"no space left on the disk that holds {lies}; free some and run again with -resume", IO_FAILED
             )
         return _fail(name, f"{error.filename or ''}: {error.strerror or error}", IO_FAILED)
+    import traceback
+
+    traceback.print_exception(error)
+    return _fail(name, f"a bug in Voxelmill ({type(error).__name__}: {error}); please report it with the lines above", BUG)
 
 
 def _fail(stage: str, message: str, code: int) -> int:
@@ -174,7 +183,7 @@ def _fail(stage: str, message: str, code: int) -> int:
     return code
 
 
-def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
+def execute(stage: Stage, params: par.Params, files: dict[str, Any], code: str = "") -> None:
     """Run with outputs under temporary names; rename, write manifests and the record."""
     from . import manifest
     from .provenance import LeftOut, Task
@@ -183,7 +192,7 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
         for path in _paths(files.get(name)):
             if not path.exists():
                 raise StorageError(errno.ENOENT, "no such file or store", str(path))
-    task = Task(stage.name, params, stage.block(files))
+    task = Task(stage.name, params, stage.block(files), code)
     final = {name: files[name] for name in stage.outputs() if name in files}
     partial = {
         name: [_partial(p) for p in paths] if isinstance(paths, list) else _partial(paths) for name, paths in final.items()

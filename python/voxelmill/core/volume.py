@@ -221,7 +221,7 @@ def check_metadata(meta: dict[str, Any], path: Path | str) -> None:
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: not a Zarr array's metadata ({type(error).__name__}: {error})") from None
     name, chunk = fields.popitem()
-    size = float(np.prod([float(min(c, n)) for c, n in zip(chunk, meta["shape"])]))
+    size = float(np.prod([float(min(c, n)) for c, n in zip(chunk, meta["shape"], strict=True)]))
     if size > MOST_IN_CHUNK:
         raise DataError(
             f"{path}: {name} {chunk} means {size:.1e} values in one chunk; expected under {MOST_IN_CHUNK:.1e}. Rechunk it"

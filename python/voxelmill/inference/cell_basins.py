@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_PIECE = 0.2  # of the area of the largest piece of an object, from which another is an object too
 _PASSES = 64  # longest walk, in pixels, from a basin without a marker to one that has one
 
 
@@ -73,6 +74,24 @@ def keep_sizes(labels: NDArray[np.int32], smallest: float, largest: float) -> ND
     keep[0] = False
     # "clip" only spares the check of bounds: every label is one that was counted
     return np.take((np.cumsum(keep) * keep).astype(np.int32), labels, mode="clip")
+
+
+def apart(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Each object (y, x) in one piece: of one in several pieces, those of at least `_PIECE` of the largest become
+    objects of their own, specks become background. Numbered 1..n."""
+    import cc3d
+
+    pieces, n = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=8, return_N=True)
+    owner = np.zeros(n + 1, np.int64)
+    owner[pieces.ravel()] = labels.ravel()
+    if n == len(np.unique(owner[1:])):
+        return labels
+    area = np.bincount(pieces.ravel(), minlength=n + 1)
+    largest = np.zeros(int(owner.max()) + 1, np.int64)
+    np.maximum.at(largest, owner[1:], area[1:])
+    keep = area >= _PIECE * largest[owner]
+    keep[0] = False
+    return (np.cumsum(keep) * keep).astype(np.int32)[pieces]
 
 
 def fill_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

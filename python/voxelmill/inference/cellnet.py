@@ -5,7 +5,7 @@ central it is in its cell, and by how much the cells are wider or narrower than 
 weights: three levels, additive skips, no layer at full size (pixels are folded 2 x 2 into channels at the
 way in and unfolded at the way out).
 
-Its weights, `cellnet.npz`, are trained by `benchmarks/train_cellnet.py` on made movies and on frames drawn by
+Its weights, in `cells_model`, are trained by `benchmarks/train_cellnet.py` on made movies and on frames drawn by
 hand: T98G (MIT, Okinawa Institute of Science and Technology), C2C12 (Ker et al. 2018, CC BY 4.0,
 doi 10.1038/sdata.2018.237) and bacteria (MIT, B. Gallusser).
 """
@@ -19,6 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import models
+
+MODEL = Path(__file__).with_name("cells_model")
 WIDTH = 8.0  # px, what a cell's width is brought to
 _HAZE = 3 * WIDTH  # px, structure wider than this is illumination
 _FOLD = 8  # sides are padded to a multiple of this: three halvings
@@ -28,9 +31,10 @@ Maps = NDArray[np.float32]
 
 @cache
 def weights() -> Mapping[str, NDArray[np.float32]]:
-    """The trained weights by layer, float32: `name.weight` (out, in, k, k) and `name.bias` (out,)."""
-    with np.load(Path(__file__).with_name("cellnet.npz")) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}
+    """The trained weights by layer, float32: `name.weight` (out, in, k, k) and `name.bias` (out,).
+
+    Raises DataError where they are not those of their card."""
+    return models.load(MODEL).arrays()
 
 
 def flatten(small: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,7 @@ class Method:
 
     segment: Callable[[NDArray, Params], NDArray[np.int32]]
     prepare: Callable[[Iterable[NDArray], Params], Params] = lambda frames, params: {}
+    model: Path | None = None  # what it runs, if it runs a network
 
 
 def _known(function: Callable, params: Params) -> dict[str, Any]:
@@ -163,7 +165,7 @@ def _prepare_logstd(frames: Iterable[NDArray], params: Params) -> Params:
 
 DEFAULT = "cells"
 METHODS: dict[str, Method] = {
-    "cells": Method(lambda frame, params: segment(frame, **_known(segment, params)), _prepare_cells),
+    "cells": Method(lambda frame, params: segment(frame, **_known(segment, params)), _prepare_cells, cellnet.MODEL),
     "logstd": Method(lambda frame, params: logstd.segment(frame, **_known(logstd.segment, params)), _prepare_logstd),
 }
 

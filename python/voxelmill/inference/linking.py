@@ -52,6 +52,12 @@ class Cells(NamedTuple):
         cut = regions.on_border
         return cls(regions.centroid, regions.area, regions.cov, cut, usual * cut)
 
+    @property
+    def reach(self) -> NDArray[np.float64]:
+        """(n,) px from the centroid to the ends of the ellipse: a disc's radius, of a rod a little over half its length."""
+        yy, xx, yx = self.cov[:, 0, 0], self.cov[:, 1, 1], self.cov[:, 0, 1]
+        return 2 * np.sqrt((yy + xx) / 2 + np.hypot((yy - xx) / 2, yx))
+
     def take(self, index: NDArray | slice) -> Cells:
         return Cells(self.centroid[index], self.area[index], self.cov[index], self.cut[index], self.doubt[index])
 
@@ -177,7 +183,10 @@ def _pairs(
     area = double.area[a] + double.area[b]
     share = np.minimum(double.area[a], double.area[b]) / area
     ratio = area / single.area[one]
-    fits = np.flatnonzero((ratio > PAIR_AREA[0]) & (ratio < PAIR_AREA[1]) & (share > FAIR_SHARE))
+    # both halves lie where the whole was, give or take motion that is not predicted
+    margin = single.reach + np.minimum(2 * np.sqrt(single.doubt), single.reach)
+    near_by = [np.hypot(*(single.centroid[one] - double.centroid[k]).T) < margin[one] + double.reach[k] for k in (a, b)]
+    fits = np.flatnonzero((ratio > PAIR_AREA[0]) & (ratio < PAIR_AREA[1]) & (share > FAIR_SHARE) & near_by[0] & near_by[1])
     one, a, b, share, most = one[fits], a[fits], b[fits], share[fits], most[fits]
     alone, joined = single.take(one), double.joined(a, b)
     cost = pair_cost + misfit(alone, joined) + _area_misfit(share / (1 - share)) / 2

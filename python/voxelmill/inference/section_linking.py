@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from voxelmill.inference.seeded_watershed import components
+from voxelmill.core.graphs import components
 
 from ..core.errors import DataError
 
@@ -152,7 +152,7 @@ def link(
     *,
     first_ends: int = 0,
     min_overlap: int = 200,
-    min_iou: float = 0.33,
+    min_iou: float = 0.35,
     min_seam_iou: float = 0.5,
 ) -> tuple[Components, Border]:
     """Link the supervoxels of a batch of sections; independent of the order of ids and rows.

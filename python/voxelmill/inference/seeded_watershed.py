@@ -339,7 +339,10 @@ def _agglomerate(n: int, u: np.ndarray, v: np.ndarray, total: np.ndarray, length
 
 
 def components(n: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Smallest node of each of ``n`` nodes' connected component, given edges ``(u, v)``; int64 ``(n,)``."""
+    """Smallest node of each of ``n`` nodes' connected component, given edges ``(u, v)``; int64 ``(n,)``.
+
+    As `core.graphs.components`, for the small graph of a tile, of which a task has thousands: SciPy's takes three times
+    as long there (1 ms for 1000 nodes), and a quarter of a second to import."""
     root = np.arange(n)
     while True:
         a, b = root[u], root[v]

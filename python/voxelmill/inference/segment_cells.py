@@ -7,7 +7,8 @@ in the plug-in folder are applied to each frame before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError, ParameterError
 from ..core.params import Methods, param
-from ..core.plugins import Plugin, load_plugins
+from ..core.plugins import Plugin, load_plugins, the_plugin
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..ingest.movies.times import listed
 from ..timelapse.store import Facts, FrameWriter, acquired_in, each_fov, fovs_in, open_channel
 from . import cells
+from .cell_basins import apart, keep_sizes
 
 SAMPLE = 3  # frames on which the shared values of a movie are settled
 
@@ -69,43 +72,56 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
     known = Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     preprocessors = [plugin for plugin in added if plugin.kind == "preprocessor"]
-    method, values = method_of(p, added)
+    method, _ = method_of(p, added)  # what is not there is said before any work
+    if method.model:
+        task.model(method.model)
     task.report(method=p.segmentation_method, preprocessors=[plugin.name for plugin in preprocessors])  # type: ignore[attr-defined]
 
-    def label(fov: int) -> dict[str, Any]:
-        image = open_channel(movie, fov, f"pc_ch_{known.phase}")
-        n_frames, acquired = image.shape[0], acquired_in(movie, fov, known.phase)
-        masks = [acquired(t) for t in range(n_frames)]
-        recorded = [t for t, mask in enumerate(masks) if mask is None or mask.any()]
+    each_fov(task, known, fovs_in(movie), partial(label, p, known, movie, plugins, output), output=output)
+    rows = task.quality["per_fov"]
+    empty = {f: f"{n['empty_frames']} ({which})" for f, n in rows.items() if (which := n.pop("empty"))}
+    if empty:
+        task.report(empty_frames=empty)
 
-        def frame(t: int) -> NDArray:
-            found, mask = image.read(t), masks[t]
-            if mask is not None:
-                found = filled(found, mask)
-            for plugin in preprocessors:
-                found = plugin(found)
-            return found
 
-        sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
-        shared = dict(method.prepare((frame(t) for t in sample), values))
-        count = []
-        with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
-            for t, mask in enumerate(masks):
-                if mask is not None and not mask.any():
-                    writer.add(np.zeros(image.shape[1:], np.uint16))
-                    continue
-                try:
-                    labels = method.segment(frame(t), {**values, **shared})
-                except DataError as error:
-                    raise DataError(f"field of view {fov}, frame {t}: {error}") from error
-                if mask is not None:
-                    labels = numbered(np.where(mask, labels, 0), p)
-                count.append(int(labels.max()))
-                writer.add(labels)
-        return {"cells_per_frame": round(float(np.mean(count)), 2), "empty_frames": count.count(0), **shared}
+def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Path, fov: int) -> dict[str, Any]:
+    """Segment a field of view; figures for the record."""
+    added = load_plugins(plugins) if plugins else []
+    preprocessors = [plugin for plugin in added if plugin.kind == "preprocessor"]
+    method, values = method_of(p, added)
+    image = open_channel(movie, fov, f"pc_ch_{known.phase}")
+    n_frames, acquired = image.shape[0], acquired_in(movie, fov, known.phase)
+    masks = [acquired(t) for t in range(n_frames)]
+    recorded = [t for t, mask in enumerate(masks) if mask is None or mask.any()]
 
-    each_fov(task, known, fovs_in(movie), label, output=output)
-    task.report(empty_frames={f: n["empty_frames"] for f, n in task.quality["per_fov"].items() if n["empty_frames"]})
+    def frame(t: int) -> NDArray:
+        found, mask = image.read(t), masks[t]
+        if mask is not None:
+            found = filled(found, mask)
+        for plugin in preprocessors:
+            found = plugin(found)
+        return found
+
+    sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
+    shared = dict(method.prepare((frame(t) for t in sample), values))
+    count: dict[int, int] = {}
+    with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
+        for t, mask in enumerate(masks):
+            if mask is not None and not mask.any():
+                writer.add(np.zeros(image.shape[1:], np.uint16))
+                continue
+            try:
+                labels = method.segment(frame(t), {**values, **shared})
+            except DataError as error:
+                raise DataError(f"field of view {fov}, frame {t}: {error}") from error
+            if mask is not None or isinstance(p, Cells):  # no two cells that are visibly apart share a label
+                labels = labels if mask is None else np.where(mask, labels, 0).astype(np.int32)
+                labels = keep_sizes(apart(labels), p.min_object_size, p.max_object_size)
+            count[t] = int(labels.max())
+            writer.add(labels)
+    empty = [t for t, seen in count.items() if not seen]
+    mean = round(float(np.mean(list(count.values()))), 2) if count else 0.0
+    return {"cells_per_frame": mean, "empty_frames": len(empty), "empty": listed(empty), **shared}
 
 
 def filled(frame: NDArray, mask: NDArray) -> NDArray:
@@ -133,23 +149,6 @@ def method_of(p: Sized, added: list[Plugin]) -> tuple[cells.Method, dict[str, An
 
 def numbered(labels: NDArray, p: Sized) -> NDArray[np.int32]:
     """Labels of a plug-in as 1..n, those of a wrong size dropped."""
-    from .cell_basins import keep_sizes
-
     found, place = np.unique(labels, return_inverse=True)
     dense = np.asarray(place.reshape(labels.shape) + (0 if 0 in found else 1), np.int32)
     return keep_sizes(dense, p.min_object_size, p.max_object_size)
-
-
-def the_plugin(added: list[Plugin], kind: str, name: str) -> Callable[..., Any]:
-    """The plug-in of that kind and name, or the only one of its kind.
-
-    Raises ParameterError that says what there is."""
-    these = {plugin.name: plugin for plugin in added if plugin.kind == kind}
-    if not name and len(these) == 1:
-        return next(iter(these.values()))
-    if name not in these:
-        raise ParameterError(
-            f"--{kind}_plugin {name!r}: the folder of --plugins has {', '.join(these) or 'none'} of "
-            f"this kind; give the folder and one of their names"
-        )
-    return these[name]

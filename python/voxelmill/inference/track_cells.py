@@ -6,18 +6,22 @@ Frames are measured one by one, the tables are linked, the frames are relabelled
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.params import Methods, param
-from ..core.plugins import load_plugins
+from ..core.plugins import load_plugins, the_plugin
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
+from ..ingest.movies.times import listed
 from ..timelapse.store import Facts, FrameWriter, each_fov, fov_name, fovs_in, open_channel
-from .segment_cells import the_plugin
 from .tracking import Tracks, region_table, track
 
 
@@ -32,8 +36,20 @@ class Growth(Linked):
     """Tracking of cells that move, grow and divide."""
 
     tracking_method: Literal["growth"] = param("growth", "How cells are followed from frame to frame")
-    max_gap: int = param(2, "Frames in a row that a cell may be missing and keep its id", unit="frame", ge=0, le=100)
-    max_link_cost: float = param(2.0, "Greatest cost of a link; 2 is a disc moved by its own diameter", gt=0)
+    max_gap: int = param(
+        2,
+        "Frames in a row that a cell may be missing and keep its id",
+        unit="frame",
+        ge=0,
+        le=100,
+        profiles={"conservative": 1, "aggressive": 4},
+    )
+    max_link_cost: float = param(
+        2.0,
+        "Greatest cost of a link; 2 is a disc moved by its own diameter",
+        gt=0,
+        profiles={"conservative": 1.5, "aggressive": 3.0},
+    )
     division_cost: float = param(0.3, "What a division costs beyond its misfit; higher finds fewer", ge=0)
     divisions: bool = param(True, "Look for divisions")
     min_daughter: int = param(3, "Frames a daughter must live for its division to count", unit="frame", ge=0)
@@ -70,36 +86,70 @@ OTHER_NAMES = {
     "max_link_cost": "max_cost",
     "track_min_iou": "min_iou",
 }
+MANY_TIMES = 6  # the area of the median cell; one about to divide has 2
+LEAST_KIND = 20  # outlines, from which there is a usual size
 NO_OPTION = {"tracking_method", "tracking_plugin", "plugins", "strict"}
 
 
 def run(p: Linked, task: Task, *, labels: In, facts: In, batch: str, plugins: In | None = None, output: Out) -> None:
     known = Facts.read(facts)
-    added = load_plugins(plugins) if plugins else []
-    options = {OTHER_NAMES.get(k, k): v for k, v in p.model_dump().items() if k not in NO_OPTION}
-    by_plugin = the_plugin(added, "tracking", p.tracking_plugin) if isinstance(p, TrackPlugin) else None
+    plugin_of(p, plugins)  # what is not there is said before any work
     task.report(method=p.tracking_method)  # type: ignore[attr-defined]
 
-    def follow(fov: int) -> dict[str, Any]:
-        image = open_channel(labels, fov, known.labeled())
-        frame = image.read
-        if by_plugin is not None:
-            frame = by_plugin(image.read()).__getitem__
-        tables = [region_table(frame(t)) for t in range(image.shape[0])]
-        method = "labels" if by_plugin is not None else p.tracking_method  # type: ignore[attr-defined]
-        try:
-            tracks = track(tables, method, **options)
-        except DataError as error:
-            raise DataError(f"field of view {fov}: {error}") from error
-        wide = tracks.tracks["track_id"].max(initial=0) > 65535
-        with FrameWriter(output, fov, known.tracked(), known, "uint32" if wide else "uint16", label=True) as writer:
-            for t in range(image.shape[0]):
-                writer.add(tracks.relabel(t, frame(t)))
-        save_tracks(output / fov_name(fov) / "tracks.npz", tracks)
-        mothers = tracks.tracks["parent"]
-        return {"tracks": len(tracks.tracks), "divisions": len(np.unique(mothers[mothers > 0]))}
+    each_fov(task, known, fovs_in(labels), partial(follow, p, known, labels, plugins, output), output=output)
+    said = {fov: figures.pop("says") for fov, figures in task.quality["per_fov"].items()}
+    if any(said.values()):
+        task.report(notes=[f"Field of view {fov}: {note}" for fov, note in said.items() if note])
 
-    each_fov(task, known, fovs_in(labels), follow, output=output)
+
+def follow(p: Linked, known: Facts, labels: Path, plugins: Path | None, output: Path, fov: int) -> dict[str, Any]:
+    """Track the cells of a field of view; figures for the record."""
+    options = {OTHER_NAMES.get(k, k): v for k, v in p.model_dump().items() if k not in NO_OPTION}
+    by_plugin = plugin_of(p, plugins)
+    image = open_channel(labels, fov, known.labeled())
+    frame = image.read
+    if by_plugin is not None:
+        frame = by_plugin(image.read()).__getitem__
+    tables = [region_table(frame(t)) for t in range(image.shape[0])]
+    method = "labels" if by_plugin is not None else p.tracking_method  # type: ignore[attr-defined]
+    try:
+        tracks = track(tables, method, **options)
+    except DataError as error:
+        raise DataError(f"field of view {fov}: {error}") from error
+    wide = tracks.tracks["track_id"].max(initial=0) > 65535
+    with FrameWriter(output, fov, known.tracked(), known, "uint32" if wide else "uint16", label=True) as writer:
+        for t in range(image.shape[0]):
+            writer.add(tracks.relabel(t, frame(t)))
+    save_tracks(output / fov_name(fov) / "tracks.npz", tracks)
+    mothers = tracks.tracks["parent"]
+    return {
+        "tracks": len(tracks.tracks),
+        "divisions": len(np.unique(mothers[mothers > 0])),
+        "says": too_large([table.area for table in tables]),
+    }
+
+
+def too_large(areas: list[NDArray]) -> str:
+    """A remark where outlines are many times larger than the movie's usual cell; areas: (n,) px of each frame."""
+    every = np.concatenate([np.zeros(0), *areas])
+    if len(every) < LEAST_KIND:
+        return ""
+    usual = float(np.median(every))
+    frames = [t for t, area in enumerate(areas) if (area > MANY_TIMES * usual).any()]
+    count = int((every > MANY_TIMES * usual).sum())
+    if not count:
+        return ""
+    return (
+        f"outlines more than {MANY_TIMES} times as large as the usual cell ({usual:.0f} px): {count}, in frame "
+        f"{listed(frames)}. Cells that are taken for one, or debris: look at them; --track_max_size leaves them out."
+    )
+
+
+def plugin_of(p: Linked, plugins: Path | None) -> Callable[..., Any] | None:
+    """The plug-in that tracks, where one was chosen."""
+    if not isinstance(p, TrackPlugin):
+        return None
+    return the_plugin(load_plugins(plugins) if plugins else [], "tracking", p.tracking_plugin)
 
 
 def save_tracks(path: Any, tracks: Tracks) -> None:

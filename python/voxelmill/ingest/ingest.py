@@ -22,7 +22,7 @@ from ..core.manifest import digest_of
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Given, Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
-from ..core.space import Space
+from ..core.space import BESIDE, Space
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, layout
 from .volumes.formats import local, open_source
@@ -32,14 +32,13 @@ from .volumes.source import Source
 from .volumes.window import Window, window
 
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
-Index = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
     """Input."""
 
-    truth: str = param("", "Label volume of the same shape to score against")
+    truth: str = param("", "Label volume of the same shape to score against", path=True)
     truth_key: str = param("", "Dataset of the truth inside HDF5, NPZ or Zarr; `labels` when not given")
     input_key: str = param("", "Dataset inside HDF5, NPZ or Zarr; needed where there are several")
     channel: int = param(0, "Channel of an image that has several", ge=0)
@@ -49,7 +48,7 @@ class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
     preset: Literal["none", "safe8gb", "medium"] = param(
         "none", "Ready-made cutout: safe8gb is 192,192,48, medium is 256,256,48; overrides --cutout"
     )
-    center: tuple[Index, Index, Index] | None = param(
+    center: tuple[int, int, int] | None = param(
         None,
         "Centre X,Y,Z of the cutout, as the source numbers its voxels; middle of the volume, jittered, when not given",
         unit="voxel",
@@ -171,8 +170,9 @@ def place(p: Parameters, volume: Source, own: Space) -> tuple[tuple[int, ...], t
     The jitter draws X, Y, Z in this order from one generator, as the classic notebook does.
     Raises ParameterError where the cutout does not fit."""
     size, centre = cutout(p, volume), middle(p, volume, own)
+    said = "--center_nm" if p.center_nm else "--center"
     if size is None and centre:
-        raise ParameterError("--center has no use without --cutout or --preset; give the size of the part")
+        raise ParameterError(f"{said} has no use without --cutout or --preset; give the size of the part")
     if size is None:
         return (0, 0, 0), volume.shape
     whole, rng, corner = volume.shape[::-1], np.random.default_rng(p.seed), []
@@ -186,7 +186,7 @@ def place(p: Parameters, volume: Source, own: Space) -> tuple[tuple[int, ...], t
             start = centre[axis] - first - s // 2
             if start < 0 or start + s > n:
                 raise ParameterError(
-                    f"--cutout around --center {','.join(map(str, centre))} (X,Y,Z) leaves "
+                    f"--cutout around {said}, voxel {','.join(map(str, centre))} (X,Y,Z), leaves "
                     f"{volume.name}: {'XYZ'[axis]} {start + first} to {start + first + s} of its voxels {first} to "
                     f"{first + n}; move the centre or ask for less"
                 )
@@ -226,7 +226,7 @@ def place_truth(
     if raw is None:
         size = cutout(p, truth)
         return ((0, 0, 0), truth.shape) if size and truth.shape == size[::-1] else place(p, truth, own)
-    if truth.origin and any(truth.origin) and raw["voxel_size"]:
+    if any(own.origin) and raw["voxel_size"]:
         return overlaid(truth, own, raw), tuple(raw["shape"])
     if list(truth.shape) == raw["shape"]:
         return (0, 0, 0), truth.shape
@@ -240,16 +240,13 @@ def place_truth(
 
 def overlaid(truth: Source, own: Space, raw: dict[str, Any]) -> tuple[int, ...]:
     """Corner (z, y, x), in voxels of the truth's array, of what is read of the volume; what does not overlap is said."""
-    scale = np.array(raw["voxel_size"])
-    if truth.voxel_size and not np.allclose(truth.voxel_size, scale, rtol=1e-3):
-        raise DataError(
-            f"{truth.name}: voxel size {truth.voxel_size} nm; expected {tuple(scale.tolist())} as {raw['source']}"
-        )
-    exact = (np.array(raw["origin"]) - np.array(own.origin)) / scale
-    corner = np.rint(exact).astype(int)
-    if np.abs(exact - corner).max() > 0.01:
-        truth.remarks.append(f"lies {np.abs(exact - corner).max():.2f} voxels beside the volume's grid; laid to the nearest")
-    inside = np.minimum(corner + raw["shape"], truth.shape) - np.maximum(corner, 0)
+    try:
+        corner, beside = own.voxel_of(Space.zyx(raw["voxel_size"], raw["origin"]))
+    except DataError as error:
+        raise DataError(f"{truth.name} and {raw['source']}: {error}") from None
+    if beside > BESIDE:
+        truth.remarks.append(f"lies {beside:.2f} voxels beside the volume's grid; laid to the nearest")
+    inside = np.minimum(np.add(corner, raw["shape"]), truth.shape) - np.maximum(corner, 0)
     if (inside <= 0).any():
         raise DataError(
             f"{truth.name}: lies from {own.origin} nm on (z, y, x) and the volume from {tuple(raw['origin'])}; "
@@ -258,7 +255,7 @@ def overlaid(truth: Source, own: Space, raw: dict[str, Any]) -> tuple[int, ...]:
     covered = float(np.prod(inside / np.array(raw["shape"])))
     if covered < 1:
         truth.remarks.append(f"covers {covered:.1%} of the volume; the rest is not scored")
-    return tuple(int(c) for c in corner)
+    return corner
 
 
 def check_type(volume: Source, p: Parameters, labels: bool) -> str:
@@ -299,8 +296,8 @@ def sizes(p: Parameters, volume: Source, raw: dict[str, Any] | None = None) -> t
     The origin that a source states is in its own units, so --voxel_size moves it along. Raises DataError where the
     source states a voxel size that is no length, ParameterError where it is not known and must be."""
     if raw:
-        size = volume.voxel_size or raw["voxel_size"]
-        return Space.zyx(size, volume.origin if size else None), "raw volume"
+        size = p.voxel_size or volume.voxel_size or raw["voxel_size"]
+        return Space.zyx(size, volume.placed.moved_to(size) if size else None), "raw volume"
     if p.voxel_size:
         moved = volume.placed.moved_to(p.voxel_size)
         return Space.zyx(p.voxel_size, moved), "--voxel_size"

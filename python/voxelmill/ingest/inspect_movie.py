@@ -48,7 +48,9 @@ class Parameters(Given, Reading, Copying, Strict):
     )
     fl_channels: tuple[str, ...] = param((), "Fluorescence channels to measure, by number or name: 1,2 or GFP,mCherry")
     fovs: str = param("all", "Fields of view: 0-3, 2, 0-1,4 or all")
-    batch_size: int = param(2, "Fields of view that one task works on, one after the other", ge=1, le=1000)
+    batch_size: int = param(
+        2, "Fields of view that one task works on, one after the other", ge=1, le=1000, profiles={"aggressive": 8}
+    )
     frame_interval: float | None = param(
         None, "Minutes between frames, in place of the file's own times (10 where there are none)", unit="min", gt=0
     )

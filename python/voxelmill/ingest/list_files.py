@@ -23,7 +23,6 @@ class Parameters(Params):
 
 
 def run(p: Parameters, task: Task, *, source: Path, role: str = "raw", listing: Out) -> None:
-    task.block = role
     names = below(source)
     parts = [names[k::AT_ONCE] for k in range(AT_ONCE)]
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -29,7 +29,7 @@ Shapes = list[tuple[int, ...]]  # (t, y, x) of each field of view
 class Parameters(Strict):
     """Given cells."""
 
-    detections: str = param("", "Label movie (t, y, x) whose cells are tracked; nothing is segmented then")
+    detections: str = param("", "Label movie (t, y, x) whose cells are tracked; nothing is segmented then", path=True)
 
 
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:

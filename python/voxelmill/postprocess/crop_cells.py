@@ -16,6 +16,7 @@ read as 0, as the Zarr standard has it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ BLOCK_BYTES = 64 << 20  # of frames in memory at a time
 class Parameters(Views, Strict):
     """Crops of cells."""
 
-    crops: bool = param(True, "Write cells.zarr, a movie of every cell; false spares its many small files")
+    crops: bool = param(
+        True, "Write cells.zarr, a movie of every cell; false spares its many small files", profiles={"minimal": False}
+    )
     crop_padding: int = param(0, "Margin around a cell's boxes, within the frame", unit="px", ge=0, le=1000)
 
 
@@ -48,28 +51,30 @@ def run(
 ) -> None:
     known = Facts.read(facts)
 
-    def crop(fov: int) -> dict[str, Any]:
-        labels = open_channel(tracked, fov, known.tracked())
-        images = {name: open_channel(movie, fov, name) for name in known.images()}
-        if background is not None:
-            images |= {
-                f"fl_background_ch_{c}": open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence
-            }
-        shape = known.views[fov].shape
-        boxes = track_boxes((labels.read(t) for t in range(shape[0])), shape[1:])
-        windows = boxes.windows(p.crop_padding)
-        root = output / fov_name(fov) / "cells.zarr"
-        write_group(root)
-        write_metadata(root, boxes, windows)
-        gaps = {name: acquired_in(movie, fov, channel) for name, channel in known.images().items()}
-        limits = {
-            name: limits_of(image, acquired=gaps.get(name, all_of_it)) for name, image in images.items() if p.view_level
-        }
-        write_crops(root, known, fov, boxes, windows, labels, images, limits)
-        return {"cells": len(boxes.cell_ids)}
-
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
-    each_fov(task, known, fovs, crop, output=output)
+    each_fov(task, known, fovs, partial(crop, p, known, movie, tracked, background, output), output=output)
+
+
+def crop(
+    p: Parameters, known: Facts, movie: Path, tracked: Path, background: Path | None, output: Path, fov: int
+) -> dict[str, Any]:
+    """Write the crops of a field of view; figures for the record."""
+    labels = open_channel(tracked, fov, known.tracked())
+    images = {name: open_channel(movie, fov, name) for name in known.images()}
+    if background is not None:
+        images |= {
+            f"fl_background_ch_{c}": open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence
+        }
+    shape = known.views[fov].shape
+    boxes = track_boxes((labels.read(t) for t in range(shape[0])), shape[1:])
+    windows = boxes.windows(p.crop_padding)
+    root = output / fov_name(fov) / "cells.zarr"
+    write_group(root)
+    write_metadata(root, boxes, windows)
+    gaps = {name: acquired_in(movie, fov, channel) for name, channel in known.images().items()}
+    limits = {name: limits_of(image, acquired=gaps.get(name, all_of_it)) for name, image in images.items() if p.view_level}
+    write_crops(root, known, fov, boxes, windows, labels, images, limits)
+    return {"cells": len(boxes.cell_ids)}
 
 
 def write_metadata(root: Path, boxes: TrackBoxes, windows: NDArray) -> None:
@@ -115,10 +120,8 @@ def write_crops(
             crop, shape = root / name / str(cell), (n_frames, y1 - y0, x1 - x0)
             describe_movie(
                 crop,
-                known.scale(fov),
-                known.views[fov].pixel_size_um,
+                known.views[fov].space.crop((0, y0, x0)),
                 label_of=of and f"{of}/{cell}",
-                corner=(y0, x0),
                 window=[y0, x0, y1, x1],
                 **(view_facts(known, fov, shape, limits[name], (y0, x0)) if view else {}),
             )

@@ -9,6 +9,8 @@ and the reason stand in a table of their own.
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,12 @@ class Parameters(Extensions, Strict):
         0, "Side of the square that masks are eroded with before intensities are taken", unit="px", ge=0, le=101
     )
     min_frames: int = param(30, "Fewest frames a cell must be seen in to be kept", unit="frame", ge=0)
-    border_margin: int = param(50, "A cell that ever comes nearer to the border than this is left out", unit="px", ge=0)
+    border_margin: int = param(
+        -1,
+        "A cell that ever comes nearer to the border is left out; -1: a cell's width, at most 50 and a tenth of the frame",
+        unit="px",
+        ge=-1,
+    )
 
 
 def run(
@@ -54,68 +61,76 @@ def run(
     output: Out,
 ) -> None:
     known = Facts.read(facts)
-    added = load_plugins(plugins) if plugins else []
-    wanted = {} if known.phase is None else {known.phase: named(p.pc_features)}
-    for channel in known.fluorescence:
-        wanted[channel] = wanted.get(channel, []) + named(p.fl_features)
-
-    seen = {c for c, names in wanted.items() if set(names) - set(PHASE_FEATURES)}  # the others are shapes
-
-    def extract(fov: int) -> dict[str, Any]:
-        view = known.views[fov]
-        labels = open_channel(tracked, fov, known.tracked())
-        images = {channel: open_channel(movie, fov, name) for name, channel in known.images().items()}
-        surfaces = (
-            {}
-            if background is None
-            else {c: open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence}
-        )
-        builder = TraceBuilder(
-            fov,
-            np.array(view.times),
-            wanted,
-            known.phase,
-            fluorescence=known.fluorescence,
-            background_weight=p.background_weight,
-            erosion_size=p.erosion_size,
-            plugins=added,
-        )
-        masks = {c: acquired_in(movie, fov, c) for c in seen}
-        try:
-            for t in range(view.n_frames):
-                held = {c: mask for c, of in masks.items() if (mask := of(t)) is not None}
-                builder.add(
-                    t,
-                    labels.read(t),
-                    {c: image.read(t) for c, image in images.items() if c in seen},
-                    {c: image.read(t) for c, image in surfaces.items() if c in seen},
-                    held,
-                )
-        except DataError as error:
-            raise DataError(f"field of view {fov}, frame {t}: {error}") from error
-        table = builder.table()
-        kept, report = filter_traces(table, view.shape[1:], view.n_frames, p.min_frames, p.border_margin)
-        folder = output / fov_name(fov)
-        folder.mkdir(parents=True)
-        write_csv(folder / traces_name(known.base, fov), kept)
-        write_csv(folder / left_out_name(known.base, fov), left_out(table, report))
-        return {
-            "cells": report.cells,
-            "kept": report.kept,
-            "short": len(report.short),
-            "border": len(report.border),
-            "saturated_pixels": builder.saturated,
-            "empty_after_erosion": builder.empty_after_erosion,
-            "notes": report.notes,
-            "says": str(report),
-        }
-
     fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
-    each_fov(task, known, fovs, extract, output=output)
+    each_fov(task, known, fovs, partial(extract, p, known, movie, tracked, background, plugins, output), output=output)
     rows = task.quality["per_fov"]
     task.report(left_out_cells={f: n.pop("says") for f, n in rows.items() if n["kept"] < n["cells"] or n["notes"]})
     for n in rows.values():
         n.pop("says", None)
+
+
+def extract(
+    p: Parameters,
+    known: Facts,
+    movie: Path,
+    tracked: Path,
+    background: Path | None,
+    plugins: Path | None,
+    output: Path,
+    fov: int,
+) -> dict[str, Any]:
+    """Write the tables of a field of view; figures for the record."""
+    added = load_plugins(plugins) if plugins else []
+    wanted = {} if known.phase is None else {known.phase: named(p.pc_features)}
+    for channel in known.fluorescence:
+        wanted[channel] = wanted.get(channel, []) + named(p.fl_features)
+    seen = {c for c, names in wanted.items() if set(names) - set(PHASE_FEATURES)}  # the others are shapes
+    view = known.views[fov]
+    labels = open_channel(tracked, fov, known.tracked())
+    images = {channel: open_channel(movie, fov, name) for name, channel in known.images().items()}
+    surfaces = (
+        {} if background is None else {c: open_channel(background, fov, f"fl_background_ch_{c}") for c in known.fluorescence}
+    )
+    builder = TraceBuilder(
+        fov,
+        np.array(view.times),
+        wanted,
+        known.phase,
+        fluorescence=known.fluorescence,
+        background_weight=p.background_weight,
+        erosion_size=p.erosion_size,
+        plugins=added,
+    )
+    masks = {c: acquired_in(movie, fov, c) for c in seen}
+    try:
+        for t in range(view.n_frames):
+            held = {c: mask for c, of in masks.items() if (mask := of(t)) is not None}
+            builder.add(
+                t,
+                labels.read(t),
+                {c: image.read(t) for c, image in images.items() if c in seen},
+                {c: image.read(t) for c, image in surfaces.items() if c in seen},
+                held,
+            )
+    except DataError as error:
+        raise DataError(f"field of view {fov}, frame {t}: {error}") from error
+    table = builder.table()
+    kept, report = filter_traces(table, view.shape[1:], view.n_frames, p.min_frames, p.border_margin)
+    folder = output / fov_name(fov)
+    folder.mkdir(parents=True)
+    write_csv(folder / traces_name(known.base, fov), kept)
+    write_csv(folder / left_out_name(known.base, fov), left_out(table, report))
+    return {
+        "cells": report.cells,
+        "kept": report.kept,
+        "short": len(report.short),
+        "border": len(report.border),
+        "border_margin": report.border_margin,
+        "saturated_pixels": builder.saturated,
+        "empty_after_erosion": builder.empty_after_erosion,
+        "notes": report.notes,
+        "says": str(report),
+    }
 
 
 def named(features: tuple[str, ...]) -> list[str]:

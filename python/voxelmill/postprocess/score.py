@@ -149,6 +149,15 @@ def score_sections(
         table.add(t, p)
         if table.count.sum():
             scores.append(table.result(self_pairs=self_pairs))
+    return averaged(scores)
+
+
+def averaged(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of the scores of sections; ``voxels`` is their sum, ``sections`` their number.
+
+    Raises:
+        DataError: there is none.
+    """
     if not scores:
         raise DataError("score: no section has a voxel to score; the truth is 0 (or boundary) everywhere")
     mean = {key: float(np.mean([s[key] for s in scores])) for key in scores[0]}

@@ -43,7 +43,7 @@ class FilterReport:
 
 
 def filter_traces(
-    table: Table, shape: tuple[int, int], n_frames: int, min_frames: int = 30, border_margin: int = 50
+    table: Table, shape: tuple[int, int], n_frames: int, min_frames: int = 30, border_margin: int = -1
 ) -> tuple[Table, FilterReport]:
     """Drop cells that are seen in too few frames, or that ever come near the border.
 
@@ -56,14 +56,18 @@ def filter_traces(
         shape: (height, width) of the frames, px.
         n_frames: frames of the movie.
         min_frames: least number of rows of a cell (seed: 30).
-        border_margin: px; a cell whose bounding box is ever nearer is dropped whole (seed: 50).
+        border_margin: px; a cell whose bounding box is ever nearer is dropped whole (seed: 50); -1 = `usual_margin`.
 
     Raises:
         ParameterError: a limit is negative.
     """
-    if min_frames < 0 or border_margin < 0:
-        raise ParameterError(f"min_frames {min_frames}, border_margin {border_margin}: expected 0 or more")
+    if min_frames < 0 or border_margin < -1:
+        raise ParameterError(
+            f"min_frames {min_frames}, border_margin {border_margin}: expected 0 or more (-1: a usual margin)"
+        )
     notes = []
+    if border_margin == -1:
+        border_margin = usual_margin(table, shape)
     if min_frames > n_frames:
         notes.append(
             f"The movie has {n_frames} frames, fewer than min_frames = {min_frames}: cells seen in "
@@ -96,6 +100,13 @@ def filter_traces(
     )
     rows = keep[cell]
     return {name: column[rows] for name, column in table.items()}, report
+
+
+def usual_margin(table: Table, shape: tuple[int, int]) -> int:
+    """A cell's width, px, by the median box of the table; at most 50 px, as the seed has it, and a tenth of the frame."""
+    height, width = table["bbox_y1"] - table["bbox_y0"], table["bbox_x1"] - table["bbox_x0"]
+    cell = float(np.median(np.sqrt(height * width))) if len(height) else 50.0
+    return max(1, round(min(cell, 50.0, min(shape) / 10)))
 
 
 def left_out(table: Table, report: FilterReport) -> Table:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.space import Space
 from ..core.volume import Image
-from ..timelapse.store import Facts, axes_of
+from ..timelapse.store import Facts
 from .crops import ViewScale, half_resolution, to_view
 
 Limits = tuple[float, float]  # values shown as 0 and as 255
@@ -61,7 +60,7 @@ def view_facts(
 ) -> dict[str, Any]:
     """`view`: what the values of level 1 mean, and where it lies, in minutes and micrometers."""
     step = (1, *(2 if n > 1 else 1 for n in shape[1:]))
-    space = Space.of(axes_of(None), known.scale(fov)).crop((0, *corner)).level(step)
+    space = known.views[fov].space.crop((0, *corner)).level(step)
     return {
         "view": {
             "path": "1",

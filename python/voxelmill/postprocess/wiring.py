@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.graphs import components_of
+
 EDGE = np.dtype([("pre", "<i8"), ("post", "<i8"), ("weight", "<i8")])
 BATCH = 1 << 18  # edges in memory at a time
 
@@ -67,23 +69,10 @@ def pagerank(went: np.ndarray, edges: Iterable[Arrays], damping: float = 0.85) -
 
 def components(n: int, edges: Iterable[Arrays]) -> np.ndarray:
     """Weakly connected component of each of n nodes, numbered by size, largest 0; of equals the one with the
-    first node comes first.
-
-    A forest (Galler and Fischer 1964) in which every node names itself or an earlier one of its component."""
-    parent = np.arange(n)
-
-    def root(nodes: np.ndarray) -> np.ndarray:
-        while not np.array_equal(above := parent[parent[nodes]], parent[nodes]):
-            parent[nodes] = above  # paths halve each time
-        return parent[nodes]
-
-    for pre, post, _ in edges:
-        ends = root(np.stack([pre, post]))
-        while (apart := ends[0] != ends[1]).any():
-            ends = ends[:, apart]
-            np.minimum.at(parent, ends.max(0), ends.min(0))
-            ends = root(ends)
-    _, label, size = np.unique(root(np.arange(n)), return_inverse=True, return_counts=True)
+    first node comes first."""
+    _, label, size = np.unique(
+        components_of(n, ((pre, post) for pre, post, _ in edges)), return_inverse=True, return_counts=True
+    )
     place = np.empty(len(size), np.int64)
     place[np.argsort(-size, kind="stable")] = np.arange(len(size))
     return place[np.ravel(label)]

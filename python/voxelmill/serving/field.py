@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..inference.track_cells import load_tracks
 from ..inference.tracking import Tracks
 from ..postprocess.traces import left_out_name, read_csv, traces_name
-from ..timelapse.store import Facts, View, fov_name, open_channel
+from ..timelapse.store import Facts, View, acquired_in, fov_name, open_channel
 from .figures import coloured
 
 COLOURS = 64
@@ -37,16 +37,19 @@ class Field:
     table: Table
     dropped: Table
     channels: dict[int, str]  # that are measured, besides phase contrast
+    gaps: frozenset[int] = frozenset()  # frames of which nothing was recorded
 
     @classmethod
     def open(cls, movie: Path, tracked: Path, traces: Path, known: Facts, fov: int) -> Field:
         found: Tracks = load_tracks(tracked / fov_name(fov) / "tracks.npz")
         folder = traces / fov_name(fov)
         kept, rest = (folder / name(known.base, fov) for name in (traces_name, left_out_name))
-        names = known.known.get("channel_names", [])
+        names, view = known.known.get("channel_names", []), known.views[fov]
+        acquired = acquired_in(movie, fov, next(iter(known.images().values())))
+        masks = ((t, acquired(t)) for t in range(view.n_frames))
         return cls(
-            known.views[fov],
-            known.views[fov].pixel_size_um,
+            view,
+            view.pixel_size_um,
             open_channel(movie, fov, next(iter(known.images()))).read,
             open_channel(tracked, fov, known.tracked()).read,
             found.nodes[found.nodes["track_id"] > 0],
@@ -54,6 +57,7 @@ class Field:
             read_csv(kept) if kept.exists() else {},
             read_csv(rest) if rest.exists() else {},
             {c: names[c] if c < len(names) else "" for c in known.fluorescence},
+            frozenset(t for t, mask in masks if mask is not None and not mask.any()),
         )
 
     @property

@@ -1,4 +1,7 @@
-"""Plots of a field of view: who divided into whom, and features over time."""
+"""Plots of a field of view: who divided into whom, features over time, how many cells there are.
+
+A cell that is not seen for a while leaves a gap; one that is seen in a single frame is a dot.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 
 from .field import Field, Table, plot_colours, spread
 
-TREE_TRACKS = 60
+TREE_TRACKS = 200
 LINES = 100  # cells drawn in a plot of traces, kept and left out each; median and quartiles are of all
 PANELS = 12
 UNITS = {"area": "px", "intensity_total": "counts", "intensity_mean": "counts", "intensity_variance": "counts²"}
@@ -61,16 +64,19 @@ def lineage_tree(field: Field, which: str) -> Any:
     order, daughters = families(field.tracks, TREE_TRACKS), daughters_of(field.tracks)
     rows = tree_rows(order, daughters)
     leaves = max(rows.values(), default=0) + 1
-    figure, ax = plt.subplots(figsize=(9, 1.4 + 0.17 * max(leaves, 6)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(9, 1.4 + (0.17 if leaves <= 60 else 0.11) * max(leaves, 6)), layout="constrained")
     track = {int(r["track_id"]): r for r in field.tracks if int(r["track_id"]) in rows}
     minutes, shades = field.minutes, dict(zip(order, plot_colours(np.array(order, np.int64))))
-    whole, seen, colours, joins = [], [], [], []
+    whole, seen, colours, joins, dots = [], [], [], [], []
     extent = max(minutes[-1] - minutes[0], 1e-6)
     for i in order:
         y, frames = rows[i], field.nodes["frame"][field.nodes["track_id"] == i]
         whole.append([(minutes[track[i]["first"]], y), (minutes[track[i]["last"]], y)])
         for part in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
-            seen.append([(minutes[part[0]], y), (minutes[part[-1]] + 3e-3 * extent, y)])  # one frame is a dot
+            if len(part) == 1:
+                dots.append((minutes[part[0]], y, shades[i]))
+                continue
+            seen.append([(minutes[part[0]], y), (minutes[part[-1]], y)])
             colours.append(shades[i])
         mother = int(track[i]["parent"])
         if mother in rows:
@@ -90,6 +96,8 @@ def lineage_tree(field: Field, which: str) -> Any:
     ax.add_collection(LineCollection(joins, colors="0.35", linewidths=0.9, zorder=1))
     ax.add_collection(LineCollection(whole, colors="0.6", linewidths=0.7, linestyles="dotted", zorder=1))
     ax.add_collection(LineCollection(seen, colors=colours, linewidths=2.6, capstyle="round", zorder=2))
+    if dots:
+        ax.scatter([d[0] for d in dots], [d[1] for d in dots], s=14, c=[d[2] for d in dots], linewidths=0, zorder=2)
     ax.set_xlim(minutes[0] - 0.04 * extent, minutes[-1] + 0.02 * extent)
     ax.set_ylim(leaves - 0.2, -0.8)
     ax.set_yticks([])
@@ -125,12 +133,17 @@ def columns_shown(table: Table, channels: dict[int, str]) -> dict[str, str]:
     return shown
 
 
-def curves(table: Table, column: str) -> tuple[NDArray, list[NDArray]]:
-    """Cell ids, and minutes and values (n, 2) of each."""
-    order = np.lexsort([table["time"], table["cell"]])
+def curves(table: Table, column: str) -> tuple[NDArray, list[list[NDArray]]]:
+    """Cell ids and, of each, its stretches (n, 2) of minutes and values: parted where it was not seen or measured."""
+    order = np.lexsort([table["frame"], table["cell"]])
     ids, first = np.unique(table["cell"][order], return_index=True)
-    points = np.stack([table["time"], table[column]], axis=1)[order]
-    return ids, np.split(points, first[1:]) if len(ids) else []
+    points = np.stack([table["time"], table[column], table["frame"]], axis=1)[order]
+    found = []
+    for line in np.split(points, first[1:]) if len(ids) else []:
+        line = line[np.isfinite(line[:, 1])]
+        parts = np.split(line[:, :2], np.flatnonzero(np.diff(line[:, 2]) > 1) + 1)
+        found.append([part for part in parts if len(part)])
+    return ids, found
 
 
 def trace_plots(field: Field, which: str) -> Any:
@@ -150,8 +163,14 @@ def trace_plots(field: Field, which: str) -> Any:
             if column in table:
                 ids, lines = curves(table, column)
                 some = spread(len(ids), LINES)
-                shades = ["0.75"] if grey else plot_colours(ids[some])
-                ax.add_collection(LineCollection([lines[k] for k in some], colors=shades, lw=width, alpha=alpha))
+                shades = np.full((len(some), 3), 0.75) if grey else plot_colours(ids[some])
+                parts = [(part, shade) for k, shade in zip(some, shades) for part in lines[k]]
+                long = [(part, shade) for part, shade in parts if len(part) > 1]
+                ax.add_collection(LineCollection([p for p, _ in long], colors=[c for _, c in long], lw=width, alpha=alpha))
+                single = [(part[0], shade) for part, shade in parts if len(part) == 1]
+                if single:
+                    places = np.array([p for p, _ in single])
+                    ax.scatter(*places.T, s=7, c=[c for _, c in single], alpha=alpha, linewidths=0, zorder=2)
         times, quartiles = quartiles_of(field.table, column)
         ax.fill_between(times, quartiles[0], quartiles[2], fc=(0, 0, 0, 0.18), ec="black", lw=0.7, zorder=3)
         ax.plot(times, quartiles[1], color="black", lw=1.6, zorder=4)
@@ -188,3 +207,27 @@ def trace_title(field: Field, which: str, hidden: int) -> str:
     if max(len(field.kept), sum(field.reasons.values())) > LINES:
         title += f"; at most {LINES} lines of kept and left out each"
     return title + (f"; {hidden} more features are in the tables" if hidden else "")
+
+
+# ---- counts --------------------------------------------------------------------------------------
+
+
+def count_plot(field: Field, which: str) -> Any:
+    """Cells over time: all that were found, and those whose traces were kept; nothing where nothing was recorded."""
+    import matplotlib.pyplot as plt
+
+    frames = np.arange(field.view.n_frames)
+    found = np.bincount(field.nodes["frame"], minlength=len(frames)).astype(float)
+    kept = np.bincount(field.table.get("frame", np.zeros(0, int)), minlength=len(frames)).astype(float)
+    figure, ax = plt.subplots(figsize=(9, 3), layout="constrained")
+    for values, colour, name in ((found, "0.25", "found"), (kept, "tab:blue", "with a trace")):
+        values[sorted(field.gaps)] = np.nan
+        ax.plot(field.minutes, values, color=colour, lw=1.4, marker="o", ms=3 if len(frames) < 80 else 1.5, label=name)
+    ax.set_ylim(0, max(1.0, float(np.nanmax(found, initial=0)) * 1.08))
+    ax.set_xlabel("time (min)")
+    ax.set_ylabel("cells")
+    ax.legend(frameon=False, loc="lower right")
+    ax.set_title(
+        f"{which}: cells over time" + (f"; {len(field.gaps)} frames were not recorded" if field.gaps else ""), loc="left"
+    )
+    return figure

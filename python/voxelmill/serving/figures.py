@@ -123,13 +123,14 @@ def section(image: Image, z: int) -> tuple[np.ndarray, int]:
     return image.read((slice(z, z + 1), slice(None, None, step), slice(None, None, step)))[0], step
 
 
-def scale_bar(axes: Any, nm_per_px: float, width_px: int, colour: str = "white") -> None:
-    """A bar of a round length, about a fifth of the width."""
+def scale_bar(axes: Any, image: Image, step: int, width_px: int, colour: str = "white") -> None:
+    """A bar of a round length, about a fifth of the width; in px where no voxel size is known."""
     from matplotlib import patheffects
 
+    nm_per_px, known = image.scale[2] * step, image.space.known
     wanted = nm_per_px * width_px / 5
     length = max((m * 10.0**e for e in range(8) for m in (1, 2, 5) if m * 10.0**e <= wanted), default=wanted)
-    label = f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
+    label = f"{length:g} px" if not known else f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
     px = length / nm_per_px
     outline = [patheffects.withStroke(linewidth=2, foreground="black")]
     height = axes.get_ylim()[0]
@@ -151,6 +152,12 @@ def scale_bar(axes: Any, nm_per_px: float, width_px: int, colour: str = "white")
         fontsize=8,
         path_effects=outline,
     )
+
+
+def depth(image: Image, z: int) -> str:
+    """Where a section lies in the frame of the source, for a title; nothing where that is not known."""
+    space = image.space
+    return f", z {space.position((z, 0, 0))[0]:g} nm" if space.known else ""
 
 
 def coloured(labels: np.ndarray) -> np.ndarray:
@@ -180,8 +187,8 @@ def overview(images: list[Image], z: int) -> Any:
             ax.imshow(values, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
         ax.set_title(title)
         ax.axis("off")
-        scale_bar(ax, image.scale[2] * step, values.shape[1])
-    figure.suptitle(f"Section {z} of {raw.shape[0]}", fontsize=11)
+        scale_bar(ax, image, step, values.shape[1])
+    figure.suptitle(f"Section {z} of {raw.shape[0]}{depth(raw, z)}", fontsize=11)
     return figure
 
 
@@ -206,10 +213,10 @@ def synapses(aligned: Image, path: Path, z: int) -> Any:
             linewidths=0.4,
         )
         figure.colorbar(dots, ax=ax, label="score", shrink=0.7, pad=0.01)
-    title = f"Synapse candidates in section {z}: {here} (of {rows_in(path)} in the volume)"
+    title = f"Synapse candidates in section {z}{depth(aligned, z)}: {here} (of {rows_in(path)} in the volume)"
     ax.set_title(title + (f"; the {DOTS_SHOWN} best" if here > DOTS_SHOWN else ""))
     ax.axis("off")
-    scale_bar(ax, aligned.scale[2] * step, values.shape[1])
+    scale_bar(ax, aligned, step, values.shape[1])
     return figure
 
 

@@ -22,7 +22,7 @@ from .samples import find_traces, merge, read_samples
 class Parameters(Strict):
     """Samples."""
 
-    samples: str = param("", "YAML file that says which fields of view form a sample; their traces are merged")
+    samples: str = param("", "YAML file that says which fields of view form a sample; their traces are merged", path=True)
 
 
 def run(

@@ -3,6 +3,7 @@
     fov_000_1_cells     contact sheet: frames over the whole movie, outlines and ids of the tracked cells
     fov_000_2_lineages  tracks over time, joined where cells divide
     fov_000_3_traces    features over time, cell by cell, with median and quartiles
+    fov_000_4_counts    cells over time
     fov_000_movie.gif   the whole frame over time, with outlines
 
 A track has the same colour everywhere. Pictures and plots are PNG and PDF, the same bytes every time. Frames are
@@ -25,7 +26,7 @@ from ..core.shared import Strict
 from ..core.stage import In, OutFiles
 from ..timelapse.store import Facts, each_fov, fov_name, fovs_in
 from .field import Field, colour_number, colour_table, spread
-from .field_plots import lineage_tree, trace_plots
+from .field_plots import count_plot, lineage_tree, trace_plots
 from .figures import Figures, save
 
 SHEET_FRAMES = 12
@@ -38,7 +39,9 @@ GREYS = 32  # of the movie's palette, besides the colours of tracks
 class Parameters(Figures, Strict):
     """Figures of movies."""
 
-    figure_fovs: int = param(6, "Fields of view that get figures: the first ones of those processed", ge=0, le=1000)
+    figure_fovs: int = param(
+        6, "Fields of view that get figures: the first ones of those processed", ge=0, le=1000, profiles={"minimal": 1}
+    )
 
 
 def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts: In, batch: str, output: OutFiles) -> None:
@@ -60,6 +63,7 @@ def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts:
         save(pictures, folder / "1_cells", p.figure_dpi)
         save(lineage_tree(field, which), folder / "2_lineages", p.figure_dpi)
         save(trace_plots(field, which), folder / "3_traces", p.figure_dpi)
+        save(count_plot(field, which), folder / "4_counts", p.figure_dpi)
         (folder / "movie.gif").write_bytes(overlay_movie(field, limits))
         return {
             "tracks": len(field.tracks),
@@ -156,7 +160,8 @@ def contact_sheet(field: Field, which: str, dpi: int) -> tuple[tuple[float, floa
     pictures = [lens.picture(field.image(t)) for t in frames]
     limits = grey_limits(pictures)
 
-    legend = ["white line: sisters of a division since the picture before"] if len(field.mothers) else []
+    sisters = any(field.sisters(frames[k - 1] + 1 if k else 0, t) for k, t in enumerate(frames))
+    legend = ["white line: sisters of a division since the picture before"] if sisters else []
     if (h, w) != field.view.shape[1:]:
         legend.append(f"shown are {w} × {h} of {field.view.width} × {field.view.height} px")
     row_height, top = wide * h / w + 0.24, 0.38 if legend else 0.22
@@ -234,10 +239,12 @@ class Pen:
     def bar(self, field: Field, lens: Lens) -> None:
         height, width = lens.size
         length, label = round_bar(field.pixel_size_um, width / lens.zoom)
-        left, y, right = 6, height - 7, 6 + round(length * lens.zoom)
-        self.draw.rectangle((0, y - 1.6 * self.size, max(right, self.font.getlength(label) + 6) + 6, height), 0)
-        self.draw.line(((left, y), (right, y)), self.white, 3)
-        self.write(left, y - 4, label, "ls")
+        size = max(self.size, height // 16)  # readable where the page shows the sheet at half its size
+        font, line = self.font.font_variant(size=size), max(3, size // 5)
+        left, y, right = 6, height - 5 - line, 6 + round(length * lens.zoom)
+        self.draw.rectangle((0, y - 1.7 * size, max(right, font.getlength(label) + 6) + 6, height), 0)
+        self.draw.line(((left, y), (right, y)), self.white, line)
+        self.draw.text((left, y - line - size // 4), label, self.white, font, "ls")
 
 
 # ---- movie ---------------------------------------------------------------------------------------

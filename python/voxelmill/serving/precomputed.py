@@ -18,10 +18,10 @@ import numpy as np
 
 from ..core import levels, ngff
 from ..core.errors import DataError, StorageError
+from ..core.space import BESIDE
 from ..core.volume import Image, Layout, attributes, context, open_image
 
 IN_SHARD = 6  # bits: 64 chunks share a file
-BESIDE = 0.01  # voxels that a volume may lie beside the source's grid without a word
 
 
 def export(store: Path, target: Path, labels: str = "", sharded: bool = False) -> list[str]:
@@ -30,6 +30,7 @@ def export(store: Path, target: Path, labels: str = "", sharded: bool = False) -
     Returns remarks: what cannot be said in this format. Raises StorageError where the target is there already,
     DataError where the axes are not z, y, x of known size."""
     image = open_image(store, labels or None)
+    label = "image-label" in attributes(image.root)
     names = "".join(a.name for a in image.axes)
     if names != "zyx" or not image.space.known:
         raise DataError(f"{image.root}: axes {names}, unit {image.axes[-1].unit}; expected z, y, x in a unit of length")
@@ -44,7 +45,7 @@ def export(store: Path, target: Path, labels: str = "", sharded: bool = False) -
         remarks.append(f"lies {beside.max():.2f} voxels beside the place that whole voxels can say")
     for n, step in enumerate(steps(image)):
         if all(o % f == 0 for o, f in zip(image.space.offset, step, strict=True)):
-            write(image, n, step, create(image, n, step, partial, bool(labels), sharded))
+            write(image, n, step, create(image, n, step, partial, label, sharded))
         else:
             remarks.append(f"level {n} is left out: voxel_offset {image.space.offset[::-1]} is no multiple of {step[::-1]}")
     partial.rename(target)

@@ -37,12 +37,23 @@ WIDE = 1800  # px: a figure at least as wide has a row of the page for itself
 class Parameters(Params):
     """Report."""
 
-    report_plots: bool = param(True, "Interactive plots in the report (adds 5 MB); else tables only")
+    report_plots: bool = param(
+        True, "Interactive plots in the report (adds 5 MB); else tables only", profiles={"minimal": False}
+    )
 
 
 def run(
-    p: Parameters, task: Task, *, records: InFiles, figures: InFiles | None = None, tables: InFiles, title: str, output: Out
+    p: Parameters,
+    task: Task,
+    *,
+    records: InFiles,
+    figures: InFiles | None = None,
+    tables: InFiles,
+    title: str,
+    presets: str = "",
+    output: Out,
 ) -> None:
+    """`presets` says what profiles have changed."""
     found = sorted(
         (json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
         key=lambda r: (r["start"], r["stage"], r["block"]),
@@ -52,6 +63,7 @@ def run(
         f"<p>Voxelmill {html.escape(str(found[0]['code_version']))}, {found[0]['start'][:16].replace('T', ' ')} UTC</p>"
         if found
         else "",
+        f"<p>{html.escape(presets[:1].upper() + presets[1:])}</p>" if presets else "",
         cards(found, tables),
         warnings(found),
         pictures(figures) if figures else "",
@@ -126,7 +138,7 @@ def quality(records: list[dict]) -> str:
     for stage in dict.fromkeys(r["stage"] for r in records):
         these = [r for r in records if r["stage"] == stage]
         if len(these) <= MANY:
-            rows += [(stage, r["block"], k, plain(v)) for r in these for k, v in r["quality"].items()]
+            rows += [(stage, r["block"], k, tabled(v)) for r in these for k, v in r["quality"].items()]
             continue
         figures: dict[str, list] = {}
         for record in these:
@@ -134,6 +146,21 @@ def quality(records: list[dict]) -> str:
                 figures.setdefault(name, []).append(value)
         rows += [(stage, f"{len(these)} tasks", name, summed(values)) for name, values in figures.items()]
     return "<h2>Quality figures</h2><section>" + table(("stage", "block", "figure", "value"), rows) + "</section>"
+
+
+class Markup(str):
+    """HTML that is safe as it is."""
+
+
+def tabled(value: Any) -> str:
+    """A figure; one per item (field of view, section) as a table with an item a row, a list of remarks as a list."""
+    if isinstance(value, dict) and value and all(isinstance(of, dict) for of in value.values()):
+        names = list(dict.fromkeys(name for of in value.values() for name in of))
+        rows = [(item, *(plain(of[name]) if name in of else "" for name in names)) for item, of in value.items()]
+        return Markup(table(("", *(name.replace("_", " ") for name in names)), rows))
+    if isinstance(value, list) and any(isinstance(one, str) and " " in one for one in value):
+        return Markup("<br>".join(html.escape(plain(one)) for one in value))
+    return plain(value)
 
 
 def summed(values: list) -> str:
@@ -174,7 +201,8 @@ def parameters(records: list[dict]) -> str:
 
 def table(head: tuple, rows: list, numeric: int = 99) -> str:
     def cell(tag: str, i: int, value: Any) -> str:
-        return f"<{tag}{' class=n' if i >= numeric else ''}>{html.escape(str(value))}</{tag}>"
+        shown = value if isinstance(value, Markup) else html.escape(str(value))
+        return f"<{tag}{' class=n' if i >= numeric else ''}>{shown}</{tag}>"
 
     top = "".join(cell("th", i, h) for i, h in enumerate(head))
     body = "".join("<tr>" + "".join(cell("td", i, v) for i, v in enumerate(row)) + "</tr>" for row in rows)

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..core.errors import DataError, StorageError
 from ..core.space import Space
-from ..core.volume import list_labels, open_image
+from ..core.volume import attributes, list_labels, open_image
 
 NEUROGLANCER = "https://neuroglancer-demo.appspot.com"
 HERE = "http://127.0.0.1:8000"  # where `voxelmill view` serves the results
@@ -32,18 +32,20 @@ class Layer:
     url: str
     space: Space
     labels: bool = False
+    shown: bool = True
 
     def entry(self) -> dict[str, Any]:
         source: Any = self.url
         if self.url.startswith("precomputed:"):
             rows = [[float(r == c) for c in range(3)] + [-0.5] for r in range(3)]
             source = {"url": self.url, "transform": {"outputDimensions": dimensions(self.space), "matrix": rows}}
-        return {"type": "segmentation" if self.labels else "image", "name": self.name, "source": source}
+        kind = "segmentation" if self.labels else "image"
+        return {"type": kind, "name": self.name, "source": source, **({} if self.shown else {"visible": False})}
 
 
 def dimensions(space: Space) -> dict[str, list]:
     """Of Neuroglancer's axes x, y, z: one step in metres, or without unit where the voxel size is not known."""
-    return {a.name: [s * 1e-9, "m"] if a.unit else [s, ""] for a, s in zip(space.axes[::-1], space.scale[::-1], strict=True)}
+    return {a.name: [s / 1e9, "m"] if a.unit else [s, ""] for a, s in zip(space.axes[::-1], space.scale[::-1], strict=True)}
 
 
 def state(layers: Sequence[Layer], shape: Sequence[int]) -> dict[str, Any]:
@@ -66,7 +68,8 @@ def state(layers: Sequence[Layer], shape: Sequence[int]) -> dict[str, Any]:
 
 
 def of_results(results: Path, base: str = HERE, source: Sequence[str] = ()) -> dict[str, Any]:
-    """The state of all volumes that a run has published, below `base`; `source` are further addresses to lay under them.
+    """The state of all volumes that a run has published, below `base`, and of `source`, further addresses to lay under
+    them. Of the volumes the first is shown, the others are there to be switched on.
 
     Raises StorageError where there are none."""
     stores = sorted(results.glob("volumes/*.ome.zarr"))
@@ -76,10 +79,11 @@ def of_results(results: Path, base: str = HERE, source: Sequence[str] = ()) -> d
     for store in stores:
         url = f"zarr://{base.rstrip('/')}/{urllib.parse.quote(store.relative_to(results).as_posix())}"
         image, name = open_image(store), store.name.removesuffix(".ome.zarr")
-        layers.append(Layer(name, url, image.space))
+        layers.append(Layer(name, url, image.space, "image-label" in attributes(store), store == stores[0]))
         layers += [Layer(of, f"{url}/labels/{of}", open_image(store, of).space, True) for of in list_labels(store)]
     known = layers[0].space
     layers += [Layer(f"source {n}" if n else "source", address, known) for n, address in enumerate(source)]
+    layers.sort(key=lambda layer: layer.labels)  # labels lie on top
     return state(layers, open_image(stores[0]).shape)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -18,7 +19,7 @@ PROJECT = Path(__file__).parents[3]
 NEXTFLOW = PROJECT / ".venv/bin/nextflow"
 QUIET = {"NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false", "NXF_DISABLE_CHECK_LATEST": "true"}
 # What holds dates, durations or names of runs differs from run to run; all else must not.
-NOT_COMPARED = ("provenance", "pipeline_info", "report.html", "runs.sqlite", ".voxelmill.lock")
+NOT_COMPARED = ("provenance", "pipeline_info", "report.html", "runs.sqlite", "published.json", ".voxelmill.lock")
 
 
 @dataclass
@@ -35,6 +36,10 @@ class Run:
         with open(self.outdir / "pipeline_info/execution_trace.txt", newline="") as f:
             rows = list(csv.DictReader(f, delimiter="\t"))
         return [{**row, "process": row["process"].split(":")[-1]} for row in rows]
+
+    def name(self) -> str:
+        """As the run's records have it."""
+        return re.findall(r"Launching .*? \[(\w+)\]", self.said)[0]
 
     def tasks(self, status: str = "") -> Counter[str]:
         """Number of tasks per process, of one status or of any."""

@@ -14,4 +14,6 @@ class Copying(Params):
 class Views(Params):
     """Quick looks."""
 
-    view_level: bool = param(True, "Write level 1 of every channel and crop: uint8, half the size")
+    view_level: bool = param(
+        True, "Write level 1 of every channel and crop: uint8, half the size", profiles={"minimal": False}
+    )

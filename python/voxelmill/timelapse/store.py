@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -49,7 +49,7 @@ def fovs_in(store: Path) -> list[int]:
 @dataclass(frozen=True)
 class View:
     """One field of view: what stages need to know without opening the movie. times: minutes, one per frame.
-    pixel_size_um: None where the file does not say."""
+    pixel_size_um: None where the file does not say. origin_um: of the centre of pixel 0 (y, x), where the file says it."""
 
     name: str
     height: int
@@ -58,6 +58,7 @@ class View:
     n_planes: int
     times: list[float]
     pixel_size_um: float | None = None
+    origin_um: Sequence[float] = (0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -69,6 +70,13 @@ class View:
         """Median minutes between frames; 1 where there is no second frame."""
         step = float(np.median(np.diff(self.times))) if self.n_frames > 1 else 0.0
         return step if step > 0 else 1.0
+
+    @property
+    def space(self) -> Space:
+        """Where its pixels lie (t, y, x): minutes, and micrometers where the size of a pixel is known."""
+        unit, size = ("micrometer", self.pixel_size_um) if self.pixel_size_um else (None, 1.0)
+        axes = Axis("t", "time", "minute"), Axis("y", "space", unit), Axis("x", "space", unit)
+        return Space.of(axes, (self.interval, size, size), (0, *self.origin_um) if unit else None)
 
 
 @dataclass(frozen=True)
@@ -104,11 +112,6 @@ class Facts:
     def phase_id(self) -> int:
         """Number in the names of label images: of the phase channel, or 0."""
         return self.phase or 0
-
-    def scale(self, fov: int) -> tuple[float, float, float]:
-        """Minutes per frame, micrometers per pixel; 1 where unknown."""
-        size = self.views[fov].pixel_size_um or 1.0
-        return self.views[fov].interval, size, size
 
     def batch(self, text: str) -> list[int]:
         """The chosen fields of view from the first to the last of `"4-7"`."""
@@ -154,30 +157,14 @@ def layout_of(shape: tuple[int, int, int], dtype: Any) -> Layout:
     return Layout(shape, np.dtype(dtype).name, chunk, (frames, *whole))
 
 
-def axes_of(pixel_size_um: float | None) -> tuple[Axis, ...]:
-    """t in minutes, y and x in micrometers where the size of a pixel is known."""
-    space = "micrometer" if pixel_size_um else None
-    return Axis("t", "time", "minute"), Axis("y", "space", space), Axis("x", "space", space)
-
-
-def describe_movie(
-    root: Path,
-    scale: tuple[float, float, float],
-    pixel_size_um: float | None,
-    *,
-    label_of: str | None = None,
-    corner: tuple[int, int] = (0, 0),
-    **attributes: Any,
-) -> Space:
-    """Make the group of an image (t, y, x) that has level 0, with the metadata that viewers need; where it lies.
+def describe_movie(root: Path, space: Space, *, label_of: str | None = None, **attributes: Any) -> None:
+    """Make the group of an image (t, y, x) that has level 0, with the metadata that viewers need.
 
     Args:
-        scale: minutes per frame, then micrometers per pixel (1 where unknown).
+        space: where its pixels lie.
         label_of: of a label image, the name of the image beside it that it belongs to.
-        corner: (y, x) of its first pixel in the field of view.
         attributes: further facts, kept under `voxelmill`.
     """
-    space = Space.of(axes_of(pixel_size_um), scale).crop((0, *corner))
     entry = multiscales([space], root.name)
     ome: dict = {"version": "0.5", "multiscales": [entry]}
     if label_of:
@@ -187,7 +174,6 @@ def describe_movie(
     (root / "zarr.json").write_text(
         json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "voxelmill": attributes}})
     )
-    return space
 
 
 def annotate(root: Path, **facts: Any) -> None:
@@ -204,17 +190,17 @@ class FrameWriter:
     """
 
     def __init__(self, store: Path, fov: int, channel: str, facts: Facts, dtype: Any, *, label: bool = False):
-        self.root, self.view, self.facts, self.fov = channel_path(store, fov, channel), facts.views[fov], facts, fov
+        self.root, self.view = channel_path(store, fov, channel), facts.views[fov]
         self.label = label
         self.label_of = next(iter(facts.images())) if label else None
         self._create(dtype)
         self.done = 0
 
     def _create(self, dtype: Any) -> None:
-        self.lay, scale = layout_of(self.view.shape, dtype), self.facts.scale(self.fov)
-        space = describe_movie(self.root, scale, self.view.pixel_size_um, label_of=self.label_of, times_min=self.view.times)
+        self.lay = layout_of(self.view.shape, dtype)
+        describe_movie(self.root, self.view.space, label_of=self.label_of, times_min=self.view.times)
         create_array(self.root / "0", self.lay, names="tyx")
-        self.image = Image(self.root, space)
+        self.image = Image(self.root, self.view.space)
         self.held = np.zeros((self.lay.shard[0], *self.view.shape[1:]), dtype)
 
     def add(self, frame: NDArray) -> None:

@@ -23,7 +23,9 @@ class Parameters(Params):
     """Section registration."""
 
     alignment: Literal["none", "translation", "rigid", "elastic"] = param(
-        "rigid", "How sections may move: not at all, shift, shift and turn, or bend as well"
+        "rigid",
+        "How sections may move: not at all, shift, shift and turn, or bend as well",
+        profiles={"aggressive": "elastic", "minimal": "translation"},
     )
     align_neighbours: int = param(
         2,
@@ -32,6 +34,7 @@ class Parameters(Params):
         ge=2,
         le=10,
         more="A corrupt section is known by the pairs that skip it.",
+        profiles={"conservative": 4},
     )
     align_max_size: int | None = param(
         None,
@@ -41,7 +44,9 @@ class Parameters(Params):
         le=8192,
     )
     align_max_rotation: float = param(24.0, "Rotations tried when none is not enough", unit="degree", ge=0, le=180)
-    align_min_correlation: float = param(0.1, "Pairs that agree less than this are no evidence", ge=0, le=1)
+    align_min_correlation: float = param(
+        0.1, "Pairs that agree less than this are no evidence", ge=0, le=1, profiles={"conservative": 0.2, "aggressive": 0.05}
+    )
     align_smoothness: float = param(32.0, "Finest window of the elastic level (Gaussian sigma)", unit="px", ge=8, le=512)
 
 
@@ -102,6 +107,7 @@ class Reader:
         strips = Reduced.strips(self.shape, self.factor)
         together = max(1, int(MOST_BYTES // (row * (strips[0].stop - strips[0].start))))
         for some in (strips[n : n + together] for n in range(0, len(strips), together)):
+            values = None  # not two of them at a time
             values = self.image.read((slice(low, high), slice(some[0].start, some[-1].stop)))
             for strip in some:
                 rows = slice(strip.start - some[0].start, strip.stop - some[0].start)

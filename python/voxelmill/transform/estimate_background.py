@@ -5,6 +5,8 @@ One movie at a time; two passes over it, with a few dozen numbers per frame held
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -45,38 +47,49 @@ def run(
 ) -> None:
     """Without `labels` every pixel may be background; cells are then outliers that tiles put up with."""
     known = Facts.read(facts)
-    options = BackgroundOptions(p.tile_size, p.dilation_radius, p.min_background, p.knot_spacing)
-    plugin = None
-    if p.background_method == "plugin":
-        plugin = find(load_plugins(plugins) if plugins else [], "background", p.background_plugin)
-        if plugin is None:
-            raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of --plugins")
-
-    def estimate(fov: int) -> dict[str, Any]:
-        seen = open_channel(labels, fov, known.labeled()) if labels else None
-        n_frames, *rest = known.views[fov].shape
-        shape, said = (rest[0], rest[1]), {}
-        nothing = np.zeros(shape, np.uint8)
-        for channel in known.fluorescence:
-            image, acquired = open_channel(movie, fov, f"fl_ch_{channel}"), acquired_in(movie, fov, channel)
-
-            def read(t: int, image: Any = image, acquired: Any = acquired) -> tuple[np.ndarray, np.ndarray]:
-                cells, held = seen.read(t) if seen else nothing, acquired(t)
-                # what was not acquired is no background either
-                return image.read(t), cells if held is None else np.where(held, cells, 1)
-
-            try:
-                if plugin is None:
-                    surface, report = estimate_movie(read, n_frames, shape, options)
-                    said[f"ch_{channel}"] = {k: v for k, v in report.items() if v}
-                with FrameWriter(output, fov, f"fl_background_ch_{channel}", known, "float32") as writer:
-                    for t in range(n_frames):
-                        writer.add(surface(t) if plugin is None else plugin(*read(t)))
-            except DataError as error:
-                raise DataError(f"field of view {fov}, channel {channel}: {error}") from error
-        return said
+    plugin_of(p, plugins)  # what is not there is said before any work
 
     fovs = [f for f in fovs_in(movie) if labels is None or f in fovs_in(labels)]
-    each_fov(task, known, fovs, estimate, output=output)
+    each_fov(task, known, fovs, partial(estimate, p, known, movie, labels, plugins, output), output=output)
     if labels is None:
         task.report(notes=["No cells were looked for: they are not left out of the background."])
+
+
+def estimate(
+    p: Parameters, known: Facts, movie: Path, labels: Path | None, plugins: Path | None, output: Path, fov: int
+) -> dict[str, Any]:
+    """Estimate the background of each channel of a field of view; what the record says of it."""
+    options = BackgroundOptions(p.tile_size, p.dilation_radius, p.min_background, p.knot_spacing)
+    plugin = plugin_of(p, plugins)
+    seen = open_channel(labels, fov, known.labeled()) if labels else None
+    n_frames, *rest = known.views[fov].shape
+    shape, said = (rest[0], rest[1]), {}
+    nothing = np.zeros(shape, np.uint8)
+    for channel in known.fluorescence:
+        image, acquired = open_channel(movie, fov, f"fl_ch_{channel}"), acquired_in(movie, fov, channel)
+
+        def read(t: int, image: Any = image, acquired: Any = acquired) -> tuple[np.ndarray, np.ndarray]:
+            cells, held = seen.read(t) if seen else nothing, acquired(t)
+            # what was not acquired is no background either
+            return image.read(t), cells if held is None else np.where(held, cells, 1)
+
+        try:
+            if plugin is None:
+                surface, report = estimate_movie(read, n_frames, shape, options)
+                said[f"ch_{channel}"] = {k: v for k, v in report.items() if v}
+            with FrameWriter(output, fov, f"fl_background_ch_{channel}", known, "float32") as writer:
+                for t in range(n_frames):
+                    writer.add(surface(t) if plugin is None else plugin(*read(t)))
+        except DataError as error:
+            raise DataError(f"field of view {fov}, channel {channel}: {error}") from error
+    return said
+
+
+def plugin_of(p: Parameters, plugins: Path | None) -> Any:
+    """The plug-in that estimates, where one was chosen. Raises ParameterError where it is not there."""
+    if p.background_method != "plugin":
+        return None
+    plugin = find(load_plugins(plugins) if plugins else [], "background", p.background_plugin)
+    if plugin is None:
+        raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of --plugins")
+    return plugin

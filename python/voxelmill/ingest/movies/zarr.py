@@ -88,6 +88,10 @@ class ZarrMovie(Movie):
         there = there[: size["T"], : size["C"], : size["Z"]]
         x = axes.index("X")
         pixel_size, notes = pixel_size_of(scale[x], units[x]) if units[x] else (None, ())
+        origin = None
+        if pixel_size and found.translations:
+            down, right = (found.translations[0][axes.index(a)] * pixel_size / scale[x] for a in "YX")
+            origin = down, right
         step = np.nan
         said: tuple[str, ...] = ()
         if "T" in axes and units[axes.index("T")]:
@@ -112,6 +116,7 @@ class ZarrMovie(Movie):
             there[:frames],
             size["T"],
             (*notes, *said),
+            origin_um=origin,
         )
 
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ...core.errors import ParameterError
-from ...core.space import nm_per
+from ...core.errors import DataError, ParameterError
+from ...core.space import BESIDE, Space, nm_per
 from ...core.volume import Region
 
 
@@ -90,6 +91,33 @@ class Source:
     def origin(self) -> tuple[float, ...] | None:
         """z, y, x of the centre of voxel 0 in nm; None where it is not stated."""
         return self.placed.origin
+
+
+def overlap(a: Source, b: Source) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, ...]]:
+    """Corners (z, y, x) in each, and shape, of what both hold; what one of them lacks is said aloud.
+
+    They lie where they say; but two of one shape, of which one says nothing or 0, lie on each other.
+    Raises DataError where they cannot be laid over each other."""
+    if a.shape == b.shape and not (a.origin and b.origin and any(a.origin) and any(b.origin)):
+        return ((0, 0, 0), (0, 0, 0)), a.shape
+    if not (a.origin and b.origin and a.voxel_size and b.voxel_size):
+        raise DataError(
+            f"{a.name} has shape {a.shape} and {b.name} {b.shape} (z, y, x); "
+            "expected the same where one does not say where it lies"
+        )
+    at, beside = Space.zyx(a.voxel_size, a.origin).voxel_of(Space.zyx(b.voxel_size, b.origin))
+    low = np.maximum(at, 0)
+    shape = np.minimum(np.add(at, b.shape), a.shape) - low
+    if (shape <= 0).any():
+        raise DataError(f"{a.name} lies from {a.origin} nm on (z, y, x) and {b.name} from {b.origin}; they do not overlap")
+    size = tuple(int(n) for n in shape)
+    if not a.shape == b.shape == size:
+        print(
+            f"WARNING {a.name} {a.shape} and {b.name} {b.shape} share {size} (z, y, x); the rest is left out", file=sys.stderr
+        )
+    if beside > BESIDE:
+        print(f"WARNING {b.name} lies {beside:.2f} voxels beside the grid of {a.name}; laid to the nearest", file=sys.stderr)
+    return (tuple(int(n) for n in low), tuple(int(n) for n in low - at)), size
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""`voxelmill check`: what a run with these arguments would run with, without starting the engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import ParameterError
+from .options import PROJECT, for_run, load, said_of_preset, to_text
+
+WITH_VALUE = (
+    "-profile",
+    "-params-file",
+    "-c",
+    "-C",
+    "-config",
+    "-w",
+    "-work-dir",
+    "-name",
+    "-r",
+    "-with-apptainer",
+    "-entry",
+)
+
+
+def report(words: Sequence[str], project: Path = PROJECT) -> str:
+    """What differs from the defaults; raises `ParameterError` as the run would.
+
+    Configuration files of the user's own are not read: only the engine can."""
+    given, profiles, files = arguments(words)
+    found = for_run(project, {"given": given, "config": of_profiles(project, profiles), "profiles": profiles})
+    options, workflow = load(project), found["options"]["workflow"]
+    rows = [f"workflow {workflow}"]
+    for name, value in found["options"].items():
+        if value != options.default(name, workflow) or name in given:
+            origin = found["preset"][name]["profile"] if name in found["preset"] else "given" if name in given else "profile"
+            rows.append(f"  --{name:<24} {'' if value is None else to_text(value)}  [{origin}]")
+    rows += said_of_preset(found["preset"])
+    rows += [f"not looked at: {' '.join(files)}"] if files else []
+    return "\n".join(rows)
+
+
+def arguments(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """(parameters, profiles, configuration files) of a command line as the engine reads it."""
+    given: dict[str, Any] = {}
+    of_file: dict[str, Any] = {}
+    profiles: list[str] = []
+    files: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            takes = not equals and bool(rest) and (not rest[0].startswith("-") or _is_number(rest[0]))
+            given[name] = value if equals else rest.pop(0) if takes else "true"
+        elif word in WITH_VALUE and rest:
+            value = rest.pop(0)
+            if word == "-profile":
+                profiles += value.split(",")
+            elif word == "-params-file":
+                of_file = read_params(Path(value))
+            elif word in ("-c", "-C", "-config"):
+                files.append(value)
+    return {**of_file, **given}, profiles, files
+
+
+def _is_number(word: str) -> bool:
+    return bool(re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", word))
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """A file of parameters: JSON or YAML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ParameterError(f"-params-file {path}: {error.strerror}") from None
+    try:
+        if path.suffix == ".json":
+            found = json.loads(text)
+        else:
+            import yaml
+
+            found = yaml.safe_load(text)
+    except Exception as error:
+        raise ParameterError(f"-params-file {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise ParameterError(f"-params-file {path}: expected a map of parameters")
+    return found
+
+
+def of_profiles(project: Path, profiles: Sequence[str]) -> dict[str, Any]:
+    """Parameters that the files of profiles in `conf/` set by a plain value."""
+    found: dict[str, Any] = {}
+    for profile in profiles:
+        path = project / f"conf/{profile}.config"
+        text = path.read_text() if path.exists() else ""
+        for name, value in re.findall(r"^params\.(\w+) = .* : ['\"](.*)['\"]$", text, re.MULTILINE):
+            found.setdefault(name, value.replace("${projectDir}", str(project)))
+    return found

@@ -1,0 +1,88 @@
+"""Trained models: a folder with weights and a card, which says what they are; weights of another digest are refused.
+
+    FOLDER/card.json      {"card": 1, "kind": "cells", "version": "1", "file": "weights.npz", "sha256": "...",
+                           "licence": "...", "normalisation": "...", "training": {...}, ...}
+           weights.npz    arrays by layer, for numpy; or model.onnx, for ONNX Runtime
+
+`Task.model` loads one for a stage, and its record says which, of what digest, and what ran it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .device import providers
+from .errors import DataError, StorageError
+from .manifest import digest_file
+
+CARD = "card.json"
+NEEDED = ("kind", "file", "sha256", "licence", "normalisation", "training")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model whose weights are those of its card. use_gpu: where ONNX Runtime runs it, as `core/device.py`."""
+
+    folder: Path
+    card: dict[str, Any]
+    use_gpu: bool = False
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / self.card["file"]
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Weights by layer, as float32, of an `.npz`."""
+        with np.load(self.weights) as stored:
+            return {name: stored[name].astype(np.float32) for name in stored.files}
+
+    @cached_property
+    def session(self) -> Any:
+        """Session of ONNX Runtime, with the threads that the task has."""
+        chosen = providers(self.use_gpu)  # says so where there is no ONNX Runtime
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
+        return onnxruntime.InferenceSession(str(self.weights), options, providers=chosen)
+
+    @property
+    def provider(self) -> str:
+        """What runs it: `numpy`, or the provider that ONNX Runtime has taken."""
+        return self.session.get_providers()[0] if self.weights.suffix == ".onnx" else "numpy"
+
+    def described(self) -> dict[str, Any]:
+        """For the record."""
+        told = {key: self.card.get(key) for key in ("kind", "version", "licence")}
+        return {"folder": self.folder.name, **told, "sha256": self.card["sha256"], "provider": self.provider}
+
+
+def load(folder: Path, use_gpu: bool = False) -> Model:
+    """The model in a folder. Raises StorageError where there is none, DataError where card and weights do not match."""
+    path = folder / CARD
+    if not path.is_file():
+        raise StorageError(f"{path}: no card here; a model is a folder with {CARD} and the weights that it names")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in NEEDED if name not in card]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: not a model's card ({error})") from None
+    if missing:
+        raise DataError(f"{path}: {', '.join(missing)} missing; expected {', '.join(NEEDED)}")
+    model = Model(folder, card, use_gpu)
+    if Path(card["file"]).name != card["file"] or not model.weights.is_file():
+        raise DataError(f"{path}: file {card['file']!r}; expected a file beside the card")
+    if (found := digest_file(model.weights)) != card["sha256"]:
+        raise DataError(
+            f"{model.weights}: sha256 {found[:16]}..., and {card['sha256'][:16]}... on the card: not the weights that it "
+            "describes; take both from one release of the model"
+        )
+    return model

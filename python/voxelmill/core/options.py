@@ -1,0 +1,370 @@
+"""The parameters of a run: given values, profiles and defaults made into what each stage is called with.
+
+A value comes, the first that there is, from the command line or `-params-file`, from a configuration file, from a profile
+(`profiles=` in the parameter's declaration), from the workflow's own default (`defaults=`), from the default. All is read
+from `nextflow_schema.json`, so that neither the models nor anything else need be imported: standard library only, for the
+head node may have nothing else, and an answer takes a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from .errors import ParameterError
+
+PROJECT = Path(__file__).resolve().parents[3]
+GO_ON, ANSWERED = 0, 3  # exit codes of `bin/options.py early`; any other refuses the run
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean --x?`, or nothing when no known name is near."""
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean --{close[0]}?" if close else ""
+
+
+class Options:
+    """What the schema knows of parameters.
+
+    Attributes:
+        rules: parameter -> its property in the schema.
+        owners: workflow -> parameters that it or one of its stages takes, those of the run as a whole left out.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]):
+        self.schema = schema
+        self.rules: dict[str, dict[str, Any]] = {}
+        for group in schema["$defs"].values():
+            self.rules.update(group["properties"])
+        self.run: list[str] = schema["x-run"]
+        self.owners = {
+            workflow: {name for stage in stages for name in schema["x-stages"][stage]}
+            | set(schema["x-own"].get(workflow, ()))
+            for workflow, stages in schema["x-workflows"].items()
+        }
+
+    def workflow(self, *values: Mapping[str, Any]) -> str:
+        """The chosen workflow; the first mapping that names one decides."""
+        found = next((one["workflow"] for one in values if one.get("workflow")), None)
+        return self.converted("workflow", found or self.rules["workflow"]["default"])
+
+    def refuse_unknown(self, given: Mapping[str, Any]) -> None:
+        for name in given:
+            if name not in self.rules and not _is_alias(name, given):
+                raise ParameterError(f"unknown parameter --{name}.{nearest(name, self.rules)}")
+
+    def refuse_foreign(self, given: Mapping[str, Any], workflow: str) -> None:
+        """A parameter that only another workflow uses is a mistake, unless it has its default."""
+        for name, value in given.items():
+            if name not in self.rules or name in self.run or name in self.owners[workflow]:
+                continue
+            if self.converted(name, value) != self.default(name, ""):
+                owners = " and ".join(w for w, names in self.owners.items() if name in names)
+                raise ParameterError(f"--{name} has no use in --workflow {workflow}; it belongs to {owners}")
+
+    def default(self, name: str, workflow: str) -> Any:
+        """The workflow's default of a parameter, of its declared type."""
+        rule = self.rules[name]
+        return self.converted(name, rule.get("x-defaults", {}).get(workflow, rule.get("default")))
+
+    def preset(self, name: str, workflow: str, profiles: Iterable[str]) -> tuple[str, Any] | None:
+        """(profile, value) that a profile gives a parameter in a workflow."""
+        found: tuple[str, Any] | None = None
+        for profile in profiles:
+            value = self.rules[name].get("x-profiles", {}).get(profile)
+            if isinstance(value, Mapping):
+                value = value.get(workflow)
+            if value is None:
+                continue
+            value = self.converted(name, value)
+            if found and found[1] != value:
+                raise ParameterError(f"-profile {found[0]} and {profile} both set --{name}: choose one")
+            found = found or (profile, value)
+        return found
+
+    def converted(self, name: str, value: Any) -> Any:
+        """A value, mostly text, brought to its declared type; `None` for what is not given."""
+        rule = self.rules[name]
+        if value is None or str(value) in ("", "null"):
+            return None
+        text = ",".join(map(to_text, value)) if isinstance(value, (list, tuple)) else to_text(value)
+        if "enum" in rule and text not in map(str, rule["enum"]):
+            raise wrong(name, text, f"one of {', '.join(map(str, rule['enum']))}")
+        if "pattern" in rule and not re.search(rule["pattern"], text):
+            raise wrong(name, text, f"something like {rule['default']}" if rule.get("default") else rule["description"])
+        if rule["type"] == "boolean":
+            if text.lower() not in ("true", "false"):
+                raise wrong(name, text, "true or false")
+            return text.lower() == "true"
+        if rule["type"] in ("integer", "number"):
+            return _number(name, text, rule)
+        items = rule.get("x-list", {}).get("items")
+        if not items:
+            return text
+        given = [one for one in re.split(r"[,\s]+", text.strip("[](), ")) if one]
+        if len(given) != items:
+            raise wrong(name, text, f"{items} values with commas between")
+        return ",".join(given)
+
+    def resolve(self, given: Mapping[str, Any], config: Mapping[str, Any], profiles: Iterable[str]) -> dict[str, Any]:
+        """All options of a run.
+
+        Args:
+            given: from the command line and `-params-file`; what it has too much is an error.
+            config: from configuration files; what no stage of the workflow takes is passed over.
+            profiles: as `-profile` names them.
+
+        Returns:
+            `options` by name with their declared types, `flags` by stage, `preset` ({name: {profile, value, default}} of
+            what a profile has changed), `ignored` (names in `config` that nothing knows).
+        """
+        self.refuse_unknown(given)
+        workflow = self.workflow(given, config)
+        self.refuse_foreign(given, workflow)
+        options: dict[str, Any] = {}
+        preset: dict[str, Any] = {}
+        own = [name for name in self.rules if name in self.run or name in self.owners[workflow]]
+        profiles = list(profiles)
+        for name in own:
+            default, of_profile = self.default(name, workflow), self.preset(name, workflow, profiles)
+            if given.get(name) is not None:
+                options[name] = self.converted(name, given[name])
+            elif config.get(name) is not None:
+                options[name] = self.converted(name, config[name])
+            else:
+                options[name] = of_profile[1] if of_profile else default
+            if of_profile and name not in given and options[name] == of_profile[1] != default:
+                preset[name] = {"profile": of_profile[0], "value": options[name], "default": default}
+        taken = {stage: self._taken(stage, options) for stage in self.schema["x-workflows"][workflow]}
+        used = set(self.run).union(self.schema["x-own"].get(workflow, ()), *taken.values())
+        for name in (name for name in own if name not in used):
+            if name in given and options[name] != self.default(name, workflow):
+                raise self._of_another_method(name, given[name], options)
+            options[name] = self.default(name, workflow)
+        return {
+            "options": options,
+            "flags": {
+                stage: flags({name: options[name] for name in names if options[name] is not None})
+                for stage, names in taken.items()
+            },
+            "preset": {name: one for name, one in preset.items() if name in used},
+            "ignored": [name for name in config if name not in self.rules and not _is_alias(name, config)],
+        }
+
+    def _taken(self, stage: str, options: Mapping[str, Any]) -> list[str]:
+        """Parameters that a stage takes with the chosen method."""
+        names = self.schema["x-stages"][stage]
+        for tag in (tag for tag in self.schema["x-methods"] if tag in names):
+            methods = self.schema["x-methods"][tag]
+            others = {name for of in methods.values() for name in of} - set(methods[options[tag]])
+            names = [name for name in names if name not in others]
+        return names
+
+    def _of_another_method(self, name: str, value: Any, options: Mapping[str, Any]) -> ParameterError:
+        tag, owners = next(
+            (tag, [method for method, names in methods.items() if name in names])
+            for tag, methods in self.schema["x-methods"].items()
+            if tag in options and any(name in names for names in methods.values())
+        )
+        return ParameterError(
+            f"--{name} {to_text(value)!r} has no use with --{tag} {options[tag]}; it belongs to {' and '.join(owners)}"
+        )
+
+    def help(self, of: str = "") -> str:
+        """All parameters in their groups, or those of one workflow."""
+        names = [of] if of else list(self.owners)
+        rows = ["Voxelmill", ""]
+        rows += [f"  nextflow run main.nf --workflow {name} --input PATH|URI --outdir DIR" for name in names]
+        for group in self.schema["$defs"].values():
+            shown = [n for n in group["properties"] if not of or n in self.run or n in self.owners[of]]
+            if shown:
+                rows += ["", f"{group['title']}: {group['description']}", *(self._help_of(n, of) for n in shown)]
+        return "\n".join(rows)
+
+    def _help_of(self, name: str, workflow: str) -> str:
+        rule = self.rules[name]
+        default = rule.get("x-defaults", {}).get(workflow, rule.get("default"))
+        unit = f" {rule['x-unit']}" if "x-unit" in rule else ""
+        values = f" ({' | '.join(map(str, rule['enum']))})" if "enum" in rule else ""
+        usual = "" if default in (None, "") else f" [{to_text(default)}{unit}]"
+        others = "".join(
+            f" [{profile}: {to_text(value)}]"
+            for profile in rule.get("x-profiles", {})
+            for found in [self.preset(name, workflow, [profile]) if workflow else None]
+            for value in [found[1] if found else None]
+            if value is not None
+        )
+        return f"  --{name:<24} {rule['description']}{values}{usual}{others}"
+
+
+def _is_alias(name: str, given: Mapping[str, Any]) -> bool:
+    """Nextflow also sets `fooBar` for `--foo-bar`."""
+    dashed = re.sub(r"([a-z0-9])([A-Z])", r"\1-\2", name).lower()
+    return dashed != name and dashed in given
+
+
+def wrong(name: str, value: str, wanted: str) -> ParameterError:
+    return ParameterError(f"--{name} {value}: expected {wanted}")
+
+
+def _number(name: str, text: str, rule: Mapping[str, Any]) -> int | float:
+    whole = rule["type"] == "integer"
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("nan")
+    if not value.is_finite() or (whole and value != value.to_integral_value()):
+        raise wrong(name, text, "a whole number" if whole else "a number")
+    for bound, fits, words in (
+        ("minimum", lambda a, b: a >= b, "at least"),
+        ("exclusiveMinimum", lambda a, b: a > b, "more than"),
+        ("maximum", lambda a, b: a <= b, "at most"),
+        ("exclusiveMaximum", lambda a, b: a < b, "less than"),
+    ):
+        if bound in rule and not fits(value, Decimal(str(rule[bound]))):
+            raise wrong(name, text, f"{words} {rule[bound]}")
+    return int(value) if whole else float(value)
+
+
+def to_text(value: Any) -> str:
+    """The form in which a value stands on a command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def flags(values: Mapping[str, Any]) -> str:
+    """`--name 'value' ...`, a part of a command line."""
+    return " ".join(flag(name, to_text(value)) for name, value in values.items())
+
+
+def flag(name: str, value: str) -> str:
+    """With = where the value would be taken for a flag."""
+    return f"--{name}{'=' if value.startswith('--') else ' '}{quoted(value)}"
+
+
+def quoted(text: str) -> str:
+    """The one way by which what a user or a file says gets into a script: a single word of bash, on a single line."""
+    if re.fullmatch(r"[A-Za-z0-9_.,:/+-]+", text):
+        return text
+    if not re.search(r"[\x00-\x1f\x7f]", text):
+        return "'" + text.replace("'", "'\\''") + "'"
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", plain) + "'"
+
+
+def said_of_preset(preset: Mapping[str, Any]) -> list[str]:
+    """One line a profile: what it has changed."""
+    by_profile: dict[str, list[str]] = {}
+    for name, one in preset.items():
+        usual = "none" if one["default"] is None else to_text(one["default"])
+        by_profile.setdefault(one["profile"], []).append(f"--{name} {to_text(one['value'])} (else {usual})")
+    return [f"profile {profile}: {', '.join(rows)}" for profile, rows in by_profile.items()]
+
+
+def load(project: Path = PROJECT) -> Options:
+    return Options(json.loads((project / "nextflow_schema.json").read_text(encoding="utf-8")))
+
+
+def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `workflows/run.nf` asks for: facts hold `given`, `config`, `profiles` as `Options.resolve` takes them."""
+    options = load(project)
+    found = options.resolve(facts["given"], facts["config"], facts["profiles"])
+    if not found["options"]["input"]:
+        raise ParameterError("--input is missing: give a path or a URI")
+    for name, value in found["options"].items():
+        if options.rules[name].get("x-path") and value and not _is_there(value):
+            raise ParameterError(f"--{name} {value}: no such file or folder")
+    said = said_of_preset(found["preset"])
+    if "report" in found["flags"]:
+        title = f"{found['options']['workflow']} {found['options']['input']}"
+        more = [flag("title", title), *(flag("presets", "; ".join(said)) for _ in said[:1])]
+        found["flags"]["report"] = " ".join(filter(None, [found["flags"]["report"], *more]))
+    said += [f"a configuration file sets params.{name}, which no workflow knows: ignored" for name in found["ignored"]]
+    return {**found, "said": said}
+
+
+def with_code(flags: Mapping[str, str], project: Path) -> dict[str, str]:
+    """The flags of each stage with the digest of its code: where that has changed, `-resume` runs its tasks again."""
+    from .code import digests
+
+    of = digests(project)
+    return {stage: f"{words} {flag('code', of[stage])}".strip() for stage, words in flags.items()}
+
+
+def _is_there(location: str) -> bool:
+    """A URI is opened by the stage itself. `%20` stands for a space in a `file://` URI only."""
+    from urllib.parse import unquote
+
+    plain = location[len("file://") :] if location.startswith("file://") else location
+    return "://" in plain or os.path.exists(plain) or (plain != location and os.path.exists(unquote(plain)))
+
+
+def early(project: Path, given: Mapping[str, Any], seen: Mapping[str, Any]) -> int:
+    """Before anything is compiled: answer `--help`, refuse what is certainly wrong.
+
+    Args:
+        given: parameters from the command line and `-params-file`.
+        seen: those that `nextflow.config` and its profiles set, too.
+    """
+    options = load(project)
+    if to_text(given.get("help", False)).lower() != "false":
+        one = str(given["help"]) if str(given["help"]) in options.owners else given.get("workflow")
+        print(options.help(options.workflow({"workflow": one}) if one else ""))
+        return ANSWERED
+    options.refuse_unknown(given)
+    words = _engine_words()
+    if "run" in words and not _others_may_speak(project, words):
+        config = {name: value for name, value in seen.items() if name not in given}
+        for_run(project, {"given": given, "config": config, "profiles": _profiles(words)})
+    else:
+        for name, value in given.items():
+            if name in options.rules:
+                options.converted(name, value)
+        if given.get("workflow"):
+            options.refuse_foreign(given, options.workflow(given))
+    return GO_ON
+
+
+def _engine_words() -> list[str]:
+    """The command line of the engine that called us; empty where it cannot be read."""
+    try:
+        return Path(f"/proc/{os.getppid()}/cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def _profiles(words: list[str]) -> list[str]:
+    return words[words.index("-profile") + 1].split(",") if "-profile" in words[:-1] else []
+
+
+def _others_may_speak(project: Path, words: list[str]) -> bool:
+    """Whether there are configuration files but those of the project: what they set is not to be seen yet."""
+    home = Path(os.environ.get("NXF_HOME") or Path.home() / ".nextflow")
+    here = Path("nextflow.config")
+    return (
+        any(word in ("-c", "-C", "-config") for word in words)
+        or bool(os.environ.get("NXF_CONFIG_FILE"))
+        or (home / "config").exists()
+        or (here.exists() and here.resolve() != (project / "nextflow.config").resolve())
+    )
+
+
+def main(argv: list[str]) -> int:
+    """`early PROJECT GIVEN SEEN` (JSON), or `resolve PROJECT` with JSON on standard input; a refusal is one line."""
+    try:
+        if argv[0] == "early":
+            return early(Path(argv[1]), json.loads(argv[2]), json.loads(argv[3]))
+        found = for_run(Path(argv[1]), json.load(sys.stdin))
+        found["flags"] = with_code(found["flags"], Path(argv[1]))
+        json.dump(found, sys.stdout)
+        return GO_ON
+    except ParameterError as error:
+        print(f"ERROR {error}" if argv[0] == "early" else error, file=sys.stderr)
+        return error.exit_code

@@ -1,0 +1,116 @@
+"""Models: weights are those of their card or refused; the record says which ran, and on what."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.core import device, manifest, models
+from voxelmill.core.errors import DataError, ParameterError, StorageError
+from voxelmill.core.params import Params
+from voxelmill.core.provenance import Task
+from voxelmill.inference import cellnet
+
+
+def folder(path: Path, weights: str = "weights.npz", **card: object) -> Path:
+    path.mkdir()
+    if weights.endswith(".npz"):
+        np.savez(path / weights, a=np.arange(3, dtype=np.float16))
+    else:
+        (path / weights).write_bytes(b"onnx")
+    told = {
+        "kind": "cells",
+        "version": "7",
+        "file": weights,
+        "sha256": manifest.digest_file(path / weights),
+        "licence": "BSD-3-Clause",
+        "normalisation": "none",
+        "training": {},
+    }
+    (path / "card.json").write_text(json.dumps({k: v for k, v in {**told, **card}.items() if v is not None}))
+    return path
+
+
+def test_the_record_says_which_model_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    task = Task("segment_cells", Params())
+    found = task.model(folder(tmp_path / "m"))
+    assert found.arrays()["a"].tolist() == [0, 1, 2] and found.arrays()["a"].dtype == np.float32
+    record = json.loads(task.write_record([], []).read_text())
+    assert record["model_hash"] == manifest.digest_file(tmp_path / "m/weights.npz")
+    (told,) = record["models"]
+    assert (told["kind"], told["version"], told["provider"]) == ("cells", "7", "numpy")
+
+
+def test_other_weights_than_the_cards_are_refused(tmp_path: Path):
+    path = folder(tmp_path / "m")
+    np.savez(path / "weights.npz", a=np.zeros(3))
+    with pytest.raises(DataError, match=r"m/weights.npz: sha256 .* on the card: not the weights"):
+        models.load(path)
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({"licence": None}, "licence missing"),
+        ({"file": "../weights.npz"}, "expected a file beside the card"),
+        ({"file": "other.npz"}, "expected a file beside the card"),
+    ],
+)
+def test_a_card_that_is_none(tmp_path: Path, card: dict, said: str):
+    with pytest.raises(DataError, match=said):
+        models.load(folder(tmp_path / "m", **card))
+
+
+def test_no_card(tmp_path: Path):
+    with pytest.raises(StorageError, match="no card here"):
+        models.load(tmp_path)
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(DataError, match="not a model's card"):
+        models.load(tmp_path)
+
+
+def test_the_networks_that_come_along_have_their_cards():
+    assert cellnet.weights().keys() == models.load(cellnet.MODEL).arrays().keys()
+
+
+class Runtime(types.ModuleType):
+    """Stands for onnxruntime, with or without CUDA."""
+
+    def __init__(self, *available: str):
+        super().__init__("onnxruntime")
+        self.available = available
+
+    def get_available_providers(self) -> list[str]:
+        return list(self.available)
+
+    class SessionOptions:
+        intra_op_num_threads = 0
+
+    class InferenceSession:
+        def __init__(self, path: str, options: Runtime.SessionOptions, providers: list[str]):
+            self.providers, self.threads = providers, options.intra_op_num_threads
+
+        def get_providers(self) -> list[str]:
+            return self.providers
+
+
+def test_providers_of_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    path = folder(tmp_path / "m", "model.onnx")
+    task = Task("segment", Params())
+    for available, use_gpu, expected in (
+        ([device.CUDA, device.CPU], True, device.CUDA),
+        ([device.CUDA, device.CPU], False, device.CPU),
+        ([device.CPU], True, device.CPU),
+    ):
+        monkeypatch.setitem(sys.modules, "onnxruntime", Runtime(*available))
+        assert task.model(path, use_gpu).session.threads == 3
+        assert task.models[-1]["provider"] == expected
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ParameterError, match="pip install onnxruntime"):
+        task.model(path)

@@ -1,0 +1,25 @@
+"""The run log takes what a run was given, however it was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from voxelmill.core.runs import log, table
+
+
+@pytest.mark.parametrize(
+    "cutout, logged", [("96,96,16", [96, 96, 16]), ("[96, 96, 16]", [96, 96, 16]), (None, [None] * 3), ("", [None] * 3)]
+)
+def test_a_run_is_logged(cutout: str | None, logged: list[int | None], tmp_path: Path):
+    given: dict[str, Any] = {
+        "input": "it's $(touch PWNED)",
+        "cutout": cutout,
+        "voxel_size": "[8,8,4]",
+        "workflow": "connectome",
+    }
+    names = ("run_id", "session_id", "profile", "command", "revision", "nextflow_version", "error", "error_report")
+    log(str(tmp_path), {"params": given, "status": "running", "resume": False, **dict.fromkeys(names, "x")})
+    (row,) = table(tmp_path)
+    assert [row[f"cutout_{axis}"] for axis in "xyz"] == logged and row["dataset_uri"] == given["input"]
