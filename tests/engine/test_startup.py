@@ -37,7 +37,7 @@ def fake_java(folder: Path, version: str) -> dict[str, str]:
     (folder / "jdk/bin").mkdir(parents=True)
     (folder / "jdk/release").write_text(f'JAVA_RUNTIME_VERSION="{version}"\n')
     java = folder / "jdk/bin/java"
-    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-03-17' >&2\n")
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-03-17' >&2\necho LC_ALL=$LC_ALL\n")
     java.chmod(0o755)
     return {**os.environ, "PATH": f"{java.parent}:/usr/bin:/bin"}
 
@@ -55,6 +55,12 @@ def test_a_java_that_will_not_do_is_refused_in_one_line(version: str, tmp_path: 
 def test_a_java_that_will_do_is_started(version: str, tmp_path: Path) -> None:
     done = subprocess.run([LAUNCHER, "-version"], env=fake_java(tmp_path, version), capture_output=True, text=True)
     assert done.returncode == 0 and "openjdk version" in done.stderr
+
+
+@pytest.mark.parametrize("given, kept", [("C", "C.UTF-8"), ("", "C.UTF-8"), ("de_DE.utf8", "de_DE.utf8")])
+def test_names_that_are_not_ascii_are_found_in_any_locale(given: str, kept: str, tmp_path: Path) -> None:
+    env = fake_java(tmp_path, "21+35") | {"LC_ALL": given, "LC_CTYPE": "", "LANG": ""}
+    assert f"LC_ALL={kept}\n" in subprocess.run([LAUNCHER, "-version"], env=env, capture_output=True, text=True).stdout
 
 
 @pytest.mark.parametrize("version, told", [("11.0.2", "Nextflow needs 17 or later"), ("26", "runs on 17 to 25")])
