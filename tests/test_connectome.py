@@ -209,12 +209,12 @@ def test_resume_after_a_kill_runs_only_what_is_unfinished(connectome: Run, phant
 
 
 @pytest.mark.slow
-def test_a_changed_chunk_runs_again_what_depends_on_it(phantom: Path, tmp_path: Path):
-    """Nextflow looks at a folder's root only; the manifest beside a store is what it sees."""
-    args = ("--blocks", 1, *SMALL)
-    assert run("--input", phantom / "raw.npy", *args, folder=tmp_path).code == 0
-    source = tmp_path / "raw.npy"
-    values = np.load(phantom / "raw.npy")
+def test_a_changed_source_runs_all_again_and_a_changed_chunk_is_refused(phantom: Path, tmp_path: Path):
+    """Nextflow looks at a folder's root only: it sees a store by the manifest beside it, and who reads checks."""
+    args, source = ("--blocks", 1, *SMALL), tmp_path / "raw.npy"
+    shutil.copy(phantom / "raw.npy", source)
+    assert run("--input", source, *args, folder=tmp_path).code == 0
+    values = np.load(source)
     values[10, 40:60, 40:60] = 20
     np.save(source, values)
     done = run("--input", source, *args, "-resume", folder=tmp_path)
@@ -222,6 +222,17 @@ def test_a_changed_chunk_runs_again_what_depends_on_it(phantom: Path, tmp_path: 
     assert not done.tasks("CACHED")
     again = run("--input", source, *args, "--min_score", 0.3, "-resume", folder=tmp_path)
     assert set(again.tasks("COMPLETED")) == {"GRAPH", "FIGURES", "REPORT"}
+
+    (task,) = (row for row in again.trace() if row["process"] == "EXPORT_LABELS")
+    labels = Path(task["workdir"]) / "neurites.ome.zarr/0/c"
+    one, other = labels / "1/0/0", labels / "2/0/0"
+    first, second = one.read_bytes(), other.read_bytes()
+    for path, data in ((one, second), (other, first)):  # hard links of the work folder: a new file for each
+        path.unlink()
+        path.write_bytes(data)
+    refused = run("--input", source, *args, "--min_score", 0.4, "-resume", folder=tmp_path)
+    assert refused.code != 0 and refused.attempts("GRAPH") == [("FAILED", 65)]
+    assert "not the bytes that the manifest lists; re-run the stage that made it" in refused.said
 
 
 @pytest.mark.slow

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from voxelmill.core import manifest
 from voxelmill.core.errors import DataError
+from voxelmill.core.volume import open_image
+from voxelmill.testing.stages import make_store, run_stage
 
 FILES = {"zarr.json": b"{}", "0/c/0/0": b"first", "0/c/0/1": b"later", "0/zarr.json": b"{ }"}
 
@@ -119,3 +124,56 @@ def test_a_store_without_one(store):
     with pytest.raises(DataError, match=r"no manifest beside it \(v\.ome\.zarr\.manifest\.json\)"):
         manifest.verify(store)
     assert manifest.digest_of(store) == manifest.make(store)["digest"]
+
+
+def shards_of(path: Path) -> tuple[Path, np.ndarray]:
+    """A store of four shards, of which each holds its own number."""
+    values = np.repeat(np.arange(1, 5, dtype=np.uint8), 4 * 64 * 64).reshape(16, 64, 64)
+    return make_store(path, values), values
+
+
+def swap(a: Path, b: Path) -> None:
+    """Neither size nor checksums inside tell."""
+    first, second = a.read_bytes(), b.read_bytes()
+    a.write_bytes(second)
+    b.write_bytes(first)
+
+
+def test_a_task_does_not_take_swapped_shards(tmp_path):
+    path, values = shards_of(tmp_path / "v.ome.zarr")
+    swap(path / "0/c/1/0/0", path / "0/c/2/0/0")
+    image = open_image(path)
+    assert not np.array_equal(image.read(), values)  # by itself a reader sees nothing
+    with manifest.checked_reading():
+        image = open_image(path)
+        assert np.array_equal(image.read(slice(0, 4)), values[:4])  # what it does not touch is not looked at
+        for region in (slice(None), 5, (slice(7, 9), slice(0, 3)), np.int64(4)):
+            with pytest.raises(DataError, match=r"v.ome.zarr/0/c/1/0/0: not the bytes that the manifest lists; re-run"):
+                image.read(region)
+
+
+def test_a_stage_refuses_what_was_changed_under_it(tmp_path, capsys):
+    path, _ = shards_of(tmp_path / "v.ome.zarr")
+    given = {"volume": path, "name": "v", "output": "out.ome.zarr", "max_levels": 2}
+    assert run_stage("serving.multiscale", tmp_path / "good", **given) == 0
+    swap(path / "0/c/1/0/0", path / "0/c/2/0/0")
+    assert run_stage("serving.multiscale", tmp_path / "bad", **given) == 65
+    assert "0/c/1/0/0: not the bytes that the manifest lists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json"])
+def test_changed_metadata_is_refused(tmp_path, name):
+    path, _ = shards_of(tmp_path / "v.ome.zarr")
+    text = (path / name).read_text()
+    (path / name).write_text(text.replace("30", "31") if "30" in text else text + " ")
+    with manifest.checked_reading(), pytest.raises(DataError, match=f"v.ome.zarr/{name}: not the bytes"):
+        open_image(path).read()
+
+
+def test_workers_check_too(tmp_path):
+    path, _ = shards_of(tmp_path / "v.ome.zarr")
+    swap(path / "0/c/1/0/0", path / "0/c/2/0/0")
+    with manifest.checked_reading():
+        image = pickle.loads(pickle.dumps(open_image(path)))
+        with pytest.raises(DataError, match="0/c/1/0/0: not the bytes"):
+            image.read()

@@ -2,7 +2,9 @@
 
 Nextflow does not look below the root of a directory, so a store is declared as an input together
 with this small file: when a shard changes, the manifest changes, and what depends on it runs again.
-The digest is bound to the file's place in the store, so swapped shards do not pass.
+The digest is bound to the file's place in the store, so swapped shards do not pass: a task checks each file that it
+reads of a store, once, by size and digest (`checked_reading`). Who passes files on unread, as `join` does, checks sizes and
+hands on the digests of their maker. `voxelmill verify` checks all.
 
     {"format": 1, "digest": "sha256 of the rest", "files": {"0/c/0/0/0": [bytes, "sha256"], ...}}
 """
@@ -12,6 +14,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import DataError
@@ -94,6 +98,59 @@ def verify(store: Path, deep: bool = False) -> dict:
             if name not in found["files"]:
                 raise DataError(f"{store / name}: not in the manifest; re-run the stage that made the store")
     return found
+
+
+class Listed:
+    """The files of a store, each checked against the manifest before it is read, once in a process."""
+
+    def __init__(self, store: Path):
+        found = read(store)
+        self.store, self.files, self.done = store, found["files"] if found else {}, set[str]()
+
+    def check(self, name: str) -> None:
+        """Raises DataError unless a file has the size and digest that the manifest lists. One that it does not list is
+        none of the store's: who needs it does not find it."""
+        if name not in self.done and name in self.files:
+            check(self.store / name, *self.files[name])
+            self.done.add(name)
+
+
+DEEPEST = 5  # folders below a store in which its images lie
+_reading: list[bool] = []
+
+
+@contextmanager
+def checked_reading() -> Iterator[None]:
+    """Within it, as in every task, what is read of a store is checked. Results of one's own that were changed on purpose
+    can be read without."""
+    _listed.cache_clear()
+    _reading.append(True)
+    try:
+        yield
+    finally:
+        _reading.pop()
+
+
+def around(path: Path) -> tuple[Listed, str] | None:
+    """What checks the files in a folder, and the folder's place in the store around it, as `labels/neurites/`; None where
+    no store with a manifest is around it."""
+    for store in [path, *path.parents][:DEEPEST] if _reading else []:
+        if store.name and path_of(store).is_file():
+            at, inside = path_of(store).stat(), path.relative_to(store).as_posix()
+            return _listed(store.absolute(), at.st_size, at.st_mtime_ns, at.st_ino), "" if inside == "." else f"{inside}/"
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _listed(store: Path, *_state: int) -> Listed:
+    return Listed(store)
+
+
+def checked(path: Path) -> Path:
+    """A file in a store that is read as it is: checked, as `Image.read` does for shards."""
+    if found := around(path.parent):
+        found[0].check(found[1] + path.name)
+    return path
 
 
 def digest_of(path: Path) -> str:

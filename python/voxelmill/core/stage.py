@@ -141,7 +141,9 @@ def main(dotted: str, argv: Sequence[str] | None = None) -> None:
 
 def call(dotted: str, argv: Sequence[str]) -> int:
     """As `main`, but returns the exit code. Every failure is one line on stderr; a bug has its traceback before it."""
-    with pool.workers():
+    from . import manifest
+
+    with manifest.checked_reading(), pool.workers():
         return _call(dotted, argv)
 
 

@@ -13,6 +13,7 @@ writing; it imports in a tenth of zarr-python's time.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ngff
+from . import manifest, ngff
 from .errors import DataError, StorageError
 from .space import NM, Axis, Space, nm_per
 
@@ -65,10 +66,11 @@ class Image:
     version: str = "0.5"
     paths: tuple[str, ...] = ()  # of the levels, where they are not 0, 1, 2, ...
     _open: dict[int, Any] = field(default_factory=dict, repr=False)
+    _shards: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """A worker process opens its arrays itself."""
-        return {**self.__dict__, "_open": {}}
+        return {**self.__dict__, "_open": {}, "_shards": {}}
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -91,6 +93,7 @@ class Image:
     def level(self, n: int = 0) -> Any:
         """The TensorStore of a level; `.shape`, `.dtype`, indexing, `.read()`."""
         if n not in self._open:
+            manifest.checked(self.path(n) / "zarr.json")
             self._open[n] = open_array(self.path(n))
         return self._open[n]
 
@@ -109,13 +112,29 @@ class Image:
         return Layout(tuple(array.shape), self.dtype.name, tuple(grid.read_chunk.shape), tuple(grid.write_chunk.shape))
 
     def read(self, region: Region | slice | int = slice(None), level: int = 0) -> np.ndarray:
-        """Read a region; raises DataError where a chunk is damaged or missing."""
+        """Read a region; raises DataError where a chunk is damaged or missing, or not as the store's manifest has it."""
+        self._check(region, level)
         try:
             return self.level(level)[region].read().result()
         except ValueError as error:
             raise DataError(
                 f"{self.path(level)}: {first_line(error)}; the store is damaged, re-run the stage that made it"
             ) from None
+
+    def _check(self, region: Region | slice | int, level: int) -> None:
+        """Check the shards that a region touches, in a task, where the store has a manifest."""
+        if level not in self._shards:
+            found = manifest.around(self.path(level))
+            self._shards[level] = found and (*found, self.layout(level))
+        if not self._shards[level]:
+            return
+        listed, inside, lay = self._shards[level]
+        parts = region if isinstance(region, tuple) else (region,)
+        parts = (*parts, *[slice(None)] * (len(lay.shape) - len(parts)))
+        spans = [p.indices(n) if isinstance(p, slice) else (p, p + 1, 1) for p, n in zip(parts, lay.shape, strict=True)]
+        grid = [range(start // s, -(-stop // s)) for (start, stop, _), s in zip(spans, lay.shard, strict=True)]
+        for at in itertools.product(*grid):
+            listed.check(f"{inside}{'c/' if self.version != '0.4' else ''}{'/'.join(map(str, at))}")
 
     def write(self, region: Region, values: np.ndarray, level: int = 0) -> None:
         """Write a region that covers whole shards (except at the array's end).
@@ -360,6 +379,7 @@ def open_image(root: Path, labels: str | None = None) -> Image:
     An axis without a unit keeps its numbers, and its `Axis.unit` is None.
     Raises StorageError where there is no image, DataError naming what is wrong."""
     root = root / "labels" / labels if labels else root
+    manifest.checked(root / "zarr.json")
     try:
         found = ngff.multiscales(attributes(root))
         if found is None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import manifest
 from ..core.errors import DataError
 from ..core.params import Methods, param
 from ..core.plugins import load_plugins, the_plugin
@@ -159,5 +160,5 @@ def save_tracks(path: Any, tracks: Tracks) -> None:
 
 def load_tracks(path: Any) -> Tracks:
     """What `save_tracks` wrote."""
-    with np.load(path) as stored:
+    with np.load(manifest.checked(path)) as stored:
         return Tracks(stored["tracks"], stored["nodes"])

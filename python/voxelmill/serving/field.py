@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import manifest
 from ..inference.track_cells import load_tracks
 from ..inference.tracking import Tracks
 from ..postprocess.traces import left_out_name, read_csv, traces_name
@@ -54,8 +55,8 @@ class Field:
             open_channel(tracked, fov, known.tracked()).read,
             found.nodes[found.nodes["track_id"] > 0],
             found.tracks,
-            read_csv(kept) if kept.exists() else {},
-            read_csv(rest) if rest.exists() else {},
+            read_csv(manifest.checked(kept)) if kept.exists() else {},
+            read_csv(manifest.checked(rest)) if rest.exists() else {},
             {c: names[c] if c < len(names) else "" for c in known.fluorescence},
             frozenset(t for t, mask in masks if mask is not None and not mask.any()),
         )

@@ -38,7 +38,7 @@ def run(
     name: str = "",
     output: Out,
 ) -> None:
-    """`parts` are the stores of all tasks of `pyramid`; without them every level is made here. `role` as there."""
+    """`parts` are the stores of all tasks of `pyramid`; without them every level is made here. `name` as there."""
     task.device = choose(p.use_gpu)[1]
     task.carry(output, blocks.join(parts or [], output))
     if labels is not None:
@@ -47,14 +47,16 @@ def run(
         source, root = made.image.root, made.target.root
         if not made.own:
             inside = "" if root == output else f"{root.relative_to(output)}/"
-            task.carry(output, {inside + name: entry for name, entry in link_level_0(source, root).items()})
+            task.carry(output, {inside + name: entry for name, entry in link_level_0(source, root, not parts).items()})
         finish(made, task)
         write_group(root, metadata(made, root.name.split(".")[0]), p.ome_zarr_version)
 
 
-def link_level_0(source: Path, root: Path) -> dict[str, list]:
-    """Hard-link the array of level 0; returns the digests of its files, as the manifest of the source has them."""
-    known = {name: entry for name, entry in manifest.verify(source)["files"].items() if name.startswith("0/")}
+def link_level_0(source: Path, root: Path, deep: bool) -> dict[str, list]:
+    """Hard-link the array of level 0; returns the digests of its files, as the manifest of the source has them.
+
+    deep: check the files against them; else, since `pyramid` has read them, their sizes only."""
+    known = {name: entry for name, entry in manifest.verify(source, deep)["files"].items() if name.startswith("0/")}
     for name in known:
         blocks.link(source / name, root / name)
     return known
