@@ -37,7 +37,7 @@ def fake_java(folder: Path, version: str) -> dict[str, str]:
     (folder / "jdk/bin").mkdir(parents=True)
     (folder / "jdk/release").write_text(f'JAVA_RUNTIME_VERSION="{version}"\n')
     java = folder / "jdk/bin/java"
-    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-03-17' >&2\n")
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-03-17' parser $NXF_SYNTAX_PARSER >&2\n")
     java.chmod(0o755)
     return {**os.environ, "PATH": f"{java.parent}:/usr/bin:/bin"}
 
@@ -55,6 +55,14 @@ def test_a_java_that_will_not_do_is_refused_in_one_line(version: str, tmp_path: 
 def test_a_java_that_will_do_is_started(version: str, tmp_path: Path) -> None:
     done = subprocess.run([LAUNCHER, "-version"], env=fake_java(tmp_path, version), capture_output=True, text=True)
     assert done.returncode == 0 and "openjdk version" in done.stderr
+
+
+@pytest.mark.parametrize("project, given, parser", [("mill", "", "v2"), ("vöxel", "", "v1"), ("vöxel", "v2", "v2")])
+def test_the_strict_parser_where_it_can_be(project: str, given: str, parser: str, tmp_path: Path) -> None:
+    """That of 25.04 finds no include in a project whose path is not ASCII."""
+    env = fake_java(tmp_path, "17") | {"NXF_SYNTAX_PARSER": given}
+    done = subprocess.run([LAUNCHER, "run", f"/x/{project}/main.nf"], env=env, capture_output=True, text=True)
+    assert f"parser {parser}" in done.stderr
 
 
 @pytest.mark.parametrize("version, told", [("11.0.2", "Nextflow needs 17 or later"), ("26", "runs on 17 to 25")])
