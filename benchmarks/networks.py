@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -48,16 +49,20 @@ def cell_maps(net: onnxruntime.InferenceSession, frame: np.ndarray, diameter: fl
 
 def estimated(net: onnxruntime.InferenceSession, frame: np.ndarray) -> float:
     """Width of the cells, px: where the network calls them neither wider nor narrower than it expects."""
-    best, chosen = np.inf, LADDER[len(LADDER) // 2]
+    seen = []
     for diameter in LADDER:
         maps, scale = cell_maps(net, frame, diameter)
-        sure = maps[0, ::2, ::2] > 1
-        if sure.sum() < 0.5 * WIDTH**2:
-            continue
-        off = float(np.median(scale[sure]))
-        if abs(off) < best:
-            best, chosen = abs(off), diameter * 2**off
-    return chosen
+        inside = maps[0, ::2, ::2] > 0
+        if inside.sum() > WIDTH:
+            sure = float(np.quantile(1 / (1 + np.exp(-maps[2][maps[0] > 0])), 0.9))
+            seen.append((np.log2(diameter), float(np.median(scale[inside])), sure))
+    # where "wider" turns into "narrower" lies the width; of several turns the one with the surest centres
+    turns = [
+        (s0 + s1, x0 + (x1 - x0) * up / (up - down)) for (x0, up, s0), (x1, down, s1) in pairwise(seen) if up > 0 >= down
+    ]
+    if turns:
+        return float(2 ** max(turns)[1])
+    return float(2 ** max(seen, key=lambda s: s[2])[0]) if seen else LADDER[len(LADDER) // 2]
 
 
 def cells_of(net: onnxruntime.InferenceSession, frame: np.ndarray, diameter: float) -> np.ndarray:

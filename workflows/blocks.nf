@@ -9,6 +9,7 @@ include { JOIN } from '../modules/transform/join'
 workflow JOIN_BLOCKS {
     take:
     blocks // queue of [meta, store, manifest]
+    flags // of all stages
 
     main:
     gathered = allInOrder(blocks)
@@ -18,7 +19,7 @@ workflow JOIN_BLOCKS {
             several: true
         }
     single = gathered.single.map { all -> [all[0][1], all[0][2]] }
-    JOIN(gathered.several.map { all -> [all[0][1].name, all.collect { b -> b[1] }, all.collect { b -> b[2] }] })
+    JOIN(gathered.several.map { all -> [all[0][1].name, all.collect { b -> b[1] }, all.collect { b -> b[2] }] }, flags.join)
     volume = single.mix(JOIN.out.volume).first()
 
     emit:
@@ -29,17 +30,17 @@ workflow JOIN_BLOCKS {
 workflow JOIN_SUPERVOXELS {
     take:
     overlaps // queue of [meta, table]
-    flags
+    flags // of all stages
 
     main:
-    AGGLOMERATE(inBatches(overlaps), flags)
+    AGGLOMERATE(inBatches(overlaps), flags.agglomerate)
     borders = allInOrder(AGGLOMERATE.out.border)
         .filter { all -> all.size() > 0 }
         .branch { all ->
             single: all.size() == 1
             several: true
         }
-    JOIN_SEGMENTS(borders.several.map { all -> [all.collect { one -> one[0].id }, all.collect { one -> one[1] }] })
+    JOIN_SEGMENTS(borders.several.map { all -> [all.collect { one -> one[0].id }, all.collect { one -> one[1] }] }, flags.join_segments)
     joined = borders.single.map { all -> [all[0][0].id, []] }
         .mix(JOIN_SEGMENTS.out.joined.flatten().map { file -> [file.baseName, file] })
     components = AGGLOMERATE.out.components.map { meta, table -> [meta.id, table] }.join(joined)

@@ -39,7 +39,7 @@ workflow CONNECTOME {
     // (`first`, or made of values alone): a queue would be empty after the first task of a stage.
     input = ofRole(sources, 'raw')
     INGEST(input, [], options.flags.ingest)
-    READ_SLABS(input.first(), INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags.join_slabs)
+    READ_SLABS(input.first(), INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags)
     blocks = INGEST.out.blocks.flatMap { list -> metasOf(list) }
     slabs = INGEST.out.slabs.flatMap { list -> metasOf(list) }
     facts = READ_SLABS.out.facts
@@ -47,30 +47,30 @@ workflow CONNECTOME {
     acquired = READ_SLABS.out.volume
     if (options.simulate_misalignment) {
         SIMULATE_MISALIGNMENT(acquired, blocks, options.flags.simulate_misalignment)
-        JOIN_JITTERED(SIMULATE_MISALIGNMENT.out.volume)
+        JOIN_JITTERED(SIMULATE_MISALIGNMENT.out.volume, options.flags)
         acquired = JOIN_JITTERED.out.volume
     }
 
     PREPROCESS(acquired, facts, blocks, options.flags.preprocess)
-    JOIN_PREPROCESSED(PREPROCESS.out.volume)
+    JOIN_PREPROCESSED(PREPROCESS.out.volume, options.flags)
     preprocessed = JOIN_PREPROCESSED.out.volume
 
     ALIGN_PAIRS(preprocessed, facts, slabs, options.flags.align_pairs)
     ALIGN(filesInOrder(ALIGN_PAIRS.out.pairs), facts, preprocessed, options.flags.align)
-    RENDER(preprocessed, ALIGN.out.transforms, blocks)
-    JOIN_ALIGNED(RENDER.out.volume)
+    RENDER(preprocessed, ALIGN.out.transforms, blocks, options.flags.render)
+    JOIN_ALIGNED(RENDER.out.volume, options.flags)
     aligned = JOIN_ALIGNED.out.volume
 
     SEGMENT(aligned, slabs, options.flags.segment)
-    JOIN_SUPERVOXEL_STORES(SEGMENT.out.volume)
-    JOIN_SUPERVOXELS(SEGMENT.out.overlaps, options.flags.agglomerate)
+    JOIN_SUPERVOXEL_STORES(SEGMENT.out.volume, options.flags)
+    JOIN_SUPERVOXELS(SEGMENT.out.overlaps, options.flags)
     EXPORT_LABELS(
         SEGMENT.out.volume.map { meta, store, manifest -> [meta.batch, meta, store, manifest] }
             .combine(JOIN_SUPERVOXELS.out.components, by: 0)
             .map { one -> one.drop(1) },
         options.flags.export_labels,
     )
-    JOIN_LABELS(EXPORT_LABELS.out.volume)
+    JOIN_LABELS(EXPORT_LABELS.out.volume, options.flags)
     labels = JOIN_LABELS.out.volume
 
     SYNAPSES(aligned, labels, blocks, options.flags.synapses)
@@ -80,7 +80,7 @@ workflow CONNECTOME {
     if (options.truth) {
         truth = ofRole(sources, 'truth')
         INGEST_TRUTH(truth, facts, options.flags.ingest)
-        READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags.join_slabs)
+        READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
         EVALUATE(labels, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
     }
@@ -93,7 +93,7 @@ workflow CONNECTOME {
     PUBLISH(published, INGEST.out.superblocks, options)
     // From aligned to raw, so not where raw was jittered in between, or is not published.
     if (options.ome_zarr_version == '0.6' && !options.save_minimal && !options.simulate_misalignment) {
-        SCENE(ALIGN.out.transforms, aligned)
+        SCENE(ALIGN.out.transforms, aligned, options.flags.scene)
     }
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)
 

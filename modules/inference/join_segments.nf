@@ -3,6 +3,7 @@ process JOIN_SEGMENTS {
 
     input:
     tuple val(blocks), path(borders, stageAs: 'border?.npz')
+    val flags
 
     output:
     path 'joined/*.npz', emit: joined
@@ -11,7 +12,7 @@ process JOIN_SEGMENTS {
     script:
     """
     mkdir joined
-    join_segments.py --blocks ${blocks.join(' ')} --borders ${borders.join(' ')} --joined ${filesOf(blocks)}
+    join_segments.py ${flags} --blocks ${blocks.join(' ')} --borders ${borders.join(' ')} --joined ${filesOf(blocks)}
     """
 
     stub:

@@ -1,4 +1,5 @@
-// Never cached: it is there to see what has changed. What it finds stands in the hash of the tasks after it.
+// Never cached: it is there to see what has changed. What it finds stands in the hash of the tasks after it; its record
+// does not go to the report, which would be made again each time.
 process LIST_FILES {
     tag "${role}"
     label 'process_single'
@@ -9,7 +10,7 @@ process LIST_FILES {
 
     output:
     tuple val(role), path("${role}.files.txt"), emit: listing
-    path '*.provenance.json', emit: provenance, topic: 'records'
+    path '*.provenance.json', emit: provenance
 
     script:
     """

@@ -6,6 +6,7 @@ process READ_SLAB {
     input:
     tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
     tuple val(meta), path(plan, stageAs: 'plan.json')
+    val flags
 
     output:
     tuple val(meta), path("${role}.ome.zarr"), path("${role}.ome.zarr.manifest.json"), path('figures.json'), emit: slab
@@ -13,7 +14,7 @@ process READ_SLAB {
 
     script:
     """
-    read_slab.py ${source ? "--source ${source}" : ''} --plan plan.json --role ${role} --block ${meta.block} --output ${role}.ome.zarr --figures figures.json
+    read_slab.py ${flags} ${source ? "--source ${source}" : ''} --plan plan.json --role ${role} --block ${meta.block} --output ${role}.ome.zarr --figures figures.json
     """
 
     stub:

@@ -4,6 +4,7 @@ process SCENE {
     input:
     path transforms
     tuple path(volume), path(volume_manifest)
+    val flags
 
     output:
     tuple path('published/volumes/alignment.ome.zarr'), path('published/volumes/alignment.ome.zarr.manifest.json'), emit: field
@@ -12,7 +13,7 @@ process SCENE {
 
     script:
     """
-    scene.py --transforms ${transforms} --volume ${volume} --field published/volumes/alignment.ome.zarr --scene published/volumes/zarr.json
+    scene.py ${flags} --transforms ${transforms} --volume ${volume} --field published/volumes/alignment.ome.zarr --scene published/volumes/zarr.json
     """
 
     stub:

@@ -4,6 +4,7 @@ process JOIN {
 
     input:
     tuple val(name), path(stores, stageAs: 'block?/*'), path(manifests, stageAs: 'block?/*')
+    val flags
 
     output:
     tuple path("${name}"), path("${name}.manifest.json"), emit: volume
@@ -11,7 +12,7 @@ process JOIN {
 
     script:
     """
-    join.py --stores block*/${name} --name ${name.tokenize('.')[0]} --output ${name}
+    join.py ${flags} --stores block*/${name} --name ${name.tokenize('.')[0]} --output ${name}
     """
 
     stub:

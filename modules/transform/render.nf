@@ -7,6 +7,7 @@ process RENDER {
     tuple path(volume), path(volume_manifest)
     path transforms
     val meta
+    val flags
 
     output:
     tuple val(meta), path('aligned.ome.zarr'), path('aligned.ome.zarr.manifest.json'), emit: volume
@@ -14,7 +15,7 @@ process RENDER {
 
     script:
     """
-    render.py --volume ${volume} --transforms ${transforms} --block ${meta.block} --output aligned.ome.zarr
+    render.py ${flags} --volume ${volume} --transforms ${transforms} --block ${meta.block} --output aligned.ome.zarr
     """
 
     stub:

@@ -71,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--voxels", type=float, default=1e12, help="voxels of the volume [1e12]")
     one.add_argument("--nodes", type=int, default=1)
     one.add_argument("--cores", type=int, default=32, help="of a node [32]")
-    one.add_argument("--block_voxels", type=float, default=32e6, help="as of the run [32e6]")
-    one.add_argument("--shard_voxels", type=float, default=2.0**25, help="product of --shard [32*1024*1024]")
+    one.add_argument("--block_voxels", type=float, help="as of the run [its default]")
+    one.add_argument("--shard_voxels", type=float, help="product of --shard [its default]")
     one.add_argument("--tuned", action="store_true", help="choose --block_voxels and --shard for the size")
     one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
     one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
@@ -235,9 +235,8 @@ def scale(args: argparse.Namespace) -> None:
     from . import scaling
 
     stages = scaling.load(args.measured or scaling.MEASURED)
-    setting = scaling.Setting(
-        nodes=args.nodes, cores=args.cores, block_voxels=args.block_voxels, shard_voxels=args.shard_voxels
-    )
+    given = {name: getattr(args, name) for name in ("nodes", "cores", "block_voxels", "shard_voxels")}
+    setting = scaling.Setting(**{name: value for name, value in given.items() if value is not None})
     if args.limits:
         for voxels, what, remedy in scaling.breaking_points(setting, stages, args.tuned):
             print(f"{voxels:9.2g} voxels  {what}: {remedy}")

@@ -14,59 +14,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .core import wiring
 from .core.blocks import size as block_size
+from .core.pipeline import Cluster, Limits
 from .core.plans import PYRAMID_BLOCKS, READ_BLOCKS, TABLE_VOXELS
+from .core.schema import project
+from .core.shared import Storage, Tasks
 
 MEASURED = Path(__file__).with_suffix(".json")
-ORDER = (
-    "ingest",
-    "preprocess",
-    "align_pairs",
-    "align",
-    "render",
-    "segment",
-    "agglomerate",
-    "export_labels",
-    "synapses",
-    "graph",
-    "multiscale",
-    "figures",
-    "report",
-)
-# Stages that divide a volume among tasks, each with how many times --block_voxels one of them takes; all others
-# are one task that sees the whole volume. Of those that are one task while the volume is small, the stages that
-# take over when it is not: first the tasks side by side, then what stands around them.
-DIVIDED = {
-    "ingest": READ_BLOCKS,
-    "simulate_misalignment": 1,
-    "preprocess": 1,
-    "align_pairs": 1,
-    "render": 1,
-    "segment": 1,
-    "agglomerate": 1,
-    "export_labels": 1,
-    "synapses": 1,
-    "multiscale": PYRAMID_BLOCKS,
-}
+WIRING = wiring.read("connectome", project())
+# Of stages that are one task while the volume is small, those that take over when it is not, and how many times
+# --block_voxels a task takes where that is not once.
 TAKEN_OVER = {"ingest": ("read_slab", "join_slabs"), "multiscale": ("pyramid",), "agglomerate": ("join_segments",)}
-LAST = {"ingest": "join_slabs", "multiscale": "multiscale", "agglomerate": "join_segments"}  # of others: join
-AROUND = {"ingest": 2, "multiscale": 1, "agglomerate": 1}  # a plan and a join; the top; the borders
+TIMES = {"ingest": READ_BLOCKS, "multiscale": PYRAMID_BLOCKS}
+ORDER = tuple(s for s in WIRING.order if s not in {"join", *(name for names in TAKEN_OVER.values() for name in names)})
+# Stages that divide a volume among tasks; all others are one task that sees the whole volume.
+DIVIDED = tuple(s for s in ORDER if WIRING.divided & {s, *TAKEN_OVER.get(s, ())})
+# What stands around the tasks side by side: a plan and a join; the top; the borders. Of others it is `join`.
+AROUND = {s: [n for n in (s, *names) if n not in WIRING.divided] for s, names in TAKEN_OVER.items()}
+JOINED = WIRING.joined | {"ingest", "multiscale"}  # blocks become one store
 BY_SECTIONS = ("ingest", "align_pairs", "segment", "agglomerate", "export_labels")  # no finer than SHARD_DEPTH sections
-JOINED = ("ingest", "preprocess", "render", "segment", "export_labels", "multiscale")  # blocks become one store
-BY_SHARD = (
-    "ingest",
-    "simulate_misalignment",
-    "preprocess",
-    "align_pairs",
-    "render",
-    "segment",
-    "export_labels",
-    "synapses",
-    "multiscale",
-)  # hold a shard at a time, not their block
-SIDE_BRANCH = ("multiscale",)  # not on the way to the report
+BY_SHARD = set(DIVIDED) - {"agglomerate"}  # hold a shard at a time, not their block
 
-SHARD_DEPTH = 32  # sections in a shard (--shard)
+SHARD_DEPTH = Storage.model_fields["shard"].default[0]  # sections in a shard
 
 # What cannot be read from records; on the cautious side, each with the reason.
 HEAD_BYTES_PER_TASK = 50e3  # Nextflow keeps a trace record and the handler of every task
@@ -78,7 +48,7 @@ BYTES_PER_STORE_NAME = 40.0
 FILES_IN_STORE = 1e6  # beyond this, listing and archiving a store takes hours
 SUBMITS_PER_SECOND = 20.0  # conf/slurm.config
 QUEUE_SIZE = 1000  # conf/slurm.config
-LONGEST = 48 * 3600.0  # --max_time
+LONGEST = float(Limits.model_fields["max_time"].default.removesuffix(".h")) * 3600
 BLOCK_GB, SINGLE_GB = 16.0, 64.0  # of memory: what many tasks, what one may have
 # Of the tables; supervoxels and neurites per megavoxel as benchmarks/scaling.py prints them.
 SUPERVOXELS, NEURITES = 320.0, 42.0
@@ -113,9 +83,9 @@ class Setting:
     nodes: int = 1
     cores: int = 32  # of a node
     latency_s: float = 10.0  # from submission to start, and from end to noticing
-    block_voxels: float = 32e6
-    shard_voxels: float = 32 * 1024 * 1024.0
-    array_size: int = 20
+    block_voxels: float = Tasks.model_fields["block_voxels"].default
+    shard_voxels: float = float(math.prod(Storage.model_fields["shard"].default))
+    array_size: int = Cluster.model_fields["array_size"].default
 
 
 @dataclass
@@ -203,7 +173,7 @@ def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
     one superblock for multiscale; volumes are cubes."""
     if stage not in DIVIDED:
         return 1
-    piece = block_size(voxels, setting.block_voxels * DIVIDED[stage])
+    piece = block_size(voxels, setting.block_voxels * TIMES.get(stage, 1))
     wanted = math.ceil(voxels / max(piece, TABLE_VOXELS if stage == "agglomerate" else 0))
     layers = math.ceil(round(voxels ** (1 / 3), 3) / SHARD_DEPTH)
     if stage in BY_SECTIONS:
@@ -252,7 +222,7 @@ def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[C
     Memory of a task grows with its shards, not with its block: it goes through them one by one."""
     slots = min(setting.nodes * setting.cores, QUEUE_SIZE)
     counts = {name: tasks_of(name, voxels, setting) for name in ORDER if name in stages}
-    around = {name: AROUND.get(name, 0) if tasks > 1 else 0 for name, tasks in counts.items()}
+    around = {name: len(AROUND.get(name, ())) if tasks > 1 else 0 for name, tasks in counts.items()}
     joins = sum(1 for name in JOINED if counts.get(name, 1) > 1 and name not in AROUND)
     records = sum(counts.values()) + sum(around.values()) + joins + 1
     found = []
@@ -283,8 +253,8 @@ def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[C
 
 
 def wall_hours(costs: list[Cost]) -> float:
-    """Stages follow each other; the published volume is made beside synapses and graph."""
-    return sum(c.wall_h for c in costs if c.stage not in SIDE_BRANCH)
+    """Stages follow each other; nothing waits for the published volume."""
+    return sum(c.wall_h for c in costs if c.stage not in WIRING.aside)
 
 
 def tuned(voxels: float, setting: Setting) -> Setting:
@@ -309,7 +279,7 @@ def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterato
     for cost in costs:
         if cost.stage in DIVIDED:
             yield f"memory of a {cost.stage.upper()} task (GB)", cost.task_gb, BLOCK_GB, "a smaller --shard"
-        single = cost.stage if cost.tasks == 1 else LAST.get(cost.stage, "join")
+        single = cost.stage if cost.tasks == 1 else AROUND.get(cost.stage, ["join"])[-1]
         yield f"memory of the one {single.upper()} task (GB)", cost.single_gb, SINGLE_GB, "give it more by a config"
         yield f"longest task of {cost.stage.upper()} (h)", cost.longest_h, LONGEST / 3600, "give it longer by a config"
 

@@ -43,7 +43,11 @@ def imports(*folders: str) -> dict[str, Path]:
                 names = [node.module]
             tops = {name.split(".")[0] for name in names} | set(importorskips(node))
             found |= dict.fromkeys(tops - set(sys.stdlib_module_names) - {"voxelmill", "conftest", "tests"}, path)
-    return {n: p for n, p in found.items() if "python" in p.relative_to(ROOT).parts or not (p.parent / f"{n}.py").exists()}
+    return {
+        n: p
+        for n, p in found.items()
+        if "python" in p.relative_to(ROOT).parts or not any((d / f"{n}.py").exists() for d in (p.parent, ROOT / "benchmarks"))
+    }
 
 
 def importorskips(node: ast.AST) -> list[str]:

@@ -108,3 +108,18 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "in all" in capsys.readouterr().out
     assert main(["scale", "--limits"]) == 0
     assert "GRAPH" in capsys.readouterr().out
+
+
+def test_the_graph_is_the_workflow_s_own() -> None:
+    """Every stage of `connectome` is counted: as itself, as one that takes over, or as one that joins."""
+    taken = {name for names in scaling.TAKEN_OVER.values() for name in names}
+    assert {*scaling.ORDER, *taken, "join"} == set(scaling.WIRING.order)
+    assert set(STAGES) <= set(scaling.ORDER) and set(scaling.TIMES) <= set(scaling.DIVIDED)
+    assert set(scaling.BY_SECTIONS) <= set(scaling.DIVIDED)
+    assert scaling.AROUND == {
+        "ingest": ["ingest", "join_slabs"],
+        "multiscale": ["multiscale"],
+        "agglomerate": ["join_segments"],
+    }
+    assert scaling.WIRING.joined >= {"preprocess", "render", "segment", "export_labels"}
+    assert scaling.WIRING.aside & set(STAGES) == {"multiscale"}

@@ -37,7 +37,9 @@ def fake_java(folder: Path, version: str) -> dict[str, str]:
     (folder / "jdk/bin").mkdir(parents=True)
     (folder / "jdk/release").write_text(f'JAVA_RUNTIME_VERSION="{version}"\n')
     java = folder / "jdk/bin/java"
-    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-03-17' parser $NXF_SYNTAX_PARSER >&2\n")
+    java.write_text(
+        f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-03-17' parser $NXF_SYNTAX_PARSER >&2\necho LC_ALL=$LC_ALL\n"
+    )
     java.chmod(0o755)
     return {**os.environ, "PATH": f"{java.parent}:/usr/bin:/bin"}
 
@@ -73,6 +75,22 @@ def test_the_strict_parser_where_it_can_be(words: str, given: str, parser: str, 
     env = fake_java(tmp_path, "17") | {"NXF_SYNTAX_PARSER": given}
     done = subprocess.run([LAUNCHER, *words.split()], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert f"parser {parser}" in done.stderr
+
+
+@pytest.mark.parametrize("given, kept", [("C", "C.UTF-8"), ("", "C.UTF-8"), ("de_DE.utf8", "de_DE.utf8")])
+def test_names_that_are_not_ascii_are_found_in_any_locale(given: str, kept: str, tmp_path: Path) -> None:
+    env = fake_java(tmp_path, "21+35") | {"LC_ALL": given, "LC_CTYPE": "", "LANG": ""}
+    assert f"LC_ALL={kept}\n" in subprocess.run([LAUNCHER, "-version"], env=env, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("version, told", [("11.0.2", "Nextflow needs 17 or later"), ("26", "runs on 17 to 25")])
+def test_setup_refuses_a_java_that_will_not_do(version: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    shutil.copy(PROJECT / "tools/setup.sh", tmp_path / "tools")
+    env = fake_java(tmp_path, version) | {"PYTHON": sys.executable}
+    done = subprocess.run([tmp_path / "tools/setup.sh"], env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert told in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

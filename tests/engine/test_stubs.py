@@ -90,9 +90,14 @@ def test_processes_say_what_they_need() -> None:
         text = module.read_text()
         assert sum(f"label 'process_{size}'" in text for size in ("single", "medium", "high")) == 1, module
         assert ("label 'per_block'" in text) == ("${meta.block} " in text), module
+        # The digest of its code comes with the flags.
+        never = "    cache false\n" in text
+        assert ("    val flags\n" in text and "${flags} " in text) or never, module
         # Its records reach the report by the topic; who reads the topic cannot be part of it.
-        assert ("emit: provenance, topic: 'records'\n" in text) != ("path(records," in text), module
-        assert ("label 'gpu'" in text) == ("Device" in stage_of(module).read_text()), module
+        assert ("emit: provenance, topic: 'records'\n" in text) != ("path(records," in text or never), module
+        assert ("label 'gpu'" in text) == any(w in stage_of(module).read_text() for w in ("Device", "choose(p.use_gpu)")), (
+            module
+        )
 
 
 def stage_of(module: Path) -> Path:

@@ -251,14 +251,15 @@ def test_missing_chunks_of_ome_zarr_are_not_zeros(tmp_path, how):
         assert movie.lacks(0, [0]) == ["channel 0 (Phase) lacks parts of the picture at frame 1: they are left out."]
 
 
-def test_tiles_never_acquired_are_no_background_and_no_cell(tmp_path):
+@pytest.mark.parametrize("method", ["cells", "logstd"])
+def test_tiles_never_acquired_are_no_background_and_no_cell(tmp_path, method):
     """A quarter of the picture was never there: no cell, no level of background, no trace comes from it."""
     (made,) = make_fovs(1, frames=4, size=256)
     stack = stack_of(made)
     path = write_zarr(tmp_path / "a.zarr", stack, chunks=(1, 1, 128, 128))
     for folder in (path / "0" / "c").glob("*/*"):
         (folder / "1" / "1").unlink()
-    given = {"pc_channel": 0, "fl_channels": "1", "min_frames": 1, "border_margin": 0}
+    given = {"pc_channel": 0, "fl_channels": "1", "min_frames": 1, "border_margin": 0, "segmentation_method": method}
     assert run_timelapse(tmp_path, path, **given) == 0
     labels = open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read()
     surface = open_channel(tmp_path / "background", 0, "fl_background_ch_1").read()
@@ -268,6 +269,35 @@ def test_tiles_never_acquired_are_no_background_and_no_cell(tmp_path):
     off = (surface - made.background[0])[:, outside]
     assert np.abs(off).max() < 25 and abs(np.median(off)) < 3
     assert surface.min() > 0
+
+
+def test_what_a_method_finds_where_nothing_was_acquired_is_no_cell(tmp_path):
+    path = write_zarr(tmp_path / "a.zarr", counts(3, 1, 64, 64), chunks=(1, 1, 32, 32))
+    shutil.rmtree(path / "0" / "c" / "1")
+    (path / "0" / "c" / "2" / "0" / "1" / "1").unlink()
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "all.py").write_text(
+        "def segment_all(image):\n    assert image.min() > 0\n    return (image > 0).astype(int)\n"
+    )
+    given = {"pc_channel": 0, "segmentation_method": "plugin", "plugins": tmp_path / "plugins"}
+    assert run_timelapse(tmp_path, path, upto="segment_cells", **given) == 0
+    labels = open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read()
+    assert labels[0].all() and not labels[1].any() and labels[2].sum() == 64 * 64 - 32 * 32
+
+
+def test_where_a_channel_was_not_recorded_nothing_is_measured(tmp_path):
+    (made,) = make_fovs(1, frames=4, size=128)
+    path = write_zarr(tmp_path / "a.zarr", stack_of(made))
+    shutil.rmtree(path / "0" / "c" / "1" / "1")  # GFP of frame 1
+    given = {"pc_channel": 0, "fl_channels": "1", "min_frames": 1, "border_margin": 0}
+    assert run_timelapse(tmp_path, path, upto="extract_traces", **given) == 0
+    (table,) = (tmp_path / "traces" / "fov_000").glob("*_traces.csv")
+    header, *lines = [line.split(",") for line in table.read_text().splitlines()]
+    rows = [dict(zip(header, line)) for line in lines]
+    assert {row["frame"] for row in rows} == {"0", "1", "2", "3"}
+    for row in rows:
+        values = [float(row[name]) for name in ("intensity_total_ch_1", "intensity_mean_ch_1")]
+        assert np.isnan(values).all() == (row["frame"] == "1") and float(row["area_ch_0"]) > 0
 
 
 def test_a_plate_without_a_listed_well_keeps_the_others(tmp_path):

@@ -290,6 +290,14 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "said": said}
 
 
+def with_code(flags: Mapping[str, str], project: Path) -> dict[str, str]:
+    """The flags of each stage with the digest of its code: where that has changed, `-resume` runs its tasks again."""
+    from .code import digests
+
+    of = digests(project)
+    return {stage: f"{words} {flag('code', of[stage])}".strip() for stage, words in flags.items()}
+
+
 def _is_there(location: str) -> bool:
     """A URI is opened by the stage itself. `%20` stands for a space in a `file://` URI only."""
     from urllib.parse import unquote
@@ -353,7 +361,9 @@ def main(argv: list[str]) -> int:
     try:
         if argv[0] == "early":
             return early(Path(argv[1]), json.loads(argv[2]), json.loads(argv[3]))
-        json.dump(for_run(Path(argv[1]), json.load(sys.stdin)), sys.stdout)
+        found = for_run(Path(argv[1]), json.load(sys.stdin))
+        found["flags"] = with_code(found["flags"], Path(argv[1]))
+        json.dump(found, sys.stdout)
         return GO_ON
     except ParameterError as error:
         print(f"ERROR {error}" if argv[0] == "early" else error, file=sys.stderr)

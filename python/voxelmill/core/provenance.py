@@ -41,8 +41,8 @@ class LeftOut(Exception):
 class Task:
     """One run of a stage: progress, quality figures, and the provenance record."""
 
-    def __init__(self, stage: str, params: BaseModel, block: str = ""):
-        self.stage, self.params, self.block = stage, params, block
+    def __init__(self, stage: str, params: BaseModel, block: str = "", code: str = ""):
+        self.stage, self.params, self.block, self.code = stage, params, block, code
         self.quality: dict[str, Any] = {}
         self.left_out: dict[str, str] = {}
         self.models: list[dict[str, Any]] = []
@@ -165,6 +165,7 @@ class Task:
             "params_hash": hashlib.sha256(text.encode()).hexdigest(),
             "code_version": __version__,
             "code_hash": code_hash(),
+            "stage_code": self.code,
             "commit": commit(),
             "environment_hash": environment_hash(),
             "python": platform.python_version(),

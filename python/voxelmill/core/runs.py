@@ -136,7 +136,7 @@ def records(outdir: Path) -> list[dict[str, Any]]:
 
 
 KINDS = {
-    "volume": (".zarr",),
+    "volume": (".zarr", "zarr.json"),
     "table": (".csv", ".parquet", ".npz", ".json", ".yaml", ".txt", ".xml"),
     "figure": (".png", ".pdf", ".gif", ".svg", ".mp4"),
     "graph": (".graphml",),

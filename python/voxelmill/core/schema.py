@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from . import dependencies
+from . import dependencies, wiring
 from . import params as par
 from .errors import ParameterError
 from .pipeline import Cluster, General, Limits
@@ -47,15 +47,9 @@ def workflows(root: Path | None = None) -> list[str]:
 
 
 def workflow_stages(root: Path | None = None) -> dict[str, list[str]]:
-    """Stages of each workflow, read from the modules that it (or a file beside it) includes."""
-
-    def modules(path: Path) -> list[str]:
-        text = path.read_text()
-        inner = [modules(path.parent / f"{name}.nf") for name in re.findall(r"from '\./(\w+)(?:\.nf)?'", text)]
-        return re.findall(r"from '\.\./modules/\w+/(\w+)(?:\.nf)?'", text) + [s for names in inner for s in names]
-
+    """Stages of each workflow, those of the parts that it calls included."""
     root = root or project()
-    return {name: sorted(set(modules(root / f"workflows/{name}.nf"))) for name in workflows(root)}
+    return {name: sorted(wiring.read(name, root).order) for name in workflows(root)}
 
 
 def own_models(root: Path | None = None) -> dict[str, type[par.Params]]:

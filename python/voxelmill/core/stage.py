@@ -89,7 +89,7 @@ def _is_list(kind: Any) -> bool:
 
 def split(stage: Stage, argv: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
     """Command line -> (parameters, files). A list argument takes every word up to the next flag."""
-    known = set(par.fields_of(stage.parameters)) | set(stage.files)
+    known = {*par.fields_of(stage.parameters), *stage.files, "code"}
     given: dict[str, list[str]] = {}
     name = ""
     for word in argv:
@@ -153,7 +153,8 @@ def _call(dotted: str, argv: Sequence[str]) -> int:
             print(help_text(stage))
             return 0
         flags, files = split(stage, argv)
-        execute(stage, par.parse(stage.parameters, flags), files)
+        code = flags.pop("code", "")  # for the hash of the task, and its record
+        execute(stage, par.parse(stage.parameters, flags), files, code)
         return 0
     except Exception as error:
         return _failed(name, error)
@@ -182,7 +183,7 @@ def _fail(stage: str, message: str, code: int) -> int:
     return code
 
 
-def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
+def execute(stage: Stage, params: par.Params, files: dict[str, Any], code: str = "") -> None:
     """Run with outputs under temporary names; rename, write manifests and the record."""
     from . import manifest
     from .provenance import LeftOut, Task
@@ -191,7 +192,7 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any]) -> None:
         for path in _paths(files.get(name)):
             if not path.exists():
                 raise StorageError(errno.ENOENT, "no such file or store", str(path))
-    task = Task(stage.name, params, stage.block(files))
+    task = Task(stage.name, params, stage.block(files), code)
     final = {name: files[name] for name in stage.outputs() if name in files}
     partial = {
         name: [_partial(p) for p in paths] if isinstance(paths, list) else _partial(paths) for name, paths in final.items()
