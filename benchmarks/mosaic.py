@@ -72,9 +72,8 @@ def case(rows: int, tile: int, folder: Path) -> None:
     print(f"  placed      {made.error(found.positions):.3f} px RMS, {pixels / ours:.1f} Mpx per CPU s")
     print(f"  usual way   {made.error(theirs):.3f} px RMS, {pixels / peer:.1f} Mpx per CPU s; "
           f"ours is off by {made.error(found.positions) / made.error(theirs):.3f} of it")  # fmt: skip
-    print(
-        f"  light       {made.flat.std() / made.flat.mean():.3f} uneven, {left.std() / left.mean():.4f} after; {lit:.2f} CPU s"
-    )
+    before, after = (float(one.std() / one.mean()) for one in (made.flat, left))
+    print(f"  light       {before:.3f} uneven, {after:.4f} after; {lit:.2f} CPU s")
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, the made tiles included")
 
 
