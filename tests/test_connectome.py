@@ -16,6 +16,7 @@ from voxelmill.testing.engine import PROJECT, Run, killed, run
 pytestmark = pytest.mark.xdist_group(name="connectome")
 
 ONCE = {
+    "ESTIMATE": 1,
     "INGEST": 1,
     "INGEST_TRUTH": 1,
     "SIMULATE_MISALIGNMENT": 1,

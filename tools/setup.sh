@@ -36,9 +36,15 @@ fi
 stamp=.venv/.voxelmill-$kind
 if [ ! -e "$stamp" ] || [ requirements.lock -nt "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
     say "installing pinned packages"
-    .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock "setuptools>=77" ||
-        stop "Python packages could not be fetched; is there a network, or a mirror in pip's configuration?"
-    .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+    pip=(.venv/bin/python -m pip install -q --disable-pip-version-check)
+    lost="Python packages could not be fetched; is there a network, or a mirror in pip's configuration?"
+    "${pip[@]}" "setuptools>=77" || stop "$lost"
+    if [ "$kind" = dev ]; then
+        "${pip[@]}" -r requirements.lock || stop "$lost"
+        "${pip[@]}" --no-deps --no-build-isolation -e .
+    else # what runs need, at the same versions; what only tests need is left out
+        "${pip[@]}" -c requirements.lock --no-build-isolation -e ".[bossdb,timelapse]" || stop "$lost"
+    fi
     touch "$stamp"
 fi
 

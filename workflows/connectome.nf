@@ -2,6 +2,7 @@
 
 include { byName ; filesInOrder ; metasOf ; ofRole ; settled ; sourcesAtStart ; unlisted } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
+include { ESTIMATE } from '../modules/ingest/estimate'
 include { INGEST } from '../modules/ingest/ingest'
 include { INGEST as INGEST_TRUTH } from '../modules/ingest/ingest'
 include { SIMULATE_MISALIGNMENT } from '../modules/transform/simulate_misalignment'
@@ -38,6 +39,7 @@ workflow CONNECTOME {
     // A queue for INGEST, whose outputs may be missing; for all others volumes, facts and transforms are value channels
     // (`first`, or made of values alone): a queue would be empty after the first task of a stage.
     input = ofRole(sources, 'raw')
+    ESTIMATE(input, options.flags.estimate)
     INGEST(input, [], options.flags.ingest)
     READ_SLABS(input.first(), INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags)
     blocks = INGEST.out.blocks.flatMap { list -> metasOf(list) }
@@ -79,7 +81,7 @@ workflow CONNECTOME {
     tables = GRAPH.out.tables.mix(ALIGN.out.table)
     if (options.truth) {
         truth = ofRole(sources, 'truth')
-        INGEST_TRUTH(truth, facts, options.flags.ingest)
+        INGEST_TRUTH(truth, facts, options.flags.ingest_truth)
         READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
         EVALUATE(labels, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)

@@ -71,3 +71,12 @@ def test_an_empty_section_is_reported(tmp_path: Path):
     segment(tmp_path, store, "0-0")
     assert record_of(tmp_path, "segment")["quality"]["empty_sections"] == [2]
     assert not open_image(tmp_path / "s.ome.zarr").read()[2].any()
+
+
+def test_a_section_that_is_empty_in_part_is_none(tmp_path: Path):
+    """Three columns of tiles; of section 1 the first is blank, of section 0 all are."""
+    grey = np.tile(contrast.enhance(neurites((2, 96, 1050))[0]), (1, 1, 2))
+    grey[0], grey[1, :, :1024] = 0, 0
+    store = make_store(tmp_path / "in.ome.zarr", grey, shard=(2, 96, 1024), chunk=(2, 96, 128))
+    segment(tmp_path, store, "0-2")
+    assert record_of(tmp_path, "segment")["quality"]["empty_sections"] == [0]

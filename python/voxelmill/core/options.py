@@ -123,8 +123,8 @@ class Options:
             profiles: as `-profile` names them.
 
         Returns:
-            `options` by name with their declared types, `flags` by stage, `preset` ({name: {profile, value, default}} of
-            what a profile has changed), `ignored` (names in `config` that nothing knows).
+            `options` by name with their declared types, `flags` by stage (and STAGE_ROLE), `preset` ({name: {profile,
+            value, default}} of what a profile has changed), `ignored` (names in `config` that nothing knows).
         """
         self.refuse_unknown(given)
         workflow = self.workflow(given, config)
@@ -152,12 +152,20 @@ class Options:
         return {
             "options": options,
             "flags": {
-                stage: flags({name: options[name] for name in names if options[name] is not None})
+                task: flags({name: options[name] for name in names if options[name] is not None})
                 for stage, names in taken.items()
+                for task, names in self._by_role(stage, names)
             },
             "preset": {name: one for name, one in preset.items() if name in used},
             "ignored": [name for name in config if name not in self.rules and not _is_alias(name, config)],
         }
+
+    def _by_role(self, stage: str, names: list[str]) -> list[tuple[str, list[str]]]:
+        """A stage with its parameters, and STAGE_ROLE with those of that role, too."""
+        role = {name: self.rules[name].get("x-role", "") for name in names}
+        return [
+            ("_".join(filter(None, [stage, one])), [n for n in names if role[n] in ("", one)]) for one in {"", *role.values()}
+        ]
 
     def _taken(self, stage: str, options: Mapping[str, Any]) -> list[str]:
         """Parameters that a stage takes with the chosen method."""
@@ -295,7 +303,9 @@ def with_code(flags: Mapping[str, str], project: Path) -> dict[str, str]:
     from .code import digests
 
     of = digests(project)
-    return {stage: f"{words} {flag('code', of[stage])}".strip() for stage, words in flags.items()}
+    return {
+        task: f"{words} {flag('code', of.get(task) or of[task.rpartition('_')[0]])}".strip() for task, words in flags.items()
+    }
 
 
 def _is_there(location: str) -> bool:

@@ -30,6 +30,7 @@ def param(
     defaults: Mapping[str, Any] | None = None,
     profiles: Mapping[str, Any] | None = None,
     path: bool = False,
+    role: str = "",
     **bounds: Any,
 ) -> Any:
     """A field with its one line of help, unit and bounds (`ge`, `gt`, `le`, `lt`, `pattern`).
@@ -37,6 +38,7 @@ def param(
     Args:
         defaults: workflow -> the default that it has there.
         profiles: profile -> its value with `-profile NAME`, in every workflow or, as {workflow: value}, in these.
+        role: only tasks of this role (`flags.STAGE_ROLE` in a workflow) get it; others do not depend on it.
         path: a local file or folder, or a URI; one that is not there is refused before anything starts.
     """
     extra: Any = {
@@ -45,6 +47,7 @@ def param(
         "defaults": dict(defaults or {}),
         "profiles": dict(profiles or {}),
         "path": path,
+        "role": role,
     }
     return Field(default, description=help, json_schema_extra={k: v for k, v in extra.items() if v}, **bounds)
 

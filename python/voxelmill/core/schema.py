@@ -151,6 +151,8 @@ def property_of(prop_name: str, field: Any, unions: dict[str, par.Methods]) -> d
         prop["x-unit"] = extra["unit"]
     if extra.get("path"):
         prop["x-path"] = True
+    if extra.get("role"):
+        prop["x-role"] = extra["role"]
     if extra.get("help_text"):
         prop["help_text"] = extra["help_text"]
     for key, of in (("defaults", "x-defaults"), ("profiles", "x-profiles")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import Counter
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -57,7 +58,8 @@ def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps
             tables.add_slab(found.tables)
             edges.add_seams(found, tables)
     tables.save(overlaps)
-    task.report(supervoxels=tables.number, empty_sections=tables.empty)
+    nothing = Counter(tables.empty)  # a section has an entry for each column that is empty
+    task.report(supervoxels=tables.number, empty_sections=[z for z in sorted(nothing) if nothing[z] == len(columns)])
 
 
 def slabs_of(lay: Layout, block: str) -> list[slice]:

@@ -1,9 +1,8 @@
 """Ingest: any readable volume, or a cutout of it, into a store as it is, with checksums.
 
 Integers keep their values unless --rescale asks; floats need it. Sections that the source lacks are
-listed and left empty, never invented. The sizes of all products are printed, and the disk is checked,
-before the work starts. A small volume is read here; of a large one a plan is made, which `read_slab` and
-`join_slabs` carry out.
+listed and left empty, never invented. The disk is checked before the work starts; `estimate` does so for the whole
+run. A small volume is read here; of a large one a plan is made, which `read_slab` and `join_slabs` carry out.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ..core.errors import DataError, ParameterError, StorageError
 from ..core.manifest import digest_of
 from ..core.params import param
 from ..core.provenance import Task
-from ..core.shared import Given, Grid, Positive, Precision, Seeded, Storage, Strict, Tasks
+from ..core.shared import Given, Grid, Positive, Seeded, Storage, Strict, Tasks
 from ..core.space import BESIDE, Space
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, layout
@@ -35,11 +34,11 @@ PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class Parameters(Given, Grid, Precision, Storage, Tasks, Seeded, Strict):
+class Parameters(Given, Grid, Storage, Tasks, Seeded, Strict):
     """Input."""
 
-    truth: str = param("", "Label volume of the same shape to score against", path=True)
-    truth_key: str = param("", "Dataset of the truth inside HDF5, NPZ or Zarr; `labels` when not given")
+    truth: str = param("", "Label volume of the same shape to score against", path=True, role="truth")
+    truth_key: str = param("", "Dataset of the truth inside HDF5, NPZ or Zarr; `labels` when not given", role="truth")
     input_key: str = param("", "Dataset inside HDF5, NPZ or Zarr; needed where there are several")
     channel: int = param(0, "Channel of an image that has several", ge=0)
     cutout: tuple[Positive, Positive, Positive] | None = param(
@@ -133,7 +132,7 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
     corner, shape = place_truth(p, volume, own, raw) if labels else place(p, volume, own)
     space = Space.zyx(raw["voxel_size"], raw["origin"]) if raw else own.crop(corner)
     lay = layout(shape, check_type(volume, p, labels), p.shard, p.chunk)
-    check_disk(estimate(lay, p, labels), Path.cwd())
+    check_disk({role: float(np.prod([float(n) for n in lay.shape])) * np.dtype(lay.dtype).itemsize}, Path.cwd())
     grey = rescaling(p, volume, lay, corner) if p.rescale and not labels else None
     reads = [whole(lay)] if volume.forward else [row["block"] for row in plans.by_sections(lay, p, plans.READ_BLOCKS)]
     where = source or local(location)
@@ -309,23 +308,6 @@ def sizes(p: Parameters, volume: Source, raw: dict[str, Any] | None = None) -> t
         raise ParameterError(f"{volume.name} does not state a voxel size; give --voxel_size Z,Y,X in nm")
     volume.remarks.append("its voxel size is not known: nothing has a physical size or place. Give --voxel_size Z,Y,X in nm")
     return Space.zyx(None), "not known"
-
-
-def estimate(lay: Layout, p: Parameters, labels: bool = False) -> dict[str, float]:
-    """Uncompressed bytes of every product of the workflow, work folder and results together."""
-    n = float(np.prod([float(v) for v in lay.shape]))
-    if labels:
-        return {"truth": n * np.dtype(lay.dtype).itemsize}
-    levels = 0.0 if p.save_minimal else 1 / 7
-    aligned = n * np.dtype(p.aligned_dtype).itemsize
-    return {
-        "raw": n * np.dtype(lay.dtype).itemsize,
-        "preprocessed": n,
-        "aligned": aligned,
-        "supervoxels": n * 8,
-        "labels": n * 4,
-        "pyramids": levels * (n * np.dtype(lay.dtype).itemsize + aligned + 4 * n),
-    }
 
 
 def check_disk(need: dict[str, float], folder: Path) -> None:

@@ -1,0 +1,21 @@
+process ESTIMATE {
+    label 'process_single'
+
+    input:
+    tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
+    val flags
+
+    output:
+    path 'sizes.json', emit: sizes
+    path '*.provenance.json', emit: provenance, topic: 'records'
+
+    script:
+    """
+    estimate.py ${flags} ${source ? "--source ${source}" : ''} --sizes sizes.json
+    """
+
+    stub:
+    """
+    stub.sh sizes.json estimate.provenance.json
+    """
+}

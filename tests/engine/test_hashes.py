@@ -1,0 +1,89 @@
+"""A task's hash holds what its output depends on: a late parameter re-runs nothing early, an edit what it touches."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from voxelmill.testing.engine import PROJECT, Run, run
+
+STAGES = json.loads((PROJECT / "nextflow_schema.json").read_text())["x-stages"]
+ENDS = {"FIGURES", "REPORT"}
+# Parameter -> the only processes that may take it; those that stand after them run again, too.
+LATE = {
+    "save_minimal": {"ESTIMATE", "MULTISCALE", "PYRAMID"},
+    "aligned_dtype": {"ESTIMATE", "MULTISCALE", "PYRAMID"},
+    "ome_zarr_version": {"MULTISCALE", "PYRAMID"},
+    "max_levels": {"MULTISCALE", "PYRAMID"},
+    "report_plots": {"REPORT"},
+    "min_score": {"GRAPH"},
+    "truth": {"INGEST"},  # in the role of truth only: see `ingest_truth` in core/options.py
+    "truth_key": {"INGEST"},
+    "figure_dpi": {"FIGURES", "MOVIE_FIGURES"},
+    "figure_fovs": {"MOVIE_FIGURES"},
+    "track_formats": {"EXPORT_TRACKS"},
+    "view_level": {"CROP_CELLS", "PUBLISH_FOVS"},  # crops have such a level, too
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_late_parameters_reach_late_stages_only(name: str) -> None:
+    takers = {stage.upper() for stage, names in STAGES.items() if name in names} - {"ESTIMATE"}
+    assert takers <= LATE[name], f"--{name} changes the hash of {sorted(takers - LATE[name])}"
+
+
+def test_a_parameter_of_a_role_reaches_that_role_only() -> None:
+    from voxelmill.core.options import load
+
+    flags = load().resolve({"input": "x", "truth": "t.npy"}, {}, [])["flags"]
+    assert "t.npy" in flags["ingest_truth"] and "t.npy" not in flags["ingest"] + flags["estimate"]
+
+
+Step = Callable[..., Run]
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Step:
+    """`step(words)`: a stub run of `connectome` in a checkout of its own, with what an earlier one has done."""
+    copy = tmp_path / "project"
+    copy.mkdir()
+    for name in (
+        "bin",
+        "conf",
+        "modules",
+        "python",
+        "workflows",
+        "main.nf",
+        "nextflow.config",
+        "nextflow_schema.json",
+        "assets",
+    ):
+        if (PROJECT / name).is_dir():
+            shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(PROJECT / name, copy / name)
+
+    def go(*words: object) -> Run:
+        done = run("-profile", "demo", "-stub-run", "-resume", *words, folder=tmp_path, project=copy)
+        assert done.code == 0, done.said
+        return done
+
+    return go
+
+
+@pytest.mark.slow
+def test_what_runs_again(step: Step, tmp_path: Path) -> None:
+    """Four runs: late parameters all at once, an imported module, one that all import."""
+    first = step()
+    late = ("--save_minimal", "true", "--aligned_dtype", "float16", "--min_score", 0.3, "--report_plots", "false")
+    again = step(*late, "--max_levels", 2)
+    assert set(again.tasks("COMPLETED")) == {"ESTIMATE", "GRAPH", "MULTISCALE", *ENDS}
+    code = tmp_path / "project/python/voxelmill"
+    (code / "postprocess/wiring.py").open("a").write("\n# edited\n")  # GRAPH's stage imports it
+    assert set(step(*late, "--max_levels", 2).tasks("COMPLETED")) == {"GRAPH", *ENDS}
+    (code / "core/pool.py").open("a").write("\n# edited\n")
+    assert set(step(*late, "--max_levels", 2).tasks("CACHED")) == set()
+    assert sum(first.tasks("COMPLETED").values()) == sum(first.tasks().values())
