@@ -70,7 +70,7 @@ def logRun(options, run, status) {
         run_id: "${run.runName}", session_id: "${run.sessionId}", status: status,
         params: options.findAll { name, _value -> !(name in ['flags', 'preset']) }, preset: options.preset,
         command: "${run.commandLine}", revision: "${run.commitId ?: ''}", resume: run.resume, profile: "${run.profile}",
-        nextflow_version: "${run.nextflow.version}", started_at: "${run.start}", stub: run.stubRun,
+        nextflow_version: "${run.nextflow.version}", started_at: "${run.start}", stub: run.stubRun || run.preview,
         error: "${run.errorMessage ?: ''}", error_report: "${run.errorReport ?: ''}",
         tasks_done: stats?.succeedCount, tasks_cached: stats?.cachedCount, tasks_failed: stats?.failedCount, tasks_ignored: stats?.ignoredCount,
     ]
