@@ -121,18 +121,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_full_disk_ends_clearly_and_resumes(small_disk: Path, config: Config, tmp_path: Path) -> None:
     """Somebody else fills the disk in the middle of a run, but for 100 kB."""
-    words = ("-profile", "test", "--report_plots", "false")
+    words, one = ("-profile", "test", "--report_plots", "false"), {"NXF_SYNTAX_PARSER": "v1"}  # the parser is part of a hash
     other = small_disk / "other"
     fill = f"cat /dev/zero > {other} 2> /dev/null || true; truncate -s -100K {other}"
     script = f'"export PATH={PROJECT}/.venv/bin:\\$PATH; {fill}"'
     full = config(f"process {{ withName: RENDER {{ beforeScript = {script} }} }}")
-    done = run(*words, "-c", full, folder=tmp_path / "run", work=small_disk / "work")
+    done = run(*words, "-c", full, folder=tmp_path / "run", work=small_disk / "work", env=one)
     assert done.code != 0
     assert done.attempts("RENDER") == [("FAILED", 74)]
     assert "no space left on the disk" in done.said, done.said
     assert not list(small_disk.rglob("*.partial"))
     other.unlink()
-    again = run(*words, "-resume", folder=tmp_path / "run", work=small_disk / "work")
+    again = run(*words, "-resume", folder=tmp_path / "run", work=small_disk / "work", env=one)
     assert again.code == 0, again.said
     assert again.tasks("CACHED")["ALIGN"] == 1
 

@@ -37,9 +37,7 @@ def fake_java(folder: Path, version: str) -> dict[str, str]:
     (folder / "jdk/bin").mkdir(parents=True)
     (folder / "jdk/release").write_text(f'JAVA_RUNTIME_VERSION="{version}"\n')
     java = folder / "jdk/bin/java"
-    java.write_text(
-        f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-03-17' parser $NXF_SYNTAX_PARSER >&2\necho LC_ALL=$LC_ALL\n"
-    )
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-03-17' >&2\necho LC_ALL=$LC_ALL\n")
     java.chmod(0o755)
     return {**os.environ, "PATH": f"{java.parent}:/usr/bin:/bin"}
 
@@ -57,24 +55,6 @@ def test_a_java_that_will_not_do_is_refused_in_one_line(version: str, tmp_path: 
 def test_a_java_that_will_do_is_started(version: str, tmp_path: Path) -> None:
     done = subprocess.run([LAUNCHER, "-version"], env=fake_java(tmp_path, version), capture_output=True, text=True)
     assert done.returncode == 0 and "openjdk version" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "words, given, parser",
-    [
-        ("run /x/main.nf -profile demo", "", "v2"),
-        ("run /x/main.nf -c site.config", "", "v2"),
-        ("run /x/vöxel/main.nf", "", "v1"),
-        ("run /x/vöxel/main.nf", "v2", "v2"),
-        ("run /x/main.nf -profile demo -c site.config", "", "v1"),
-        ("-config site.config run /x/main.nf -profile demo", "", "v1"),
-    ],
-)
-def test_the_strict_parser_where_it_can_be(words: str, given: str, parser: str, tmp_path: Path) -> None:
-    """That of 25.04 finds no include in a project whose path is not ASCII, and no profile where another file follows."""
-    env = fake_java(tmp_path, "17") | {"NXF_SYNTAX_PARSER": given}
-    done = subprocess.run([LAUNCHER, *words.split()], cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert f"parser {parser}" in done.stderr
 
 
 @pytest.mark.parametrize("given, kept", [("C", "C.UTF-8"), ("", "C.UTF-8"), ("de_DE.utf8", "de_DE.utf8")])

@@ -57,6 +57,8 @@ class Run:
 class Launch:
     """A run under way: `nextflow run main.nf ARGS --outdir OUTDIR -w WORK` in a process group of its own.
 
+    The strict parser, which starts sooner, where `env` does not say and there is no `-c`: 25.04's knows no profiles then.
+
     Args:
         before: words before the command, such as `unshare -n --`.
     """
@@ -77,6 +79,7 @@ class Launch:
         own = project / ".venv/bin/nextflow"
         launcher = own if own.exists() else NEXTFLOW
         places = ("--outdir", self.outdir, "-w", self.work)
+        parser = {} if "-c" in args or not str(project).isascii() else {"NXF_SYNTAX_PARSER": "v2"}
         words = [*before, launcher, "run", project / "main.nf", *args, *places]
         self.begun = time.monotonic()
         with open(self.log, "w") as said:
@@ -87,7 +90,7 @@ class Launch:
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
-                env={**os.environ, **QUIET, **(env or {})},
+                env={**os.environ, **QUIET, **parser, **(env or {})},
             )
 
     def said(self) -> str:
