@@ -30,7 +30,6 @@ from .registration import estimate_pair, prepare
 
 LEAST = 16  # px of overlap, in both directions, in which a shift can be found
 ERROR = 0.5, 3.0  # px by which a right seam may miss the joint solution: as it is, and where tiles are bent
-CLOSE = 1.0  # px: a shift no larger needs no second look
 
 Read = Callable[[int], np.ndarray]
 
