@@ -25,6 +25,12 @@ class Given(Params):
     input: str = param("", "What to read: path or URI (bossdb://..., precomputed://...)", path=True)
 
 
+class Channel(Params):
+    """Which channel is read."""
+
+    channel: int = param(0, "Channel of an image that has several", ge=0)
+
+
 class Storage(Params):
     """How volumes lie on disk between stages."""
 

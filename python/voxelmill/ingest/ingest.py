@@ -20,7 +20,7 @@ from ..core.errors import DataError, ParameterError, StorageError
 from ..core.manifest import digest_of
 from ..core.params import param
 from ..core.provenance import Task
-from ..core.shared import Given, Grid, Positive, Seeded, Storage, Strict, Tasks
+from ..core.shared import Channel, Given, Grid, Positive, Seeded, Storage, Strict, Tasks
 from ..core.space import BESIDE, Space
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, layout
@@ -34,13 +34,12 @@ PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class Parameters(Given, Grid, Storage, Tasks, Seeded, Strict):
+class Parameters(Given, Grid, Channel, Storage, Tasks, Seeded, Strict):
     """Input."""
 
     truth: str = param("", "Label volume of the same shape to score against", path=True, role="truth")
     truth_key: str = param("", "Dataset of the truth inside HDF5, NPZ or Zarr; `labels` when not given", role="truth")
     input_key: str = param("", "Dataset inside HDF5, NPZ or Zarr; needed where there are several")
-    channel: int = param(0, "Channel of an image that has several", ge=0)
     cutout: tuple[Positive, Positive, Positive] | None = param(
         None, "Size X,Y,Z of the part to read; whole volume when not given (bossdb: 256,256,64)", unit="voxel"
     )

@@ -14,12 +14,24 @@ Where tiles overlap, `blending` says who is seen:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ..core.params import Params, param
+
+KERNEL = 3  # px around a pixel that cubic interpolation looks at, at most
+
 Blending = Literal["none", "average", "diffusion"]
 Box = tuple[slice, slice]  # (y, x) of the canvas, px
+
+
+class Blended(Params):
+    """How tiles become one image."""
+
+    stitch_blending_method: Blending = param(
+        "diffusion", "Where tiles overlap: a cut through the middle, the mean, or a smooth passage from one to the other"
+    )
 
 
 def canvas(positions: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
@@ -45,14 +57,14 @@ def fuse(
 ) -> np.ndarray:
     """A region of the mosaic, float32 (ny, nx), or (planes, ny, nx) where tiles have planes; 0 where no tile is.
 
-    read        of the number of a tile, its pixels (ny, nx) or (planes, ny, nx); NaN where nothing was acquired
+    read        of the number of a tile, its pixels (ny, nx) or (planes, ny, nx), NaN where nothing was acquired: an
+                array, or what reads a part when it is indexed by [..., y, x]
     positions   (n, 2) px, y, x, of `canvas`; shapes (n, 2)
     """
     size = (max(planes, 1), *(s.stop - s.start for s in box))
     total, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
     for tile in touching(positions, shapes, box):
-        pixels = np.asarray(read(tile)).reshape(size[0], *shapes[tile])
-        at, seen, mine = _moved(pixels, positions[tile], box)
+        at, seen, mine = _moved(read(tile), shapes[tile], positions[tile], box)
         if blending == "average":
             mine = (mine > 0).astype(np.float32)
         mine = np.where(np.isnan(seen), np.float32(0), mine)
@@ -69,28 +81,30 @@ def fuse(
     return total if planes else total[0]
 
 
-def _moved(pixels: np.ndarray, position: np.ndarray, box: Box) -> tuple[Box, np.ndarray, np.ndarray]:
-    """Where in the region a tile is seen, its pixels there (cubic), and the distance to its rim, px."""
+def _moved(pixels: Any, shape: np.ndarray, position: np.ndarray, box: Box) -> tuple[Box, np.ndarray, np.ndarray]:
+    """Where in the region a tile is seen, its pixels there (cubic), and the distance to its rim, px.
+
+    Only what is seen is read, and KERNEL px around it."""
     import cv2
 
-    shape = np.array(pixels.shape[1:])
     low = np.array([s.start for s in box])
     first = np.maximum(np.ceil(position - 1e-6).astype(int), low)
     last = np.minimum(np.floor(position + shape - 1 + 1e-6).astype(int) + 1, [s.stop for s in box])
     last = np.maximum(last, first)
     off = first - position  # of the first pixel seen, in the tile
     size = (int(last[1] - first[1]), int(last[0] - first[0]))
-    start = np.floor(off + 1e-6).astype(int)
-    if np.abs(off - np.rint(off)).max() < 1e-3:  # whole pixels: as they are
-        start = np.rint(off).astype(int)
-        seen = pixels[:, start[0] : start[0] + size[1], start[1] : start[1] + size[0]].astype(np.float32)
+    whole = np.abs(off - np.rint(off)).max() < 1e-3
+    start = np.rint(off).astype(int) if whole else np.clip(np.floor(off).astype(int) - KERNEL, 0, None)
+    stop = start + size[::-1] if whole else np.minimum(np.ceil(off).astype(int) + size[::-1] + KERNEL, shape)
+    part = np.asarray(pixels[..., start[0] : stop[0], start[1] : stop[1]])
+    part = part.reshape(-1, *part.shape[-2:]).astype(np.float32, copy=False)
+    if whole or not min(size):
+        seen = np.zeros((len(part), *size[::-1]), np.float32) if not min(size) else part.copy()
     else:
         how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        move = np.array([[1, 0, off[1]], [0, 1, off[0]]])
-        planes = [
-            cv2.warpAffine(p.astype(np.float32), move, size, flags=how, borderMode=cv2.BORDER_REPLICATE) for p in pixels
-        ]
-        seen = np.stack(planes) if min(size) else np.zeros((len(pixels), size[1], size[0]), np.float32)
+        move = np.array([[1, 0, off[1] - start[1]], [0, 1, off[0] - start[0]]])
+        planes = [cv2.warpAffine(p, move, size, flags=how, borderMode=cv2.BORDER_REPLICATE) for p in part]
+        seen = np.stack(planes)
     rim = [np.minimum(o + np.arange(n) + 1, s - o - np.arange(n)) for o, n, s in zip(off, size[::-1], shape)]
     distance = np.minimum(rim[0][:, None], rim[1][None]).astype(np.float32)
     at = tuple(slice(int(a - o), int(b - o)) for a, b, o in zip(first, last, low))

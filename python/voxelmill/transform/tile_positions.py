@@ -208,6 +208,12 @@ def solve(seams: list[Seam], nominal: np.ndarray, shapes: np.ndarray) -> Placeme
     graph = Offsets([(s.a, s.b) for s in found], [s.weight / usual for s in found], np.arange(n), near, n, ends)
     moved = [s.offset - (nominal[s.b] - nominal[s.a]) for s in found]
     positions = nominal + graph.solve_despite(np.array(moved).reshape(-1, 2), *ERROR)
+    return judged(seams, positions)
+
+
+def judged(seams: list[Seam], positions: np.ndarray) -> Placement:
+    """Positions, and how well seams agree with them."""
+    n = len(positions)
     seams = [replace(s, residual=float(np.hypot(*(positions[s.b] - positions[s.a] - s.offset)))) for s in seams]
     mine: list[list[float]] = [[] for _ in range(n)]
     for s in seams:

@@ -1,5 +1,5 @@
-"""The parts of a CZI file that libCZI's Python binding does not give: which planes are there, and when they
-were taken.
+"""The parts of a CZI file that libCZI's Python binding does not give: which planes and tiles are there, when they
+were taken, and the bytes of each by itself.
 
 Layout from Zeiss' description of the format (ZISRAW 1.2.2): a file is a row of segments, each 16 bytes name,
 int64 allocated and int64 used size, then data. The header names the positions of the subblock directory, the
@@ -27,13 +27,14 @@ STAMP = re.compile(rb"<AcquisitionTime>\s*(\d+-\d+-\d+T\d+:\d+:\d+)(?:\.(\d+))?\
 @dataclass(frozen=True, slots=True)
 class Subblock:
     """One stored tile of layer 0: its file position, its start in each dimension ("S", "T", "C", ...), its sides in
-    px, and the number of its pixel type."""
+    px, and the numbers of its pixel type and compression."""
 
     position: int
     start: dict[str, int]
     width: int
     height: int
     pixel_type: int
+    compression: int = 0
 
 
 class Segments:
@@ -54,6 +55,7 @@ class Segments:
             for position in (metadata, attachments):
                 if position > 0:
                     self._check(position)
+            self._metadata = metadata
             self.subblocks = self._read_directory(directory)
             self._attachments = attachments
             for block in self.subblocks:
@@ -101,7 +103,7 @@ class Segments:
         for _ in range(count):
             # "DV": pixel type i, file position q, file part i, compression i, pyramid type B, 5 spare,
             # dimensions i
-            kind, position, _, _, pyramid, n = struct.unpack_from("<2xiqiiB5xi", data, at)
+            kind, position, _, compression, pyramid, n = struct.unpack_from("<2xiqiiB5xi", data, at)
             start, size = {}, {}
             for k in range(n):
                 name, first, extent = struct.unpack_from("<4sii", data, at + 32 + 20 * k)
@@ -109,8 +111,29 @@ class Segments:
                 start[axis], size[axis] = first, extent
             at += 32 + 20 * n
             if pyramid == 0:
-                blocks.append(Subblock(position, start, size.get("X", 0), size.get("Y", 0), kind))
+                blocks.append(Subblock(position, start, size.get("X", 0), size.get("Y", 0), kind, compression))
         return blocks
+
+    def data(self, block: Subblock) -> bytes:
+        """The pixels of a subblock as they are stored, compressed or not."""
+        self._file.seek(block.position)
+        if self._file.read(SEGMENT.size)[:16].rstrip(b"\0") != b"ZISRAWSUBBLOCK":
+            raise DataError(f"{self.path}: no subblock at byte {block.position}; the file is damaged")
+        metadata, _, size = struct.unpack("<iiq", self._file.read(16))
+        # the fixed part is 16 bytes and the directory entry, at least 256 bytes
+        self._file.seek(block.position + SEGMENT.size + max(256, 48 + 20 * len(block.start)) + metadata)
+        found = self._file.read(size)
+        if len(found) < size:
+            raise self._cut_off()
+        return found
+
+    def xml(self) -> str:
+        """The metadata of the file; empty where it has none."""
+        if self._metadata <= 0:
+            return ""
+        data = self._segment(self._metadata, b"ZISRAWMETADATA")
+        (size,) = struct.unpack_from("<i", data)
+        return data[256 : 256 + size].decode("utf-8", "replace")
 
     def acquired(self, block: Subblock) -> float:
         """When the subblock was taken, seconds on a clock common to the file; NaN when it does not say."""

@@ -1,0 +1,25 @@
+process PLAN_MOSAIC {
+    label 'process_single'
+
+    input:
+    path tiles
+    tuple path(positions, stageAs: 'placed?/*'), path(seams, stageAs: 'placed?/*')
+    val flags
+
+    output:
+    path 'mosaic.json', emit: mosaic
+    path 'published/tile_*.csv', emit: tables
+    path 'blocks.csv', emit: blocks
+    path 'superblocks.csv', emit: superblocks
+    path '*.provenance.json', emit: provenance, topic: 'records'
+
+    script:
+    """
+    plan_mosaic.py ${flags} --tiles ${tiles} --positions placed*/positions.csv --seams placed*/seams.csv --mosaic mosaic.json --tile_positions published/tile_positions.csv --tile_seams published/tile_seams.csv --block_list blocks.csv --superblock_list superblocks.csv
+    """
+
+    stub:
+    """
+    stub.sh mosaic.json published/tile_positions.csv published/tile_seams.csv 'blocks.csv=id,block\\n0-0,0-0' 'superblocks.csv=id,block\\n0-0,0-0' plan_mosaic.provenance.json
+    """
+}

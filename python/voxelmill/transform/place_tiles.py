@@ -1,0 +1,116 @@
+"""Place tiles: where the tiles of each section lie, from what neighbours share (`tile_positions.py`).
+
+A tile that cannot be read is left out by name; a section of which none can, too.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError
+from ..core.params import param
+from ..core.provenance import Task
+from ..core.shared import Strict
+from ..core.stage import In, Out
+from ..ingest.tiles.plain import Reader, Tile, Tiling, by_section, positions_of
+from .tile_positions import LEAST, Placement, judged, measure, neighbours, solve
+
+POSITIONS = ("tile", "y", "x", "quality")
+SEAMS = ("section", "tile_a", "tile_b", "dy", "dx", "correlation", "residual_px", "quality")
+
+
+class Parameters(Strict):
+    """Placing tiles."""
+
+    refine_tile_positions: bool = param(True, "Place tiles by what neighbours share; else as the positions say, and only judge")
+    tile_reach: int = param(
+        0, "How far the positions may be off from tile to tile; 0: a tenth of the longest tile, at least 32", unit="px", ge=0
+    )
+
+
+def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, positions: Out, seams: Out) -> None:
+    """`source` is no `In`: its digest stands in the record of `inspect_tiles`."""
+    tiling = Tiling.model_validate_json(tiles.read_text())
+    first, last = (int(n) for n in block.split("-"))
+    sections = [(n, of) for n, of in by_section(tiling.tiles).items() if first <= n <= last]
+    placed: list[tuple[Any, ...]] = []
+    met: list[tuple[Any, ...]] = []
+    work = partial(place_section, p, Reader(source, tiling.model_copy(update={"tiles": []})))
+    name = lambda one: tiling.sections[one[0]]  # noqa: E731
+    for (section, _), (rows, of_seams, bad) in task.each_sound(work, sections, "sections placed", name=name):
+        placed += rows
+        met += [(section, *row) for row in of_seams]
+        for name, why in bad.items():
+            task.quarantine([name], why)
+    write_csv(positions, POSITIONS, placed)
+    write_csv(seams, SEAMS, met)
+    task.report(tiles=len(placed), seams=len(met))
+
+
+def place_section(
+    p: Parameters, reader: Reader, section: tuple[int, list[Tile]]
+) -> tuple[list[tuple], list[tuple], dict[str, str]]:
+    """Rows of the positions and of the seams of a section (number, tiles), and why tiles of it cannot be read.
+
+    Raises DataError where none can, or where no two overlap although they should."""
+    number, tiles = section
+    nominal, shapes = positions_of(tiles)
+    bad: dict[str, str] = {}
+
+    def read(k: int) -> np.ndarray:
+        try:
+            return np.nan_to_num(np.asarray(reader(tiles[k])))
+        except DataError as error:
+            bad[tiles[k].name] = str(error)
+            return np.zeros((reader.tiling.depth, *shapes[k]), reader.tiling.dtype)
+
+    pairs = neighbours(nominal, shapes)
+    if not pairs and len(tiles) > 1 and p.refine_tile_positions:
+        raise DataError(
+            f"{reader.tiling.source}{named(reader.tiling, number)}: no two of {len(tiles)} tiles overlap by {LEAST} px; "
+            "are the positions in px of these tiles, y and x the right way round? --refine_tile_positions false "
+            "lays them as they are"
+        )
+    reach = p.tile_reach or max(32, int(shapes.max()) // 10)
+    seams = list(measure(read, nominal, shapes, pairs, reach))
+    placement = solve(seams, nominal, shapes) if p.refine_tile_positions else judged(seams, nominal)
+    if len(bad) == len(tiles):
+        raise DataError(f"none of its {len(tiles)} tiles can be read; the first: {next(iter(bad.values()))}")
+    return *rows_of(placement, tiles, set(bad)), bad
+
+
+def named(tiling: Tiling, section: int) -> str:
+    return f", section {tiling.sections[section]}" if len(tiling.sections) > 1 else ""
+
+
+def rows_of(placement: Placement, tiles: Sequence[Tile], bad: set[str]) -> tuple[list[tuple], list[tuple]]:
+    """Rows of the two tables, without tiles that could not be read."""
+    placed = [
+        (tile.name, *(f"{v:.3f}" for v in (*at, quality)))
+        for tile, at, quality in zip(tiles, placement.positions, placement.quality)
+        if tile.name not in bad
+    ]
+    seams = [
+        (tiles[s.a].name, tiles[s.b].name, *(f"{v:.3f}" for v in (*s.offset, s.correlation, s.residual, s.quality)))
+        for s in placement.seams
+        if not {tiles[s.a].name, tiles[s.b].name} & bad
+    ]
+    return placed, seams
+
+
+def write_csv(path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,122 @@
+"""Plan mosaic: one canvas for the tiles of all sections, and how it is divided among tasks.
+
+Positions on the canvas count from its first pixel. Sections keep their places beside each other where the stage's
+frame is one: where what they cover is mostly the same. Else (sections scattered over a wafer, scenes of a slide) each
+begins at its own corner.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..core import plans
+from ..core.errors import DataError
+from ..core.provenance import Task
+from ..core.shared import Storage, Tasks
+from ..core.space import NM, ZYX, Axis, Space
+from ..core.stage import In, Out
+from ..core.volume import Layout, layout
+from ..ingest.tiles.plain import Tile, Tiling, by_section, positions_of
+from .place_tiles import POSITIONS, SEAMS, read_csv, write_csv
+
+SHARED = 0.5  # of what each section covers, by all: one frame
+POOR = 0.3  # quality of a seam that should be looked at
+
+
+class Parameters(Storage, Tasks):
+    """The canvas."""
+
+
+class Mosaic(Tiling, frozen=True):
+    """A tiling whose tiles lie where they were found, on a canvas."""
+
+    layout: Layout
+    space: Space
+
+    @classmethod
+    def load(cls, path: Path) -> Mosaic:
+        return cls.model_validate_json(path.read_text())
+
+
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    tiles: In,
+    positions: list[In],
+    seams: list[In],
+    mosaic: Out,
+    tile_positions: Out,
+    tile_seams: Out,
+    block_list: Out,
+    superblock_list: Out,
+) -> None:
+    tiling = Tiling.model_validate_json(tiles.read_text())
+    rows = {row["tile"]: row for path in positions for row in read_csv(path)}
+    met = [row for path in seams for row in read_csv(path)]
+    if not rows:
+        raise DataError(f"{tiling.source}: no section could be placed")
+    found = [moved(tile, float(rows[tile.name]["y"]), float(rows[tile.name]["x"])) for tile in tiling.tiles if tile.name in rows]
+    corners, one = frames(tiling, found)
+    placed = [moved(t, t.y - corners[t.section][0], t.x - corners[t.section][1]) for t in found]
+    made = planned(p, tiling, placed, corners[placed[0].section] if one else np.zeros(2))
+    mosaic.write_text(made.model_dump_json())
+    write_csv(tile_positions, POSITIONS, [(t.name, f"{t.y:.3f}", f"{t.x:.3f}", rows[t.name]["quality"]) for t in placed])
+    write_csv(tile_seams, SEAMS, [[row[name] for name in SEAMS] for row in met])
+    plans.write(block_list, plans.by_shards(made.layout, p))
+    plans.write(superblock_list, plans.by_superblocks(made.layout, made.space.scale, p))
+    report(task, made, rows, met, one)
+
+
+def moved(tile: Tile, y: float, x: float) -> Tile:
+    return tile.model_copy(update={"y": round(y, 3), "x": round(x, 3)})
+
+
+def frames(tiling: Tiling, found: list[Tile]) -> tuple[dict[int, np.ndarray], bool]:
+    """The corner (y, x; whole px) from which each section counts, and whether it is the same for all."""
+    boxes, nearest, listed = {}, {}, by_section(tiling.tiles)
+    for section, tiles in by_section(found).items():
+        low, sides = positions_of(listed[section])  # of all that could be read: one that is lost later shifts nothing
+        at, size = positions_of(tiles)
+        nearest[section] = at.min(0)
+        boxes[section] = np.minimum(low.min(0), at.min(0)), np.maximum((low + sides).max(0), (at + size).max(0))
+    lows, highs = (np.array([box[k] for box in boxes.values()]) for k in (0, 1))
+    common = np.clip(highs.min(0) - lows.max(0), 0, None).prod()
+    one = bool((common >= SHARED * (highs - lows).prod(1)).all())
+    corner = np.floor(np.min(list(nearest.values()), 0) + 1e-6)
+    return {s: corner if one else np.floor(np.minimum(boxes[s][0], nearest[s]) + 1e-6) for s in boxes}, one
+
+
+def planned(p: Parameters, tiling: Tiling, placed: list[Tile], corner: np.ndarray) -> Mosaic:
+    """The mosaic of tiles on its canvas, whose first pixel lies at `corner` (px) of the stage's frame."""
+    at, size = positions_of(placed)
+    ny, nx = np.ceil((at + size).max(0) - 1e-6).astype(int).tolist()
+    lay = layout((len(tiling.sections) * tiling.depth, ny, nx), tiling.dtype, p.shard, p.chunk)
+    axes = [Axis(axis.name, axis.type, NM if size else None) for axis, size in zip(ZYX, tiling.scale)]
+    scale = [size or 1.0 for size in tiling.scale]
+    origin = [0.0, *(c * s if known else 0.0 for c, s, known in zip(corner, scale[1:], tiling.scale[1:]))]
+    return Mosaic(**{**tiling.model_dump(), "tiles": placed}, layout=lay, space=Space.of(axes, scale, origin))
+
+
+def report(task: Task, made: Mosaic, rows: dict[str, dict[str, str]], met: list[dict[str, str]], one: bool) -> None:
+    """Quality figures; what a user must look at as notes."""
+    quality = np.array([float(row["quality"]) for row in met])
+    lost = [row for row in met if float(row["quality"]) < POOR]
+    unheld = [name for name, row in rows.items() if float(row["quality"]) == 0]
+    notes = []
+    if len(rows) > 1 and unheld:
+        more = f"{', '.join(unheld[:3])}{', ...' if len(unheld) > 3 else ''}"
+        notes.append(f"{len(unheld)} tiles share nothing with a neighbour and lie where the positions say: {more}")
+    if not one:
+        notes.append("what the sections cover is not the same: each begins at its own corner")
+    task.report(
+        shape=list(made.layout.shape),
+        tiles=len(made.tiles),
+        seams=len(met),
+        seam_quality_median=round(float(np.median(quality)), 3) if len(met) else None,
+        seam_residual_px=round(float(np.median([float(row["residual_px"]) for row in met])), 3) if met else None,
+        poor_seams=[f"{row['tile_a']} | {row['tile_b']}" for row in lost[:20]],
+        **({"notes": notes} if notes else {}),
+    )
