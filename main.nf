@@ -4,6 +4,7 @@
 
 include { beginRun ; endRun } from './workflows/run'
 include { CONNECTOME } from './workflows/connectome'
+include { MOSAIC } from './workflows/mosaic'
 include { TIMELAPSE } from './workflows/timelapse'
 
 workflow {
@@ -15,6 +16,9 @@ workflow {
 
     if (options.workflow == 'connectome') {
         CONNECTOME(options)
+    }
+    else if (options.workflow == 'mosaic') {
+        MOSAIC(options)
     }
     else if (options.workflow == 'timelapse') {
         TIMELAPSE(options)

@@ -78,6 +78,17 @@ def isPlain(path) {
     return path.toString().matches('[\\p{L}\\p{M}\\p{N}_./+=@,:%~()\' -]+') && !path.any { name -> name.toString().startsWith('-') }
 }
 
+// Whether the input of `mosaic` are plain tiles: a CZI, or TIFFs in a folder or in the folders in it.
+def hasPlainTiles(options) {
+    def root = localPath("${options.input}").toFile()
+    def folders = root.listFiles()?.findAll { one -> one.directory } ?: []
+    return options.tile_positions || root.name ==~ /(?i).*\.czi/ || hasTiffs(root) || folders.any { one -> hasTiffs(one) }
+}
+
+def hasTiffs(folder) {
+    return folder.list()?.any { name -> name ==~ /(?i)[^.].*\.tiff?/ }
+}
+
 // Tables of traces that somebody has looked through since an earlier run.
 def inspectedIn(outdir) {
     def fovs = localPath("${outdir}").toFile().listFiles()?.findAll { one -> one.name.startsWith('fov_') && one.directory } ?: []

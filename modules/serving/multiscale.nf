@@ -1,3 +1,8 @@
+// Of `mosaic` the volume lies at the root of the results, as all that it makes.
+def placeOf(name) {
+    return name == 'mosaic' ? 'mosaic.ome.zarr' : "volumes/${name}.ome.zarr"
+}
+
 process MULTISCALE {
     tag "${name}"
     label 'process_medium'
@@ -8,16 +13,16 @@ process MULTISCALE {
     val flags
 
     output:
-    tuple path("published/volumes/${name}.ome.zarr"), path("published/volumes/${name}.ome.zarr.manifest.json"), emit: volume
+    tuple path("published/${placeOf(name)}"), path("published/${placeOf(name)}.manifest.json"), emit: volume
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    multiscale.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} ${parts ? "--parts part*/${name}.levels" : ''} --name ${name} --output published/volumes/${name}.ome.zarr
+    multiscale.py ${flags} --volume ${volume} ${labels ? "--labels ${labels}" : ''} ${parts ? "--parts part*/${name}.levels" : ''} --name ${name} --output published/${placeOf(name)}
     """
 
     stub:
     """
-    stub.sh published/volumes/${name}.ome.zarr/ published/volumes/${name}.ome.zarr.manifest.json multiscale.${name}.provenance.json
+    stub.sh published/${placeOf(name)}/ published/${placeOf(name)}.manifest.json multiscale.${name}.provenance.json
     """
 }

@@ -19,11 +19,14 @@ OTHER_THAN_ONE = {
         "INGEST_TRUTH": 1,
         **dict.fromkeys(("LIST_FILES", "READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID", "SCENE"), 0),
     },
+    "mosaic": dict.fromkeys(("LIST_FILES", "JOIN", "PYRAMID"), 0),
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
+TILES = PROJECT / "tests/data/timelapse/cases/czi_missing_tile.czi"
 MOVIE = PROJECT / "tests/data/timelapse/example-timelapse.nd2"
 ARGUMENTS: dict[str, tuple[object, ...]] = {
     "connectome": ("-profile", "demo"),
+    "mosaic": ("--workflow", "mosaic", "--input", TILES),
     "timelapse": ("--workflow", "timelapse", "--input", MOVIE, "--pc_channel", 0, "--fl_channels", 1),
 }
 SCHEMA = json.loads((PROJECT / "nextflow_schema.json").read_text())

@@ -103,12 +103,14 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
         "figures": "figures",
         "tables": "tables",
         "volume": "volumes/aligned.ome.zarr",
+        "mosaic": "mosaic.ome.zarr",
+        "tiles": "tile_positions.csv",
         "graph": "graph/wiring.graphml",
         "traces": "fov_000",
     }
     lines = ["", "Voxelmill has finished."]
     lines += [f"  {name:8} {outdir / where}" for name, where in places.items() if (outdir / where).exists()]
-    if any(outdir.glob("volumes/*.ome.zarr")):
+    if any([*outdir.glob("volumes/*.ome.zarr"), *outdir.glob("*.ome.zarr")]):
         lines.append(f"  viewer   voxelmill view {shlex.quote(str(outdir))}")
     score = outdir / "tables/score.json"
     if score.exists():

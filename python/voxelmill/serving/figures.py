@@ -127,7 +127,7 @@ def scale_bar(axes: Any, image: Image, step: int, width_px: int, colour: str = "
     """A bar of a round length, about a fifth of the width; in px where no voxel size is known."""
     from matplotlib import patheffects
 
-    nm_per_px, known = image.scale[2] * step, image.space.known
+    nm_per_px, known = image.scale[2] * step, image.axes[2].unit is not None
     wanted = nm_per_px * width_px / 5
     length = max((m * 10.0**e for e in range(8) for m in (1, 2, 5) if m * 10.0**e <= wanted), default=wanted)
     label = f"{length:g} px" if not known else f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"

@@ -72,9 +72,11 @@ def of_results(results: Path, base: str = HERE, source: Sequence[str] = ()) -> d
     them. Of the volumes the first is shown, the others are there to be switched on.
 
     Raises StorageError where there are none."""
-    stores = sorted(results.glob("volumes/*.ome.zarr"))
+    stores = sorted([*results.glob("volumes/*.ome.zarr"), *results.glob("*.ome.zarr")])
     if not stores:
-        raise StorageError(f"{results}: no volumes/*.ome.zarr; give the --outdir of a run that has published volumes")
+        raise StorageError(
+            f"{results}: no volumes/*.ome.zarr or *.ome.zarr; give the --outdir of a run that has published volumes"
+        )
     layers = []
     for store in stores:
         url = f"zarr://{base.rstrip('/')}/{urllib.parse.quote(store.relative_to(results).as_posix())}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -63,3 +64,17 @@ def mosaic(
         )
         tiles.append(np.clip(rng.poisson(np.clip(seen + 0.1, 0, None) * flat * 2000), 0, 65535).astype(np.uint16))
     return Mosaic(np.stack(tiles), nominal, truth, flat / flat.mean())
+
+
+def write_tiles(folder: Path, made: Mosaic, table: bool = True) -> Path:
+    """Its tiles as TIFFs, 0000.tif and so on, with their nominal positions beside them (`positions.csv`)."""
+    import tifffile
+
+    folder.mkdir(parents=True)
+    rows = ["tile,y,x"]
+    for n, (pixels, (y, x)) in enumerate(zip(made.tiles, made.nominal)):
+        tifffile.imwrite(folder / f"{n:04d}.tif", pixels)
+        rows.append(f"{n:04d}.tif,{y:g},{x:g}")
+    if table:
+        (folder / "positions.csv").write_text("\n".join(rows) + "\n")
+    return folder

@@ -48,7 +48,7 @@ def touching(positions: np.ndarray, shapes: np.ndarray, box: Box) -> list[int]:
 
 
 def fuse(
-    read: Callable[[int], np.ndarray],
+    read: Callable[[int], Any],
     positions: np.ndarray,
     shapes: np.ndarray,
     box: Box,

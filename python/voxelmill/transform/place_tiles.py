@@ -28,7 +28,7 @@ SEAMS = ("section", "tile_a", "tile_b", "dy", "dx", "correlation", "residual_px"
 class Parameters(Strict):
     """Placing tiles."""
 
-    refine_tile_positions: bool = param(True, "Place tiles by what neighbours share; else as the positions say, and only judge")
+    refine_tile_positions: bool = param(True, "Place tiles by what neighbours share; false: as the positions say")
     tile_reach: int = param(
         0, "How far the positions may be off from tile to tile; 0: a tenth of the longest tile, at least 32", unit="px", ge=0
     )
@@ -42,8 +42,9 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, posit
     placed: list[tuple[Any, ...]] = []
     met: list[tuple[Any, ...]] = []
     work = partial(place_section, p, Reader(source, tiling.model_copy(update={"tiles": []})))
-    name = lambda one: tiling.sections[one[0]]  # noqa: E731
-    for (section, _), (rows, of_seams, bad) in task.each_sound(work, sections, "sections placed", name=name):
+    for (section, _), (rows, of_seams, bad) in task.each_sound(
+        work, sections, "sections placed", name=lambda one: tiling.sections[one[0]]
+    ):
         placed += rows
         met += [(section, *row) for row in of_seams]
         for name, why in bad.items():

@@ -55,10 +55,12 @@ def run(
 ) -> None:
     tiling = Tiling.model_validate_json(tiles.read_text())
     rows = {row["tile"]: row for path in positions for row in read_csv(path)}
-    met = [row for path in seams for row in read_csv(path)]
+    met = sorted((row for path in seams for row in read_csv(path)), key=lambda row: int(row["section"]))
     if not rows:
         raise DataError(f"{tiling.source}: no section could be placed")
-    found = [moved(tile, float(rows[tile.name]["y"]), float(rows[tile.name]["x"])) for tile in tiling.tiles if tile.name in rows]
+    found = [
+        moved(tile, float(rows[tile.name]["y"]), float(rows[tile.name]["x"])) for tile in tiling.tiles if tile.name in rows
+    ]
     corners, one = frames(tiling, found)
     placed = [moved(t, t.y - corners[t.section][0], t.x - corners[t.section][1]) for t in found]
     made = planned(p, tiling, placed, corners[placed[0].section] if one else np.zeros(2))
@@ -103,12 +105,15 @@ def planned(p: Parameters, tiling: Tiling, placed: list[Tile], corner: np.ndarra
 def report(task: Task, made: Mosaic, rows: dict[str, dict[str, str]], met: list[dict[str, str]], one: bool) -> None:
     """Quality figures; what a user must look at as notes."""
     quality = np.array([float(row["quality"]) for row in met])
-    lost = [row for row in met if float(row["quality"]) < POOR]
+    poor = [f"{row['tile_a']} - {row['tile_b']}" for row in met if float(row["quality"]) < POOR]
     unheld = [name for name, row in rows.items() if float(row["quality"]) == 0]
     notes = []
     if len(rows) > 1 and unheld:
         more = f"{', '.join(unheld[:3])}{', ...' if len(unheld) > 3 else ''}"
         notes.append(f"{len(unheld)} tiles share nothing with a neighbour and lie where the positions say: {more}")
+    if poor:
+        more = f"{', '.join(poor[:3])}{', ...' if len(poor) > 3 else ''}"
+        notes.append(f"{len(poor)} of {len(met)} seams are poor (quality below {POOR:g}), look at them: {more}")
     if not one:
         notes.append("what the sections cover is not the same: each begins at its own corner")
     task.report(
@@ -117,6 +122,5 @@ def report(task: Task, made: Mosaic, rows: dict[str, dict[str, str]], met: list[
         seams=len(met),
         seam_quality_median=round(float(np.median(quality)), 3) if len(met) else None,
         seam_residual_px=round(float(np.median([float(row["residual_px"]) for row in met])), 3) if met else None,
-        poor_seams=[f"{row['tile_a']} | {row['tile_b']}" for row in lost[:20]],
         **({"notes": notes} if notes else {}),
     )

@@ -72,7 +72,9 @@ def _places(segments: Segments, channel: int, called: str) -> dict[Place, dict[i
             place = block.start.get("S", 0), block.start["Y"], block.start["X"]
             z = block.start.get("Z", 0)
             if z in found[place]:
-                raise DataError(f"{called}: two tiles at y {place[1]}, x {place[2]} of scene {place[0]}; expected one tile a place")
+                raise DataError(
+                    f"{called}: two tiles at y {place[1]}, x {place[2]} of scene {place[0]}; expected one tile a place"
+                )
             found[place][z] = block
     return found
 
@@ -126,7 +128,7 @@ def decoded(data: bytes, compression: int, shape: tuple[int, int], dtype: np.dty
         # ZSTD1 begins with its header's size, then, if that is 3, the flag's tag and the flag
         start = data[0] if compression == ZSTD1 else 0
         apart = start == 3 and data[2] & SORTED_BYTES and dtype.itemsize == 2
-        data = imagecodecs.zstd_decode(data[start:])
+        data = bytes(imagecodecs.zstd_decode(data[start:]))
         if apart:
             data = np.frombuffer(data, np.uint8).reshape(2, -1).T.tobytes()
     elif compression != PLAIN:

@@ -24,6 +24,7 @@ from ..volumes.tiff import open_stack
 from .positions import Positions, read_positions, table_in
 
 TIFF = (".tif", ".tiff")
+UNKNOWN = (None, None, None)
 MOST_OPEN = 64  # files at a time
 
 
@@ -91,7 +92,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
     left_out: dict[str, str] = {}
     tiles: list[Tile] = []
     kinds: dict[tuple[str, int], str] = {}
-    scales = set()
+    scales: set[tuple[float, ...] | None] = set()
     for section, folder in enumerate(folders):
         if folder is None:
             remarks.append(f"section {section} is missing: its planes stay empty")
@@ -109,7 +110,9 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
             except DataError as error:
                 left_out[name] = str(error)
     if not tiles:
-        raise DataError(f"{called}: none of {len(left_out)} tiles can be read; the first: {next(iter(left_out.values()), '')}")
+        raise DataError(
+            f"{called}: none of {len(left_out)} tiles can be read; the first: {next(iter(left_out.values()), '')}"
+        )
     dtype, depth = _one_kind(kinds, called)
     check_places(tiles, table_called or called)
     tiling = Tiling(
@@ -118,7 +121,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
         channel=channel,
         dtype=dtype,
         depth=depth,
-        scale=next(iter(scales)) if len(scales) == 1 and None not in scales else (None, None, None),
+        scale=scales.pop() if len(scales) == 1 and None not in scales else UNKNOWN,  # type: ignore[arg-type]
         sections=["" if folder is None else folder.name if folder != source else "all" for folder in folders],
         tiles=tiles,
     )
@@ -194,7 +197,9 @@ def _one_kind(kinds: dict[tuple[str, int], str], called: str) -> tuple[str, int]
     """dtype and depth of all tiles. Raises DataError naming two tiles that differ."""
     if len(kinds) > 1:
         (one, first), (other, second) = list(kinds.items())[:2]
-        told = [f"{name} is {dtype}, {depth} plane{'s' * (depth > 1)}" for (dtype, depth), name in ((one, first), (other, second))]
+        told = [
+            f"{name} is {dtype}, {depth} plane{'s' * (depth > 1)}" for (dtype, depth), name in ((one, first), (other, second))
+        ]
         raise DataError(f"{called}: {' and '.join(told)}; expected tiles of one type and depth")
     (kind,) = kinds
     if np.dtype(kind[0]).kind not in "uf":
@@ -208,7 +213,9 @@ def check_places(tiles: Iterable[Tile], called: str) -> None:
     for tile in tiles:
         first = at.setdefault((tile.section, tile.y, tile.x), tile.name)
         if first != tile.name:
-            raise DataError(f"{called}: {first} and {tile.name} both lie at y {tile.y:g}, x {tile.x:g} px; expected one tile a place")
+            raise DataError(
+                f"{called}: {first} and {tile.name} both lie at y {tile.y:g}, x {tile.x:g} px; expected one tile a place"
+            )
 
 
 class Pixels:

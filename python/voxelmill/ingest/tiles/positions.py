@@ -1,12 +1,12 @@
 """Where a stage says that tiles lie: tables as people have them, in px of the tiles, y down and x right.
 
-    CSV                     tile,y,x            further columns are passed over: `tile_positions.csv` as it is written here
-                            a.tif,0,0           can be given again
-                            b.tif,0,230.5
+CSV                     tile,y,x            further columns are passed over: `tile_positions.csv` as it is written here
+                        a.tif,0,0           can be given again
+                        b.tif,0,230.5
 
-    Fiji, BigStitcher       dim = 2             x comes first; with dim = 3 all tiles must lie at one z
-    (TileConfiguration)     a.tif; ; (0, 0)
-                            b.tif; ; (230.5, 0)
+Fiji, BigStitcher       dim = 2             x comes first; with dim = 3 all tiles must lie at one z
+(TileConfiguration)     a.tif; ; (0, 0)
+                        b.tif; ; (230.5, 0)
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ def _csv(lines: list[str], name: str) -> list[tuple[str, float, float]]:
     lacking = [column for column in ("tile", "y", "x") if column not in columns]
     if lacking:
         raise DataError(f"{name}: no column {lacking[0]}; expected tile,y,x (px), found {','.join(columns) or 'nothing'}")
-    return [
-        ((row[columns["tile"]] or "").strip(), *(_number(row[columns[a]], name, row[columns["tile"]]) for a in "yx"))
-        for row in rows
-    ]  # type: ignore[misc]
+    found = []
+    for row in rows:
+        tile, y, x = (row[columns[column]] or "" for column in ("tile", "y", "x"))
+        found.append((tile.strip(), _number(y, name, tile), _number(x, name, tile)))
+    return found
 
 
 def _configuration(lines: list[str], name: str) -> list[tuple[str, float, float]]:
@@ -76,9 +77,9 @@ def _configuration(lines: list[str], name: str) -> list[tuple[str, float, float]
     return rows
 
 
-def _number(text: str | None, name: str, tile: str | None) -> float:
+def _number(text: str, name: str, tile: str) -> float:
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

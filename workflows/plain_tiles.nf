@@ -1,0 +1,41 @@
+// Plain tiles (TIFF, CZI) of one or more sections -> their positions, one volume. A section is one task, or many are.
+
+include { allInOrder ; byName ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourceOf ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
+include { LIST_FILES } from '../modules/ingest/list_files'
+include { INSPECT_TILES } from '../modules/ingest/inspect_tiles'
+include { PLACE_TILES } from '../modules/transform/place_tiles'
+include { PLAN_MOSAIC } from '../modules/transform/plan_mosaic'
+include { STITCH_TILES } from '../modules/transform/stitch_tiles'
+include { JOIN } from '../modules/transform/join'
+include { PYRAMID } from '../modules/serving/pyramid'
+include { MULTISCALE } from '../modules/serving/multiscale'
+include { MOSAIC_FIGURES } from '../modules/serving/mosaic_figures'
+include { REPORT } from '../modules/serving/report'
+
+workflow PLAIN_TILES {
+    take:
+    options // map of checked parameters
+
+    main:
+    found = channel.fromList(sourcesAtStart([input: options.input]))
+    LIST_FILES(unlisted(found))
+    source = ofRole(settled(found, LIST_FILES.out.listing), 'input').first()
+    positions = channel.value(options.tile_positions ? sourceOf('tile_positions', options.tile_positions)[1] : [])
+
+    INSPECT_TILES(source, positions, options.flags.inspect_tiles)
+    tiles = INSPECT_TILES.out.tiles
+    PLACE_TILES(source, tiles, INSPECT_TILES.out.sections.flatMap { list -> metasOf(list) }, options.flags.place_tiles)
+    placed = allInOrder(PLACE_TILES.out.placed).map { all -> [all.collect { one -> one[1] }, all.collect { one -> one[2] }] }
+    PLAN_MOSAIC(tiles, placed, options.flags.plan_mosaic)
+    mosaic = PLAN_MOSAIC.out.mosaic
+
+    STITCH_TILES(source, mosaic, PLAN_MOSAIC.out.blocks.flatMap { list -> metasOf(list) }, options.flags.stitch_tiles)
+    JOIN(several(STITCH_TILES.out.volume), options.flags.join)
+    stitched = joined(STITCH_TILES.out.volume, JOIN.out.volume).map { store, manifest -> ['mosaic', store, manifest, [], []] }
+    PYRAMID(inSuperblocks(stitched, PLAN_MOSAIC.out.superblocks, options), options.flags.pyramid)
+    MULTISCALE(withLevels(stitched, PLAN_MOSAIC.out.superblocks, PYRAMID.out.levels, options), options.flags.multiscale)
+
+    tables = byName(PLAN_MOSAIC.out.tables)
+    MOSAIC_FIGURES(MULTISCALE.out.volume, mosaic, tables, options.flags.mosaic_figures)
+    REPORT(byName(channel.topic('records')), byName(MOSAIC_FIGURES.out.figures), tables, options.flags.report)
+}
