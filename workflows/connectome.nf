@@ -1,6 +1,6 @@
 // EM volume -> aligned volume, neurites, synapse candidates, wiring graph.
 
-include { byName ; filesInOrder ; metasOf ; ofRole ; settled ; sourcesAtStart ; unlisted } from './inputs'
+include { byName ; filesInOrder ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { ESTIMATE } from '../modules/ingest/estimate'
 include { INGEST } from '../modules/ingest/ingest'
@@ -20,13 +20,14 @@ include { REPORT } from '../modules/serving/report'
 include { SCENE } from '../modules/serving/scene'
 include { READ_SLABS } from './slabs'
 include { READ_SLABS as READ_TRUTH } from './slabs'
-include { JOIN_BLOCKS as JOIN_JITTERED } from './blocks'
-include { JOIN_BLOCKS as JOIN_PREPROCESSED } from './blocks'
-include { JOIN_BLOCKS as JOIN_ALIGNED } from './blocks'
-include { JOIN_BLOCKS as JOIN_LABELS } from './blocks'
-include { JOIN_BLOCKS as JOIN_SUPERVOXEL_STORES } from './blocks'
-include { JOIN_SUPERVOXELS } from './blocks'
-include { PUBLISH } from './publish'
+include { JOIN as JOIN_JITTERED } from '../modules/transform/join'
+include { JOIN as JOIN_PREPROCESSED } from '../modules/transform/join'
+include { JOIN as JOIN_ALIGNED } from '../modules/transform/join'
+include { JOIN as JOIN_LABELS } from '../modules/transform/join'
+include { JOIN as JOIN_SUPERVOXEL_STORES } from '../modules/transform/join'
+include { JOIN_SUPERVOXELS } from './supervoxels'
+include { MULTISCALE } from '../modules/serving/multiscale'
+include { PYRAMID } from '../modules/serving/pyramid'
 
 workflow CONNECTOME {
     take:
@@ -49,22 +50,22 @@ workflow CONNECTOME {
     acquired = READ_SLABS.out.volume
     if (options.simulate_misalignment) {
         SIMULATE_MISALIGNMENT(acquired, blocks, options.flags.simulate_misalignment)
-        JOIN_JITTERED(SIMULATE_MISALIGNMENT.out.volume, options.flags)
-        acquired = JOIN_JITTERED.out.volume
+        JOIN_JITTERED(several(SIMULATE_MISALIGNMENT.out.volume), options.flags.join)
+        acquired = joined(SIMULATE_MISALIGNMENT.out.volume, JOIN_JITTERED.out.volume)
     }
 
     PREPROCESS(acquired, facts, blocks, options.flags.preprocess)
-    JOIN_PREPROCESSED(PREPROCESS.out.volume, options.flags)
-    preprocessed = JOIN_PREPROCESSED.out.volume
+    JOIN_PREPROCESSED(several(PREPROCESS.out.volume), options.flags.join)
+    preprocessed = joined(PREPROCESS.out.volume, JOIN_PREPROCESSED.out.volume)
 
     ALIGN_PAIRS(preprocessed, facts, slabs, options.flags.align_pairs)
     ALIGN(filesInOrder(ALIGN_PAIRS.out.pairs), facts, preprocessed, options.flags.align)
     RENDER(preprocessed, ALIGN.out.transforms, blocks, options.flags.render)
-    JOIN_ALIGNED(RENDER.out.volume, options.flags)
-    aligned = JOIN_ALIGNED.out.volume
+    JOIN_ALIGNED(several(RENDER.out.volume), options.flags.join)
+    aligned = joined(RENDER.out.volume, JOIN_ALIGNED.out.volume)
 
     SEGMENT(aligned, slabs, options.flags.segment)
-    JOIN_SUPERVOXEL_STORES(SEGMENT.out.volume, options.flags)
+    JOIN_SUPERVOXEL_STORES(several(SEGMENT.out.volume), options.flags.join)
     JOIN_SUPERVOXELS(SEGMENT.out.overlaps, options.flags)
     EXPORT_LABELS(
         SEGMENT.out.volume.map { meta, store, manifest -> [meta.batch, meta, store, manifest] }
@@ -72,8 +73,8 @@ workflow CONNECTOME {
             .map { one -> one.drop(1) },
         options.flags.export_labels,
     )
-    JOIN_LABELS(EXPORT_LABELS.out.volume, options.flags)
-    labels = JOIN_LABELS.out.volume
+    JOIN_LABELS(several(EXPORT_LABELS.out.volume), options.flags.join)
+    labels = joined(EXPORT_LABELS.out.volume, JOIN_LABELS.out.volume)
 
     SYNAPSES(aligned, labels, blocks, options.flags.synapses)
     GRAPH(filesInOrder(SYNAPSES.out.candidates), labels, options.flags.graph)
@@ -88,11 +89,12 @@ workflow CONNECTOME {
     }
 
     published = aligned.combine(labels).map { store, manifest, label, label_manifest -> ['aligned', store, manifest, label, label_manifest] }
-    published = published.mix(JOIN_SUPERVOXEL_STORES.out.volume.map { store, manifest -> ['supervoxels', store, manifest, [], []] })
+    published = published.mix(joined(SEGMENT.out.volume, JOIN_SUPERVOXEL_STORES.out.volume).map { store, manifest -> ['supervoxels', store, manifest, [], []] })
     if (!options.save_minimal) {
         published = published.mix(READ_SLABS.out.volume.map { store, manifest -> ['raw', store, manifest, [], []] })
     }
-    PUBLISH(published, INGEST.out.superblocks, options)
+    PYRAMID(inSuperblocks(published, INGEST.out.superblocks, options), options.flags.pyramid)
+    MULTISCALE(withLevels(published, INGEST.out.superblocks, PYRAMID.out.levels, options), options.flags.multiscale)
     // From aligned to raw, so not where raw was jittered in between, or is not published.
     if (options.ome_zarr_version == '0.6' && !options.save_minimal && !options.simulate_misalignment) {
         SCENE(ALIGN.out.transforms, aligned, options.flags.scene)

@@ -176,9 +176,60 @@ def byName(files) {
     return files.flatten().unique().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }
 }
 
+// What JOIN takes to make one store of a volume's blocks, [meta, store, manifest]. A single block is the store already.
+def several(blocks) {
+    return allInOrder(blocks)
+        .filter { all -> all.size() > 1 }
+        .map { all -> [all[0][1].name, all.collect { b -> b[1] }, all.collect { b -> b[2] }] }
+}
+
+// The one store, [store, manifest], a value channel: what JOIN made of several blocks, or the single one.
+def joined(blocks, made) {
+    return allInOrder(blocks)
+        .filter { all -> all.size() == 1 }
+        .map { all -> [all[0][1], all[0][2]] }
+        .mix(made)
+        .first()
+}
+
 // [meta, stores, manifests] with one more store of the same batch.
 def along(stores, more) {
     return stores.join(more).map { meta, all, manifests, store, manifest -> [meta, all + [store], manifests + [manifest]] }
+}
+
+// Volumes as they are published: [name, store, manifest, labels or [], their manifest or []]. Where one is divided into
+// superblocks (a list that a stage has written), the lower levels of its pyramid are made block by block.
+//
+//     PYRAMID(inSuperblocks(volumes, superblocks, options), flags.pyramid)
+//     MULTISCALE(withLevels(volumes, superblocks, PYRAMID.out.levels, options), flags.multiscale)
+def inSuperblocks(volumes, superblocks, options) {
+    return divided(volumes, superblocks, options)
+        .filter { row -> row[5].size() > 1 }
+        .flatMap { row -> row[5].collect { meta -> row[0..4] + [meta + [of: row[5].size()]] } }
+}
+
+def withLevels(volumes, superblocks, levels, options) {
+    def gathered = levels
+        .map { name, meta, store, manifest -> [groupKey(name, meta.of), [meta, store, manifest]] }
+        .groupTuple()
+        .map { key, parts -> [key.target, sorted(parts.toList())] }
+        .map { name, parts -> [name, parts.collect { part -> part[1] }, parts.collect { part -> part[2] }] }
+    def cases = divided(volumes, superblocks, options)
+    return cases.filter { row -> row[5].size() <= 1 }
+        .map { row -> row[0..4] + [[], []] }
+        .mix(cases.filter { row -> row[5].size() > 1 }.map { row -> row[0..4] }.join(gathered))
+}
+
+// The volumes with their superblocks: none where there is nothing to make but a link to level 0.
+def divided(volumes, superblocks, options) {
+    return volumes
+        .combine(superblocks.map { list -> [metasOf(list)] })
+        .map { row -> row[0..4] + [makesLevels(row[0], options) ? row[5] : []] }
+}
+
+// That of the aligned volume changes its type.
+def makesLevels(name, options) {
+    return name == 'aligned' || options.ome_zarr_version == '0.4' || (!options.save_minimal && options.max_levels > 1)
 }
 
 // A mistake of the user: one line, and nothing behind it.

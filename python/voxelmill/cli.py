@@ -14,7 +14,9 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     # What follows `check` is in the engine's manner, not in argparse's.
     checked = words[1:] if words[:1] == ["check"] and words[1:2] not in (["-h"], ["--help"]) else []
-    args = parser().parse_args(words[: len(words) - len(checked)], argparse.Namespace(checked=checked))
+    args = parser().parse_args(words[: len(words) - len(checked)])
+    if checked:
+        args.arguments = checked
     try:
         return args.action(args) or 0
     except VoxelmillError as error:
@@ -109,7 +111,7 @@ def help_of(args: argparse.Namespace) -> None:
 def check(args: argparse.Namespace) -> None:
     from .core.check import report
 
-    print(report(args.checked))
+    print(report(args.arguments))
 
 
 def score(args: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """A toy of each network trained for some steps: killed and resumed, exported, fine-tuned. Needs torch."""
 
 import hashlib
+import inspect
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from voxelmill.cli import main
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.testing.em import neurites
 from voxelmill.testing.timelapse import make_movie
+from voxelmill.training import train as module
 from voxelmill.training.train import rate, run
 
 
@@ -16,6 +18,15 @@ def test_the_rate_rises_stays_and_falls():
     assert rate(0, 10_000, 1.0) == 1 / 200
     assert rate(5000, 10_000, 1.0) == 1
     assert rate(8500, 10_000, 1.0) == 0.5 and rate(10_000, 10_000, 1.0) == 0
+
+
+def test_the_command_passes_on_what_training_takes(monkeypatch, tmp_path):
+    """Without torch too: all that the command reads is an argument of `run` or, behind it, of `train`."""
+    said = {}
+    monkeypatch.setattr(module, "run", lambda **given: said.update(given))
+    assert main(["train", "--kind", "cells", "--recipe", "cells.json", "--out", str(tmp_path)]) == 0
+    known = {*inspect.signature(run).parameters, *inspect.signature(module.train).parameters}
+    assert said and not set(said) - known
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +60,6 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(files, tmp_path, kind):
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
     torch.set_num_threads(1)
-    from voxelmill.training import train as module
 
     task = small(kind)(files)
     module.train(task, tmp_path / "whole", steps=4, every_s=0)
@@ -91,7 +101,6 @@ def test_a_model_folder_runs_without_torch_and_can_be_fine_tuned(files, tmp_path
     runtime = pytest.importorskip("onnxruntime")
     torch.set_num_threads(1)
     from voxelmill.training import export
-    from voxelmill.training import train as module
 
     task = small(kind)(files)
     out = module.train(task, tmp_path / "model", steps=2, data=[{"name": "made", "licence": "BSD-3-Clause"}])
