@@ -28,7 +28,7 @@ def read(workflow: str, root: Path) -> Wiring:
     order = [stage for name in calls for stage in _stages(*parts[name])]
     leaves = [name for name in calls[:-1] if f"{name}.out" not in text]
     joins = [name for name, (file, _) in parts.items() if "join" in _stages(file, parts[name][1])]
-    joined = re.findall(rf"(?:{'|'.join(joins)})\((\w+)\.out\.volume[,)]", text)
+    joined = re.findall(rf"(?:{'|'.join(joins)})\((?:\w+\()?(\w+)\.out\.volume[,)]", text)
     of_blocks = {path.stem for path in root.glob("modules/*/*.nf") if "label 'per_block'" in path.read_text()}
     return Wiring(
         tuple(dict.fromkeys(order)),
