@@ -189,7 +189,7 @@ def test_scenes_planes_and_channels_of_a_czi(tmp_path):
     np.testing.assert_array_equal(last, np.stack([MADE.tiles[-1][3:5] + 10, MADE.tiles[-1][3:5] + 11]))
     with pytest.raises(ParameterError, match=r"--channel 2: a\.czi has 2 channels"):
         found(path, channel=2)
-    with pytest.raises(DataError, match="positions of a.czi stand in its metadata; leave it out"):
+    with pytest.raises(DataError, match=r"positions of a\.czi stand in its metadata; leave it out"):
         find_tiles(path, path, 0, "a.czi", "t.csv")
 
 

@@ -6,7 +6,7 @@ A tile that cannot be read is left out by name; a section of which none can, too
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,16 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, posit
     """`source` is no `In`: its digest stands in the record of `inspect_tiles`."""
     tiling = Tiling.model_validate_json(tiles.read_text())
     first, last = (int(n) for n in block.split("-"))
-    sections = [(n, of) for n, of in by_section(tiling.tiles).items() if first <= n <= last]
+    every = by_section(tiling.tiles)
+    sections = [(n, of) for n, of in every.items() if first <= n <= last]
     placed: list[tuple[Any, ...]] = []
     met: list[tuple[Any, ...]] = []
     work = partial(place_section, p, Reader(source, tiling.model_copy(update={"tiles": []})))
-    for (section, _), (rows, of_seams, bad) in task.each_sound(
-        work, sections, "sections placed", name=lambda one: tiling.sections[one[0]]
-    ):
+    if len(every) == 1:  # without it there is nothing to go on with
+        results: Iterable[Any] = [(one, work(one)) for one in sections]
+    else:
+        results = task.each_sound(work, sections, "sections placed", name=lambda one: tiling.sections[one[0]])
+    for (section, _), (rows, of_seams, bad) in results:
         placed += rows
         met += [(section, *row) for row in of_seams]
         for name, why in bad.items():
@@ -79,7 +82,9 @@ def place_section(
             "lays them as they are"
         )
     reach = p.tile_reach or max(32, int(shapes.max()) // 10)
-    seams = list(measure(read, nominal, shapes, pairs, reach))
+    seams = sorted(measure(read, nominal, shapes, pairs, reach), key=lambda s: (s.a, s.b))
+    for alone in set(range(len(tiles))) - {k for pair in pairs for k in pair}:
+        read(alone)  # whether it can be
     placement = solve(seams, nominal, shapes) if p.refine_tile_positions else judged(seams, nominal)
     if len(bad) == len(tiles):
         raise DataError(f"none of its {len(tiles)} tiles can be read; the first: {next(iter(bad.values()))}")

@@ -1,0 +1,90 @@
+"""Stitch tiles: the scene again, the same bytes however it is divided."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.core import blocks, plans
+from voxelmill.core.volume import open_image
+from voxelmill.testing.mosaics import Mosaic, mosaic, write_tiles
+from voxelmill.testing.stages import run_stage
+from voxelmill.transform.stitch_tiles import as_pixels
+
+GRID = {"chunk": "1,32,32", "shard": "2,64,64"}
+
+
+@pytest.fixture(scope="module")
+def cut() -> tuple[np.ndarray, Mosaic]:
+    """A scene and tiles cut out of it at whole pixels, where the table says."""
+    scene = np.random.default_rng(0).integers(1, 60000, (150, 170)).astype(np.uint16)
+    at = np.array([(y, x) for y in (0, 50, 100) for x in (0, 60, 120)], float)
+    tiles = np.stack([np.pad(scene, ((0, 50), (0, 50)))[int(y) : int(y) + 64, int(x) : int(x) + 80] for y, x in at])
+    return scene, Mosaic(tiles, at, at, np.ones((64, 80), np.float32))
+
+
+def stitched(folder: Path, source: Path, tasks: int = 1, **more: object) -> Path:
+    """The store, by all stages."""
+    run = lambda name, **words: run_stage(name, folder, **words)  # noqa: E731
+    assert run("ingest.inspect_tiles", source=source, tiles="tiles.json", section_list="s.csv", blocks=1) == 0
+    block = plans.read(folder / "s.csv")[0]["block"]
+    words = {"source": source, "tiles": "tiles.json", "block": block, "refine_tile_positions": False}
+    assert run("transform.place_tiles", **words, positions="p.csv", seams="q.csv") == 0
+    out = {"mosaic": "mosaic.json", "tile_positions": "tile_positions.csv", "tile_seams": "tile_seams.csv"}
+    lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv"}
+    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["q.csv"]}
+    assert run("transform.plan_mosaic", **files, **out, **lists, blocks=tasks, **GRID) == 0
+    stores = []
+    for row in plans.read(folder / "blocks.csv"):
+        stores.append(folder / row["id"] / "mosaic.ome.zarr")
+        assert (
+            run("transform.stitch_tiles", source=source, mosaic="mosaic.json", block=row["block"], output=stores[-1], **more)
+            == 0
+        )
+    blocks.join(stores, folder / "mosaic.ome.zarr")
+    return folder / "mosaic.ome.zarr"
+
+
+@pytest.mark.parametrize("blending", ["none", "average", "diffusion"])
+def test_tiles_cut_from_a_scene_give_it_back(tmp_path, cut, blending):
+    scene, made = cut
+    store = stitched(tmp_path, write_tiles(tmp_path / "tiles", made), stitch_blending_method=blending)
+    values = open_image(store).read()
+    assert values.dtype == np.uint16 and values.shape == (1, 164, 200)
+    np.testing.assert_array_equal(values[0, :150, :170], scene)
+
+
+def test_the_number_of_tasks_changes_no_byte(tmp_path, cut):
+    source = write_tiles(tmp_path / "tiles", mosaic(2, 2, tile=64))
+    one, many = stitched(tmp_path / "1", source), stitched(tmp_path / "5", source, 5)
+    files = sorted(p.relative_to(one) for p in one.rglob("*") if p.is_file())
+    assert len(files) == 6 and all((one / f).read_bytes() == (many / f).read_bytes() for f in files)
+
+
+def test_a_stack_of_sections_with_one_missing(tmp_path, cut):
+    scene, made = cut
+    for n in (1, 2, 4):
+        factor = np.uint16(n)
+        write_tiles(tmp_path / "stack" / f"s{n}", Mosaic(made.tiles // factor, made.nominal, made.truth, made.flat))
+    values = open_image(stitched(tmp_path, tmp_path / "stack", 3)).read()
+    assert values.shape == (4, 164, 200) and not values[2].any()
+    for z, n in ((0, 1), (1, 2), (3, 4)):
+        np.testing.assert_array_equal(values[z, :150, :170], scene // n)
+
+
+def test_found_positions_give_the_same_mosaic_again(tmp_path):
+    """`tile_positions.csv` is a table of positions, too."""
+    source = write_tiles(tmp_path / "tiles", mosaic(2, 2, tile=64))
+    first = open_image(stitched(tmp_path / "1", source)).read()
+    with open(tmp_path / "1/tile_positions.csv", newline="") as file:
+        assert [row["tile"] for row in csv.DictReader(file)] == [f"{n:04d}.tif" for n in range(4)]
+    (source / "positions.csv").write_bytes((tmp_path / "1/tile_positions.csv").read_bytes())
+    np.testing.assert_array_equal(open_image(stitched(tmp_path / "2", source)).read(), first)
+
+
+def test_pixels_are_rounded_and_clipped():
+    given = np.array([-3.2, 0.5, 1.5, 254.6, 300], np.float32)
+    assert as_pixels(given, np.dtype("uint8")).tolist() == [0, 0, 2, 255, 255]
+    assert as_pixels(given, np.dtype("float32")).tolist() == given.tolist()
