@@ -47,7 +47,7 @@ def stitched(folder: Path, source: Path, tasks: int = 1, **more: object) -> Path
     return folder / "mosaic.ome.zarr"
 
 
-@pytest.mark.parametrize("blending", ["none", "average", "diffusion"])
+@pytest.mark.parametrize("blending", ["none", "average", "diffusion", "narrow"])
 def test_tiles_cut_from_a_scene_give_it_back(tmp_path, cut, blending):
     scene, made = cut
     store = stitched(tmp_path, write_tiles(tmp_path / "tiles", made), stitch_blending_method=blending)
