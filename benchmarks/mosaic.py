@@ -68,11 +68,28 @@ def ours(tiles: Path, table: Path, folder: Path) -> tuple[Result, dict, list[dic
     """What `place_tiles` finds; the record of `stitch_tiles`; the seams."""
     folder.mkdir(exist_ok=True)
     stage(folder, "inspect_tiles", source=tiles, positions=table, tiles="tiles.json", section_list="sections.csv")
-    placed = {"source": tiles, "tiles": "tiles.json", "block": "0-0", "positions": "p.csv", "seams": "s.csv"}
+    placed = {
+        "source": tiles,
+        "tiles": "tiles.json",
+        "block": "0-0",
+        "positions": "p.csv",
+        "seams": "s.csv",
+        "light": "l.npz",
+    }
     found = stage(folder, "place_tiles", **placed)
     lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv"}
     out = {"mosaic": "mosaic.json", "tile_positions": "tile_positions.csv", "tile_seams": "tile_seams.csv"}
-    stage(folder, "plan_mosaic", tiles="tiles.json", positions=["p.csv"], seams=["s.csv"], blocks=1, **out, **lists)
+    stage(
+        folder,
+        "plan_mosaic",
+        tiles="tiles.json",
+        positions=["p.csv"],
+        seams=["s.csv"],
+        light=["l.npz"],
+        blocks=1,
+        **out,
+        **lists,
+    )
     (row,) = plans.read(folder / "blocks.csv")
     words = {"source": tiles, "mosaic": "mosaic.json", "block": row["block"], "output": "mosaic.ome.zarr"}
     stitched = stage(folder, "stitch_tiles", **words, stitch_blending_method="narrow")
