@@ -23,7 +23,7 @@ SIDE, STEP, JITTER = 160, 112, 3  # px
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory) -> tuple[Path, np.ndarray, dict[str, tuple[int, int]]]:
-    """Eight sections of 2 x 2 tiles that overlap by 48 px, a folder each; the volume; where the tiles lie. Section 5 is missing."""
+    """Eight sections of 2 x 2 tiles that overlap by 48 px, without section 5; the volume; where the tiles lie."""
     raw, _ = neurites((8, STEP + SIDE, STEP + SIDE), seed=3)
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("tiles") / "stack"
     truth = {}

@@ -19,7 +19,7 @@ def made() -> Mosaic:
 
 def place(folder: Path, source: Path, block: str = "0-0", **more: object) -> int:
     assert run_stage("ingest.inspect_tiles", folder, source=source, tiles="tiles.json", section_list="s.csv", blocks=1) == 0
-    out = {"positions": "positions.csv", "seams": "seams.csv"}
+    out = {"positions": "positions.csv", "seams": "seams.csv", "light": "light.npz"}
     return run_stage("transform.place_tiles", folder, source=source, tiles="tiles.json", block=block, **out, **more)
 
 
