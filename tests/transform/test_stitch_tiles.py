@@ -10,7 +10,7 @@ import pytest
 from voxelmill.core import blocks, plans
 from voxelmill.core.volume import open_image
 from voxelmill.testing.mosaics import Mosaic, mosaic, write_tiles
-from voxelmill.testing.stages import run_stage
+from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.stitch_tiles import as_pixels
 
 GRID = {"chunk": "1,32,32", "shard": "2,64,64"}
@@ -25,17 +25,17 @@ def cut() -> tuple[np.ndarray, Mosaic]:
     return scene, Mosaic(tiles, at, at, np.ones((64, 80), np.float32))
 
 
-def stitched(folder: Path, source: Path, tasks: int = 1, **more: object) -> Path:
+def stitched(folder: Path, source: Path, tasks: int = 1, light: bool = False, **more: object) -> Path:
     """The store, by all stages."""
     run = lambda name, **words: run_stage(name, folder, **words)  # noqa: E731
     assert run("ingest.inspect_tiles", source=source, tiles="tiles.json", section_list="s.csv", blocks=1) == 0
     block = plans.read(folder / "s.csv")[0]["block"]
     words = {"source": source, "tiles": "tiles.json", "block": block, "refine_tile_positions": False}
-    assert run("transform.place_tiles", **words, positions="p.csv", seams="q.csv") == 0
+    assert run("transform.place_tiles", **words, positions="p.csv", seams="q.csv", light="l.npz") == 0
     out = {"mosaic": "mosaic.json", "tile_positions": "tile_positions.csv", "tile_seams": "tile_seams.csv"}
     lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv"}
-    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["q.csv"]}
-    assert run("transform.plan_mosaic", **files, **out, **lists, blocks=tasks, **GRID) == 0
+    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["q.csv"], "light": ["l.npz"]}
+    assert run("transform.plan_mosaic", **files, **out, **lists, blocks=tasks, tile_illumination=light, **GRID) == 0
     stores = []
     for row in plans.read(folder / "blocks.csv"):
         stores.append(folder / row["id"] / "mosaic.ome.zarr")
@@ -47,7 +47,7 @@ def stitched(folder: Path, source: Path, tasks: int = 1, **more: object) -> Path
     return folder / "mosaic.ome.zarr"
 
 
-@pytest.mark.parametrize("blending", ["none", "average", "diffusion"])
+@pytest.mark.parametrize("blending", ["none", "average", "diffusion", "narrow"])
 def test_tiles_cut_from_a_scene_give_it_back(tmp_path, cut, blending):
     scene, made = cut
     store = stitched(tmp_path, write_tiles(tmp_path / "tiles", made), stitch_blending_method=blending)
@@ -82,6 +82,22 @@ def test_found_positions_give_the_same_mosaic_again(tmp_path):
         assert [row["tile"] for row in csv.DictReader(file)] == [f"{n:04d}.tif" for n in range(4)]
     (source / "positions.csv").write_bytes((tmp_path / "1/tile_positions.csv").read_bytes())
     np.testing.assert_array_equal(open_image(stitched(tmp_path / "2", source)).read(), first)
+
+
+def test_uneven_light_is_said_and_evened_out_where_asked(tmp_path):
+    """Vignetted tiles and the same tiles without: what is left between the two mosaics."""
+    made = mosaic(3, 3, tile=96, vignetting=0.3, jitter=0)
+    flat = Mosaic(np.rint(made.tiles / made.flat).astype(np.uint16), made.nominal, made.truth, np.ones_like(made.flat))
+    true = open_image(stitched(tmp_path / "true", write_tiles(tmp_path / "flat", flat))).read()[0].astype(float)
+    source = write_tiles(tmp_path / "tiles", made)
+    off = []
+    for light in (False, True):
+        folder = tmp_path / str(light)
+        ratio = open_image(stitched(folder, source, light=light)).read()[0][8:-8, 8:-8] / true[8:-8, 8:-8]
+        off.append(float(ratio.std() / ratio.mean()))
+        notes = record_of(folder, "plan_mosaic")["quality"].get("notes", [])
+        assert any("--tile_illumination true evens it out" in note for note in notes) != light
+    assert off[0] > 0.04 and off[1] < 0.015
 
 
 def test_pixels_are_rounded_and_clipped():

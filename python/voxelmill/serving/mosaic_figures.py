@@ -146,4 +146,4 @@ def summary(figure: Any, seams: Seams) -> None:
         return
     off = np.array([float(row["residual_px"]) for row in rows])
     right.scatter(quality(rows), np.maximum(off, 1e-3), s=10, color="#1f77b4", linewidths=0, alpha=0.7)
-    right.set(xlabel="quality", ylabel="missed by the joint solution (px)", yscale="log", xlim=(0, 1))
+    right.set(xlabel="quality", ylabel="missed by the joint solution (px)", yscale="log", xlim=(-0.02, 1.02))

@@ -7,6 +7,7 @@ one place are one tile. Pixels are decoded here: uncompressed, JPEG XR, Zstandar
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -51,9 +52,16 @@ def find_czi_tiles(path: Path, channel: int, called: str) -> Found:
         depth=depth,
         scale=scale,
         sections=[f"scene_{scene}" for scene in scenes],
+        corners={scenes.index(s): corner_of(p for p in places if p[0] == s) for s in scenes},
         tiles=tiles,
     )
     return Found(tiling=tiling, left_out=left_out, remarks=[])
+
+
+def corner_of(places: Iterable[Place]) -> tuple[float, float]:
+    """Least y and x of places."""
+    ys, xs = zip(*((y, x) for _, y, x in places))
+    return min(ys), min(xs)
 
 
 def _places(segments: Segments, channel: int, called: str) -> dict[Place, dict[int, Subblock]]:
