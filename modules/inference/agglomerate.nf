@@ -10,11 +10,12 @@ process AGGLOMERATE {
     output:
     tuple val(meta), path('components.npz'), emit: components
     tuple val(meta), path('border.npz'), emit: border
+    path 'published/tables/merge_at/*.parquet', emit: merge, optional: true
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    agglomerate.py ${flags} --overlaps overlaps*.npz --block ${meta.block} --components components.npz --border border.npz
+    agglomerate.py ${flags} --overlaps overlaps*.npz --block ${meta.block} --components components.npz --border border.npz --merge published/tables/merge_at
     """
 
     stub:
