@@ -98,3 +98,37 @@ def test_connectome_takes_the_mosaic(mosaic: Run, tmp_path):
     assert facts["voxel_size"] == [40, 8, 8] and [s["status"] for s in facts["sections"]].count("ok") == 7
     assert [row["section"] for row in facts["sections"] if row["status"] != "ok"] == [5]
     assert pq.read_metadata(done.outdir / "tables/nodes.parquet").num_rows > 20  # of 81 tubes
+
+
+@pytest.mark.parametrize("parser", ["v1", "v2"])
+def test_every_process_of_plain_tiles_has_its_tasks(parser: str, stack, tmp_path):
+    """A stub lists one section, one block and one superblock; of a large input a task lists the files."""
+    words = ("--workflow", "mosaic", "--input", stack[0], "-stub-run")
+    done = run(*words, folder=tmp_path, env={"NXF_SYNTAX_PARSER": parser, "VOXELMILL_FILES_AT_START": "3"})
+    assert done.code == 0, done.said
+    all_of_them = (
+        "LIST_FILES",
+        "INSPECT_TILES",
+        "PLACE_TILES",
+        "PLAN_MOSAIC",
+        "STITCH_TILES",
+        "MULTISCALE",
+        "MOSAIC_FIGURES",
+        "REPORT",
+    )
+    assert done.tasks("COMPLETED") == dict.fromkeys(all_of_them, 1)
+
+
+def test_tiles_without_positions_end_in_one_line(stack, tmp_path):
+    bare = tmp_path / "bare it's [1]"
+    bare.mkdir()
+    tifffile.imwrite(bare / "a.tif", np.zeros((64, 64), np.uint8))
+    done = run("--workflow", "mosaic", "--input", bare, folder=tmp_path / "run")
+    assert done.code != 0
+    assert f"ERROR [inspect_tiles] {bare}: no table of positions beside its tiles; give --tile_positions FILE" in done.said
+
+
+def test_what_holds_no_tiles_is_refused_at_once(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run("--workflow", "mosaic", "--input", tmp_path / "empty", folder=tmp_path / "run")
+    assert done.code != 0 and "no TIFF tiles in it or in its folders, and no CZI" in done.said

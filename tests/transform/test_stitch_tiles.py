@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from voxelmill.core import blocks, plans
 from voxelmill.core.volume import open_image
+from voxelmill.testing.engine import PROJECT
 from voxelmill.testing.mosaics import Mosaic, mosaic, write_tiles
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.stitch_tiles import as_pixels
@@ -104,3 +108,31 @@ def test_pixels_are_rounded_and_clipped():
     given = np.array([-3.2, 0.5, 1.5, 254.6, 300], np.float32)
     assert as_pixels(given, np.dtype("uint8")).tolist() == [0, 0, 2, 255, 255]
     assert as_pixels(given, np.dtype("float32")).tolist() == given.tolist()
+
+
+def test_workers_make_the_same_bytes(tmp_path):
+    """Of sections placed and of shards stitched."""
+    for n in (1, 2):
+        write_tiles(tmp_path / "stack" / f"s{n}", mosaic(2, 2, tile=64, seed=n))
+    stitched(tmp_path / "1", tmp_path / "stack", light=True)
+    block = plans.read(tmp_path / "1/blocks.csv")[0]["block"]
+    tables = ["--positions", "p.csv", "--seams", "q.csv", "--light", "l.npz"]
+    place = [
+        "place_tiles",
+        "--tiles",
+        tmp_path / "1/tiles.json",
+        "--block",
+        "0-1",
+        *tables,
+        "--refine_tile_positions",
+        "false",
+    ]
+    stitch = ["stitch_tiles", "--mosaic", tmp_path / "1/mosaic.json", "--block", block, "--output", "mosaic.ome.zarr"]
+    (tmp_path / "2").mkdir()
+    for name, *words in (place, stitch):
+        command = [sys.executable, PROJECT / f"bin/{name}.py", "--source", tmp_path / "stack", *words]
+        subprocess.run(command, cwd=tmp_path / "2", env={**os.environ, "VOXELMILL_PROCESSES": "2"}, check=True)
+    for name in ("p.csv", "q.csv", "l.npz"):
+        assert (tmp_path / "2" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
+    one, two = (open_image(tmp_path / of / "mosaic.ome.zarr").read() for of in "12")
+    np.testing.assert_array_equal(one, two)
