@@ -9,15 +9,13 @@ grid holds 0 there. `shifts_xy.csv` says how slices lie to each other:
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..core import plans, slices
+from ..core import plans, shifts, slices
 from ..core.errors import DataError
 from ..core.params import Params, param
 from ..core.provenance import Task
@@ -25,7 +23,6 @@ from ..core.shared import Given, Strict
 from ..core.stage import Out, OutFiles
 from .tiles.oct import RawTile, find_tiles, read_info, write_table
 
-SHIFTS = ("fixed_id", "moving_id", "x_shift", "y_shift", "x_shift_mm", "y_shift_mm", "reliable")
 UM_PER_MM = 1000
 OFF_GRID = 0.25  # of a field of view that a tile may lie beside the grid of its slice
 
@@ -56,9 +53,10 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: Out, slice_list: Out,
     if not by_slice:
         raise DataError(f"{name}: none of {len(folders)} tiles has a usable info.txt; the first: {first_reason(task)}")
     write_table(tiles, [tile for n in sorted(by_slice) for tile in by_slice[n]])
-    plans.write(slice_list, slices.rows(by_slice))
+    plans.write(slice_list, slices.tasks(by_slice))
     tables.mkdir()
-    write_shifts(tables / "shifts_xy.csv", shifts(by_slice, p.preprocess))
+    extents = {n: extent(of, p.preprocess) for n, of in by_slice.items()}
+    shifts.write(tables / "shifts_xy.csv", shifts.estimate(extents), pixel(by_slice[min(by_slice)][0], p.preprocess))
     notes = [note for n in sorted(by_slice) for note in remarks(n, by_slice[n], p.preprocess)]
     if notes and p.strict:
         raise DataError(f"{name}: {'; '.join(notes)}; --strict false goes on all the same")
@@ -89,34 +87,17 @@ def missing(n: int, tiles: list[RawTile], there: set[str]) -> list[str]:
     return [name for name in names if name not in there]
 
 
-def corner(tiles: list[RawTile], legacy: bool) -> np.ndarray:
-    """(2,) mm: stage position, along dim 1 and dim 2, of the edge of a slice's mosaic grid."""
-    return np.min([(t.x, t.y) for t in tiles], axis=0) - np.array(tiles[0].field(legacy)) / 2 / UM_PER_MM
+def extent(tiles: list[RawTile], legacy: bool) -> shifts.Extent:
+    """Where the mosaic grid of a slice begins on the stage: its first tile's edge, whose position is that of its middle."""
+    x, y = np.min([(t.x, t.y) for t in tiles], axis=0) - np.array(tiles[0].field(legacy)) / 2 / UM_PER_MM
+    across = [{t.mx for t in tiles}, {t.my for t in tiles}]
+    return shifts.Extent((float(x), float(y)), (max(across[0]) - min(across[0]) + 1, max(across[1]) - min(across[1]) + 1))
 
 
-def shifts(by_slice: dict[int, list[RawTile]], legacy: bool) -> list[dict[str, Any]]:
-    """A row for each two slices that follow each other. Not reliable where the grid of tiles has changed between them."""
-    rows, numbers = [], sorted(by_slice)
-    for fixed, moving in zip(numbers[:-1], numbers[1:]):
-        a, b = by_slice[fixed], by_slice[moving]
-        mm = corner(a, legacy) - corner(b, legacy)
-        px = mm * UM_PER_MM / (np.array(a[0].field(legacy)) / a[0].shape(legacy)[1:])
-        values = [fixed, moving, *(f"{v:.4f}" for v in px), *(f"{v:.6f}" for v in mm), int(extent(a) == extent(b))]
-        rows.append(dict(zip(SHIFTS, values, strict=True)))
-    return rows
-
-
-def extent(tiles: list[RawTile]) -> tuple[int, ...]:
-    """First and last tile along each axis."""
-    xs, ys = [t.mx for t in tiles], [t.my for t in tiles]
-    return min(xs), max(xs), min(ys), max(ys)
-
-
-def write_shifts(path: Path, rows: list[dict[str, Any]]) -> None:
-    with open(path, "w", newline="") as file:
-        table = csv.DictWriter(file, SHIFTS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+def pixel(tile: RawTile, legacy: bool) -> tuple[float, float]:
+    """mm along dim 1 and dim 2, as recorded."""
+    (_, n1, n2), (along1, along2) = tile.shape(legacy), tile.field(legacy)
+    return along1 / n1 / UM_PER_MM, along2 / n2 / UM_PER_MM
 
 
 def remarks(n: int, tiles: list[RawTile], legacy: bool) -> list[str]:

@@ -24,7 +24,7 @@ from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Device, Resolution, Strict
 from ..core.space import Axis, Space
-from ..core.stage import In, Out, OutFiles
+from ..core.stage import In, Out
 from ..core.volume import Image, Layout, create_image
 from ..ingest.list_tiles import UM_PER_MM, Recorded
 from ..ingest.tiles.oct import RawTile, read_table, read_tile
@@ -56,15 +56,13 @@ class Galvo:
     looked_at: int
 
 
-def run(p: Parameters, task: Task, *, source: Path, tiles: In, slice: str, grids: OutFiles, galvo: Out) -> None:
+def run(p: Parameters, task: Task, *, source: Path, tiles: In, slice: str, output: Out, galvo: Out) -> None:
     """`source` is no `In`: the tile table stands for it."""
-    number = slices.number(slice)
+    number = slices.number_of(slice)
     listed = read_table(tiles, number)
     found = find_galvo(p, source, listed)
-    store = grids / f"mosaic_grid_3d_{slices.name(number)}.ome.zarr"
-    grids.mkdir()
     lay, space = planned(p, listed)
-    image = create_image(store, lay, space)
+    image = create_image(output, lay, space)
     corners = [(i, j) for i in range(lay.grid[1]) for j in range(lay.grid[2])]
     bad: dict[str, str] = {}
     for of in task.each(partial(fill_shard, p, source, listed, found, image), corners, "files of tiles written"):
@@ -160,7 +158,7 @@ def find_galvo(p: Parameters, source: Path, tiles: list[RawTile]) -> Galvo:
     n_extra, profiles = tiles[0].n_extra, []
     middle = tiles[int(0.2 * len(tiles)) : max(1, int(np.ceil(0.8 * len(tiles))))]
     order = sorted(range(len(middle)), key=lambda i: (i % max(1, len(middle) // LOOKED_AT) != 0, i))  # spread first
-    for i in order if p.fix_galvo_shift and n_extra else []:
+    for i in order if n_extra else []:
         try:
             raw = read_tile(source, middle[i])
         except DataError:
@@ -173,12 +171,14 @@ def find_galvo(p: Parameters, source: Path, tiles: list[RawTile]) -> Galvo:
         if len(profiles) == LOOKED_AT:
             break
     shift, sure = find_shift(profiles, n_extra)
-    return Galvo(tiles[0].slice, shift, round(sure, 4), bool(profiles) and sure >= p.galvo_confidence_threshold, len(profiles))
+    fix = p.fix_galvo_shift and bool(profiles) and sure >= p.galvo_confidence_threshold
+    return Galvo(tiles[0].slice, shift, round(sure, 4), fix, len(profiles))
 
 
 def remark(p: Parameters, tiles: list[RawTile], found: Galvo) -> dict[str, list[str]]:
     """What a user must know: that the galvo's return was not found where there is one."""
     if found.galvo_fix or not p.fix_galvo_shift or not tiles[0].n_extra:
         return {}
-    why = f"sure by {found.galvo_confidence:.2f}, below {p.galvo_confidence_threshold:g}" if found.looked_at else "empty tiles"
+    sure = f"sure by {found.galvo_confidence:.2f}, below {p.galvo_confidence_threshold:g}"
+    why = sure if found.looked_at else "its tiles are empty"
     return {"notes": [f"slice {found.slice}: the galvo's return was not found ({why}); A-lines stay as recorded"]}

@@ -109,7 +109,8 @@ def read_info(root: Path, folder: str) -> RawTile:
         text = (root / path).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; expected one beside the B-scans of each tile") from None
-    said = dict(tuple(part.strip() for part in line.split(":", 1)) for line in text.splitlines() if ":" in line)
+    rows = (line.partition(":") for line in text.splitlines() if ":" in line)
+    said = {key.strip(): value.strip() for key, _, value in rows}
     mx, my, z = (int(n) for n in NAME.fullmatch(folder.rsplit("/", 1)[-1]).groups())  # type: ignore[union-attr]
     n = {key: _number(said, key, path) for key in WHOLE + REAL}
     nx, ny, n_extra, top, bottom = (int(n[key]) for key in WHOLE)
