@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from voxelmill.core import blocks, plans
 from voxelmill.core.volume import open_image
 from voxelmill.testing.engine import PROJECT
@@ -29,12 +30,12 @@ def cut() -> tuple[np.ndarray, Mosaic]:
     return scene, Mosaic(tiles, at, at, np.ones((64, 80), np.float32))
 
 
-def stitched(folder: Path, source: Path, tasks: int = 1, light: bool = False, **more: object) -> Path:
+def stitched(folder: Path, source: Path, tasks: int = 1, light: bool = False, refine: bool = False, **more: object) -> Path:
     """The store, by all stages."""
     run = lambda name, **words: run_stage(name, folder, **words)  # noqa: E731
     assert run("ingest.inspect_tiles", source=source, tiles="tiles.json", section_list="s.csv", blocks=1) == 0
     block = plans.read(folder / "s.csv")[0]["block"]
-    words = {"source": source, "tiles": "tiles.json", "block": block, "refine_tile_positions": False}
+    words = {"source": source, "tiles": "tiles.json", "block": block, "refine_tile_positions": refine}
     assert run("transform.place_tiles", **words, positions="p.csv", seams="q.csv", light="l.npz") == 0
     out = {"mosaic": "mosaic.json", "tile_positions": "tile_positions.csv", "tile_seams": "tile_seams.csv"}
     lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv"}
@@ -102,6 +103,35 @@ def test_uneven_light_is_said_and_evened_out_where_asked(tmp_path):
         notes = record_of(folder, "plan_mosaic")["quality"].get("notes", [])
         assert any("--tile_illumination true evens it out" in note for note in notes) != light
     assert off[0] > 0.04 and off[1] < 0.015
+
+
+def test_tiles_of_a_czi_that_were_moved(tmp_path):
+    """They are found again by their names, not by where they lie now."""
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    made = mosaic(2, 2, tile=96, jitter=3)
+    with czi.create_czi(str(tmp_path / "a.czi")) as doc:
+        for tile, (y, x) in zip(made.tiles, made.nominal.astype(int).tolist()):
+            doc.write(tile[..., None], plane={"C": 0}, location=(x, y + 500))
+        doc.write_metadata("made", scale_x=1e-6, scale_y=1e-6)
+    seen = open_image(stitched(tmp_path / "czi", tmp_path / "a.czi", refine=True)).read()
+    same = open_image(stitched(tmp_path / "tiff", write_tiles(tmp_path / "tiles", made), refine=True)).read()
+    np.testing.assert_array_equal(seen, same)
+
+
+def test_tiles_of_other_sizes_and_what_was_not_acquired(tmp_path, cut):
+    """Floats; the second tile is smaller and has a hole, which the first one shows."""
+    scene = cut[0].astype(np.float32) / 7
+    (tmp_path / "tiles").mkdir()
+    hole = scene[10:60, 40:140].copy()
+    hole[5:20, 5:30] = np.nan
+    tifffile.imwrite(tmp_path / "tiles/a.tif", scene[:90, :80])
+    tifffile.imwrite(tmp_path / "tiles/b.tif", hole)
+    (tmp_path / "tiles/t.csv").write_text("tile,y,x\na.tif,0,0\nb.tif,10,40\n")
+    values = open_image(stitched(tmp_path, tmp_path / "tiles")).read()[0]
+    assert values.dtype == np.float32 and values.shape == (90, 140)
+    np.testing.assert_allclose(values[:, :80], scene[:90, :80], rtol=1e-6)
+    np.testing.assert_allclose(values[10:60, 80:], scene[10:60, 80:140], rtol=1e-6)
+    assert not values[:10, 80:].any() and not values[60:, 80:].any()
 
 
 def test_pixels_are_rounded_and_clipped():
