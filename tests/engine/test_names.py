@@ -131,6 +131,30 @@ def test_timelapse_with_odd_names(odd: Path, tmp_path: Path, movie_file: Path):
 
 
 @pytest.mark.slow
+def test_mosaic_with_odd_names(odd: Path, tmp_path: Path):
+    """Folder, tiles and table of positions."""
+    import csv
+
+    from voxelmill.testing.mosaics import mosaic, write_tiles
+
+    made = mosaic(1, 2, tile=96)
+    tiles = write_tiles(odd / "tiles '$(touch PWNED)", made, table=False)
+    names = ['it\'s [1], "$(touch PWNED)".tif', "{a} *ü `touch PWNED`.tif"]
+    for n, name in enumerate(names):
+        (tiles / f"{n:04d}.tif").rename(tiles / name)
+    table = odd / "-positions $(touch PWNED).csv"
+    with open(table, "w", newline="") as file:
+        csv.writer(file).writerows([("tile", "y", "x"), *((name, *at) for name, at in zip(names, made.nominal.tolist()))])
+    words = ("--workflow", "mosaic", "--input", tiles, "--tile_positions", table, "--report_plots", "false")
+    done = run(*words, folder=tmp_path / "run", outdir=odd / "out $(touch PWNED)")
+    assert done.code == 0, done.said
+    assert unharmed(tmp_path)
+    with open(done.outdir / "tile_positions.csv", newline="") as file:
+        assert [row["tile"] for row in csv.DictReader(file)] == names
+    assert (done.outdir / "mosaic.ome.zarr/0/zarr.json").exists()
+
+
+@pytest.mark.slow
 def test_a_work_folder_that_the_engine_cannot_handle_is_refused(tmp_path: Path):
     words = ("-profile", "demo", "-stub-run")
     done = run(*words, folder=tmp_path, work=tmp_path / "a $HOME")

@@ -95,6 +95,12 @@ class Resolution(Params):
     )
 
 
+class Sectioning(Params):
+    """How the block is cut."""
+
+    registration_slicing_interval_mm: float = param(0.2, "Thickness of what is cut away between two slices", unit="mm", gt=0)
+
+
 class Precision(Params):
     """What the aligned volume is stored as, and what is kept."""
 

@@ -54,9 +54,9 @@ def drawn(image: Image, name: str) -> Any:
         ax.imshow(reduced(plane), cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto", interpolation="antialiased")
         ax.spines[:].set_visible(False)
     axes[1, 1].axis("off")
-    axes[0, 0].set(title=f"Mosaic grid {name}, overlap not removed", ylabel="stage x (mm)", xticks=[])
+    axes[0, 0].set(title=f"Mosaic grid {name}, overlap not removed", ylabel="along stage x (mm)", xticks=[])
     axes[0, 1].set(xlabel="depth (mm)", yticks=[])
-    axes[1, 0].set(xlabel="stage y (mm)", ylabel="depth (mm)")
+    axes[1, 0].set(xlabel="along stage y (mm)", ylabel="depth (mm)")
     return figure
 
 

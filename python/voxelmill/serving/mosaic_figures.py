@@ -142,6 +142,7 @@ def summary(figure: Any, seams: Seams) -> None:
         right.plot(at, [float(np.median(quality(seams[n]))) for n in at], color="#1f77b4", lw=1.2, label="median")
         right.plot(at, [float(quality(seams[n]).min()) for n in at], color="#d95f02", lw=1, label="worst")
         right.set(xlabel="section", ylabel="quality of seams", ylim=(0, 1.05))
+        right.locator_params(axis="x", integer=True)
         right.legend(frameon=False, loc="lower left")
         return
     off = np.array([float(row["residual_px"]) for row in rows])
