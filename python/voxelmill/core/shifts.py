@@ -43,20 +43,18 @@ class Shift(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Where the tiles of a slice lie on the stage: least and largest position, mm; and how many there are each way."""
+    """Where the mosaic of a slice begins on the stage, mm; and how many tiles there are each way."""
 
     low: tuple[float, float]
-    high: tuple[float, float]
     tiles: tuple[int, int]
 
 
 def estimate(extents: Mapping[int, Extent]) -> list[Shift]:
-    """Shifts of slices in a row. Along each axis by the edge of the mosaic that moved less: a mosaic that got a row of
-    tiles more has grown, not moved."""
+    """Shifts of slices in a row, also where a mosaic got a row of tiles more: its store begins that much earlier."""
     found = []
     for fixed, moving in pairwise(sorted(extents)):
         one, other = extents[fixed], extents[moving]
-        x, y = (min(one.low[k] - other.low[k], one.high[k] - other.high[k], key=abs) for k in range(2))
+        x, y = (one.low[k] - other.low[k] for k in range(2))
         found.append(Shift(fixed, moving, x, y, one.tiles == other.tiles))
     return found
 
@@ -119,3 +117,24 @@ def write(path: Path, found: Iterable[Shift], pixel: tuple[float, float]) -> Non
         for s in found:
             px = (f"{v / size:.4f}" for v, size in zip((s.x, s.y), pixel, strict=True))
             table.writerow([s.fixed, s.moving, *px, f"{s.x:.7f}", f"{s.y:.7f}", int(s.reliable)])
+
+
+def pixel_of(path: Path) -> tuple[float, float]:
+    """mm of a raw pixel along x and y, by the columns in px and in mm of a table; 1 where it does not say."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file, skipinitialspace=True))
+    sizes = []
+    for axis in "xy":
+        pairs = [(_or_nan(row.get(f"{axis}_shift_mm")), _or_nan(row.get(f"{axis}_shift"))) for row in rows]
+        known = sorted(mm / px for mm, px in pairs if mm and px and math.isfinite(mm / px) and mm / px > 0)
+        sizes.append(known[len(known) // 2] if known else math.nan)
+    fallback = next((s for s in sizes if math.isfinite(s)), 1.0)
+    x, y = (s if math.isfinite(s) else fallback for s in sizes)
+    return x, y
+
+
+def _or_nan(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
