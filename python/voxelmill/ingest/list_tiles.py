@@ -45,11 +45,13 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: Out, slice_list: Out,
     folders = find_tiles(source, name, p.use_old_folder_structure)
     read = task.each_sound(partial(read_info, source), folders, "tiles listed", name=str)
     by_slice: dict[int, list[RawTile]] = {}
+    there = {folder.rsplit("/", 1)[-1] for folder in folders}
     for _, tile in read:
         by_slice.setdefault(tile.slice, []).append(tile)
     for n, of in by_slice.items():
         by_slice[n] = alike(task, of)
-        task.quarantine(missing(n, by_slice[n], {f.rsplit("/", 1)[-1] for f in folders}), "no such tile")
+        if lacking := missing(n, by_slice[n], there):
+            task.quarantine(lacking, "no such tile")
     if not by_slice:
         raise DataError(f"{name}: none of {len(folders)} tiles has a usable info.txt; the first: {first_reason(task)}")
     write_table(tiles, [tile for n in sorted(by_slice) for tile in by_slice[n]])
