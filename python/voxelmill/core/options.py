@@ -293,6 +293,9 @@ def load(project: Path = PROJECT) -> Options:
     return Options(json.loads((project / "nextflow_schema.json").read_text(encoding="utf-8")))
 
 
+READS_URIS = ("connectome",)  # workflows whose inputs may lie behind http, s3, gs
+
+
 def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What `workflows/run.nf` asks for: facts hold `given`, `config`, `profiles` as `Options.resolve` takes them."""
     options = load(project)
@@ -301,7 +304,15 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     if not found["options"]["input"]:
         raise ParameterError("--input is missing: give a path or a URI")
     for name, value in found["options"].items():
-        if options.rules[name].get("x-path") and value and not _is_there(value):
+        if not (options.rules[name].get("x-path") and value):
+            continue
+        workflow = found["options"]["workflow"]
+        if workflow not in READS_URIS and re.match(r"(?!file://)[a-z0-9+.-]+://", value, re.IGNORECASE):
+            raise ParameterError(
+                f"--{name} {value}: {workflow} reads files and folders, not a URI; download it first (of a store its whole "
+                "folder), and give the path"
+            )
+        if not _is_there(value):
             raise ParameterError(f"--{name} {value}: no such file or folder")
     said = said_of_preset(found["preset"])
     if "report" in found["flags"]:
