@@ -131,7 +131,7 @@ def test_tiles_without_positions_end_in_one_line(stack, tmp_path):
 def test_what_holds_no_tiles_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     done = run("--workflow", "mosaic", "--input", tmp_path / "empty", folder=tmp_path / "run")
-    assert done.code != 0 and "or TIFF tiles, or a CZI" in done.said
+    assert done.code != 0 and f"ERROR [list_tiles] {tmp_path / 'empty'}: no tiles in it; expected folders tile_x" in done.said
 
 
 def test_pictures_beside_raw_tiles_make_no_plain_tiles_of_them(tmp_path):
