@@ -29,5 +29,6 @@ workflow JOIN_SUPERVOXELS {
     components = at_once ? batches.combine(numbered.map { one -> one.drop(1) }) : numbered
 
     emit:
+    curve = AGGLOMERATE.out.curve // of `learned`: segments at several thresholds
     components // queue of [batch, components, what joins them with others or nothing]
 }

@@ -89,7 +89,7 @@ def draw(stem: Path, table: list[Shift], steps: np.ndarray, odd: np.ndarray, dpi
     numbers = [row.moving for row in table]
     for axis, name in enumerate(("x (dim 1)", "y (dim 2)")):
         left.plot(numbers, steps[:, axis], "o-", ms=3, lw=1, label=name)
-    left.plot(np.array(numbers)[odd], steps[odd].reshape(-1, 2)[:, 0], "x", color="tab:red", ms=7, label="outlier")
+    left.plot(np.repeat(np.array(numbers)[odd], 2), steps[odd].ravel(), "x", color="tab:red", ms=7, label="outlier")
     left.set(xlabel="slice", ylabel="shift from the slice before, mm", title="Steps of the stage")
     left.legend(frameon=False, fontsize=8)
     at = np.array([(0.0, 0.0), *list(shifts.places(table).values())[1:]])
