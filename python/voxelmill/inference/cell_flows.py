@@ -15,7 +15,7 @@ MAPS = ("foreground", "boundary", "centrality", "flow_y", "flow_x")
 FOLD = 16  # sides the network takes are multiples of this
 INSIDE = 1.0  # logit of the foreground above which a pixel walks
 SURE = 0.5  # a cell has a pixel that is this central, ...
-LEAST = 0.25  # ... and this share of the area that cells of the frame have (their median)
+LEAST = 0.1  # ... and this share of the area that cells of the frame have (their median)
 _HAZE = 6 * WIDTH  # px, structure wider than this is illumination
 
 
