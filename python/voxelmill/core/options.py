@@ -20,6 +20,7 @@ from typing import Any
 from .errors import ParameterError
 
 PROJECT = Path(__file__).resolve().parents[3]
+ALIASES = {"output": "outdir"}  # other names that people script with
 GO_ON, ANSWERED = 0, 3  # exit codes of `bin/options.py early`; any other refuses the run
 
 
@@ -29,6 +30,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean --{close[0]}?" if close else ""
+
+
+def unaliased(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Given values under the names that the schema has. Raises ParameterError where both names say different things."""
+    found = {name: value for name, value in given.items() if name not in ALIASES}
+    for alias, name in ALIASES.items():
+        if given.get(alias) is None:
+            continue
+        if found.get(name) not in (None, given[alias]):
+            raise ParameterError(f"--{alias} {given[alias]} and --{name} {found[name]} are one parameter: give one of them")
+        found[name] = given[alias]
+    return found
 
 
 class Options:
@@ -286,7 +299,8 @@ READS_URIS = ("connectome",)  # workflows whose inputs may lie behind http, s3, 
 def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What `workflows/run.nf` asks for: facts hold `given`, `config`, `profiles` as `Options.resolve` takes them."""
     options = load(project)
-    found = options.resolve(facts["given"], facts["config"], facts["profiles"])
+    given, config = unaliased(facts["given"]), {k: v for k, v in facts["config"].items() if k not in ALIASES}
+    found = options.resolve(given, config, facts["profiles"])
     if not found["options"]["input"]:
         raise ParameterError("--input is missing: give a path or a URI")
     for name, value in found["options"].items():
@@ -334,7 +348,7 @@ def early(project: Path, given: Mapping[str, Any], seen: Mapping[str, Any]) -> i
         given: parameters from the command line and `-params-file`.
         seen: those that `nextflow.config` and its profiles set, too.
     """
-    options = load(project)
+    options, given = load(project), unaliased(given)
     if to_text(given.get("help", False)).lower() != "false":
         one = str(given["help"]) if str(given["help"]) in options.owners else given.get("workflow")
         print(options.help(options.workflow({"workflow": one}) if one else ""))
