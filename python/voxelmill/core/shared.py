@@ -87,6 +87,14 @@ class Grid(Params):
     )
 
 
+class Resolution(Params):
+    """Voxel size that work is done at."""
+
+    resolution: float = param(
+        10.0, "Voxel size of slices, along all axes; -1: as it comes", unit="µm", ge=-1, defaults={"mosaic": -1.0}
+    )
+
+
 class Sectioning(Params):
     """How the block is cut."""
 

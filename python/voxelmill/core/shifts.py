@@ -43,20 +43,18 @@ class Shift(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Where the tiles of a slice lie on the stage: least and largest position, mm; and how many there are each way."""
+    """Where the mosaic of a slice begins on the stage, mm; and how many tiles there are each way."""
 
     low: tuple[float, float]
-    high: tuple[float, float]
     tiles: tuple[int, int]
 
 
 def estimate(extents: Mapping[int, Extent]) -> list[Shift]:
-    """Shifts of slices in a row. Along each axis by the edge of the mosaic that moved less: a mosaic that got a row of
-    tiles more has grown, not moved."""
+    """Shifts of slices in a row, also where a mosaic got a row of tiles more: its store begins that much earlier."""
     found = []
     for fixed, moving in pairwise(sorted(extents)):
         one, other = extents[fixed], extents[moving]
-        x, y = (min(one.low[k] - other.low[k], one.high[k] - other.high[k], key=abs) for k in range(2))
+        x, y = (one.low[k] - other.low[k] for k in range(2))
         found.append(Shift(fixed, moving, x, y, one.tiles == other.tiles))
     return found
 

@@ -9,27 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
-from voxelmill.core import manifest, plans, shifts, slice_config
+from voxelmill.core import plans, shifts, slice_config
 from voxelmill.core.shifts import Shift
-from voxelmill.core.space import MM, Axis, Space
-from voxelmill.core.volume import create_image, layout, open_image
+from voxelmill.testing.slices import STEP, slice_store, texture
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.common_space import CommonSpace, Extent, gaps, plan, replaced
 
-STEP = 0.01  # mm
 FILES = {"common_space": "common_space.json", "offsets": "common_space.csv", "gap_list": "gaps.csv"}
-
-
-def slice_store(
-    folder: Path, n: int, values: np.ndarray, origin: tuple[float, float, float] = (0, 0, 0), step: float = STEP
-) -> Path:
-    path = folder / f"slice_z{n:02d}_normalize.ome.zarr"
-    space = Space.of([Axis(name, "space", MM) for name in "zyx"], (step,) * 3, origin)
-    lay = layout(values.shape, "float32", (64, 64, 64), (32, 32, 32))
-    create_image(path, lay, space).write(tuple(slice(0, k) for k in values.shape), values.astype(np.float32))
-    manifest.write(path)
-    return path
 
 
 def plan_stage(folder: Path, stores: dict[int, Path], table: list[Shift], config: Any = None, **more: Any) -> int:
@@ -37,32 +23,6 @@ def plan_stage(folder: Path, stores: dict[int, Path], table: list[Shift], config
     slice_config.write(folder / "c.csv", config or slice_config.of(stores))
     files = {"volumes": list(stores.values()), "shifts_xy": "s.csv", "config": "c.csv", **FILES}
     return run_stage("transform.plan_common_space", folder, **files, **more)
-
-
-def texture(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    made = ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), 1.5)
-    return (0.2 + 0.6 * (made - made.min()) / np.ptp(made)).astype(np.float32)
-
-
-def test_what_lies_at_one_place_on_the_stage_comes_to_one_pixel(tmp_path):
-    """Slice 5 begins 7 px further along stage x (dim 1) and 4 px back along stage y (dim 2) than slice 3."""
-    block = texture((6, 60, 70))
-    stores = {3: slice_store(tmp_path, 3, block[:, 5:45, 10:50]), 5: slice_store(tmp_path, 5, block[:, 12:52, 6:46])}
-    assert plan_stage(tmp_path, stores, [Shift(3, 5, -7 * STEP, 4 * STEP)]) == 0
-    brought = {}
-    for n, path in stores.items():
-        files = {"volume": path, "common_space": "common_space.json", "slice": n, "output": f"c{n}.ome.zarr"}
-        assert run_stage("transform.bring_to_common_space", tmp_path, **files) == 0
-        brought[n] = open_image(tmp_path / f"c{n}.ome.zarr")
-    a, b = (image.read() for image in brought.values())
-    assert a.shape == b.shape == (6, 47, 44)
-    both = (a > 0) & (b > 0)
-    assert both.sum() == 6 * 33 * 36 and np.array_equal(a[both], b[both])
-    assert np.array_equal(a[a > 0], block[:, 5:45, 10:50].ravel())  # nothing interpolated, nothing lost
-    assert np.allclose(brought[3].origin, brought[5].origin, atol=1)  # nm
-    assert np.allclose(brought[3].scale, STEP * 1e6)
-    rows = (tmp_path / "common_space.csv").read_text().splitlines()
-    assert rows[1].startswith("03,0,4,") and rows[2].startswith("05,7,0,")
 
 
 @settings(deadline=None, max_examples=40)
