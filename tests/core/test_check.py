@@ -33,7 +33,7 @@ def test_what_a_run_would_run_with(capsys: pytest.CaptureFixture[str]):
         ("--seed 3", "--input is missing"),
         ("--input nosuch.tif", "--input nosuch.tif: no such file or folder"),
         ("-params-file nosuch.json", "-params-file nosuch.json: No such file or directory"),
-        ("--workflow connectom", "--workflow connectom: expected one of connectome, timelapse"),
+        ("--workflow connectom", "--workflow connectom: expected one of connectome, mosaic"),
     ],
 )
 def test_refusals_are_one_line(words: str, told: str, capsys: pytest.CaptureFixture[str]):

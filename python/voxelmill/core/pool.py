@@ -59,14 +59,19 @@ def _ending() -> Iterator[None]:
 
 def end() -> None:
     """End the workers; what they used counts as this process's own from now on."""
+    close()
     while _pools:
         _pools.pop().shutdown(cancel_futures=True)
+
+
+def close() -> None:
+    """Close what this process has opened; a source that turns out to be cut off says so."""
     _opened.clear()
     _closing.close()
 
 
 def opened(what: str, make: Callable[[], AbstractContextManager[T]]) -> T:
-    """What `make` opens, once in each process and not for each item; closed when the task's work ends."""
+    """What `make` opens, once in each process and not for each item; closed when `run` has returned."""
     if what not in _opened:
         _opened[what] = _closing.enter_context(make())
     return _opened[what]

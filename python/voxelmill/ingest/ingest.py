@@ -113,7 +113,7 @@ def run(
         raise ParameterError("one slab to read: give --output and --facts")
     pool.opened(role, lambda: closing(volume))
     read = read_slab(planned, source, planned.reads[0], create_image(output, lay, planned.space), task)
-    pool.end()  # a source that turns out to be cut off says so before any other complaint
+    pool.close()  # a source that turns out to be cut off says so before any other complaint
     where = planned.where(source)
     digest = digest_of(where) if where else None
     attest(planned, read, where, digest, task)
