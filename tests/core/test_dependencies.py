@@ -29,7 +29,14 @@ IMPORTED_AS = {
 }
 # Commands, plug-ins of pytest, stubs, and what another one imports.
 NOT_IMPORTED = {"imagecodecs", "pytest-xdist", "flask", "flask-cors", "ruff", "mypy", "types-PyYAML"}
-UNDECLARED = {"pydantic_core", "waterz", "ctc_metrics", "geff"}  # pydantic's own; peers, and a reader, tried where they are
+UNDECLARED = {
+    "pydantic_core",
+    "waterz",
+    "ctc_metrics",
+    "geff",
+    "ashlar",
+    "m2stitch",
+}  # pydantic's own; peers, and a reader, tried where they are
 CARD = {"numpy", "scipy", "scikit-image", "zarr", "ome-zarr", "pandas", "networkx", "matplotlib", "intern", "cupy-cuda12x"}
 
 

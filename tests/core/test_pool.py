@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,7 +92,8 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def stage(name: str, folder: Path, env: dict[str, str], **files: Any) -> subprocess.Popen[bytes]:
     """A stage's script, as the engine starts it."""
     folder.mkdir()
-    words = [str(w) for key, value in files.items() for w in (f"--{key}", value)]
+    lists = {key: value if isinstance(value, list) else [value] for key, value in files.items()}
+    words = [str(w) for key, values in lists.items() for w in (f"--{key}", *values)]
     return subprocess.Popen([sys.executable, BIN / f"{name}.py", *words], cwd=folder, env={**os.environ, **env})
 
 
@@ -143,23 +145,71 @@ def test_opencv_keeps_to_its_threads(tmp_path: Path) -> None:
     assert most[6] - most[1] == 5, most
 
 
-@pytest.mark.parametrize("name", ["segment_cells", "track_cells", "extract_traces", "estimate_background", "crop_cells"])
-def test_fields_of_view_side_by_side(name: str, stages: Path, tmp_path: Path) -> None:
+FIELDS = {  # what of the shared run a stage takes
+    "copy_movie": ("source",),
+    "read_detections": ("source",),
+    "segment_cells": ("movie",),
+    "track_cells": ("labels",),
+    "extract_traces": ("movie", "tracked", "background"),
+    "estimate_background": ("movie", "labels"),
+    "crop_cells": ("movie", "tracked", "background"),
+    "export_tracks": ("labels", "tracked"),
+    "movie_figures": ("movie", "tracked", "traces"),
+    "publish_fovs": ("stores",),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_of_view_side_by_side(name: str, stages: Path, movie_file: Path, tmp_path: Path) -> None:
     """The same bytes and figures as one after the other."""
-    taken = {"segment_cells": ("movie",), "track_cells": ("labels",), "estimate_background": ("movie", "labels")}.get(
-        name, ("movie", "tracked", "background")
-    )
-    given = {what: stages / what for what in taken} | {"facts": stages / "movie.json", "batch": "0-1", "output": "out"}
+    labels = movie_file.with_name("run.labels.npz")
+    source = labels if name == "read_detections" else movie_file
+    known = {"source": [source], "stores": [stages / what for what in ("movie", "labels", "tracked", "cells", "traces")]}
+    given: dict[str, Any] = {what: known.get(what, [stages / what]) for what in FIELDS[name]}
+    given |= {"facts": [stages / "movie.json"], "batch": ["0-1"], "output": ["out"]}
     made, figures = {}, {}
     for workers in (1, 2):
         folder = tmp_path / str(workers)
         assert stage(name, folder, {"VOXELMILL_PROCESSES": str(workers)}, **given).wait(60) == 0
-        made[workers] = {
-            str(path.relative_to(folder)): path.read_bytes() if path.suffix != ".npz" else arrays(path)
-            for path in (folder / "out").rglob("*")
-            if path.is_file()
-        }
+        made[workers] = files_of(folder / "out")
         (record,) = (json.loads(path.read_text()) for path in folder.glob("*.provenance.json"))
         figures[workers] = record["quality"], record["left_out"]
     assert made[1] == made[2] and len(made[1]) > 2
-    assert figures[1] == figures[2] and len(figures[1][0]["per_fov"]) == 2
+    assert figures[1] == figures[2]
+    assert name == "export_tracks" or len(figures[1][0]["per_fov"]) == 2
+
+
+def test_fields_of_view_always_go_to_the_workers() -> None:
+    """`each_sound` keeps to this process what is no `partial` of a module's function."""
+    texts = [path.read_text() for path in (BIN.parent / "python").rglob("*.py")]
+    calls = [call for text in texts for call in re.findall(r"^ +each_fov\(.*", text, re.M)]
+    assert len(calls) == len(FIELDS) - 1  # export_tracks leaves nothing out
+    assert [call for call in calls if ", partial(" not in call] == []
+
+
+def test_layers_of_a_slab_side_by_side(tmp_path: Path) -> None:
+    """Bytes, figures and lost chunks are those of one reader, also where a chunk lies in two layers."""
+    raw, _ = neurites((28, 96, 96))
+    source = make_store(tmp_path / "in.ome.zarr", raw, shard=(5, 32, 32), chunk=(5, 32, 32))
+    (lost,) = source.glob("0/c/2/1/1")
+    lost.unlink()
+    grid = ["--shard=4,64,64", "--chunk=4,32,32", "--voxel_size=30,8,8", f"--input={source}"]
+    lists = [f"--{name}_list={name}.csv" for name in ("block", "slab", "superblock", "read")]
+    command = [sys.executable, BIN / "ingest.py", *grid, "--blocks=2", "--plan=plan.json", f"--source={source}", *lists]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    made = {}
+    for workers in (1, 3):
+        folder, env = tmp_path / str(workers), {"VOXELMILL_PROCESSES": str(workers)}
+        given = {"plan": tmp_path / "plan.json", "source": source, "block": "0-15", "output": "out", "figures": "out.json"}
+        assert stage("read_slab", folder, env, **given).wait(60) == 0
+        made[workers] = files_of(folder / "out"), json.loads((folder / "out.json").read_text())
+    assert made[1] == made[3] and made[1][1]["lost"] == [[10, 32, 32]]
+    assert [row["section"] for row in made[1][1]["sections"]] == list(range(16))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.suffix != ".npz" else arrays(path)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

@@ -19,7 +19,7 @@ def groups(pyproject: str) -> Iterator[tuple[str, str, list[tuple[str, str, str]
     """(group, what for, [(name, versions, what for), ...]) of `dependencies` and each extra, in the order of the file.
 
     Raises ValueError where a dependency has no comment of its own."""
-    project = pyproject[pyproject.index("[project]") : pyproject.index("[project.scripts]")]
+    project = pyproject[pyproject.index("\ndependencies = [") : pyproject.index("[project.scripts]")]
     name, what = "", ""
     rows: list[tuple[str, str, str]] = []
     for line in project.splitlines():

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import pool
 from .errors import DataError
 from .files import below
 
@@ -35,8 +36,10 @@ def digest_file(path: Path) -> str:
 
 def make(store: Path, known: dict[str, list] | None = None) -> dict:
     """Digest every file of a store; `known` spares files whose digest is already sure (hard links)."""
-    known = known or {}
-    files = {n: known.get(n) or [(store / n).stat().st_size, digest_file(store / n)] for n in below(store)}
+    known, names = known or {}, below(store)
+    fresh = [store / n for n in names if not known.get(n)]
+    digests = pool.each(digest_file, fresh)  # a pass over all bytes, by the task's workers
+    files = {n: known.get(n) or [(store / n).stat().st_size, next(digests)] for n in names}
     return {"format": 1, "digest": digest_files(files), "files": files}
 
 
@@ -84,6 +87,10 @@ def check(path: Path, size: int, digest: str = "") -> None:
         raise DataError(f"{path}: not the bytes that the manifest lists; re-run the stage that made it")
 
 
+def _check(file: tuple[Path, int, str]) -> None:
+    check(*file)
+
+
 def verify(store: Path, deep: bool = False) -> dict:
     """Check that every listed file is there with its size (and, when deep, its digest, and none besides).
 
@@ -91,8 +98,9 @@ def verify(store: Path, deep: bool = False) -> dict:
     found = read(store)
     if found is None:
         raise DataError(f"{store}: no manifest beside it ({path_of(store).name}); cannot verify")
-    for name, (size, digest) in found["files"].items():
-        check(store / name, size, digest if deep else "")
+    files = [(store / name, size, digest if deep else "") for name, (size, digest) in found["files"].items()]
+    for _ in pool.each(_check, files) if deep else map(_check, files):
+        pass
     if deep:
         for name in below(store):
             if name not in found["files"]:

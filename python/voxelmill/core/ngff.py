@@ -39,9 +39,9 @@ class Multiscales:
     translations: tuple[tuple[float, ...], ...] | None
 
 
-def attributes_of(stored: dict[str, Any]) -> dict[str, Any]:
-    """OME attributes from those of a group: under `ome` since 0.5."""
-    inner = stored.get("ome", stored)
+def attributes_of(stored: Any) -> dict[str, Any]:
+    """OME attributes from those of a group: under `ome` since 0.5. Raises DataError for what is no object."""
+    inner = stored.get("ome", stored) if isinstance(stored, dict) else stored
     if not isinstance(inner, dict):
         raise DataError(f"attributes are a {type(inner).__name__}; expected an object")
     return inner

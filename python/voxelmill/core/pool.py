@@ -4,7 +4,8 @@
         each(partial(render_shard, source, moves), regions)
 
 What is done with an item must be a function of a module (or a `partial` of one) whose arguments can be pickled;
-images and parameters can. Items must not write one file. Without workers `each` is `map`.
+images and parameters can; what cannot, as an open file, each process opens for itself (`opened`). Items must not
+write one file. Without workers `each` is `map`.
 
 Workers are forked before the stage is imported: then there are no threads yet that a fork would lose.
 """
@@ -14,13 +15,15 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _pools: list[Any] = []
+_opened: dict[str, Any] = {}
+_closing = ExitStack()
 
 
 def wanted() -> int:
@@ -32,7 +35,8 @@ def wanted() -> int:
 def workers() -> Iterator[None]:
     """Have workers at hand, where more than one is wanted; they end with the block, or with this process."""
     if wanted() < 2:
-        yield
+        with _ending():
+            yield
         return
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
@@ -40,16 +44,37 @@ def workers() -> Iterator[None]:
     pool = ProcessPoolExecutor(wanted(), multiprocessing.get_context("fork"), _end_with_parent, (os.getpid(),))
     pool.submit(int).result()  # forks all of them now
     _pools.append(pool)
+    with _ending():
+        yield
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
     try:
         yield
     finally:
-        end()
+        with suppress(Exception):  # of a task that has failed: any other has ended by now
+            end()
 
 
 def end() -> None:
     """End the workers; what they used counts as this process's own from now on."""
+    close()
     while _pools:
         _pools.pop().shutdown(cancel_futures=True)
+
+
+def close() -> None:
+    """Close what this process has opened; a source that turns out to be cut off says so."""
+    _opened.clear()
+    _closing.close()
+
+
+def opened(what: str, make: Callable[[], AbstractContextManager[T]]) -> T:
+    """What `make` opens, once in each process and not for each item; closed when `run` has returned."""
+    if what not in _opened:
+        _opened[what] = _closing.enter_context(make())
+    return _opened[what]
 
 
 def each(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

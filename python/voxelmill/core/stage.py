@@ -204,7 +204,7 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any], code: str =
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         stage.run(params, task, **{**files, **partial})
-        pool.end()
+        pool.close()
         for name, paths in final.items():
             for path in _paths(paths):
                 if not _partial(path).exists() and stage.files[name][1] is inspect.Parameter.empty:
@@ -213,6 +213,7 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any], code: str =
         for path in _all({name: paths for name, paths in final.items() if not stage.single(name)}):
             if _partial(path).is_dir():
                 manifest.write(path, task.carried(path), _partial(path))
+        pool.end()
         for path in made:
             _remove(path)
             _partial(path).rename(path)

@@ -362,15 +362,15 @@ def is_label(root: Path) -> bool:
 def attributes(root: Path) -> dict[str, Any]:
     """OME attributes of a group, of 0.5 or 0.4; empty where there are none."""
     if (root / "zarr.json").exists():
-        attributes = read_json(root / "zarr.json").get("attributes", {})
-        found = attributes.get("ome", attributes) if isinstance(attributes, dict) else attributes
+        found = read_json(root / "zarr.json").get("attributes", {})
     elif (root / ".zattrs").exists():
         found = read_json(root / ".zattrs")
     else:
         return {}
-    if not isinstance(found, dict):
-        raise DataError(f"{root}: attributes are a {type(found).__name__}; expected an object")
-    return found
+    try:
+        return ngff.attributes_of(found)
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from None
 
 
 def open_image(root: Path, labels: str | None = None) -> Image:

@@ -6,11 +6,13 @@ What the file does not hold (a frame of a channel, a tile of a mosaic) is 0; whe
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core import pool
 from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.shared import Strict
@@ -29,33 +31,27 @@ class Parameters(Reading, Strict):
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:
     """`source` is no `In`: its digest, which would cost a reading of the whole file, stands in the facts."""
     known = Facts.read(facts)
-    notes: list[str] = []
-    with open_as(source, p) as movie:
-        movie.choose(known.chosen)
-
-        def copy(fov: int) -> dict[str, Any]:
-            if 0 in known.views[fov].shape:
-                raise DataError(
-                    f"{known.known['file_path']}: field of view {fov} has no frames (a stopped "
-                    "acquisition); leave it out with --fovs"
-                )
-            write_group(output / fov_name(fov) / "images.zarr")
-            blank: set[int] = set()
-            full: set[int] = set()
-            count = {"blank_frames": 0, "saturated_frames": 0}
-            for name, channel in known.images().items():
-                dark, bright = copy_channel(movie, output, fov, name, channel, known)
-                blank, full = blank | set(dark), full | set(bright)
-                count["blank_frames"] += len(dark)
-                count["saturated_frames"] += len(bright)
-            for what, frames in (("blank", blank), ("saturated", full)):
-                if frames:
-                    notes.append(movie.named([fov], f"frame {listed(sorted(frames))} is {what}."))
-            return count
-
-        each_fov(task, known, known.batch(batch), copy, output=output)
+    each_fov(task, known, known.batch(batch), partial(copy, p, known, source, output), output=output)
+    notes = [note for figures in task.quality["per_fov"].values() for note in figures.pop("notes")]
     if notes:
         task.report(notes=notes)
+
+
+def copy(p: Parameters, known: Facts, source: Path, output: Path, fov: int) -> dict[str, Any]:
+    """Copy a field of view; how many of its frames are doubtful, and notes that name them."""
+    if 0 in known.views[fov].shape:
+        raise DataError(
+            f"{known.known['file_path']}: field of view {fov} has no frames (a stopped acquisition); leave it out with --fovs"
+        )
+    movie = pool.opened("movie", partial(open_as, source, p))
+    movie.choose(known.chosen)
+    write_group(output / fov_name(fov) / "images.zarr")
+    found: dict[str, list[int]] = {"blank": [], "saturated": []}
+    for name, channel in known.images().items():
+        for frames, more in zip(found.values(), copy_channel(movie, output, fov, name, channel, known), strict=True):
+            frames += more
+    notes = [movie.named([fov], f"frame {listed(sorted(set(at)))} is {what}.") for what, at in found.items() if at]
+    return {"notes": notes, **{f"{what}_frames": len(at) for what, at in found.items()}}
 
 
 def copy_channel(movie: Movie, output: Path, fov: int, name: str, channel: int, known: Facts) -> tuple[list[int], list[int]]:

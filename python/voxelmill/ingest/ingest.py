@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..core import plans
+from ..core import plans, pool
 from ..core.errors import DataError, ParameterError, StorageError
 from ..core.manifest import digest_of
 from ..core.params import param
@@ -110,8 +111,9 @@ def run(
         return
     if not (output and facts):
         raise ParameterError("one slab to read: give --output and --facts")
-    read = read_slab(planned, volume, planned.reads[0], create_image(output, lay, planned.space))
-    volume.close()
+    pool.opened(role, lambda: closing(volume))
+    read = read_slab(planned, source, planned.reads[0], create_image(output, lay, planned.space), task)
+    pool.close()  # a source that turns out to be cut off says so before any other complaint
     where = planned.where(source)
     digest = digest_of(where) if where else None
     attest(planned, read, where, digest, task)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import pool
 from ..core.errors import DataError, ParameterError
 from ..core.params import param
 from ..core.provenance import Task
@@ -35,30 +37,32 @@ class Parameters(Strict):
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:
     known = Facts.read(facts)
     name = p.detections or str(source)
-    with open_labels(source.resolve(), name) as (shapes, plane):
-        if len(shapes) not in (1, len(known.views)) or (len(shapes) == 1 < len(known.chosen)):
-            raise ParameterError(
-                f"--detections {name} holds {len(shapes)} label movies, the input has "
-                f"{len(known.views)} fields of view, of which {len(known.chosen)} are chosen; give "
-                "a label movie for each, or choose one with --fovs"
-            )
+    shapes, _ = pool.opened("labels", partial(open_labels, source.resolve(), name))
+    if len(shapes) not in (1, len(known.views)) or (len(shapes) == 1 < len(known.chosen)):
+        raise ParameterError(
+            f"--detections {name} holds {len(shapes)} label movies, the input has "
+            f"{len(known.views)} fields of view, of which {len(known.chosen)} are chosen; give "
+            "a label movie for each, or choose one with --fovs"
+        )
+    each_fov(task, known, known.batch(batch), partial(copy, known, source.resolve(), name, output), output=output)
 
-        def copy(fov: int) -> dict[str, Any]:
-            place = fov if len(shapes) > 1 else 0
-            if shapes[place] != known.views[fov].shape:
-                raise DataError(
-                    f"--detections {name}: labels of field of view {fov} are {shapes[place]} (t, y, x), "
-                    f"the movie is {known.views[fov].shape}; they must be equal"
-                )
-            cells = 0
-            with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
-                for t in range(shapes[place][0]):
-                    labels = checked(plane(place, t), f"--detections {name}: field of view {fov}, frame {t}")
-                    cells = max(cells, int(labels.max()))
-                    writer.add(labels)
-            return {"largest_label": cells}
 
-        each_fov(task, known, known.batch(batch), copy, output=output)
+def copy(known: Facts, source: Path, name: str, output: Path, fov: int) -> dict[str, Any]:
+    """Copy the labels of a field of view; the largest of them."""
+    shapes, plane = pool.opened("labels", partial(open_labels, source, name))
+    place = fov if len(shapes) > 1 else 0
+    if shapes[place] != known.views[fov].shape:
+        raise DataError(
+            f"--detections {name}: labels of field of view {fov} are {shapes[place]} (t, y, x), "
+            f"the movie is {known.views[fov].shape}; they must be equal"
+        )
+    cells = 0
+    with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
+        for t in range(shapes[place][0]):
+            labels = checked(plane(place, t), f"--detections {name}: field of view {fov}, frame {t}")
+            cells = max(cells, int(labels.max()))
+            writer.add(labels)
+    return {"largest_label": cells}
 
 
 def checked(labels: NDArray, where: str) -> NDArray:

@@ -20,10 +20,8 @@ def run(
     p: Parameters, task: Task, *, plan: In, source: Path | None = None, role: str = "", block: str, output: Out, figures: Out
 ) -> None:
     planned = reading.Plan.load(plan)
-    volume = planned.open(source)
     image = create_image(output, planned.layout, planned.space)
-    read = reading.read_slab(planned, volume, block, image)
-    volume.close()
+    read = reading.read_slab(planned, source, block, image, task)
     where, files = planned.where(source), {}
     if where and planned.listing:
         share = planned.listing.share(planned.reads.index(block), len(planned.reads))

@@ -15,6 +15,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,38 +47,39 @@ class Parameters(Figures, Strict):
 
 
 def run(p: Parameters, task: Task, *, movie: In, tracked: In, traces: In, facts: In, batch: str, output: OutFiles) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False})
     known = Facts.read(facts)
-    shown = known.chosen[: p.figure_fovs]
-
-    def draw(fov: int) -> dict[str, Any]:
-        folder = output / fov_name(fov)
-        folder.mkdir(parents=True)
-        field = Field.open(movie, tracked, traces, known, fov)
-        which = f"Field of view {fov}"
-        if len(shown) < len(known.chosen):
-            which += f" (figures are made of the first {len(shown)} of {len(known.chosen)})"
-        limits, pictures = contact_sheet(field, which, p.figure_dpi)
-        save(pictures, folder / "1_cells", p.figure_dpi)
-        save(lineage_tree(field, which), folder / "2_lineages", p.figure_dpi)
-        save(trace_plots(field, which), folder / "3_traces", p.figure_dpi)
-        save(count_plot(field, which), folder / "4_counts", p.figure_dpi)
-        (folder / "movie.gif").write_bytes(overlay_movie(field, limits))
-        return {
-            "tracks": len(field.tracks),
-            "divisions": len(field.mothers),
-            "kept": len(field.kept),
-            "left_out": dict(field.reasons),
-        }
-
-    each_fov(task, known, [f for f in fovs_in(tracked) if f in shown], draw, output=output)
+    shown = [fov for fov in fovs_in(tracked) if fov in known.chosen[: p.figure_fovs]]
+    each_fov(task, known, shown, partial(draw, p, known, movie, tracked, traces, output), output=output)
     for path in sorted(output.glob("fov_*/*")):
         path.rename(output / f"{path.parent.name}_{path.name}")
     for folder in output.glob("fov_*/"):
         folder.rmdir()
+
+
+def draw(p: Parameters, known: Facts, movie: Path, tracked: Path, traces: Path, output: Path, fov: int) -> dict[str, Any]:
+    """Draw the figures of a field of view; what they show, in numbers."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False})
+    folder = output / fov_name(fov)
+    folder.mkdir(parents=True)
+    field = Field.open(movie, tracked, traces, known, fov)
+    which = f"Field of view {fov}"
+    if p.figure_fovs < len(known.chosen):
+        which += f" (figures are made of the first {p.figure_fovs} of {len(known.chosen)})"
+    limits, pictures = contact_sheet(field, which, p.figure_dpi)
+    save(pictures, folder / "1_cells", p.figure_dpi)
+    save(lineage_tree(field, which), folder / "2_lineages", p.figure_dpi)
+    save(trace_plots(field, which), folder / "3_traces", p.figure_dpi)
+    save(count_plot(field, which), folder / "4_counts", p.figure_dpi)
+    (folder / "movie.gif").write_bytes(overlay_movie(field, limits))
+    return {
+        "tracks": len(field.tracks),
+        "divisions": len(field.mothers),
+        "kept": len(field.kept),
+        "left_out": dict(field.reasons),
+    }
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ What level 1 shows, and why viewers do not take it for a level of a pyramid, is 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +37,23 @@ class Parameters(Copying, Views, Strict):
 def run(p: Parameters, task: Task, *, stores: list[In], facts: In, batch: str, output: OutFiles) -> None:
     known = Facts.read(facts)
     complete = set.intersection(*(set(fovs_in(store)) for store in stores))
+    each_fov(task, known, sorted(complete), partial(publish, p, known, stores, output), output=output)
 
-    def publish(fov: int) -> dict[str, Any]:
-        folder = output / fov_name(fov)
-        known_files: dict[str, list] = {}
-        for store in stores:
-            known_files |= gather(store, fov, output)
-        if p.view_level and not p.copy_only:
-            for path in sorted((folder / "images.zarr").glob("*_ch_*")):
-                if not path.name.startswith("acquired_"):
-                    write_view(path, known, fov)
-        for path in sorted(folder.glob("*.zarr")):
-            inside = f"{fov_name(fov)}/{path.name}/"
-            manifest.write(path, {k.removeprefix(inside): v for k, v in known_files.items() if k.startswith(inside)})
-        return {"files": sum(path.is_file() for path in folder.rglob("*"))}
 
-    each_fov(task, known, sorted(complete), publish, output=output)
+def publish(p: Parameters, known: Facts, stores: Sequence[Path], output: Path, fov: int) -> dict[str, Any]:
+    """Lay the stores of a field of view over one another; how many files it has."""
+    folder = output / fov_name(fov)
+    known_files: dict[str, list] = {}
+    for store in stores:
+        known_files |= gather(store, fov, output)
+    if p.view_level and not p.copy_only:
+        for path in sorted((folder / "images.zarr").glob("*_ch_*")):
+            if not path.name.startswith("acquired_"):
+                write_view(path, known, fov)
+    for path in sorted(folder.glob("*.zarr")):
+        inside = f"{fov_name(fov)}/{path.name}/"
+        manifest.write(path, {k.removeprefix(inside): v for k, v in known_files.items() if k.startswith(inside)})
+    return {"files": sum(path.is_file() for path in folder.rglob("*"))}
 
 
 def gather(store: Path, fov: int, output: Path) -> dict[str, list]:

@@ -32,6 +32,10 @@ class Lost:
             part = values[tuple(slice(a - r.start, b - r.start) for a, b, r in zip(low, high, region, strict=True))]
             self.seen[index] = not _filled(part, self.chunks.fill) or self.chunks.there(tuple(low))
 
+    def add(self, seen: dict[tuple[int, ...], bool]) -> None:
+        """What was seen of another part; a chunk that lies in both is as it was seen first."""
+        self.seen = {**seen, **self.seen}
+
     def voxels(self) -> list[list[int]]:
         """First voxel of each chunk that is not there though at least half of its neighbours seen are.
 

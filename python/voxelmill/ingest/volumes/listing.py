@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ...core import manifest
+from ...core import manifest, pool
 from ...core.errors import DataError
 from ...core.files import below
 
@@ -52,7 +52,9 @@ class Listing(BaseModel, frozen=True):
     def digests(self, root: Path, names: Iterable[str]) -> dict[str, list]:
         """Size and sha256 of files, as a manifest lists them. Raises DataError as `check` does."""
         names = list(names)
-        found = {n: [self.files[n][0], manifest.digest_file(root / n)] for n in names if (root / n).exists()}
+        there = [n for n in names if (root / n).exists()]
+        digests = pool.each(manifest.digest_file, [root / n for n in there])
+        found = {n: [self.files[n][0], digest] for n, digest in zip(there, digests, strict=True)}
         self.check(root, names)
         return found
 

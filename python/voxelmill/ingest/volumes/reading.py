@@ -12,13 +12,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
-from ...core import blocks
+from ...core import blocks, pool
 from ...core.errors import DataError
 from ...core.provenance import Task
 from ...core.space import Space
@@ -136,19 +138,46 @@ class Slab(BaseModel, frozen=True):
         )
 
 
-def read_slab(plan: Plan, volume: Source, block: str, image: Image) -> Slab:
-    """Read a slab into the store.
+def read_slab(plan: Plan, source: Path | None, block: str, image: Image, task: Task) -> Slab:
+    """Read a slab into the store, a layer of shards at a time, side by side by the task's workers.
 
     A row tells a section's number, lowest and highest value, mean, whether the source has it; of 16 bits the window of
     grey values without the outermost OUTSIDE on either side; of a service the digest of what was read.
     Raises DataError for labels below 0."""
-    at = sections_of(plan.layout, block)
-    lost = Lost(None if plan.labels else volume.chunks)
+    at, volume = sections_of(plan.layout, block), opened(plan, source)
+    work = partial(read_layer, plan.model_copy(update={"listing": None}), source, image)  # the list goes to no worker
+    layers = layers_of(plan.layout, block)
+    found = map(work, layers) if volume.forward else task.each(work, layers, "layers of shards read")
     rows: list[dict[str, Any]] = []
-    layer = Layer(plan, slice(0, 0))
+    lost = Lost(None if plan.labels else volume.chunks)
+    for more, seen in found:
+        rows += more
+        lost.add(seen)
+    assert len(rows) == at.stop - at.start
+    blank = all(row["high"] == row["low"] for row in rows)
+    return Slab(sections=rows, lost=lost.voxels(), why_blank=volume.why_blank() if blank else "")
+
+
+def opened(plan: Plan, source: Path | None) -> Source:
+    """The source, open once in each process until the task ends."""
+    return pool.opened(plan.role, lambda: closing(plan.open(source)))
+
+
+def layers_of(lay: Layout, block: str) -> list[str]:
+    """The layers of shards in a slab, each as a slab."""
+    first, last = blocks.parse(block, math.prod(lay.grid))
+    layer = math.prod(lay.grid[1:])
+    return [f"{n}-{n + layer - 1}" for n in range(first, last + 1, layer)]
+
+
+def read_layer(
+    plan: Plan, source: Path | None, image: Image, block: str
+) -> tuple[list[dict[str, Any]], dict[tuple[int, ...], bool]]:
+    """Read a layer of shards; a row for each section, and which chunks of the source are there."""
+    volume = opened(plan, source)
+    lost = Lost(None if plan.labels else volume.chunks)
+    layer = Layer(plan, sections_of(plan.layout, block))
     for region in pieces(plan.layout, block, volume.dtype.itemsize):
-        if region[0] != layer.at:
-            rows, layer = rows + layer.rows(), Layer(plan, region[0])
         there = moved(region, plan.corner)
         values = laid(volume, there)
         if plan.labels and values.dtype.kind == "i" and int(values.min()) < 0:
@@ -158,10 +187,7 @@ def read_slab(plan: Plan, volume: Source, block: str, image: Image) -> Slab:
         stored[layer.missing] = 0
         layer.add(region, values, stored)
         image.write(region, stored)
-    rows += layer.rows()
-    assert len(rows) == at.stop - at.start
-    blank = all(row["high"] == row["low"] for row in rows)
-    return Slab(sections=rows, lost=lost.voxels(), why_blank=volume.why_blank() if blank else "")
+    return layer.rows(), lost.seen
 
 
 class Layer:
