@@ -131,4 +131,13 @@ def test_tiles_without_positions_end_in_one_line(stack, tmp_path):
 def test_what_holds_no_tiles_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     done = run("--workflow", "mosaic", "--input", tmp_path / "empty", folder=tmp_path / "run")
-    assert done.code != 0 and "or TIFF tiles, or a CZI" in done.said
+    assert done.code != 0 and f"ERROR [list_tiles] {tmp_path / 'empty'}: no tiles in it; expected folders tile_x" in done.said
+
+
+def test_pictures_beside_raw_tiles_make_no_plain_tiles_of_them(tmp_path):
+    for folder in ("in", "in/slice_00", "in/slice_00/tile_x00_y00_z00"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "in/slice_00/preview.tif").touch()
+    (tmp_path / "in/slice_00/tile_x00_y00_z00/aip.tif").touch()
+    done = run("--workflow", "mosaic", "--input", tmp_path / "in", "-stub-run", folder=tmp_path / "run")
+    assert done.tasks()["LIST_TILES"] == 1 and "INSPECT_TILES" not in done.tasks(), done.said

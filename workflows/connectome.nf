@@ -85,7 +85,9 @@ workflow CONNECTOME {
         truth = ofRole(sources, 'truth')
         INGEST_TRUTH(truth, facts, options.flags.ingest_truth)
         READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
-        EVALUATE(labels, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
+        pieces = joined(SEGMENT.out.volume, JOIN_SUPERVOXEL_STORES.out.volume)
+        curve = options.segmentation == 'learned' ? JOIN_SUPERVOXELS.out.curve.first() : channel.value([])
+        EVALUATE(labels, pieces, curve, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
     }
 

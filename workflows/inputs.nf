@@ -81,12 +81,37 @@ def isPlain(path) {
 // Whether the input of `mosaic` are plain tiles: a CZI, or TIFFs in a folder or in the folders in it.
 def hasPlainTiles(options) {
     def root = localPath("${options.input}").toFile()
-    def folders = root.listFiles()?.findAll { one -> one.directory } ?: []
+    def folders = root.listFiles()?.findAll { one -> one.directory && !isRawTile(one.name) } ?: []
     return options.tile_positions || root.name ==~ /(?i).*\.czi/ || hasTiffs(root) || folders.any { one -> hasTiffs(one) }
 }
 
+// Pictures that somebody has laid beside raw OCT tiles make no plain tiles of them.
 def hasTiffs(folder) {
-    return folder.list()?.any { name -> name ==~ /(?i)[^.].*\.tiff?/ }
+    def names = folder.list()?.toList() ?: []
+    return names.any { name -> name ==~ /(?i)[^.].*\.tiff?/ } && !names.any { name -> isRawTile(name) }
+}
+
+def isRawTile(name) {
+    return name ==~ /tile_x\d+_y\d+_z\d+/
+}
+
+// A table by its parameter, or by the parameter's name in --input; nothing where there is none and none is needed.
+def tableOf(options, name, needed) {
+    def beside = localPath("${options.input}").resolve("${name}.csv")
+    if (options[name] || beside.exists()) {
+        return sourceOf(name, options[name] ?: beside)[1]
+    }
+    if (needed) {
+        refuse("--input ${options.input}: no ${name}.csv in it; make it by --workflow mosaic, or say by --${name} where it is")
+    }
+    return []
+}
+
+// [store, its manifest or nothing] of a folder.
+def storeIn(folder, name) {
+    def store = localPath("${folder}").resolve("${name}")
+    def manifest = store.resolveSibling("${name}.manifest.json")
+    return [stageable(store), manifest.exists() ? stageable(manifest) : []]
 }
 
 // Tables of traces that somebody has looked through since an earlier run.

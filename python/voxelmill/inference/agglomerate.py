@@ -17,6 +17,7 @@ from ..core.stage import In, Out, OutFiles
 from . import agglomeration, section_linking, supervoxels
 from .segment import HOW, load_tables
 
+CURVE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)  # thresholds at which a truth is compared
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -51,9 +52,10 @@ def run(
     components: Out,
     border: Out,
     merge: OutFiles | None = None,
+    curve: Out | None = None,
 ) -> None:
     if isinstance(p, Learned):
-        found, edge = by_affinity(p, task, overlaps, merge)
+        found, edge = by_affinity(p, task, overlaps, merge, curve)
     else:
         found, edge = by_overlap(p, overlaps)
     section_linking.save(components, found)
@@ -62,15 +64,14 @@ def run(
 
 
 def by_affinity(
-    p: Learned, task: Task, overlaps: list[In], merge: OutFiles | None
+    p: Learned, task: Task, overlaps: list[In], merge: OutFiles | None, curve: Out | None
 ) -> tuple[section_linking.Components, section_linking.Border]:
     names, sizes, edges = supervoxels.load(overlaps)
     edges = edges._replace(pairs=np.searchsorted(names, edges.pairs).astype(np.uint64))
-    forest = agglomeration.join(len(names), edges, min(p.agglomeration_threshold))
+    forest = agglomeration.join(len(names), edges, min(p.agglomeration_threshold + (CURVE if curve else ())))
     found, segments = [], {}
     for threshold in p.agglomeration_threshold:
-        root = agglomeration.cut(len(names), forest, threshold)
-        root = agglomeration.absorb(root, sizes, edges, p.min_segment)
+        root = cut_at(threshold, len(names), forest, sizes, edges, p.min_segment)
         # A root is its component's smallest supervoxel, so the rank of the roots numbers the components.
         component = (np.cumsum(root == np.arange(len(root))) - 1)[root]
         found.append(section_linking.Components(names, component, best_inside(root, edges)))
@@ -78,6 +79,10 @@ def by_affinity(
         if merge and len(p.agglomeration_threshold) > 1:
             merge.mkdir(exist_ok=True)
             section_linking.write_merge(merge / f"{threshold:g}.parquet", section_linking.number(found[-1]))
+    if curve:
+        roots = [cut_at(t, len(names), forest, sizes, edges, p.min_segment) for t in CURVE]
+        with open(curve, "wb") as file:
+            np.savez(file, supervoxel=names, threshold=np.array(CURVE), root=np.stack(roots).astype(np.int64))
     task.report(edges=len(edges.faces), joins=len(forest.score), segments_at=segments)
     none = np.zeros(0, np.uint64)
     edge = section_linking.Border(
@@ -89,6 +94,13 @@ def by_affinity(
         none.astype(np.float32),
     )
     return found[0], edge
+
+
+def cut_at(
+    threshold: float, n: int, forest: agglomeration.Forest, sizes: np.ndarray, edges: supervoxels.Edges, smallest: int
+) -> np.ndarray:
+    """Smallest supervoxel of the segment of each, int64 (n,)."""
+    return agglomeration.absorb(agglomeration.cut(n, forest, threshold), sizes, edges, smallest)
 
 
 def best_inside(root: np.ndarray, edges: supervoxels.Edges) -> np.ndarray:
