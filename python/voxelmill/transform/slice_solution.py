@@ -30,7 +30,7 @@ class Believed(Params):
         True, "Correct the stage by what pairs of slices show", profiles={"minimal": False}
     )
     apply_rotation_only: bool = param(
-        False, "Turn slices, but leave them where the stage says", profiles={"conservative": True, "aggressive": False}
+        False, "Turn slices, but leave them where the stage says", profiles={"conservative": True}
     )
     max_rotation_deg: float = param(5.0, "Largest turn of a pair; larger ones are cut to it", unit="deg", ge=0)
     transform_confidence_high: float = param(
@@ -40,9 +40,7 @@ class Believed(Params):
         0.3, "Confidence below which a pair is skipped; above it turns are believed", ge=0, le=1, profiles={"aggressive": 0.0}
     )
     skip_error_transforms: bool = param(True, "Skip pairs whose status is error", profiles={"aggressive": False})
-    skip_warning_transforms: bool = param(
-        True, "Skip pairs whose status is warning", profiles={"conservative": True, "aggressive": False}
-    )
+    skip_warning_transforms: bool = param(True, "Skip pairs whose status is warning", profiles={"aggressive": False})
     load_transform_min_zcorr: float = param(0.0, "Least correlation in depth of a pair; 0: any", ge=0, le=1)
     load_transform_max_rotation: float = param(0.0, "Largest turn of a pair, else it is skipped; 0: any", unit="deg", ge=0)
     stack_accumulate_translations: bool = param(
