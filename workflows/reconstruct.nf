@@ -10,6 +10,7 @@ include { PLAN_COMMON_SPACE } from '../modules/transform/plan_common_space'
 include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_space'
 include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
 include { FINALISE_INTERPOLATION } from '../modules/transform/finalise_interpolation'
+include { STACK_SLICES } from './stack_slices'
 include { REPORT } from '../modules/serving/report'
 
 workflow RECONSTRUCT {
@@ -59,6 +60,8 @@ workflow RECONSTRUCT {
         decided = filesInOrder(INTERPOLATE_MISSING_SLICE.out.manifest).filter { files -> files }
         FINALISE_INTERPOLATION(config, decided, options.flags.finalise_interpolation)
     }
+
+    STACK_SLICES(brought, config, options)
 
     REPORT(byName(channel.topic('records')), pictures, byName(PLAN_COMMON_SPACE.out.offsets), options.flags.report)
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core import manifest
 from ..core.space import MM, Axis, Space
 from ..core.volume import create_image, layout
+from .oct import Acquisition
 
 STEP = 0.01  # mm
 
@@ -29,3 +31,36 @@ def texture(shape: tuple[int, ...], seed: int = 0, grain: float = 1.5) -> np.nda
 
     made = ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), grain)
     return (0.2 + 0.6 * (made - made.min()) / np.ptp(made)).astype(np.float32)
+
+
+def one_tile(**settings: Any) -> Acquisition:
+    """An acquisition of slices of one tile each, evenly lit."""
+    given = {"grid": (1, 1), "tile": (40, 176, 160), "jitter": 0.0, "overlap": 0.0, "vignetting": 0.0, "drift": 4.0}
+    return Acquisition(**{**given, **settings})
+
+
+def clean(made: Acquisition, s: int) -> np.ndarray:
+    """Slice s as `normalize` leaves it: from its surface on, light along depth made even, 0 to 1."""
+    seen = made.mosaic(s)[int(made.surface) :]
+    seen /= np.median(seen, axis=(1, 2), keepdims=True) + seen.mean(axis=(1, 2), keepdims=True)
+    return (seen / 4).clip(0.001, 1).astype(np.float32)
+
+
+def in_common_space(folder: Path, made: Acquisition) -> dict[int, Path]:
+    """Slices of a made acquisition on one canvas, with `common_space.json` beside them; by number."""
+    from ..core.shifts import Shift, places
+    from ..core.stage import Out
+    from ..core.volume import open_image
+    from ..transform.bring_to_common_space import place_on_canvas
+    from ..transform.plan_common_space import extents, plan
+
+    raw = {s: slice_store(folder / "raw", s, clean(made, s), step=made.voxel_um[1] / 1000) for s in made.kept}
+    images = {s: open_image(path) for s, path in raw.items()}
+    rows = [Shift(r["fixed_id"], r["moving_id"], r["x_shift_mm"], r["y_shift_mm"]) for r in made.shifts()]  # type: ignore
+    space = plan(*extents(images, places(rows, images)))
+    (folder / "common_space.json").write_text(space.model_dump_json())
+    out = {s: folder / f"slice_z{s:02d}_normalize.ome.zarr" for s in raw}
+    for s, path in out.items():
+        place_on_canvas(images[s], Out(path), space, space.slices[s])
+        manifest.write(path)
+    return out

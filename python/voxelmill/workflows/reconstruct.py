@@ -16,3 +16,4 @@ class Parameters(Given):
     auto_assess_quality: bool = param(False, "Leave out slices that are unlike their neighbours")
     interpolate_missing_slices: bool = param(True, "Fill gaps of one slice; wider ones stay")
     publish_intermediates: bool = param(False, "Publish what stages leave to each other, too")
+    auto_exclude_enabled: bool = param(True, "Leave out runs of slices that fit their neighbours badly")

@@ -1,0 +1,129 @@
+"""What registration of two slices found, and what is thought of it: `pairwise_registration_metrics.json` and ITK transforms.
+
+    position in moving = R(rotation) (p - centre) + centre + (dim1_px, dim2_px)         p: position in fixed
+
+in px of the common space, beyond what the stage says: all zero where the stage is right. Content of plane `fixed_z` of
+fixed is that of plane `moving_z` of moving.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from ..core.errors import DataError
+from ..core.params import Params, param
+
+Status = Literal["ok", "warning", "error"]
+# name: unit, what it is, warning, error; smaller is better but for correlations
+THRESHOLDS = {
+    "translation": ("px", "Shift beyond what the stage says", 30.0, 50.0),
+    "rotation": ("deg", "Turn about the middle of the canvas", 1.0, 2.0),
+    "z_correlation": ("", "Correlation of planes at the depth that fits best", 0.4, 0.2),
+    "correlation": ("", "Correlation of band-passed slabs, laid on each other", 0.3, 0.15),
+}
+
+
+class Surface(Params):
+    """The top of a slice, where the knife went."""
+
+    moving_slice_first_index: int = param(4, "First plane of a slice below its surface that is sound", ge=0)
+
+
+class Pair(BaseModel, frozen=True):
+    """See above. `seen`: something was found that both show."""
+
+    fixed: int
+    moving: int
+    fixed_z: float
+    moving_z: float
+    expected_z: float
+    dim1_px: float = 0.0
+    dim2_px: float = 0.0
+    rotation_deg: float = 0.0
+    z_correlation: float = 0.0
+    correlation: float = 0.0
+    confidence: float = 0.0
+    status: Status = "error"
+    why: str = ""
+
+    @property
+    def translation(self) -> float:
+        return math.hypot(self.dim1_px, self.dim2_px)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What the thresholds are for."""
+        return {
+            "translation": self.translation,
+            "rotation": abs(self.rotation_deg),
+            "z_correlation": self.z_correlation,
+            "correlation": self.correlation,
+        }
+
+
+def confidence(z_correlation: float, translation: float, rotation: float, most: tuple[float, float]) -> float:
+    """0 to 1; `most`: the largest translation and rotation that are looked for."""
+    parts = (z_correlation, 1 - translation / most[0], 1 - abs(rotation) / most[1])
+    return float(np.clip(np.dot((0.5, 0.3, 0.2), parts), 0, 1))
+
+
+def status_of(name: str, value: float) -> Status:
+    """By the thresholds."""
+    *_, warning, error = THRESHOLDS[name]
+    sign = -1 if name.endswith("correlation") else 1
+    return "error" if sign * value > sign * error else "warning" if sign * value > sign * warning else "ok"
+
+
+def judged(pair: Pair) -> Pair:
+    """With the worst status of its values, and which they are."""
+    states = {name: status_of(name, value) for name, value in pair.values.items()}
+    worst: Status = "error" if "error" in states.values() else "warning" if "warning" in states.values() else "ok"
+    said = [f"{name} {pair.values[name]:.3g} ({state})" for name, state in states.items() if state != "ok"]
+    return pair.model_copy(update={"status": worst, "why": pair.why or ", ".join(said)})
+
+
+def write_metrics(path: Path, pair: Pair) -> None:
+    rows = {
+        name: {"value": value, "unit": THRESHOLDS[name][0], "description": THRESHOLDS[name][1],
+               "status": status_of(name, value), "warning": THRESHOLDS[name][2],
+               "error": THRESHOLDS[name][3]}
+        for name, value in pair.values.items()
+    }  # fmt: skip
+    out = {
+        "step_name": "pairwise_registration",
+        "metrics": rows,
+        "info": pair.model_dump(),
+        "warnings": [pair.why] if pair.status == "warning" else [],
+        "errors": [pair.why] if pair.status == "error" else [],
+        "overall_status": pair.status,
+    }
+    path.write_text(json.dumps(out, indent=1))
+
+
+def read_metrics(path: Path) -> Pair:
+    """Raises DataError for another kind of file."""
+    try:
+        return Pair.model_validate(json.loads(path.read_text())["info"])
+    except (KeyError, ValueError, ValidationError) as error:
+        raise DataError(f"{path.name}: no metrics of a pair of slices ({str(error).splitlines()[0]})") from None
+
+
+def write_itk(path: Path, matrix: np.ndarray, shape: tuple[int, int]) -> None:
+    """An ITK Euler3DTransform, px, from fixed to moving.
+
+    matrix (2, 3) is in the order (dim 1, dim 2); ITK has x = dim 2 first, so that its angle has the other sign."""
+    from .warp import apply, centre_of
+
+    centre = centre_of(shape)
+    dim1, dim2 = (apply(matrix, np.array(centre)) - centre).tolist()
+    angle = -math.atan2(matrix[1, 0], matrix[0, 0])
+    path.write_text(
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: Euler3DTransform_double_3_3\n"
+        f"Parameters: 0 0 {angle:.12g} {dim2:.12g} {dim1:.12g} 0\nFixedParameters: {centre[1]:.12g} {centre[0]:.12g} 0 0\n"
+    )

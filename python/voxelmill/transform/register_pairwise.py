@@ -1,0 +1,246 @@
+"""Register a pair of slices: what is left between them when they lie where the stage says, and at which depth they meet.
+
+    fixed    0 ---------- surface              A new surface lies one interval below the old one, so plane m of moving
+             |                                 is looked for at m + interval of fixed, give or take the allowed drift.
+             m + interval ====== slab ======
+    moving   m            ====== slab ======
+
+Slabs are averaged over planes against speckle, registered (`registration.py`), and laid on each other at every depth in
+reach; the depth where planes are most alike wins, to a part of a voxel, and the slabs there are registered once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..core import slices
+from ..core.errors import DataError
+from ..core.params import param
+from ..core.provenance import Task
+from ..core.shared import Sectioning
+from ..core.space import NM_PER_MM
+from ..core.stage import In, Out
+from ..core.volume import Image, open_image
+from .bandpass import prepare
+from .pairs import Pair, Surface, confidence, judged, write_itk, write_metrics
+from .registration import PairResult, estimate_pair
+from .warp import apply, centre_of, compose
+
+SLAB = 8  # planes averaged
+FINEST = 1024  # px: longer side at which shifts are measured
+SEARCHED = 384  # px: longer side at which depths are compared
+Initial = Literal["both", "none", "com", "gradient"]
+
+
+class Parameters(Surface, Sectioning):
+    """Pairwise registration."""
+
+    registration_transform: Literal["euler", "translation"] = param("euler", "What is looked for: shift and turn, or shift")
+    registration_max_translation: float = param(200.0, "Farthest shift that is believed", unit="px", gt=0)
+    registration_max_rotation: float = param(5.0, "Largest turn that is believed", unit="deg", gt=0)
+    registration_initial_alignment: Initial = param(
+        "both",
+        "Starts that are tried: where the stage says (none), centres of mass (com), edges (gradient); the best is taken",
+    )
+    registration_allowed_drifting_mm: float = param(0.1, "Depths looked at, to either side of the expected", unit="mm", ge=0)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Planes: first of moving, where it is expected in fixed, how far from it is looked."""
+
+    first: int
+    expected: float
+    drift: int
+
+
+def run(p: Parameters, task: Task, *, fixed: In, moving: In, name: str, transform: Out, metrics: Out, offsets: Out) -> None:
+    numbers = (number(fixed), number(moving))
+    images = (open_image(fixed), open_image(moving))
+    pair, matrix = registered(p, images, numbers)
+    write_metrics(metrics, pair)
+    write_itk(transform, matrix, images[0].shape[1:])  # type: ignore[arg-type]
+    offsets.write_text(f"{round(pair.fixed_z)} {round(pair.moving_z)}\n")
+    task.report(**pair.model_dump(exclude={"fixed", "moving"}))
+
+
+def number(path: Path) -> int:
+    """Of `slice_z07_normalize.ome.zarr`."""
+    return slices.number_of(path.name.split("_")[1], path.name)
+
+
+def registered(p: Parameters, images: tuple[Image, Image], numbers: tuple[int, int]) -> tuple[Pair, np.ndarray]:
+    """The pair, and the matrix from px of fixed to px of moving. Raises DataError for slices that are not on one canvas."""
+    fixed, moving = images
+    if fixed.shape[1:] != moving.shape[1:] or not np.allclose(fixed.scale, moving.scale, rtol=1e-4):
+        raise DataError(
+            f"slices {numbers[0]} and {numbers[1]}: {fixed.shape[1:]} px of {fixed.scale} nm and {moving.shape[1:]} of "
+            f"{moving.scale} nm; expected both on one canvas, as bring_to_common_space leaves them"
+        )
+    step = fixed.scale[0] / NM_PER_MM
+    first = min(p.moving_slice_first_index, moving.shape[0] - 1)
+    expected = first + (numbers[1] - numbers[0]) * p.registration_slicing_interval_mm / step
+    reach = Reach(first, expected, round(p.registration_allowed_drifting_mm / step))
+    about: dict[str, Any] = {"fixed": numbers[0], "moving": numbers[1], "moving_z": first, "expected_z": expected}
+    if expected > fixed.shape[0] - SLAB // 4:
+        why = f"{fixed.shape[0]} planes end above plane {expected:.0f}, where the next slice begins: nothing is seen by both"
+        return Pair(**about, fixed_z=expected, why=why), np.eye(2, 3)
+    # Pixel p of both lie at one place of the stage but for what is left of whole pixels.
+    beside = (np.array(fixed.origin[1:]) - moving.origin[1:]) / fixed.scale[1:]
+    found, z, z_correlation = matched(p, fixed, moving, reach)
+    off = apply(found.matrix, np.array(centre_of(found.shape))) - centre_of(found.shape) - beside
+    turn = float(np.rad2deg(np.arctan2(found.matrix[1, 0], found.matrix[0, 0])))
+    pair = Pair(
+        **about, fixed_z=z, dim1_px=float(off[0]), dim2_px=float(off[1]), rotation_deg=turn, z_correlation=z_correlation,
+        correlation=found.correlation,
+    )  # fmt: skip
+    return believed(p, pair, found)
+
+
+def believed(p: Parameters, pair: Pair, found: PairResult) -> tuple[Pair, np.ndarray]:
+    """Within the bounds, or as the stage says."""
+    most = (p.registration_max_translation, p.registration_max_rotation)
+    why = "" if found.trusted else "nothing was found that both show"
+    if pair.translation > most[0] or abs(pair.rotation_deg) > most[1]:
+        why = f"{pair.translation:.0f} px, {pair.rotation_deg:.1f} deg: beyond what is believed"
+    if why:
+        nothing = {"dim1_px": 0.0, "dim2_px": 0.0, "rotation_deg": 0.0, "why": why, "status": "error"}
+        return pair.model_copy(update=nothing), np.eye(2, 3)
+    sure = confidence(pair.z_correlation, pair.translation, pair.rotation_deg, most)
+    return judged(pair.model_copy(update={"confidence": sure})), found.matrix
+
+
+def matched(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> tuple[PairResult, float, float]:
+    """The transform, the plane of fixed that plane `reach.first` of moving lies on, and the correlation there."""
+    planes = range(reach.first, min(reach.first + SLAB, moving.shape[0]))
+    other = slab(moving, planes.start, len(planes))
+    z = min(reach.expected, fixed.shape[0] - 1)
+    found = best_start(p, slab(fixed, round(z), len(planes)), other)
+    z, correlation = depth_of(fixed, moving, found.matrix, reach, planes)
+    again = best_start(p, slab(fixed, round(z), len(planes)), other)
+    return (again if again.trusted else found), z, correlation
+
+
+def slab(image: Image, z: int, planes: int) -> np.ndarray:
+    """Mean of `planes` planes from z on, or of those that there are: (dim 1, dim 2) float32; plane by plane."""
+    z = int(np.clip(z, 0, image.shape[0] - 1))
+    use = range(z, min(z + planes, image.shape[0]))
+    return (sum(image.read(np.s_[k]).astype(np.float32) for k in use) / len(use)).astype(np.float32)  # type: ignore
+
+
+# --- in the plane ---------------------------------------------------------------------------------
+
+
+def best_start(p: Parameters, fixed: np.ndarray, moving: np.ndarray) -> PairResult:
+    """The registration from the start that ends with the highest correlation."""
+    results = [from_start(p, fixed, moving, at) for at in starts(p.registration_initial_alignment, fixed, moving)]
+    return max(results, key=lambda r: (r.trusted, r.correlation))
+
+
+def from_start(p: Parameters, fixed: np.ndarray, moving: np.ndarray, start: tuple[int, int]) -> PairResult:
+    """Registration of `moving`, shifted by whole px so that its pixel p + start comes to p."""
+    from dataclasses import replace
+
+    level: Literal["rigid", "translation"] = "rigid" if p.registration_transform == "euler" else "translation"
+    pyramids = [prepare(image, full=True, max_size=FINEST) for image in (fixed, shifted(moving, start))]
+    found = estimate_pair(*pyramids, level=level, max_rotation_deg=p.registration_max_rotation)
+    back = np.array([[1.0, 0, start[0]], [0, 1, start[1]]])
+    return replace(found, matrix=compose(back, found.matrix)) if found.trusted else found
+
+
+def shifted(image: np.ndarray, by: tuple[int, int]) -> np.ndarray:
+    """out[p] = image[p + by]; 0 beyond the rim."""
+    out = np.zeros_like(image)
+    to = tuple(slice(max(0, -b), min(n, n - b)) for b, n in zip(by, image.shape, strict=True))
+    out[to] = image[tuple(slice(s.start + b, s.stop + b) for s, b in zip(to, by, strict=True))]
+    return out
+
+
+def starts(initial: Initial, fixed: np.ndarray, moving: np.ndarray) -> list[tuple[int, int]]:
+    """Shifts in whole px to begin with, each once."""
+    found = []
+    if initial in ("gradient", "both"):
+        found.append(by_edges(fixed, moving))
+    if initial in ("com", "both"):
+        found.append(tuple(np.rint(middle(moving) - middle(fixed)).astype(int).tolist()))
+    inside = [at for at in found if all(2 * abs(a) < n for a, n in zip(at, fixed.shape, strict=True))]
+    # A pixel more or less is what registration itself finds.
+    return list(dict.fromkeys((0, 0) if max(map(abs, at)) <= 4 else at for at in inside)) or [(0, 0)]
+
+
+def middle(image: np.ndarray) -> np.ndarray:
+    """Centre of mass (dim 1, dim 2)."""
+    total = float(image.sum(dtype=np.float64)) or 1.0
+    return np.array([np.arange(n) @ image.sum(1 - k, dtype=np.float64) / total for k, n in enumerate(image.shape)])
+
+
+def by_edges(fixed: np.ndarray, moving: np.ndarray) -> tuple[int, int]:
+    """Phase correlation of gradient magnitudes."""
+    import cv2
+    from scipy import ndimage
+
+    factor = max(1, -(-max(fixed.shape) // SEARCHED))
+    size = (fixed.shape[1] // factor, fixed.shape[0] // factor)
+    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (fixed, moving)]
+    edges = [ndimage.gaussian_gradient_magnitude(image, 2.0).astype(np.float64) for image in small]
+    (x, y), _ = cv2.phaseCorrelate(edges[0], edges[1], cv2.createHanningWindow(size, cv2.CV_64F))
+    return round(y * factor), round(x * factor)
+
+
+# --- in depth -------------------------------------------------------------------------------------
+
+
+def depth_of(fixed: Image, moving: Image, matrix: np.ndarray, reach: Reach, planes: range) -> tuple[float, float]:
+    """Depth at which planes of both are most alike, and how alike they are there."""
+    low = max(0, int(np.floor(reach.expected)) - reach.drift)
+    high = min(fixed.shape[0], int(np.ceil(reach.expected)) + reach.drift + len(planes))
+    deep = np.stack([small(fixed.read(np.s_[z])) for z in range(low, high)])
+    laid = np.stack([small(on_fixed(moving.read(np.s_[z]), matrix)) for z in planes])
+    use = (deep.min(0) > 0) & (laid.min(0) > 0)
+    if use.sum() < 64:
+        return reach.expected, 0.0
+    a, b = (standard(np.stack([high_pass(plane, use)[use] for plane in stack])) for stack in (deep, laid))
+    alike = a @ b.T  # [depth, plane of the slab]
+    last = min(high - low - 1, 2 * reach.drift + 1)
+    scores = np.array([np.mean([alike[k + m, m] for m in range(len(planes)) if k + m < len(a)]) for k in range(last + 1)])
+    k = int(scores.argmax())
+    part = 0.0
+    if 0 < k < len(scores) - 1:
+        before, here, after = scores[k - 1 : k + 2]
+        bend = before - 2 * here + after
+        part = float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
+    return low + k + part, float(scores[k])
+
+
+def on_fixed(plane: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A plane of moving as fixed would show it."""
+    from .registration import _warped
+
+    return _warped(plane.astype(np.float32), matrix, plane.shape)
+
+
+def small(plane: np.ndarray) -> np.ndarray:
+    """At most SEARCHED px a side, float32."""
+    import cv2
+
+    factor = max(1, -(-max(plane.shape) // SEARCHED))
+    size = (max(1, plane.shape[1] // factor), max(1, plane.shape[0] // factor))
+    return cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+
+def high_pass(plane: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """Grain between 1 and 6 px, shading taken out."""
+    import cv2
+
+    level = np.where(use, plane, plane[use].mean()).astype(np.float32)
+    return cv2.GaussianBlur(level, (0, 0), 1.0) - cv2.GaussianBlur(level, (0, 0), 6.0)
+
+
+def standard(rows: np.ndarray) -> np.ndarray:
+    """Each row of mean 0 and length 1."""
+    rows = rows - rows.mean(1, keepdims=True)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)

@@ -1,0 +1,114 @@
+"""Stack: a block of the volume from the slices that reach into it, each resampled once.
+
+    weight   surface of slice n+1                      Where slices overlap they are mixed: a slice fades in over the planes
+      1   ___|      ____________                       below its surface that the one before shows, too, and fades out
+          n  |\\    /  n+1        \\                     towards its last plane, where light is weakest.
+      0      | \\__/              \\
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..core import blocks
+from ..core.params import param
+from ..core.provenance import Task
+from ..core.shared import Storage
+from ..core.space import MM, Axis, Space
+from ..core.stage import In, Out
+from ..core.volume import Image, Region, create_image, layout, open_image
+from .pairs import Surface
+from .plan_stack import Laid, Plan
+from .register_pairwise import number
+
+REACH = 2  # px that interpolation reads beside a position
+
+
+class Parameters(Surface, Storage):
+    """Stacking."""
+
+    stack_blend_enabled: bool = param(True, "Mix slices where they overlap; else the one whose surface is nearer")
+
+
+def run(p: Parameters, task: Task, *, volumes: list[In], plan: In, block: str, output: Out) -> None:
+    made = Plan.model_validate_json(plan.read_text())
+    images = {number(path): open_image(path) for path in volumes}
+    lay = layout(made.shape, "float32", p.shard, p.chunk)
+    axes = [Axis(name, "space", MM) for name in "zyx"]
+    target = create_image(output, lay, Space.of(axes, made.scale, made.origin))
+    task.do(partial(stack, p, made, images, target), list(blocks.regions(lay, block)), "shards stacked")
+
+
+def stack(p: Parameters, plan: Plan, images: dict[int, Image], target: Image, region: Region) -> None:
+    """Write a region."""
+    target.write(region, mixed(p, plan, images, region))
+
+
+def mixed(p: Parameters, plan: Plan, images: dict[int, Image], region: Region) -> np.ndarray:
+    """A region of the volume, float32; 0 where no slice shows anything. Plane by plane: memory is that of the region."""
+    shape = [r.stop - r.start for r in region]
+    out = np.zeros(shape, np.float32)
+    for k, z in enumerate(range(region[0].start, region[0].stop)):
+        total = np.zeros(shape[1:], np.float32)
+        for slice_, weight in weights(p, plan, z):
+            values, there = seen(images[slice_.number], z - slice_.z, np.array(slice_.matrix), region[1:])
+            out[k] += weight * values
+            total += weight * there
+        out[k] /= np.where(total > 0, total, 1)
+    return out
+
+
+def weights(p: Parameters, plan: Plan, z: int) -> list[tuple[Laid, float]]:
+    """Slices that show plane z of the volume, and how much each counts."""
+    found = []
+    for k, s in enumerate(plan.slices):
+        if not s.z <= z < s.z + s.planes:
+            continue
+        above = plan.slices[k - 1] if k else None
+        shared = above.z + above.planes - s.z if above else 0  # planes that the slice before shows, too
+        first = min(p.moving_slice_first_index, max(shared, 0))
+        found.append((s, max(ramp(z - s.z - first, shared - first), 1e-6) * fade(z - s.z, s.planes, plan, k)))
+    if not p.stack_blend_enabled and found:
+        firm = [one for one in found if one[1] > 1e-4] or found
+        return [(firm[-1][0], 1.0)]
+    return found
+
+
+def ramp(planes: float, length: float) -> float:
+    """Cosine from 0 before the first of `length` planes to 1 after the last."""
+    if length <= 0:
+        return 1.0
+    return 0.5 - 0.5 * math.cos(math.pi * min(max((planes + 0.5) / length, 0.0), 1.0))
+
+
+def fade(z: int, planes: int, plan: Plan, k: int) -> float:
+    """Down to the last plane, over what the next slice shows, too."""
+    if k + 1 == len(plan.slices):
+        return 1.0
+    shared = plan.slices[k].z + planes - plan.slices[k + 1].z
+    return max(ramp(planes - 1 - z, shared), 1e-6)
+
+
+def seen(image: Image, z: int, matrix: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """What plane z of a slice shows in a region (dim 1, dim 2) of the volume, and where it shows anything (0 or 1)."""
+    import cv2
+
+    size = [r.stop - r.start for r in region]
+    corners = np.array([(a, b, 1.0) for a in (region[0].start, region[0].stop) for b in (region[1].start, region[1].stop)])
+    reached = corners @ matrix.T
+    low = np.maximum(np.floor(reached.min(0)).astype(int) - REACH, 0)
+    high = np.minimum(np.ceil(reached.max(0)).astype(int) + REACH + 1, image.shape[1:])
+    if (high <= low).any():
+        return np.zeros(size, np.float32), np.zeros(size, np.float32)
+    crop = image.read(np.s_[z : z + 1, low[0] : high[0], low[1] : high[1]])[0].astype(np.float32)
+    # p of the region -> matrix @ (p + start) - low of the crop; OpenCV has x = dim 2 first.
+    move = matrix[:, :2] @ [r.start for r in region] + matrix[:, 2] - low
+    xy = np.array([[matrix[1, 1], matrix[1, 0], move[1]], [matrix[0, 1], matrix[0, 0], move[0]]])
+    how: dict[str, Any] = {"dsize": (size[1], size[0]), "borderMode": cv2.BORDER_CONSTANT, "borderValue": 0}
+    there = cv2.warpAffine((crop > 0).astype(np.float32), xy, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **how) > 0.999
+    values = cv2.warpAffine(crop, xy, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, **how)
+    return np.where(there, np.maximum(values, 0), 0), there.astype(np.float32)
