@@ -87,6 +87,12 @@ class Grid(Params):
     )
 
 
+class Resolution(Params):
+    """Voxel size that work is done at."""
+
+    resolution: float = param(10.0, "Voxel size of slices, along all axes; -1: as it comes", unit="µm", ge=-1)
+
+
 class Precision(Params):
     """What the aligned volume is stored as, and what is kept."""
 
