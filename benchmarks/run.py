@@ -14,6 +14,7 @@ ALL = {
     "connectome_seed": ["demo"],
     "stages": [],
     "alignment": [],
+    "mosaic": [],
     "timelapse_segmentation": [],
     "timelapse_tracking": [],
     "timelapse_traces": [],

@@ -34,16 +34,7 @@ ONCE = {
     "FIGURES": 1,
     "REPORT": 1,
 }
-PER_BLOCK = (
-    "SIMULATE_MISALIGNMENT",
-    "PREPROCESS",
-    "ALIGN_PAIRS",
-    "RENDER",
-    "SEGMENT",
-    "AGGLOMERATE",
-    "EXPORT_LABELS",
-    "SYNAPSES",
-)
+PER_BLOCK = ("SIMULATE_MISALIGNMENT", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "EXPORT_LABELS", "SYNAPSES")
 
 
 def test_every_process_runs_as_often_as_it_should(connectome: Run):
@@ -157,31 +148,28 @@ def test_a_changed_result_cannot_be_followed(connectome: Run, phantom: Path, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("blocks", [2, 7])
-def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp_path: Path, blocks: int):
-    done = run(
-        "--input",
-        phantom / "raw.npy",
-        "--truth",
-        phantom / "truth.npy",
-        "--simulate_misalignment",
-        "true",
-        "--blocks",
-        blocks,
-        *SMALL,
-        folder=tmp_path,
-    )
-    assert done.code == 0, done.said
+@pytest.mark.parametrize("segmentation, blocks", [("learned", 2), ("learned", 7), ("classic", 7)])
+def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp_path: Path, segmentation: str, blocks: int):
+    def blockwise(blocks: int) -> Run:
+        words = ("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy", "--simulate_misalignment", "true")
+        more = ("--segmentation", segmentation, "--blocks", blocks, *SMALL)
+        done = run(*words, *more, folder=tmp_path / f"{blocks}")
+        assert done.code == 0, done.said
+        return done
+
+    done = blockwise(blocks)
     tasks = done.tasks("COMPLETED")
     assert all(tasks[name] == blocks for name in PER_BLOCK)
     assert tasks["INGEST"] == tasks["INGEST_TRUTH"] == 1
     assert tasks["READ_SLAB"] == 2 * blocks and tasks["JOIN_SLABS"] == 2  # raw and truth
     assert tasks["PYRAMID"] == 3 * blocks and tasks["MULTISCALE"] == 3  # raw, supervoxels, aligned with its labels
-    joins = ("JITTERED", "PREPROCESSED", "ALIGNED", "LABELS", "SUPERVOXEL_STORES", "SEGMENTS")
-    assert [tasks[f"JOIN_{name}"] for name in joins] == [1] * 6
+    joins = ("JITTERED", "PREPROCESSED", "ALIGNED", "LABELS", "SUPERVOXEL_STORES")
+    assert [tasks[f"JOIN_{name}"] for name in joins] == [1] * 5
+    assert (tasks["AGGLOMERATE"], tasks["JOIN_SEGMENTS"]) == ((1, 0) if segmentation == "learned" else (blocks, 1))
     assert len(list((done.outdir / "provenance").glob("*.json"))) == sum(tasks.values())
     assert len(check_chain(done.outdir, [phantom / "raw.npy", phantom / "truth.npy"])) == sum(tasks.values())
-    ours, theirs = done.digests(), connectome.digests()
+    single = connectome if segmentation == "learned" else blockwise(1)
+    ours, theirs = done.digests(), single.digests()
     assert [n for n in theirs if ours.get(n) != theirs[n]] == []
     assert set(ours) == set(theirs)
 

@@ -231,3 +231,12 @@ def test_cpus_of_this_machine_follow_profile_and_command_line(parser: str, tmp_p
         timeout=120,
     )
     assert "CPUS [$local:[cpus:2]]" in done.stdout, done.stdout + done.stderr
+
+
+def test_output_is_another_name_of_outdir(tmp_path: Path) -> None:
+    def asked(**given: object) -> dict:
+        return options.for_run(PROJECT, {"given": {"input": str(tmp_path), **given}, "config": {}, "profiles": []})["options"]
+
+    assert asked(output="there")["outdir"] == asked(outdir="there", output="there")["outdir"] == "there"
+    with pytest.raises(ParameterError, match="--output here and --outdir there are one parameter: give one of them"):
+        asked(output="here", outdir="there")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from voxelmill.inference.cellnet import MODEL
+from voxelmill.inference.cells import MODEL
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, killed, run
 from voxelmill.testing.movies import make_fovs, spoil_page, stack_of, write_ome_tiff

@@ -1,6 +1,6 @@
 // EM volume -> aligned volume, neurites, synapse candidates, wiring graph.
 
-include { byName ; filesInOrder ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
+include { byName ; filesInOrder ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourceOf ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { ESTIMATE } from '../modules/ingest/estimate'
 include { INGEST } from '../modules/ingest/ingest'
@@ -64,9 +64,10 @@ workflow CONNECTOME {
     JOIN_ALIGNED(several(RENDER.out.volume), options.flags.join)
     aligned = joined(RENDER.out.volume, JOIN_ALIGNED.out.volume)
 
-    SEGMENT(aligned, slabs, options.flags.segment)
+    model = channel.value(options.model ? sourceOf('model', options.model).drop(1) : [[], ''])
+    SEGMENT(aligned, slabs, model, options.flags.segment)
     JOIN_SUPERVOXEL_STORES(several(SEGMENT.out.volume), options.flags.join)
-    JOIN_SUPERVOXELS(SEGMENT.out.overlaps, options.flags)
+    JOIN_SUPERVOXELS(SEGMENT.out.overlaps, options)
     EXPORT_LABELS(
         SEGMENT.out.volume.map { meta, store, manifest -> [meta.batch, meta, store, manifest] }
             .combine(JOIN_SUPERVOXELS.out.components, by: 0)
@@ -84,7 +85,9 @@ workflow CONNECTOME {
         truth = ofRole(sources, 'truth')
         INGEST_TRUTH(truth, facts, options.flags.ingest_truth)
         READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
-        EVALUATE(labels, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
+        pieces = joined(SEGMENT.out.volume, JOIN_SUPERVOXEL_STORES.out.volume)
+        curve = options.segmentation == 'learned' ? JOIN_SUPERVOXELS.out.curve.first() : channel.value([])
+        EVALUATE(labels, pieces, curve, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
     }
 

@@ -81,12 +81,18 @@ def isPlain(path) {
 // Whether the input of `mosaic` are plain tiles: a CZI, or TIFFs in a folder or in the folders in it.
 def hasPlainTiles(options) {
     def root = localPath("${options.input}").toFile()
-    def folders = root.listFiles()?.findAll { one -> one.directory } ?: []
+    def folders = root.listFiles()?.findAll { one -> one.directory && !isRawTile(one.name) } ?: []
     return options.tile_positions || root.name ==~ /(?i).*\.czi/ || hasTiffs(root) || folders.any { one -> hasTiffs(one) }
 }
 
+// Pictures that somebody has laid beside raw OCT tiles make no plain tiles of them.
 def hasTiffs(folder) {
-    return folder.list()?.any { name -> name ==~ /(?i)[^.].*\.tiff?/ }
+    def names = folder.list()?.toList() ?: []
+    return names.any { name -> name ==~ /(?i)[^.].*\.tiff?/ } && !names.any { name -> isRawTile(name) }
+}
+
+def isRawTile(name) {
+    return name ==~ /tile_x\d+_y\d+_z\d+/
 }
 
 // Tables of traces that somebody has looked through since an earlier run.

@@ -1,7 +1,8 @@
 // Tiles of a microscope -> mosaics, by the kind of input.
 
-include { hasPlainTiles ; refuse } from './inputs'
+include { hasPlainTiles } from './inputs'
 include { PLAIN_TILES } from './plain_tiles'
+include { RAW_TILES } from './raw_tiles'
 
 workflow MOSAIC {
     take:
@@ -12,6 +13,6 @@ workflow MOSAIC {
         PLAIN_TILES(options)
     }
     else {
-        refuse("--input ${options.input}: no TIFF tiles in it or in its folders, and no CZI")
+        RAW_TILES(options)
     }
 }

@@ -25,7 +25,7 @@ workflow PLAIN_TILES {
     INSPECT_TILES(source, positions, options.flags.inspect_tiles)
     tiles = INSPECT_TILES.out.tiles
     PLACE_TILES(source, tiles, INSPECT_TILES.out.sections.flatMap { list -> metasOf(list) }, options.flags.place_tiles)
-    placed = allInOrder(PLACE_TILES.out.placed).map { all -> [all.collect { one -> one[1] }, all.collect { one -> one[2] }] }
+    placed = allInOrder(PLACE_TILES.out.placed).map { all -> (1..3).collect { n -> all.collect { one -> one[n] } } }
     PLAN_MOSAIC(tiles, placed, options.flags.plan_mosaic)
     mosaic = PLAN_MOSAIC.out.mosaic
 

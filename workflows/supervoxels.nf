@@ -4,25 +4,32 @@ include { allInOrder ; inBatches } from './inputs'
 include { AGGLOMERATE } from '../modules/inference/agglomerate'
 include { JOIN_SEGMENTS } from '../modules/inference/join_segments'
 
-// Supervoxels into segments, batch by batch; a single batch needs no joining.
+// Supervoxels into segments. By overlaps batch by batch (a single batch needs no joining); by affinities in one task, for
+// what is joined first depends on all.
 workflow JOIN_SUPERVOXELS {
     take:
     overlaps // queue of [meta, table]
-    flags // of all stages
+    options // map of checked parameters
 
     main:
-    AGGLOMERATE(inBatches(overlaps), flags.agglomerate)
+    at_once = options.segmentation == 'learned'
+    whole = allInOrder(overlaps).map { all -> [[id: 'all', block: 'all'], all.collect { one -> one[1] }] }
+    AGGLOMERATE(at_once ? whole : inBatches(overlaps), options.flags.agglomerate)
     borders = allInOrder(AGGLOMERATE.out.border)
         .filter { all -> all.size() > 0 }
         .branch { all ->
             single: all.size() == 1
             several: true
         }
-    JOIN_SEGMENTS(borders.several.map { all -> [all.collect { one -> one[0].id }, all.collect { one -> one[1] }] }, flags.join_segments)
+    JOIN_SEGMENTS(borders.several.map { all -> [all.collect { one -> one[0].id }, all.collect { one -> one[1] }] }, options.flags.join_segments)
     joined = borders.single.map { all -> [all[0][0].id, []] }
         .mix(JOIN_SEGMENTS.out.joined.flatten().map { file -> [file.baseName, file] })
-    components = AGGLOMERATE.out.components.map { meta, table -> [meta.id, table] }.join(joined)
+    curve = AGGLOMERATE.out.curve
+    numbered = AGGLOMERATE.out.components.map { meta, table -> [meta.id, table] }.join(joined)
+    batches = overlaps.map { meta, _table -> meta.batch }.unique()
+    components = at_once ? batches.combine(numbered.map { one -> one.drop(1) }) : numbered
 
     emit:
+    curve // of `learned`: segments at several thresholds
     components // queue of [batch, components, what joins them with others or nothing]
 }

@@ -6,6 +6,7 @@ process SEGMENT {
     input:
     tuple path(volume), path(volume_manifest)
     val meta
+    tuple path(model), val(model_fingerprint)
     val flags
 
     output:
@@ -15,7 +16,7 @@ process SEGMENT {
 
     script:
     """
-    segment.py ${flags} --volume ${volume} --block ${meta.block} --output supervoxels.ome.zarr --overlaps overlaps.npz
+    segment.py ${flags} --volume ${volume} --block ${meta.block} ${model ? "--model ${model}" : ''} --output supervoxels.ome.zarr --overlaps overlaps.npz
     """
 
     stub:

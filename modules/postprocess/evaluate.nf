@@ -3,17 +3,21 @@ process EVALUATE {
 
     input:
     tuple path(labels), path(labels_manifest)
+    tuple path(supervoxels), path(supervoxels_manifest)
+    path curve
     tuple path(truth), path(truth_manifest)
     path transforms
     val flags
 
     output:
     path 'published/tables/score.json', emit: score
+    path 'published/tables/evaluation.json', emit: evaluation, optional: true
+    path 'published/figures/threshold_curve.png', emit: figure, optional: true
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    evaluate.py ${flags} --labels ${labels} --truth ${truth} --transforms ${transforms} --output published/tables/score.json
+    evaluate.py ${flags} --labels ${labels} --truth ${truth} --transforms ${transforms} --output published/tables/score.json ${curve ? "--supervoxels ${supervoxels} --curve ${curve} --evaluation published/tables/evaluation.json --figure published/figures/threshold_curve.png" : ''}
     """
 
     stub:

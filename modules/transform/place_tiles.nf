@@ -10,16 +10,16 @@ process PLACE_TILES {
     val flags
 
     output:
-    tuple val(meta), path('positions.csv'), path('seams.csv'), emit: placed
+    tuple val(meta), path('positions.csv'), path('seams.csv'), path('light.npz'), emit: placed
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    place_tiles.py ${flags} --source ${source} --tiles ${tiles} --block ${meta.block} --positions positions.csv --seams seams.csv
+    place_tiles.py ${flags} --source ${source} --tiles ${tiles} --block ${meta.block} --positions positions.csv --seams seams.csv --light light.npz
     """
 
     stub:
     """
-    stub.sh positions.csv seams.csv place_tiles.${meta.block}.provenance.json
+    stub.sh positions.csv seams.csv light.npz place_tiles.${meta.block}.provenance.json
     """
 }

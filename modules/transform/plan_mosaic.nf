@@ -3,7 +3,7 @@ process PLAN_MOSAIC {
 
     input:
     path tiles
-    tuple path(positions, stageAs: 'placed?/*'), path(seams, stageAs: 'placed?/*')
+    tuple path(positions, stageAs: 'placed?/*'), path(seams, stageAs: 'placed?/*'), path(light, stageAs: 'placed?/*')
     val flags
 
     output:
@@ -15,7 +15,7 @@ process PLAN_MOSAIC {
 
     script:
     """
-    plan_mosaic.py ${flags} --tiles ${tiles} --positions placed*/positions.csv --seams placed*/seams.csv --mosaic mosaic.json --tile_positions published/tile_positions.csv --tile_seams published/tile_seams.csv --block_list blocks.csv --superblock_list superblocks.csv
+    plan_mosaic.py ${flags} --tiles ${tiles} --positions placed*/positions.csv --seams placed*/seams.csv --light placed*/light.npz --mosaic mosaic.json --tile_positions published/tile_positions.csv --tile_seams published/tile_seams.csv --block_list blocks.csv --superblock_list superblocks.csv
     """
 
     stub:

@@ -10,7 +10,7 @@ import pytest
 from voxelmill.testing.engine import PROJECT, Run, run
 
 # Four shards, so four tasks per block process; polls are short because everything is near.
-BLOCKS = ("-profile", "test", "--chunk", "4,48,96", "--shard", "4,96,96", "--blocks", 4)
+BLOCKS = ("-profile", "test", "--chunk", "4,48,96", "--shard", "4,96,96", "--blocks", 4, "--segmentation", "classic")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -32,6 +32,11 @@ def test_what_a_run_would_run_with(capsys: pytest.CaptureFixture[str]):
         ("--cutuot 1", "unknown parameter --cutuot. Did you mean --cutout?"),
         ("--seed 3", "--input is missing"),
         ("--input nosuch.tif", "--input nosuch.tif: no such file or folder"),
+        (
+            "--workflow timelapse --input https://host/a.nd2",
+            "--input https://host/a.nd2: timelapse reads files and folders, not a URI; download it first",
+        ),
+        ("--workflow mosaic --input s3://bucket/tiles", "--input s3://bucket/tiles: mosaic reads files and folders"),
         ("-params-file nosuch.json", "-params-file nosuch.json: No such file or directory"),
         ("--workflow connectom", "--workflow connectom: expected one of connectome, timelapse"),
     ],

@@ -37,7 +37,7 @@ def test_an_edit_touches_the_stages_that_import_it(copy: Path):
     everything = set(digests(copy))
     assert changed(copy, "transform/align.py") == {"align"}
     assert changed(copy, "postprocess/wiring.py") == {"graph"}
-    assert changed(copy, "inference/cellnet.py") == {"segment_cells"}  # through inference/cells.py
+    assert changed(copy, "inference/cell_flows.py") == {"segment_cells"}  # through inference/cells.py
     assert changed(copy, "ingest/volumes/nrrd.py") >= {"ingest", "read_slab"}  # imported late, in a function
     assert changed(copy, "ingest/volumes/nrrd.py").isdisjoint({"segment", "graph", "report"})
     assert changed(copy, "core/manifest.py") == everything  # the stage contract imports it

@@ -13,7 +13,7 @@ from voxelmill.core import device, manifest, models
 from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.core.params import Params
 from voxelmill.core.provenance import Task
-from voxelmill.inference import cellnet
+from voxelmill.inference import cells, segment
 
 
 def folder(path: Path, weights: str = "weights.npz", **card: object) -> Path:
@@ -74,8 +74,12 @@ def test_no_card(tmp_path: Path):
         models.load(tmp_path)
 
 
-def test_the_networks_that_come_along_have_their_cards():
-    assert cellnet.weights().keys() == models.load(cellnet.MODEL).arrays().keys()
+@pytest.mark.parametrize("folder, kind, most", [(cells.MODEL, "cells", 1.3e6), (segment.MODEL, "neurites", 1e6)])
+def test_the_networks_that_come_along_are_small_and_have_their_cards(folder, kind, most):
+    model = models.load(folder)
+    assert model.card["kind"] == kind and model.weights.stat().st_size < most
+    assert all(one["licence"] for one in model.card["training"]["data"])
+    assert model.session.get_inputs()[0].name == model.card["input"]["name"]
 
 
 class Runtime(types.ModuleType):

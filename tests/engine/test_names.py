@@ -15,7 +15,7 @@ ODD = 'it\'s [1] {a} *ü $(touch PWNED) `touch PWNED` $HOME\n\\ "b"'
 DECOY = ODD.replace("[1]", "1")  # what [1] means to a shell
 MODULES = sorted((PROJECT / "modules").rglob("*.nf"))
 # Values of our own making; what a process gets as `path` has a plain name, see stageable() in workflows/inputs.nf.
-OURS = {"flags", "role", "name", "meta.block", "blocks", "filesOf", "task.memory", "toMega"}
+OURS = {"flags", "role", "name", "meta.block", "blocks", "filesOf", "task.memory", "toMega", "placeOf"}
 
 
 def unescaped(module: str) -> list[str]:
@@ -128,6 +128,30 @@ def test_timelapse_with_odd_names(odd: Path, tmp_path: Path, movie_file: Path):
     assert again.tasks("COMPLETED") == {"MERGE_SAMPLES": 1, "SUMMARIZE": 1, "REPORT": 1}
     assert json.loads((out / "provenance/inspect_movie.provenance.json").read_text())["inputs"][0]["path"] == str(movie)
     assert unharmed(tmp_path)
+
+
+@pytest.mark.slow
+def test_mosaic_with_odd_names(odd: Path, tmp_path: Path):
+    """Folder, tiles and table of positions."""
+    import csv
+
+    from voxelmill.testing.mosaics import mosaic, write_tiles
+
+    made = mosaic(1, 2, tile=96)
+    tiles = write_tiles(odd / "tiles '$(touch PWNED)", made, table=False)
+    names = ['it\'s [1], "$(touch PWNED)".tif', "{a} *ü `touch PWNED`.tif"]
+    for n, name in enumerate(names):
+        (tiles / f"{n:04d}.tif").rename(tiles / name)
+    table = odd / "-positions $(touch PWNED).csv"
+    with open(table, "w", newline="") as file:
+        csv.writer(file).writerows([("tile", "y", "x"), *((name, *at) for name, at in zip(names, made.nominal.tolist()))])
+    words = ("--workflow", "mosaic", "--input", tiles, "--tile_positions", table, "--report_plots", "false")
+    done = run(*words, folder=tmp_path / "run", outdir=odd / "out $(touch PWNED)")
+    assert done.code == 0, done.said
+    assert unharmed(tmp_path)
+    with open(done.outdir / "tile_positions.csv", newline="") as file:
+        assert [row["tile"] for row in csv.DictReader(file)] == names
+    assert (done.outdir / "mosaic.ome.zarr/0/zarr.json").exists()
 
 
 @pytest.mark.slow

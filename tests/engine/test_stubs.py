@@ -19,7 +19,11 @@ OTHER_THAN_ONE = {
         "INGEST_TRUTH": 1,
         **dict.fromkeys(("LIST_FILES", "READ_SLAB", "JOIN_SLABS", "JOIN_SEGMENTS", "JOIN", "PYRAMID", "SCENE"), 0),
     },
-    "mosaic": dict.fromkeys(("LIST_FILES", "JOIN", "PYRAMID"), 0),
+    "mosaic": {
+        **dict.fromkeys(("LIST_FILES", "JOIN", "PYRAMID"), 0),
+        **dict.fromkeys(("LIST_TILES", "CREATE_MOSAIC_GRID", "GENERATE_SLICE_CONFIG"), 0),
+        **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
+    },
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
 TILES = PROJECT / "tests/data/timelapse/cases/czi_missing_tile.czi"
@@ -105,3 +109,18 @@ def test_processes_say_what_they_need() -> None:
 
 def stage_of(module: Path) -> Path:
     return PROJECT / "python/voxelmill" / module.relative_to(PROJECT / "modules").with_suffix(".py")
+
+
+@pytest.mark.parametrize(
+    "config, aips, previews", [("true", "false", "false"), ("true", "true", "true"), ("false", "true", "false")]
+)
+def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) -> None:
+    """None of the stages for plain tiles; a task a slice, and what is switched off has none."""
+    (tmp_path / "raw/z07/tile_x00_y00_z07").mkdir(parents=True)
+    words = ("--generate_slice_config", config, "--generate_aips", aips, "--generate_previews", previews)
+    done = run("--workflow", "mosaic", "--input", tmp_path / "raw", *words, "-stub-run", folder=tmp_path)
+    assert done.code == 0, done.said
+    wanted = {"GENERATE_SLICE_CONFIG": config, "GENERATE_AIP": aips, "GENERATE_MOSAIC_PREVIEW": previews}
+    assert done.tasks("COMPLETED") == Counter(
+        {"LIST_TILES": 1, "CREATE_MOSAIC_GRID": 1, "REPORT": 1, **{name: 1 for name, on in wanted.items() if on == "true"}}
+    )

@@ -33,7 +33,12 @@ def sections() -> np.ndarray:
 
 def components(folder: Path, **given) -> dict[int, int]:
     """Supervoxel -> component of a run of the stage."""
-    assert run_stage("inference.agglomerate", folder, block="0-0", components="c.npz", border="b.npz", **given) == 0
+    assert (
+        run_stage(
+            "inference.agglomerate", folder, block="0-0", components="c.npz", border="b.npz", segmentation="classic", **given
+        )
+        == 0
+    )
     found = section_linking.load(folder / "c.npz", section_linking.Components)
     return dict(zip(found.supervoxel.tolist(), found.component.tolist()))
 

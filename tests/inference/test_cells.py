@@ -1,4 +1,4 @@
-"""The default method: its network against plain convolution, its labels against made truth, its guards."""
+"""The default method: its labels against made truth, its guards."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.inference import cellnet, cells
+from voxelmill.inference import cells
 from voxelmill.testing.timelapse import make_movie
 from voxelmill.testing.timelapse_score import segmentation
 
@@ -18,61 +18,10 @@ def movie():
     return make_movie("dense", frames=2, size=384, channels=0, seed=43)
 
 
-def plain_conv(x, kernel, bias):
-    rows, cols = x.shape[1:]
-    side = kernel.shape[-1]
-    padded = np.pad(x, ((0, 0), (side // 2,) * 2, (side // 2,) * 2))
-    out = np.zeros((len(kernel), rows, cols)) + bias[:, None, None]
-    for dy in range(side):
-        for dx in range(side):
-            out += np.einsum("oi,iyx->oyx", kernel[:, :, dy, dx], padded[:, dy : dy + rows, dx : dx + cols])
-    return out
-
-
-@pytest.mark.parametrize("side", [1, 3])
-@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (2, 9)])
-def test_convolution_is_plain_convolution(side, shape):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(3, *shape)).astype(np.float32)
-    w = {"c.weight": rng.normal(size=(4, 3, side, side)), "c.bias": rng.normal(size=4)}
-    w = {name: value.astype(np.float32) for name, value in w.items()}
-    expected = plain_conv(x, w["c.weight"], w["c.bias"])
-    np.testing.assert_allclose(cellnet._conv(w, "c", x, relu=False), expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(cellnet._conv(w, "c", x), np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
-
-
-def test_folding_and_unfolding_keep_every_pixel_in_its_place():
-    """With weights that hand the frame through, the maps are the frame."""
-    w = {name: np.zeros_like(value) for name, value in cellnet.weights().items()}
-    for i in range(4):
-        w["e1a.weight"][i, i, 1, 1] = w["e1b.weight"][i, i, 1, 1] = w["d1.weight"][i, i, 1, 1] = 1
-        w["h.weight"][i, i] = w["h.weight"][4 + i, i] = 1
-    frame = np.random.default_rng(1).random((37, 22)).astype(np.float32)
-    cell, centre, scale = cellnet.predict(frame, w)
-    np.testing.assert_allclose(cell, frame, rtol=1e-6)
-    np.testing.assert_allclose(centre, frame, rtol=1e-6)
-    assert scale.shape == (19, 11)
-
-
-def test_weights_are_small_and_their_shapes_fit():
-    assert sum(value.size for value in cellnet.weights().values()) < 100_000
-    assert (cellnet.__file__ is not None) and cellnet.weights() is cellnet.weights()
-
-
-def test_flattening_ignores_gain_offset_and_slope():
-    rng = np.random.default_rng(2)
-    frame = rng.normal(0, 1, (80, 90)).astype(np.float32)
-    slope = np.linspace(0, 1, 90, dtype=np.float32)
-    expected = cellnet.flatten(frame)
-    np.testing.assert_allclose(cellnet.flatten(30 * frame + 2000), expected, atol=2e-3)
-    inner = (slice(20, -20),) * 2
-    np.testing.assert_allclose(cellnet.flatten(frame + slope)[inner], expected[inner], atol=0.1)
-
-
 def test_dense_cells_are_found_apart_with_true_outlines(movie):
     found = [cells.segment(f, cell_diameter=WIDTH) for f in movie.phase]
     score = segmentation(movie.labels, found)
-    assert score["f1_50"] >= 0.93
+    assert score["f1_50"] >= 0.97
     assert score["mean_iou"] >= 0.82
     assert 0.85 <= score["area_ratio"] <= 1.15
 

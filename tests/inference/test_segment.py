@@ -18,7 +18,18 @@ def aligned(tmp_path: Path) -> Path:
 
 
 def segment(folder: Path, store: Path, block: str) -> tuple:
-    assert run_stage("inference.segment", folder, volume=store, block=block, output="s.ome.zarr", overlaps="o.npz") == 0
+    assert (
+        run_stage(
+            "inference.segment",
+            folder,
+            volume=store,
+            block=block,
+            output="s.ome.zarr",
+            overlaps="o.npz",
+            segmentation="classic",
+        )
+        == 0
+    )
     return load_tables(folder / "o.npz")
 
 

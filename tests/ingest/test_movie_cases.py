@@ -535,3 +535,73 @@ def test_a_channel_may_be_segmented_and_measured(tmp_path, movie_file):
     cells = open_channel(tmp_path / "tracked", 0, "seg_tracked_ch_0").read(int(row["frame"])) == int(row["cell"])
     level = open_channel(tmp_path / "background", 0, "fl_background_ch_0").read(int(row["frame"]))
     assert float(row["intensity_mean_ch_0"]) == pytest.approx((counts_in[cells] - level[cells]).mean(), abs=0.01)
+
+
+RATIO = np.random.default_rng(0).uniform(0.75, 1.18, (3, 16, 16)).astype(np.float32)
+
+
+def mixed_czi(folder: Path, second: np.ndarray) -> Path:
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    with czi.create_czi(str(folder / "a.czi")) as doc:
+        for t in range(3):
+            for c, movie in enumerate((counts(3, 16, 16), second)):
+                doc.write(np.ascontiguousarray(movie[t])[..., None], plane={"T": t, "C": c, "Z": 0}, scene=0)
+        doc.write_metadata("made", channel_names={0: "Phase", 1: "GFP"})
+    return folder / "a.czi"
+
+
+def mixed_folder(folder: Path, second: np.ndarray) -> Path:
+    (folder / "frames").mkdir()
+    for t in range(3):
+        for c, movie in enumerate((counts(3, 16, 16), second)):
+            tifffile.imwrite(folder / "frames" / f"img_t{t:03d}_c{c}.tif", movie[t])
+    return folder / "frames"
+
+
+def mixed_ome_tiff(folder: Path, second: np.ndarray) -> Path:
+    """One OME-TIFF, whose pages are of two types: some software writes so, whatever its XML says."""
+    told = "".join(
+        f'<TiffData FirstT="{t}" FirstC="{c}" IFD="{2 * t + c}" PlaneCount="1"/>' for t in range(3) for c in range(2)
+    )
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels DimensionOrder="XYCZT" '
+        'Type="uint16" SizeX="16" SizeY="16" SizeC="2" SizeZ="1" SizeT="3"><Channel Name="Phase"/><Channel Name="GFP"/>'
+        f"{told}</Pixels></Image></OME>"
+    )
+    with tifffile.TiffWriter(folder / "a.ome.tif") as file:
+        for t in range(3):
+            for c, movie in enumerate((counts(3, 16, 16), second)):
+                first = {"description": xml} if not t + c else {}
+                file.write(movie[t], photometric="minisblack", contiguous=False, metadata=None, **first)
+    return folder / "a.ome.tif"
+
+
+@pytest.mark.parametrize("kind", [mixed_czi, mixed_folder, mixed_ome_tiff])
+def test_channels_of_two_pixel_types(tmp_path, kind, capsys):
+    """Each channel is judged by its own pixels: the one that is not chosen spoils nothing, the one that is is not
+    made ones because the other is whole."""
+    source = kind(tmp_path, RATIO)
+    assert run_timelapse(tmp_path, source, upto="copy_movie", pc_channel=0) == 0
+    assert np.array_equal(open_channel(tmp_path / "movie", 0, "pc_ch_0").read(), counts(3, 16, 16))
+    assert inspected(tmp_path, source, pc_channel=0, fl_channels="1")[0] == 65
+    assert "channel 1 (" in (said := capsys.readouterr().err) and "pixels are float32" in said
+    assert inspected(tmp_path, source, pc_channel=0, fl_channels="1", convert=True)[0] == 65
+    assert "would destroy them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [mixed_czi, mixed_folder, mixed_ome_tiff])
+def test_bytes_beside_words_are_read_as_they_are(tmp_path, kind):
+    small = (counts(3, 16, 16) % 256).astype(np.uint8)
+    with open_movie(kind(tmp_path, small)) as movie:
+        assert np.array_equal([movie.read_frame(0, t, 1) for t in range(3)], small)
+        assert np.array_equal([movie.read_frame(0, t, 0) for t in range(3)], counts(3, 16, 16))
+
+
+def test_images_of_an_ome_zarr_of_two_pixel_types(tmp_path, capsys):
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    for p, data in enumerate((counts(3, 1, 16, 16), RATIO[:, None])):
+        write_zarr(tmp_path / "a.zarr" / str(p), data)
+    root.attrs["bioformats2raw.layout"] = 3
+    assert inspected(tmp_path, tmp_path / "a.zarr", pc_channel=0, convert=True)[0] == 65
+    assert "would destroy them" in capsys.readouterr().err
+    assert inspected(tmp_path, tmp_path / "a.zarr", pc_channel=0, fovs="0")[0] == 0

@@ -117,6 +117,7 @@ def test_a_tile_that_is_missing_and_one_that_cannot_be_read_are_left_out_by_name
     (folder / "0002.tif").write_bytes(b"")
     seen = found(folder)
     assert [t.name for t in seen.tiling.tiles] == ["0000.tif"]
+    assert seen.tiling.corners == {0: (0, 0)}  # as the table has it, so that a lost corner shifts nothing
     assert seen.left_out["0001.tif"] == "the table of positions names it, and it is not there"
     assert "0003.tif: " in seen.left_out["0003.tif"] and "copy it again" in seen.left_out["0003.tif"]
     assert seen.left_out["0002.tif"] == "0002.tif: the file is empty (0 bytes); copy it again"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from voxelmill.core.errors import DataError
+from voxelmill.postprocess.score import Contingency, score_volumes
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
 from voxelmill.transform import warp
@@ -77,3 +79,32 @@ def test_shards_do_not_matter(tmp_path: Path):
         assert run_stage("postprocess.evaluate", tmp_path, **arguments) == 0
         found.append(json.loads((tmp_path / "s.json").read_text()))
     assert found[0] == found[1] and "border_5" in found[0]
+
+
+def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
+    """From one table of supervoxels, as scoring the labels of that threshold themselves."""
+    _, truth = neurites((4, 96, 96))
+    pieces = (truth.astype(np.uint64) * 4 + np.arange(96, dtype=np.uint64) // 32) * (truth > 0)
+    names = np.unique(pieces[pieces > 0])
+    coarse = np.searchsorted(names, np.unique(pieces[pieces > 0] // 4 * 4))[np.unique(names // 4, return_inverse=True)[1]]
+    curve = {"supervoxel": names, "threshold": np.array([0.2, 0.6]), "root": np.stack([coarse, np.arange(len(names))])}
+    np.savez(tmp_path / "curve.npz", **curve)
+    save(tmp_path / "t.npz", [warp.shift_transform(0, 0)] * 4)
+    files = {"labels": truth, "truth": truth, "supervoxels": pieces}
+    stores = {name: make_store(tmp_path / f"{name}.ome.zarr", values, label=True) for name, values in files.items()}
+    outputs = {"output": "s.json", "evaluation": "e.json", "figure": "c.png"}
+    more = {"transforms": tmp_path / "t.npz", "curve": tmp_path / "curve.npz", **outputs}
+    assert run_stage("postprocess.evaluate", tmp_path, **stores, **more) == 0
+    first, second = json.loads((tmp_path / "e.json").read_text())["thresholds"]
+    assert first["threshold"] == 0.2 and first["voi"] == 0 and first["arand"] == pytest.approx(0, abs=1e-9)
+    wanted = score_volumes(truth, pieces.astype(np.int64))
+    assert second["voi_split"] == pytest.approx(wanted["voi_split"], abs=1e-4) and second["voi_merge"] == 0
+    assert (tmp_path / "c.png").stat().st_size > 10_000
+
+
+def test_a_prediction_without_a_new_name_is_refused():
+    table = Contingency()
+    table.add(np.ones((2, 2), int), np.array([[5, 6], [0, 6]]))
+    assert table.renamed(np.array([5, 6]), np.array([9, 9])).pred.tolist() == [0, 9]
+    with pytest.raises(DataError, match="prediction 6 has no new name"):
+        table.renamed(np.array([5]), np.array([9]))

@@ -32,7 +32,7 @@ def draw(folder: Path, sections: int, seams: list[tuple]) -> Path:
     tiling = {"source": "t", "kind": "tiff", "channel": 0, "dtype": "uint8", "depth": 1, "scale": [30, 8, 8]}
     names = [f"s{n}" for n in range(sections)]
     (folder / "mosaic.json").write_text(
-        json.dumps({**tiling, "sections": names, "tiles": tiles, "layout": lay, "space": space})
+        json.dumps({**tiling, "sections": names, "corners": {}, "tiles": tiles, "layout": lay, "space": space})
     )
     (folder / "tables").mkdir()
     write_csv(folder / "tables/tile_seams.csv", SEAMS, seams)

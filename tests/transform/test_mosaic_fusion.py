@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxelmill.transform.mosaic_fusion import canvas, fuse, touching
 
-METHODS = ["none", "average", "diffusion"]
+METHODS = ["none", "average", "diffusion", "narrow"]
 
 
 def cut(scene: np.ndarray, positions: list[tuple[int, int]], size: int = 20) -> np.ndarray:
@@ -67,6 +67,13 @@ def test_diffusion_is_a_ramp_and_none_a_cut():
     assert (np.diff(ramp[10:20]) > 0).all() and abs(ramp[14] + ramp[15] - 3) < 1e-5
     assert cut_.tolist() == [1] * 15 + [2] * 15
     assert whole(tiles, [(0, 0), (0, 10)], "average")[10, 15] == 1.5
+
+
+def test_narrow_is_a_ramp_in_the_middle_of_the_overlap():
+    tiles = np.stack([np.full((90, 90), 1.0), np.full((90, 90), 2.0)])
+    seen = whole(tiles, [(0, 0), (0, 40)], "narrow")[45, 40:90] - 1
+    assert (np.diff(seen) >= 0).all() and seen[:17].max() < 0.05 and seen[-17:].min() > 0.95
+    assert 5 <= ((seen > 0.1) & (seen < 0.9)).sum() <= 8 and abs(seen[24] + seen[25] - 1) < 1e-4
 
 
 def test_what_was_not_acquired_is_taken_from_the_other_tile():

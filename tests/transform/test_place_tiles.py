@@ -19,7 +19,7 @@ def made() -> Mosaic:
 
 def place(folder: Path, source: Path, block: str = "0-0", **more: object) -> int:
     assert run_stage("ingest.inspect_tiles", folder, source=source, tiles="tiles.json", section_list="s.csv", blocks=1) == 0
-    out = {"positions": "positions.csv", "seams": "seams.csv"}
+    out = {"positions": "positions.csv", "seams": "seams.csv", "light": "light.npz"}
     return run_stage("transform.place_tiles", folder, source=source, tiles="tiles.json", block=block, **out, **more)
 
 
@@ -51,12 +51,13 @@ def test_positions_as_they_are_and_what_neighbours_think_of_them(tmp_path, made)
     np.testing.assert_allclose(off[:2], [np.hypot(*step) for step in steps], atol=0.15)
 
 
-def test_reach(tmp_path, made):
-    """A stage that is off by 27 px from tile to tile is found out within reach, and not beyond."""
-    source = write_tiles(tmp_path / "tiles", Mosaic(made.tiles, made.nominal * 0.65, made.truth, made.flat))
+def test_reach(tmp_path):
+    """A stage that says 19 px of overlap where there are 56 is found out within reach, and not beyond."""
+    made = mosaic(2, 3, tile=160, overlap=0.35)
+    source = write_tiles(tmp_path / "tiles", Mosaic(made.tiles, made.nominal * 1.354, made.truth, made.flat))
     assert place(tmp_path, source, tile_reach=40) == 0
     assert made.error(positions(tmp_path)) < 0.06
-    assert place(tmp_path, source, tile_reach=4) == 0
+    assert place(tmp_path, source, tile_reach=1) == 0
     assert made.error(positions(tmp_path)) > 1
 
 

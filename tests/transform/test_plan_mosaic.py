@@ -20,13 +20,15 @@ def plan(
     tiles = [{"name": n, "section": s, "y": y, "x": x, "height": 50, "width": 60} for n, s, y, x, _ in rows]
     names = [f"s{k}" for k in range(sections or max(row[1] for row in rows) + 1)]
     tiling = {"source": "t", "kind": "tiff", "channel": 0, "dtype": "uint8", "depth": 1, "scale": scale, "sections": names}
+    tiling["corners"] = {s: [min(row[k] for row in rows if row[1] == s) for k in (2, 3)] for s in {row[1] for row in rows}}
     folder.mkdir(exist_ok=True)
     (folder / "tiles.json").write_text(json.dumps({**tiling, "tiles": tiles}))
     write_csv(folder / "p.csv", POSITIONS, [(n, y, x, q) for n, _, y, x, q in rows])
     write_csv(folder / "s.csv", SEAMS, seams)
+    np.savez(folder / "l.npz", **{row[0]: np.full((27, 32), 9, np.float32) for row in rows})
     out = {"mosaic": "mosaic.json", "tile_positions": "tile_positions.csv", "tile_seams": "tile_seams.csv"}
     lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv"}
-    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"]}
+    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"], "light": ["l.npz"]}
     return run_stage("transform.plan_mosaic", folder, **files, **out, **lists, **more)
 
 
@@ -57,7 +59,7 @@ def test_a_tile_that_is_lost_at_the_corner_moves_no_section(tmp_path):
     rows = [("a", 0, 0, 0, 1), ("b", 0, 0, 50, 1), ("c", 1, 9000, 0, 1), ("d", 1, 9000, 50, 1)]
     assert plan(tmp_path, rows) == 0  # type: ignore[arg-type]
     write_csv(tmp_path / "p.csv", POSITIONS, [(n, y, x, q) for n, _, y, x, q in rows if n != "c"])
-    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"], "mosaic": "mosaic.json"}
+    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"], "light": ["l.npz"], "mosaic": "mosaic.json"}
     out = {"tile_positions": "t.csv", "tile_seams": "u.csv", "block_list": "b.csv", "superblock_list": "sb.csv"}
     assert run_stage("transform.plan_mosaic", tmp_path, **files, **out) == 0
     assert [(t.name, t.y, t.x) for t in Mosaic.load(tmp_path / "mosaic.json").tiles][-1] == ("d", 0, 50)
@@ -84,7 +86,7 @@ def test_poor_seams_and_tiles_without_any_are_said(tmp_path):
 def test_nothing_placed_is_an_error(tmp_path, capsys):
     assert plan(tmp_path, [("a", 0, 0, 0, 1)]) == 0
     write_csv(tmp_path / "p.csv", POSITIONS, [])
-    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"], "mosaic": "mosaic.json"}
+    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"], "light": ["l.npz"], "mosaic": "mosaic.json"}
     out = {"tile_positions": "t.csv", "tile_seams": "u.csv", "block_list": "b.csv", "superblock_list": "sb.csv"}
     assert run_stage("transform.plan_mosaic", tmp_path, **files, **out) == 65
     assert "t: no section could be placed" in capsys.readouterr().err

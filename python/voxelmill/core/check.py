@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParameterError
-from .options import PROJECT, for_run, load, said_of_preset, to_text
+from .options import PROJECT, for_run, load, said_of_preset, to_text, unaliased
 
 WITH_VALUE = (
     "-profile",
@@ -64,7 +64,7 @@ def arguments(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str
                 of_file = read_params(Path(value))
             elif word in ("-c", "-C", "-config"):
                 files.append(value)
-    return {**of_file, **given}, profiles, files
+    return unaliased({**of_file, **given}), profiles, files
 
 
 def _is_number(word: str) -> bool:

@@ -52,7 +52,10 @@ class Model:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
-        return onnxruntime.InferenceSession(str(self.weights), options, providers=chosen)
+        try:
+            return onnxruntime.InferenceSession(str(self.weights), options, providers=chosen)
+        except Exception as error:  # its own classes, which share no other base
+            raise DataError(f"{self.weights}: not a network that ONNX Runtime can read ({error})") from None
 
     @property
     def provider(self) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from .errors import ParameterError
 
 PROJECT = Path(__file__).resolve().parents[3]
+ALIASES = {"output": "outdir"}  # other names that people script with
 GO_ON, ANSWERED = 0, 3  # exit codes of `bin/options.py early`; any other refuses the run
 
 
@@ -29,6 +30,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean --{close[0]}?" if close else ""
+
+
+def unaliased(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Given values under the names that the schema has. Raises ParameterError where both names say different things."""
+    found = {name: value for name, value in given.items() if name not in ALIASES}
+    for alias, name in ALIASES.items():
+        if given.get(alias) is None:
+            continue
+        if found.get(name) not in (None, given[alias]):
+            raise ParameterError(f"--{alias} {given[alias]} and --{name} {found[name]} are one parameter: give one of them")
+        found[name] = given[alias]
+    return found
 
 
 class Options:
@@ -280,14 +293,26 @@ def load(project: Path = PROJECT) -> Options:
     return Options(json.loads((project / "nextflow_schema.json").read_text(encoding="utf-8")))
 
 
+READS_URIS = ("connectome",)  # workflows whose inputs may lie behind http, s3, gs
+
+
 def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What `workflows/run.nf` asks for: facts hold `given`, `config`, `profiles` as `Options.resolve` takes them."""
     options = load(project)
-    found = options.resolve(facts["given"], facts["config"], facts["profiles"])
+    given, config = unaliased(facts["given"]), {k: v for k, v in facts["config"].items() if k not in ALIASES}
+    found = options.resolve(given, config, facts["profiles"])
     if not found["options"]["input"]:
         raise ParameterError("--input is missing: give a path or a URI")
     for name, value in found["options"].items():
-        if options.rules[name].get("x-path") and value and not _is_there(value):
+        if not (options.rules[name].get("x-path") and value):
+            continue
+        workflow = found["options"]["workflow"]
+        if workflow not in READS_URIS and re.match(r"(?!file://)[a-z0-9+.-]+://", value, re.IGNORECASE):
+            raise ParameterError(
+                f"--{name} {value}: {workflow} reads files and folders, not a URI; download it first (of a store its whole "
+                "folder), and give the path"
+            )
+        if not _is_there(value):
             raise ParameterError(f"--{name} {value}: no such file or folder")
     said = said_of_preset(found["preset"])
     if "report" in found["flags"]:
@@ -323,7 +348,7 @@ def early(project: Path, given: Mapping[str, Any], seen: Mapping[str, Any]) -> i
         given: parameters from the command line and `-params-file`.
         seen: those that `nextflow.config` and its profiles set, too.
     """
-    options = load(project)
+    options, given = load(project), unaliased(given)
     if to_text(given.get("help", False)).lower() != "false":
         one = str(given["help"]) if str(given["help"]) in options.owners else given.get("workflow")
         print(options.help(options.workflow({"workflow": one}) if one else ""))

@@ -11,7 +11,7 @@ class General(Params):
     """Input and output."""
 
     workflow: str = param("connectome", "What to run")  # those that main.nf includes
-    outdir: str = param("results", "Folder for everything published")
+    outdir: str = param("results", "Folder for everything published; --output is another name of it")
     publish_dir_mode: Literal["copy", "link", "rellink", "symlink"] = param(
         "copy",
         "How results come from the work folder to --outdir",
@@ -41,6 +41,13 @@ class Limits(Params):
         le=10,
         profiles={"conservative": 4, "aggressive": 1},
     )
+
+
+class Forks(Params):
+    """Tasks of one kind side by side."""
+
+    max_mosaic_forks: int = param(4, "Most mosaic grids made at one time; each reads raw tiles from the same disk", ge=1)
+    max_aip_forks: int = param(4, "Most averages over depth made at one time", ge=1)
 
 
 class Cluster(Params):

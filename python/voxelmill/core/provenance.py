@@ -91,7 +91,7 @@ class Task:
         """Leave items (slices, sections, tiles, fields of view) out, by name: record, report and closing lines say so.
 
         Raises DataError under `--strict`."""
-        reason = " ".join(why.split())
+        items, reason = list(items), " ".join(why.split())
         self.left_out |= dict.fromkeys(items, reason)
         if getattr(self.params, "strict", False):
             raise DataError(f"{', '.join(items)}: {reason}; --strict false leaves such items out")

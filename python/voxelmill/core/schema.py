@@ -22,11 +22,12 @@ from typing import Annotated, Any
 from . import dependencies, wiring
 from . import params as par
 from .errors import ParameterError
-from .pipeline import Cluster, General, Limits
+from .options import ALIASES
+from .pipeline import Cluster, Forks, General, Limits
 from .stage import Stage
 
 LAYERS = ("ingest", "transform", "inference", "postprocess", "serving")
-RUN = (General, Limits, Cluster)
+RUN = (General, Limits, Forks, Cluster)
 
 
 def project() -> Path:
@@ -265,7 +266,9 @@ def presets(root: Path | None = None) -> str:
 
 
 def _unless_set(name: str, value: Any) -> str:
-    return f"params.{name} = params.containsKey('{name}') ? params.{name} : {_groovy(value)}"
+    names = [*(alias for alias, of in ALIASES.items() if of == name), name]
+    given = "".join(f"params.containsKey('{one}') ? params.{one} : " for one in names)
+    return f"params.{name} = {given}{_groovy(value)}"
 
 
 def _groovy(value: Any) -> str:

@@ -90,7 +90,15 @@ class Grid(Params):
 class Resolution(Params):
     """Voxel size that work is done at."""
 
-    resolution: float = param(10.0, "Voxel size of slices, along all axes; -1: as it comes", unit="µm", ge=-1)
+    resolution: float = param(
+        10.0, "Voxel size of slices, along all axes; -1: as it comes", unit="µm", ge=-1, defaults={"mosaic": -1.0}
+    )
+
+
+class Sectioning(Params):
+    """How the block is cut."""
+
+    registration_slicing_interval_mm: float = param(0.2, "Thickness of what is cut away between two slices", unit="mm", gt=0)
 
 
 class Precision(Params):

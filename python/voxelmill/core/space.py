@@ -25,6 +25,8 @@ import numpy as np
 from .errors import DataError
 
 NM = "nanometer"
+MM = "millimeter"
+NM_PER_MM = 1e6
 
 _PREFIX = {
     "": 0, "deca": 1, "hecto": 2, "kilo": 3, "mega": 6, "giga": 9, "tera": 12, "peta": 15, "exa": 18, "zetta": 21,

@@ -30,7 +30,7 @@ In = NewType("In", Path)  # an input file or store; its digest goes into the rec
 Out = NewType("Out", Path)  # an output file or store; appears whole or not at all
 InFiles = NewType("InFiles", Path)  # a folder, of which each file is an input by itself
 OutFiles = NewType("OutFiles", Path)  # a folder, of which each file or store is an output by itself
-NAMES = ("role", "name", "block", "batch")  # words of `run` that say what of the volume a task works on
+NAMES = ("role", "name", "slice", "block", "batch")  # words of `run` that say what of the volume a task works on
 POINTER = ".pointer"  # a file that holds the path of another: workflows/inputs.nf writes it
 
 

@@ -1,28 +1,121 @@
-"""Agglomerate: join the supervoxels of a batch of sections, on tables only; what crosses its borders is left to
-`join_segments`."""
+"""Agglomerate: which supervoxels are one neurite, on tables only.
+
+`learned`: mean affinity over the region graph of the whole volume, in one task. `classic`: overlaps of sections, for a
+batch of sections; what crosses its borders is left to `join_segments`.
+"""
 
 from __future__ import annotations
 
-from ..core.params import Params, param
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ..core.params import Methods, Params, param
 from ..core.provenance import Task
-from ..core.stage import In, Out
-from . import section_linking
-from .segment import load_tables
+from ..core.stage import In, Out, OutFiles
+from . import agglomeration, section_linking, supervoxels
+from .segment import HOW, load_tables
+
+CURVE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)  # thresholds at which a truth is compared
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Parameters(Params):
-    """Joining sections."""
+class Learned(Params):
+    """By mean affinity."""
 
+    segmentation: Literal["learned"] = param("learned", HOW)
+    agglomeration_threshold: tuple[Share, ...] = param(
+        (0.25,), "Least mean affinity of what is joined; of several values the first makes the labels, all make a table"
+    )
+    min_segment: int = param(300, "Smaller segments go to the neighbour that they belong to most", unit="voxel", ge=0)
+
+
+class Linked(Params):
+    """By overlap from section to section."""
+
+    segmentation: Literal["classic"] = param("classic", HOW)
     min_overlap: int = param(200, "Least overlap of two supervoxels in adjacent sections", unit="px", ge=1)
     min_iou: float = param(0.35, "And least intersection over union; 0: the overlap alone decides", ge=0, le=1)
     min_seam_iou: float = param(0.5, "The same for the pixels along a tile seam", ge=0, le=1)
 
 
-def run(p: Parameters, task: Task, *, overlaps: list[In], block: str, components: Out, border: Out) -> None:
-    import numpy as np
+Parameters = Methods("segmentation", Learned, Linked)
 
+
+def run(
+    p: Learned | Linked,
+    task: Task,
+    *,
+    overlaps: list[In],
+    block: str,
+    components: Out,
+    border: Out,
+    merge: OutFiles | None = None,
+    curve: Out | None = None,
+) -> None:
+    if isinstance(p, Learned):
+        found, edge = by_affinity(p, task, overlaps, merge, curve)
+    else:
+        found, edge = by_overlap(p, overlaps)
+    section_linking.save(components, found)
+    section_linking.save(border, edge)
+    task.report(supervoxels=len(found.supervoxel), components=edge.number)
+
+
+def by_affinity(
+    p: Learned, task: Task, overlaps: list[In], merge: OutFiles | None, curve: Out | None
+) -> tuple[section_linking.Components, section_linking.Border]:
+    names, sizes, edges = supervoxels.load(overlaps)
+    edges = edges._replace(pairs=np.searchsorted(names, edges.pairs).astype(np.uint64))
+    forest = agglomeration.join(len(names), edges, min(p.agglomeration_threshold + (CURVE if curve else ())))
+    found, segments = [], {}
+    for threshold in p.agglomeration_threshold:
+        root = cut_at(threshold, len(names), forest, sizes, edges, p.min_segment)
+        # A root is its component's smallest supervoxel, so the rank of the roots numbers the components.
+        component = (np.cumsum(root == np.arange(len(root))) - 1)[root]
+        found.append(section_linking.Components(names, component, best_inside(root, edges)))
+        segments[f"{threshold:g}"] = int(component.max(initial=-1)) + 1
+        if merge and len(p.agglomeration_threshold) > 1:
+            merge.mkdir(exist_ok=True)
+            section_linking.write_merge(merge / f"{threshold:g}.parquet", section_linking.number(found[-1]))
+    if curve:
+        roots = [cut_at(t, len(names), forest, sizes, edges, p.min_segment) for t in CURVE]
+        with open(curve, "wb") as file:
+            np.savez(file, supervoxel=names, threshold=np.array(CURVE), root=np.stack(roots).astype(np.int64))
+    task.report(edges=len(edges.faces), joins=len(forest.score), segments_at=segments)
+    none = np.zeros(0, np.uint64)
+    edge = section_linking.Border(
+        int(found[0].component.max(initial=-1)) + 1,
+        none,
+        none.astype(np.int64),
+        none,
+        none.astype(np.int64),
+        none.astype(np.float32),
+    )
+    return found[0], edge
+
+
+def cut_at(
+    threshold: float, n: int, forest: agglomeration.Forest, sizes: np.ndarray, edges: supervoxels.Edges, smallest: int
+) -> np.ndarray:
+    """Smallest supervoxel of the segment of each, int64 (n,)."""
+    return agglomeration.absorb(agglomeration.cut(n, forest, threshold), sizes, edges, smallest)
+
+
+def best_inside(root: np.ndarray, edges: supervoxels.Edges) -> np.ndarray:
+    """Best mean affinity of each supervoxel with another one of its segment, 0 where it is alone: float32."""
+    u, v = edges.pairs.T
+    inside = root[u] == root[v]
+    score = np.zeros(len(root), np.float32)
+    for ends in (u[inside], v[inside]):
+        np.maximum.at(score, ends, (edges.total[inside] / edges.faces[inside] / 255).astype(np.float32))
+    return score
+
+
+def by_overlap(p: Linked, overlaps: list[In]) -> tuple[section_linking.Components, section_linking.Border]:
     ids, sections, seams, first_ends = zip(*(load_tables(path) for path in overlaps))
-    found, edge = section_linking.link(
+    return section_linking.link(
         np.concatenate(ids),
         section_linking.concatenate(sections),
         section_linking.concatenate(seams),
@@ -31,6 +124,3 @@ def run(p: Parameters, task: Task, *, overlaps: list[In], block: str, components
         min_iou=p.min_iou,
         min_seam_iou=p.min_seam_iou,
     )
-    section_linking.save(components, found)
-    section_linking.save(border, edge)
-    task.report(supervoxels=len(found.supervoxel), components=edge.number)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 WIDTH = 12.0  # px, what a cell's width is brought to
 MAPS = ("foreground", "boundary", "centrality", "flow_y", "flow_x")
 FOLD = 16  # sides the network takes are multiples of this
+INSIDE = 1.0  # logit of the foreground above which a pixel walks
+SURE = 0.5  # a cell has a pixel that is this central, ...
+LEAST = 0.25  # ... and this share of the area that cells of the frame have (their median)
 _HAZE = 6 * WIDTH  # px, structure wider than this is illumination
 
 
@@ -35,12 +38,14 @@ def normalise(small: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.arcsinh(out / np.float32(max(noise, floor)))
 
 
-def decode(maps: NDArray[np.float32], *, threshold: float = 0.0, doublings: int = 7, smallest: int = 40) -> NDArray[np.int32]:
+def decode(
+    maps: NDArray[np.float32], *, threshold: float = INSIDE, doublings: int = 7, smallest: int = 40
+) -> NDArray[np.int32]:
     """Cells of a shrunk frame from the network's maps (5, y, x): int32 (y, x), 0 = background, cells 1..n.
 
     threshold: logit of the foreground above which a pixel belongs to a cell.
     doublings: pixels walk 2 to the power of this, px; what has not arrived by then makes a cell of its own.
-    smallest: cells of fewer px are dropped.
+    smallest: cells of fewer px are dropped; so are those without a middle (SURE) and slivers (LEAST).
     """
     import cv2
 
@@ -74,6 +79,10 @@ def decode(maps: NDArray[np.float32], *, threshold: float = 0.0, doublings: int 
     labels = np.zeros(inside.shape, np.int32)
     labels[y, x] = points[end[0], end[1]]
     area = np.bincount(labels.ravel())
-    keep = area >= smallest
+    central = np.full(len(area), -np.inf)
+    np.maximum.at(central, labels[y, x], maps[2][y, x])
+    keep = (area >= smallest) & (central >= np.log(SURE / (1 - SURE)))
     keep[0] = False
+    if keep.any():
+        keep &= area >= LEAST * np.median(area[keep])
     return np.take((np.cumsum(keep) * keep).astype(np.int32), labels)

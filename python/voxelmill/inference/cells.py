@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,25 +22,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxelmill.core import models
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.inference import cellnet, logstd
-from voxelmill.inference.cell_basins import basins, components, keep_sizes
+from voxelmill.inference import cell_flows, logstd
+from voxelmill.inference.cell_basins import components, keep_sizes
 from voxelmill.inference.logstd import check_frame
 
 Params = Mapping[str, Any]
-_WIDTHS = (4.0, 6.0, 9.0, 13.5, 20.0, 30.0, 45.0, 67.0)  # px, between which the cells' width is looked for
-_SAMPLE = 640  # widths are estimated on a window this many shrunk px a side
-_ROOMIER = 1.2  # cells are shown this much narrower than they are: spread ones stay whole, and it is faster
-_CENTRE = 0.35  # a marker is where a pixel, after smoothing, is at least this central in its cell
-_SMOOTH = (7, 7)  # shrunk px; on smaller windows spread cells fall into parts
+Maps = NDArray[np.float32]
+MODEL = Path(__file__).with_name("cells_model")
+_WIDTHS = (5.0, 8.0, 13.0, 20.0, 32.0, 50.0, 80.0)  # px, between which the cells' width is looked for
+_SAMPLE = 960  # widths are estimated on a window this many shrunk px a side
 _HOLE = 0.25  # holes smaller than this share of a cell's disk are filled
+
+
+@cache
+def _network() -> Callable[[NDArray[np.float32]], tuple[Maps, Maps]]:
+    """Maps (5, y, x) and scale (y / 2, x / 2) of a shrunk frame. Raises DataError where model and card do not match."""
+    session = models.load(MODEL).session
+    fold = cell_flows.FOLD
+
+    def look(small: NDArray[np.float32]) -> tuple[Maps, Maps]:
+        height, width = small.shape
+        x = np.pad(cell_flows.normalise(small), [(0, -n % fold) for n in small.shape], mode="symmetric")
+        maps, scale = session.run(None, {"x": x[None, None]})
+        return maps[0, :, :height, :width], scale[0, 0, : (height + 1) // 2, : (width + 1) // 2]
+
+    return look
 
 
 def _shrunk(frame: NDArray, diameter: float) -> NDArray[np.float32]:
     """The frame brought to the size at which cells are as wide as the network expects."""
     import cv2
 
-    scale = diameter / cellnet.WIDTH
+    scale = diameter / cell_flows.WIDTH
     size = tuple(max(8, round(n / scale)) for n in frame.shape[::-1])
     how = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
     return cv2.resize(frame, size, interpolation=how).astype(np.float32)
@@ -53,15 +69,15 @@ def _fill_small_holes(cell: NDArray[np.float32]) -> None:
     """Make small holes of a shrunk likelihood map part of the cell, in place. Gaps in a colony stay."""
     _, outside = components(cell <= 0)
     area = np.bincount(outside.ravel())
-    small = area < _HOLE * np.pi / 4 * cellnet.WIDTH**2
+    small = area < _HOLE * np.pi / 4 * cell_flows.WIDTH**2
     small[0] = False
-    np.maximum(cell, 1.0, out=cell, where=small[outside])
+    np.maximum(cell, 2 * cell_flows.INSIDE, out=cell, where=small[outside])
 
 
 def segment(
     frame: NDArray, *, cell_diameter: float = 0.0, min_object_size: int = 50, max_object_size: int = 10_000
 ) -> NDArray[np.int32]:
-    """Label the cells of one phase-contrast frame with the network of `cellnet`.
+    """Label the cells of one phase-contrast frame with the network of `cells_model`.
 
     frame: (y, x), any whole or floating-point dtype.
     cell_diameter: width of a typical cell, px: of the largest circle that fits inside it, so of a rod its
@@ -81,18 +97,16 @@ def segment(
         )
     frame = check_frame(frame)
     diameter = cell_diameter or cell_diameter_of([frame])
-    cell, centre, _ = cellnet.predict(cellnet.flatten(_shrunk(frame, _ROOMIER * diameter)))
-    cell = np.ascontiguousarray(cell)
-    _fill_small_holes(cell)
-    inside = (cell > 0).astype(np.uint8)
-    height = cv2.GaussianBlur(_sigmoid(centre), _SMOOTH, 0)
-    _, markers = components((height > _CENTRE) & (inside > 0))
-    parts = basins(height, markers, inside)
+    maps, _ = _network()(_shrunk(frame, diameter))
+    maps = np.ascontiguousarray(maps)
+    _fill_small_holes(maps[0])
+    parts = cell_flows.decode(maps)
     # the outline is found on the frame's own grid, between the shrunk pixels, so parts must reach past it
-    rim = cv2.dilate(parts.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
+    rim = cv2.dilate(parts.astype(np.float32), np.ones((3, 3), np.uint8))
     size = frame.shape[::-1]
-    labels = cv2.resize(np.where(parts > 0, parts, rim), size, interpolation=cv2.INTER_NEAREST)
-    labels *= cv2.resize(cell, size, interpolation=cv2.INTER_LINEAR) > 0
+    # float32: OpenCV's exact nearest neighbour takes no int32
+    near = cv2.resize(np.where(parts > 0, parts, rim).astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    labels = near.astype(np.int32) * (cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR) > 0)
     return keep_sizes(labels, min_object_size, max_object_size)
 
 
@@ -101,11 +115,12 @@ def _seen_at(frame: NDArray, diameter: float) -> tuple[float, float]:
 
     Sureness is 0 where there are no cells to see.
     """
-    side = round(_SAMPLE * diameter / cellnet.WIDTH)
+    side = round(_SAMPLE * diameter / cell_flows.WIDTH)
     window = tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in frame.shape)
-    cell, centre, scale = cellnet.predict(cellnet.flatten(_shrunk(frame[window], diameter)))
+    maps, scale = _network()(_shrunk(frame[window], diameter))
+    cell, centre = maps[0], maps[2]
     inside = cell[::2, ::2] > 0
-    if np.count_nonzero(inside) < cellnet.WIDTH:
+    if np.count_nonzero(inside) < cell_flows.WIDTH:
         return 0.0, 0.0
     return float(np.median(scale[inside])), float(np.quantile(_sigmoid(centre[cell > 0]), 0.9))
 
@@ -165,7 +180,7 @@ def _prepare_logstd(frames: Iterable[NDArray], params: Params) -> Params:
 
 DEFAULT = "cells"
 METHODS: dict[str, Method] = {
-    "cells": Method(lambda frame, params: segment(frame, **_known(segment, params)), _prepare_cells, cellnet.MODEL),
+    "cells": Method(lambda frame, params: segment(frame, **_known(segment, params)), _prepare_cells, MODEL),
     "logstd": Method(lambda frame, params: logstd.segment(frame, **_known(logstd.segment, params)), _prepare_logstd),
 }
 

@@ -309,3 +309,12 @@ def load(path: Path, kind: type[T]) -> T:
     with np.load(path) as parts:
         values = {name: parts[name] if parts[name].ndim else int(parts[name]) for name in parts.files}
     return kind(**values)
+
+
+def write_merge(path: Path, table: MergeTable) -> None:
+    """Write a merge table, or a part of it, for others to read (Parquet)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"supervoxel": table.supervoxel, "root_id": table.segment, "score": table.score}
+    pq.write_table(pa.table(columns), path, compression="zstd")

@@ -1,33 +1,47 @@
-"""Segment: supervoxels of each section, and the tables by which they are joined.
+"""Segment: supervoxels, and the tables by which they are joined; no later step looks at voxels for that.
 
-A task takes whole sections. It writes the supervoxels of its shards, counts how they lie on each other
-from section to section (the first section of the next slab is segmented here too, for that) and
-across tile seams, and leaves the tables; no later step looks at voxels to join them.
+A task takes whole sections. `learned` (the default) asks a network which voxels belong together and leaves the region
+graph. `classic` floods each section, counts how supervoxels lie on each other from section to section (the first section
+of the next slab is segmented here too, for that) and across tile seams.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import sys
 from collections import Counter
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..core import blocks, levels
+from ..core.errors import DataError
 from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Layout, create_image, open_image
-from . import section_linking, seeded_watershed
+from . import section_linking, seeded_watershed, supervoxels
+from .slabs import Column, columns_of, histograms, slabs_of
 
-Column = tuple[slice, ...]  # (y, x) of the sections of a slab
+HOW = "How neurites are segmented: by a network, or by grey level alone"
+MODEL = Path(__file__).with_name("neurites_model")
+
+
+class Learned(Params):
+    """`--segmentation learned`: basins of the affinities that a network finds."""
+
+    segmentation: Literal["learned"] = param("learned", HOW)
+    model: str = param("", "Folder of a network, as `voxelmill train` makes; empty: the one that comes along", path=True)
+    model_mismatch: Literal["warn", "refuse"] = param(
+        "warn", "What happens where the network has not been shown voxels of this size"
+    )
 
 
 class Classic(Params):
     """`--segmentation classic`: seeded watershed in each section."""
 
-    segmentation: Literal["classic"] = param("classic", "How neurites are segmented")
+    segmentation: Literal["classic"] = param("classic", HOW)
     foreground_quantile: float = param(0.55, "Share of a section's pixels that are not foreground", ge=0, lt=1)
     seed_distance: int = param(8, "Least distance between two seeds", unit="px", ge=1, le=64)
     min_size: int = param(128, "Smaller pieces of foreground get no seed", unit="px", ge=0)
@@ -39,13 +53,48 @@ class Classic(Params):
     )
 
 
-Parameters = Methods("segmentation", Classic)
+Parameters = Methods("segmentation", Learned, Classic)
 
 
-def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps: Out) -> None:
+def run(
+    p: Learned | Classic, task: Task, *, volume: In, block: str, model: In | None = None, output: Out, overlaps: Out
+) -> None:
     source = open_image(volume)
     lay = source.layout()
     target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.space, label=True)
+    if isinstance(p, Learned):
+        learned(p, task, source, target, block, model or MODEL, overlaps)
+    else:
+        classic(p, task, source, target, block, overlaps)
+
+
+def learned(p: Learned, task: Task, source: Image, target: Image, block: str, folder: Path, overlaps: Path) -> None:
+    card = task.model(folder).card
+    if card["kind"] != "neurites":
+        raise DataError(f"{folder}: a network for {card['kind']}; expected one for neurites")
+    if remark := unlike(card, source):
+        if p.model_mismatch == "refuse":
+            raise DataError(f"{folder}: {remark}; give another --model, or --model_mismatch warn")
+        print(f"WARNING [segment] {remark}; look at the result, or train on this volume", file=sys.stderr)
+        task.report(model_mismatch=remark)
+    graph = supervoxels.segment(folder, source, target, block, task)
+    supervoxels.save(overlaps, graph)
+    task.report(supervoxels=len(graph.ids), empty_sections=graph.blank)
+
+
+def unlike(card: dict[str, Any], source: Image) -> str:
+    """What is new to a network in the voxel size of a volume, or nothing."""
+    known = card.get("voxel_size_nm")
+    if not known or not source.space.known:
+        return ""
+    size = source.space.scale
+    if all(low <= s <= high for low, s, high in zip(known["least"], size, known["largest"], strict=True)):
+        return ""
+    return f"voxels of {size} nm (z, y, x), and the network was shown {known['least']} to {known['largest']}"
+
+
+def classic(p: Classic, task: Task, source: Image, target: Image, block: str, overlaps: Path) -> None:
+    lay = source.layout()
     slabs = slabs_of(lay, block)
     tables = Tables(seeded_watershed.tiles(lay.shape).first(slabs[0].start + 1, 0, 0))
     columns = columns_of(lay)
@@ -60,18 +109,6 @@ def run(p: Classic, task: Task, *, volume: In, block: str, output: Out, overlaps
     tables.save(overlaps)
     nothing = Counter(tables.empty)  # a section has an entry for each column that is empty
     task.report(supervoxels=tables.number, empty_sections=[z for z in sorted(nothing) if nothing[z] == len(columns)])
-
-
-def slabs_of(lay: Layout, block: str) -> list[slice]:
-    """The z ranges of a block that holds whole rows of shards."""
-    ends = {(r[0].start, r[0].stop) for r in blocks.regions(lay, block)}
-    return [slice(start, stop) for start, stop in sorted(ends)]
-
-
-def columns_of(lay: Layout) -> list[Column]:
-    """The (y, x) parts of a section that are segmented one at a time: whole tiles of the watershed and whole shards."""
-    step = [int(np.lcm(s, seeded_watershed.MAX_TILE)) if s < n else n for s, n in zip(lay.shard[1:], lay.shape[1:])]
-    return list(levels.tiles(tuple(slice(0, n) for n in lay.shape[1:]), step))
 
 
 class Segmented(NamedTuple):
@@ -141,13 +178,7 @@ class Edges:
 
 def thresholds(p: Classic, source: Image, z: slice, columns: list[Column], task: Task) -> np.ndarray:
     """Foreground grey level of each section, from the histogram of all of it."""
-    counts = task.each(functools.partial(count, source, z), columns, f"histograms of sections {z.start} on")
-    return seeded_watershed.threshold(functools.reduce(np.add, counts), p.foreground_quantile)
-
-
-def count(source: Image, z: slice, column: Column) -> np.ndarray:
-    """Grey-level counts of the sections in a column: int64 (z, 256)."""
-    return seeded_watershed.histogram(source.read((z, *column)))
+    return seeded_watershed.threshold(histograms(source, z, columns, task), p.foreground_quantile)
 
 
 class Tables:

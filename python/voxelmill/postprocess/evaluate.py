@@ -1,4 +1,4 @@
-"""Evaluate: neurites against the truth, which goes through the same transforms first.
+"""Evaluate: neurites against the truth, which goes through the same transforms first; at several thresholds, where there are.
 
 The truth is moved as the image was (simulated jitter, then the alignment, as one transform), sampled
 once by nearest neighbour. Voxels outside the field of view are 0 and are left out.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,19 @@ class Parameters(simulate_misalignment.Parameters):
     score_border: int = param(0, "Leave out voxels this near to a boundary of the truth, in-plane", unit="px", ge=0, le=32)
 
 
-def run(p: Parameters, task: Task, *, labels: In, truth: In, transforms: In, output: Out) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    labels: In,
+    truth: In,
+    transforms: In,
+    output: Out,
+    supervoxels: In | None = None,
+    curve: In | None = None,
+    evaluation: Out | None = None,
+    figure: Out | None = None,
+) -> None:
     found, true = open_image(labels), open_image(truth)
     if found.shape != true.shape:
         raise DataError(f"--truth has shape {true.shape} and the volume {found.shape} (z, y, x); expected the same")
@@ -48,6 +61,10 @@ def run(p: Parameters, task: Task, *, labels: In, truth: In, transforms: In, out
     scores: dict[str, Any] = tables.pop(0).result()
     scores |= {f"border_{border}": table.result() for border, table in tables.items()}
     output.write_text(json.dumps(scores, indent=1, sort_keys=True))
+    if supervoxels and curve and evaluation and figure:
+        rows = at_thresholds(true, open_image(supervoxels), curve, shards, task)
+        evaluation.write_text(json.dumps({"thresholds": rows, "default": scores}, indent=1))
+        draw(figure, rows)
     task.report(**{k: v for k, v in scores.items() if np.isscalar(v)})
 
 
@@ -61,3 +78,46 @@ def count(true: Image, found: Image, borders: list[int], one: tuple[Region, list
     for table in tables:
         table.add(moved, labels, inner[1:])
     return tables
+
+
+def at_thresholds(
+    true: Image, pieces: Image, curve: Path, shards: list[tuple[Region, list[SectionTransform]]], task: Task
+) -> list[dict[str, float]]:
+    """Scores at each threshold of a curve (`agglomerate`), from one table of supervoxels and truth."""
+    tables = {border: Contingency(border=border) for border in (0, 2)}
+    for counted in task.each(partial(count, true, pieces, list(tables)), shards, "shards of supervoxels scored"):
+        for table, more in zip(tables.values(), counted, strict=True):
+            table.merge(more)
+    with np.load(curve) as stored:
+        names, thresholds, roots = stored["supervoxel"], stored["threshold"], stored["root"]
+    rows = []
+    for threshold, root in zip(thresholds.tolist(), roots, strict=True):
+        row: dict[str, float] = {"threshold": threshold}
+        for border, table in tables.items():
+            result = table.renamed(names, root + 1).result()
+            mark = f"_border_{border}" if border else ""
+            row |= {f"{name}{mark}": round(result[name], 5) for name in ("voi_split", "voi_merge", "voi", "arand")}
+        rows.append(row)
+    return rows
+
+
+def draw(path: Path, rows: list[dict[str, float]]) -> None:
+    """Split against merge error along the thresholds, and adapted Rand error."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    x = [row["threshold"] for row in rows]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for name, label, style in (("voi_split", "split", "C0o-"), ("voi_merge", "merge", "C1s-"), ("voi", "sum", "k.--")):
+        left.plot(x, [row[name] for row in rows], style, label=label)
+    right.plot(x, [row["arand"] for row in rows], "C3o-", label="all voxels")
+    right.plot(x, [row["arand_border_2"] for row in rows], "C3o--", mfc="w", label="without 2 px at true boundaries")
+    left.set(xlabel="threshold of agglomeration", ylabel="variation of information, bits", ylim=(0, None))
+    right.set(xlabel="threshold of agglomeration", ylabel="adapted Rand error", ylim=(0, None))
+    for axis in (left, right):
+        axis.legend(frameon=False)
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=150, format="png")
+    plt.close(figure)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from pathlib import Path
 
 from ..core import blocks, ids
 from ..core.params import Params
@@ -45,7 +44,7 @@ def run(
         ranges = seeded_watershed.tiles(lay.shape).ranges((z, slice(0, lay.shape[1]), slice(0, lay.shape[2])))
         there = ids.within(table.supervoxel, ranges)
         part = section_linking.MergeTable(*(column[there] for column in table))
-        write_part(merge / f"z{z.start:07d}.parquet", part)
+        section_linking.write_merge(merge / f"z{z.start:07d}.parquet", part)
         shards += [(region, part) for region in layer]
     task.do(partial(label, source, target), shards, "shards labelled")
     task.report(segments=count)
@@ -55,11 +54,3 @@ def label(source: Image, target: Image, one: tuple[Region, section_linking.Merge
     """Write the segments of a region, given the part of the merge table that its supervoxels are in."""
     region, table = one
     target.write(region, section_linking.remap(source.read(region), table).astype(target.dtype))
-
-
-def write_part(path: Path, table: section_linking.MergeTable) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {"supervoxel": table.supervoxel, "root_id": table.segment, "score": table.score}
-    pq.write_table(pa.table(columns), path, compression="zstd")

@@ -84,6 +84,22 @@ class Contingency:
         start = np.flatnonzero(np.concatenate(([True], (t[1:] != t[:-1]) | (p[1:] != p[:-1]))))
         return _sum_pairs(t[start].astype(np.uint64), p[start].astype(np.uint64), np.diff(start, append=t.size))
 
+    def renamed(self, names: np.ndarray, labels: np.ndarray) -> Contingency:
+        """The table with predictions `names` (ascending) called `labels`; several may be one. 0 stays 0.
+
+        Raises:
+            DataError: a prediction is not among the names.
+        """
+        self._sum(self._waiting)
+        known = np.concatenate([np.zeros(1, np.uint64), names.astype(np.uint64)])
+        called = np.concatenate([np.zeros(1, np.uint64), labels.astype(np.uint64)])
+        at = np.minimum(np.searchsorted(known, self.pred), len(known) - 1)
+        if not np.array_equal(known[at], self.pred):
+            raise DataError(f"score: prediction {self.pred[known[at] != self.pred][0]} has no new name")
+        made = Contingency(ignore_truth_zero=self.ignore_truth_zero, border=self.border)
+        made.truth, made.pred, made.count = _sum_pairs(self.truth, called[at], self.count)
+        return made
+
     def result(self, *, self_pairs: bool = False) -> dict[str, float]:
         """The scores: VOI in bits, the rest 0..1.
 

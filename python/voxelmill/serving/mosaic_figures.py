@@ -141,9 +141,10 @@ def summary(figure: Any, seams: Seams) -> None:
         at = sorted(seams)
         right.plot(at, [float(np.median(quality(seams[n]))) for n in at], color="#1f77b4", lw=1.2, label="median")
         right.plot(at, [float(quality(seams[n]).min()) for n in at], color="#d95f02", lw=1, label="worst")
-        right.set(xlabel="section", ylabel="quality of seams", ylim=(0, 1))
-        right.legend(frameon=False)
+        right.set(xlabel="section", ylabel="quality of seams", ylim=(0, 1.05))
+        right.locator_params(axis="x", integer=True)
+        right.legend(frameon=False, loc="lower left")
         return
     off = np.array([float(row["residual_px"]) for row in rows])
     right.scatter(quality(rows), np.maximum(off, 1e-3), s=10, color="#1f77b4", linewidths=0, alpha=0.7)
-    right.set(xlabel="quality", ylabel="missed by the joint solution (px)", yscale="log", xlim=(0, 1))
+    right.set(xlabel="quality", ylabel="missed by the joint solution (px)", yscale="log", xlim=(-0.02, 1.02))

@@ -56,11 +56,12 @@ def mosaic(
     side = np.linspace(-1, 1, tile)
     flat = (1 - vignetting * (side[:, None] ** 2 + 0.8 * side**2) / 1.8).astype(np.float32)
     nominal = np.array([(r * step, c * step) for r in range(rows) for c in range(columns)], float)
-    truth = nominal + np.clip(rng.normal(0, jitter, nominal.shape), -3 * jitter, 3 * jitter)
+    off = np.clip(rng.normal(0, jitter, nominal.shape), -3 * jitter, 3 * jitter)
+    truth = nominal + np.rint(off * 32) / 32  # OpenCV moves pixels by 1/32 px: so the truth is exact
     tiles = []
     for y, x in truth + margin:
         seen = cv2.warpAffine(
-            scene, np.array([[1, 0, x], [0, 1, y]]), (tile, tile), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+            scene, np.array([[1, 0, x], [0, 1, y]]), (tile, tile), flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
         )
         tiles.append(np.clip(rng.poisson(np.clip(seen + 0.1, 0, None) * flat * 2000), 0, 65535).astype(np.uint16))
     return Mosaic(np.stack(tiles), nominal, truth, flat / flat.mean())

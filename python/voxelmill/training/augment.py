@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..transform import contrast
+
 Image = NDArray[np.float32]
 Rng = np.random.Generator
 
@@ -124,6 +126,8 @@ def em_contrast(rng: Rng, x: Image, labels: NDArray[np.int32], sections: bool) -
         x = np.stack([s + rng.uniform(0.3, 1.2) * (s - blur(s, 1.5)) for s in x])
     if chance(0.6):
         x += rng.uniform(0, 14) * noise(rng, x.shape)
+    if chance(0.5):  # as `preprocess` leaves it
+        x = contrast.enhance(np.clip(x, 0, 255).astype(np.uint8), sigma=0.7 * rng.integers(2)).astype(np.float32)
     bad = rng.random(len(x)) < (0.05 if sections else 0.01)
     for z in np.flatnonzero(bad).tolist():  # lost, blank or out of focus
         kind = rng.integers(3)

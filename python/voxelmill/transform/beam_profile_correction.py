@@ -27,7 +27,7 @@ class Parameters(Clipped, Strict):
     """Beam profile."""
 
 
-def run(p: Parameters, task: Task, *, volume: In, block: str, output: Out, notes: Out | None = None) -> None:
+def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
     with or_left_out(task):
         made, found = correct(open_slice(volume), p)
         keep(task, found, notes)

@@ -25,7 +25,7 @@ class Parameters(Strict):
     crop_interface_out_depth: float = param(600.0, "Depth of tissue that is kept below the surface", unit="µm", gt=0)
 
 
-def run(p: Parameters, task: Task, *, volume: In, block: str, output: Out, notes: Out | None = None) -> None:
+def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
     with or_left_out(task):
         made, found = crop(open_slice(volume), p)
         keep(task, found, notes)

@@ -36,7 +36,7 @@ class Parameters(Overlapping):
     """Focal curvature."""
 
 
-def run(p: Parameters, task: Task, *, grid: In, block: str, output: Out, notes: Out | None = None) -> None:
+def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out, notes: Out | None = None) -> None:
     with or_left_out(task):
         made, found = flatten(open_grid(grid), p)
         keep(task, found, notes)

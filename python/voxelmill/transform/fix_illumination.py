@@ -25,7 +25,7 @@ class Parameters(Clipped, Overlapping):
     """Illumination."""
 
 
-def run(p: Parameters, task: Task, *, grid: In, block: str, output: Out, notes: Out | None = None) -> None:
+def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out, notes: Out | None = None) -> None:
     with or_left_out(task):
         made, found = light(open_grid(grid), p)
         keep(task, found, notes)

@@ -24,7 +24,7 @@ class Parameters(Clipped, Strict):
     """Normalization."""
 
 
-def run(p: Parameters, task: Task, *, volume: In, block: str, output: Out, notes: Out | None = None) -> None:
+def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
     with or_left_out(task):
         made, found = normalize(open_slice(volume), p)
         keep(task, found, notes)

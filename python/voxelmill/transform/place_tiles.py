@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..ingest.tiles.plain import Reader, Tile, Tiling, by_section, positions_of
+from . import illumination
 from .tile_positions import LEAST, Placement, judged, measure, neighbours, solve
 
 POSITIONS = ("tile", "y", "x", "quality")
@@ -34,7 +36,17 @@ class Parameters(Strict):
     )
 
 
-def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, positions: Out, seams: Out) -> None:
+@dataclass
+class Section:
+    """What is found of a section: rows of the two tables, each tile's cells (`illumination.reduced`), what cannot be read."""
+
+    positions: list[tuple[Any, ...]]
+    seams: list[tuple[Any, ...]]
+    cells: dict[str, np.ndarray]
+    bad: dict[str, str]
+
+
+def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, positions: Out, seams: Out, light: Out) -> None:
     """`source` is no `In`: its digest stands in the record of `inspect_tiles`."""
     tiling = Tiling.model_validate_json(tiles.read_text())
     first, last = (int(n) for n in block.split("-"))
@@ -42,34 +54,39 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, posit
     sections = [(n, of) for n, of in every.items() if first <= n <= last]
     placed: list[tuple[Any, ...]] = []
     met: list[tuple[Any, ...]] = []
+    cells: dict[str, np.ndarray] = {}
     work = partial(place_section, p, Reader(source, tiling.model_copy(update={"tiles": []})))
     if len(every) == 1:  # without it there is nothing to go on with
         results: Iterable[Any] = [(one, work(one)) for one in sections]
     else:
         results = task.each_sound(work, sections, "sections placed", name=lambda one: tiling.sections[one[0]])
-    for (section, _), (rows, of_seams, bad) in results:
-        placed += rows
-        met += [(section, *row) for row in of_seams]
-        for name, why in bad.items():
+    for (number, _), section in results:
+        placed += section.positions
+        met += [(number, *row) for row in section.seams]
+        cells |= section.cells
+        for name, why in section.bad.items():
             task.quarantine([name], why)
     write_csv(positions, POSITIONS, placed)
     write_csv(seams, SEAMS, met)
+    with open(light, "wb") as file:
+        np.savez(file, **cells)  # type: ignore[arg-type]
     task.report(tiles=len(placed), seams=len(met))
 
 
-def place_section(
-    p: Parameters, reader: Reader, section: tuple[int, list[Tile]]
-) -> tuple[list[tuple], list[tuple], dict[str, str]]:
-    """Rows of the positions and of the seams of a section (number, tiles), and why tiles of it cannot be read.
+def place_section(p: Parameters, reader: Reader, section: tuple[int, list[Tile]]) -> Section:
+    """Place the tiles of a section (number, tiles), each read once.
 
     Raises DataError where none can, or where no two overlap although they should."""
     number, tiles = section
     nominal, shapes = positions_of(tiles)
+    cells: dict[str, np.ndarray] = {}
     bad: dict[str, str] = {}
 
     def read(k: int) -> np.ndarray:
         try:
-            return np.nan_to_num(np.asarray(reader(tiles[k])))
+            pixels = np.nan_to_num(np.asarray(reader(tiles[k])))
+            cells[tiles[k].name] = illumination.reduced(pixels.mean(0, dtype=np.float32) if len(pixels) > 1 else pixels[0])
+            return pixels
         except DataError as error:
             bad[tiles[k].name] = str(error)
             return np.zeros((reader.tiling.depth, *shapes[k]), reader.tiling.dtype)
@@ -88,7 +105,7 @@ def place_section(
     placement = solve(seams, nominal, shapes) if p.refine_tile_positions else judged(seams, nominal)
     if len(bad) == len(tiles):
         raise DataError(f"none of its {len(tiles)} tiles can be read; the first: {next(iter(bad.values()))}")
-    return *rows_of(placement, tiles, set(bad)), bad
+    return Section(*rows_of(placement, tiles, set(bad)), cells, bad)
 
 
 def named(tiling: Tiling, section: int) -> str:

@@ -7,26 +7,37 @@ begins at its own corner.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..core import plans
 from ..core.errors import DataError
+from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Storage, Tasks
 from ..core.space import NM, ZYX, Axis, Space
 from ..core.stage import In, Out
 from ..core.volume import Layout, layout
 from ..ingest.tiles.plain import Tile, Tiling, by_section, positions_of
+from . import illumination
 from .place_tiles import POSITIONS, SEAMS, read_csv, write_csv
 
 SHARED = 0.5  # of what each section covers, by all: one frame
+UNEVEN = 0.03  # of the mean: light that differs so much over a tile shows at its rim
+MOST_TILES = 1000  # whose light is looked at
 POOR = 0.3  # quality of a seam that should be looked at
 
 
 class Parameters(Storage, Tasks):
-    """The canvas."""
+    """The canvas and the light."""
+
+    tile_illumination: bool = param(
+        False, "Even out the light of the tiles, by one smooth field that is found from all of them"
+    )
+    tile_dark: float = param(0.0, "With --tile_illumination, what a pixel reads without light", unit="grey level", ge=0)
 
 
 class Mosaic(Tiling, frozen=True):
@@ -34,6 +45,12 @@ class Mosaic(Tiling, frozen=True):
 
     layout: Layout
     space: Space
+    light: tuple[float, ...] = ()  # coefficients of the field that tiles are divided by; none: tiles stay as they are
+    dark: float = 0.0
+
+    @property
+    def field(self) -> illumination.Field | None:
+        return illumination.Field(np.array(self.light), self.dark, float("nan")) if self.light else None
 
     @classmethod
     def load(cls, path: Path) -> Mosaic:
@@ -47,6 +64,7 @@ def run(
     tiles: In,
     positions: list[In],
     seams: list[In],
+    light: list[In],
     mosaic: Out,
     tile_positions: Out,
     tile_seams: Out,
@@ -64,12 +82,15 @@ def run(
     corners, one = frames(tiling, found)
     placed = [moved(t, t.y - corners[t.section][0], t.x - corners[t.section][1]) for t in found]
     made = planned(p, tiling, placed, corners[placed[0].section] if one else np.zeros(2))
+    field = found_light(p, made, light)
+    if p.tile_illumination and field:
+        made = made.model_copy(update={"light": tuple(field.coefficients.tolist()), "dark": p.tile_dark})
     mosaic.write_text(made.model_dump_json())
     write_csv(tile_positions, POSITIONS, [(t.name, f"{t.y:.3f}", f"{t.x:.3f}", rows[t.name]["quality"]) for t in placed])
     write_csv(tile_seams, SEAMS, [[row[name] for name in SEAMS] for row in met])
     plans.write(block_list, plans.by_shards(made.layout, p))
     plans.write(superblock_list, plans.by_superblocks(made.layout, made.space.scale, p))
-    report(task, made, rows, met, one)
+    report(task, made, rows, met, one, uneven(field))
 
 
 def moved(tile: Tile, y: float, x: float) -> Tile:
@@ -78,17 +99,18 @@ def moved(tile: Tile, y: float, x: float) -> Tile:
 
 def frames(tiling: Tiling, found: list[Tile]) -> tuple[dict[int, np.ndarray], bool]:
     """The corner (y, x; whole px) from which each section counts, and whether it is the same for all."""
-    boxes, nearest, listed = {}, {}, by_section(tiling.tiles)
-    for section, tiles in by_section(found).items():
-        low, sides = positions_of(listed[section])  # of all that could be read: one that is lost later shifts nothing
+    sections = by_section(found)
+    nearest, farthest = {}, {}
+    for section, tiles in sections.items():
         at, size = positions_of(tiles)
-        nearest[section] = at.min(0)
-        boxes[section] = np.minimum(low.min(0), at.min(0)), np.maximum((low + sides).max(0), (at + size).max(0))
-    lows, highs = (np.array([box[k] for box in boxes.values()]) for k in (0, 1))
+        nearest[section], farthest[section] = at.min(0), (at + size).max(0)
+    # of all tiles that should be there: one that is lost shifts nothing
+    own = {section: np.minimum(tiling.corners[section], nearest[section]) for section in sections}
+    lows, highs = np.array(list(own.values())), np.array(list(farthest.values()))
     common = np.clip(highs.min(0) - lows.max(0), 0, None).prod()
     one = bool((common >= SHARED * (highs - lows).prod(1)).all())
     corner = np.floor(np.min(list(nearest.values()), 0) + 1e-6)
-    return {s: corner if one else np.floor(np.minimum(boxes[s][0], nearest[s]) + 1e-6) for s in boxes}, one
+    return {s: corner if one else np.floor(own[s] + 1e-6) for s in sections}, one
 
 
 def planned(p: Parameters, tiling: Tiling, placed: list[Tile], corner: np.ndarray) -> Mosaic:
@@ -102,7 +124,34 @@ def planned(p: Parameters, tiling: Tiling, placed: list[Tile], corner: np.ndarra
     return Mosaic(**{**tiling.model_dump(), "tiles": placed}, layout=lay, space=Space.of(axes, scale, origin))
 
 
-def report(task: Task, made: Mosaic, rows: dict[str, dict[str, str]], met: list[dict[str, str]], one: bool) -> None:
+def found_light(p: Parameters, made: Mosaic, light: Sequence[Path]) -> illumination.Field | None:
+    """The field of the tiles, of the size that most have; None where they show nothing."""
+    tiles = {t.name: t for t in made.tiles}
+    sizes = Counter((t.height, t.width) for t in made.tiles)
+    usual = [t for t in made.tiles if (t.height, t.width) == max(sizes, key=lambda size: sizes[size])]
+    usual = usual[:: -(-len(usual) // MOST_TILES)]
+    wanted = {t.name for t in usual}
+    cells: dict[str, np.ndarray] = {}
+    for path in light:
+        with np.load(path) as held:
+            cells |= {name: held[name] for name in held.files if name in wanted}
+    these = [tiles[name] for name in cells]
+    at, size = positions_of(these)
+    at[:, 0] += [3 * t.section * made.layout.shape[1] for t in these]  # tiles of two sections are no neighbours
+    try:
+        return illumination.estimate(np.stack(list(cells.values())), at * illumination.CELLS / size.max(), p.tile_dark)
+    except DataError:  # all dark
+        return None
+
+
+def uneven(field: illumination.Field | None) -> float | None:
+    """Relative standard deviation of the light over a tile."""
+    return None if field is None else round(float(field.flat((illumination.CELLS, illumination.CELLS)).std()), 4)
+
+
+def report(
+    task: Task, made: Mosaic, rows: dict[str, dict[str, str]], met: list[dict[str, str]], one: bool, light: float | None
+) -> None:
     """Quality figures; what a user must look at as notes."""
     quality = np.array([float(row["quality"]) for row in met])
     poor = [f"{row['tile_a']} - {row['tile_b']}" for row in met if float(row["quality"]) < POOR]
@@ -114,11 +163,14 @@ def report(task: Task, made: Mosaic, rows: dict[str, dict[str, str]], met: list[
     if poor:
         more = f"{', '.join(poor[:3])}{', ...' if len(poor) > 3 else ''}"
         notes.append(f"{len(poor)} of {len(met)} seams are poor (quality below {POOR:g}), look at them: {more}")
+    if not made.light and (light or 0) > UNEVEN:
+        notes.append(f"light differs by {light:.1%} over a tile (RMS); --tile_illumination true evens it out")
     if not one:
         notes.append("what the sections cover is not the same: each begins at its own corner")
     task.report(
         shape=list(made.layout.shape),
         tiles=len(made.tiles),
+        uneven_light=light,
         seams=len(met),
         seam_quality_median=round(float(np.median(quality)), 3) if len(met) else None,
         seam_residual_px=round(float(np.median([float(row["residual_px"]) for row in met])), 3) if met else None,

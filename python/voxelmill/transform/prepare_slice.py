@@ -52,7 +52,7 @@ def run(
     task: Task,
     *,
     grid: In,
-    block: str,
+    slice: str,
     output: Out,
     tiles: Out,
     seams: Out,

@@ -44,7 +44,7 @@ def run(
     task: Task,
     *,
     grid: In,
-    block: str,
+    slice: str,
     output: Out,
     tiles: Out,
     seams: Out,

@@ -15,7 +15,8 @@ from ..core import blocks
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Region, create_image
-from ..ingest.tiles.plain import Reader, Tile, by_section, positions_of
+from ..ingest.tiles.plain import Pixels, Reader, Tile, by_section, positions_of
+from . import illumination
 from .mosaic_fusion import Blended, fuse
 from .plan_mosaic import Mosaic
 
@@ -31,11 +32,28 @@ def run(p: Parameters, task: Task, *, source: Path, mosaic: In, block: str, outp
     regions = list(blocks.regions(made.layout, block))
     sections = {s for z, *_ in regions for s in range(z.start // made.depth, -(-z.stop // made.depth))}
     tiles = {s: of for s, of in by_section(made.tiles).items() if s in sections}
-    read = Reader(source, made.model_copy(update={"tiles": []}))
+    read = Lit(Reader(source, made.model_copy(update={"tiles": []})), made.field)
     task.do(partial(stitch, p, read, tiles, target), regions, "shards stitched")
 
 
-def stitch(p: Parameters, read: Reader, tiles: dict[int, list[Tile]], target: Image, region: Region) -> None:
+class Lit:
+    """Tiles of a reader, as if evenly lit; as they are without a field."""
+
+    def __init__(self, read: Reader, field: illumination.Field | None):
+        self.read, self.tiling, self.field = read, read.tiling, field
+        self.flats: dict[tuple[int, ...], np.ndarray] = {}
+
+    def __call__(self, tile: Tile) -> Pixels:
+        pixels, field = self.read(tile), self.field
+        if field is None:
+            return pixels
+        if pixels.shape not in self.flats:
+            self.flats = {pixels.shape: field.flat(pixels.shape[1:])}  # one at a time: mostly all have one size
+        flat = self.flats[pixels.shape]
+        return Pixels(pixels.shape, lambda y, x: illumination.correct(pixels[..., y, x], flat[y, x], field.dark))
+
+
+def stitch(p: Parameters, read: Lit, tiles: dict[int, list[Tile]], target: Image, region: Region) -> None:
     """Write a shard."""
     (z, *box), depth = region, read.tiling.depth
     values = np.zeros([s.stop - s.start for s in region], read.tiling.dtype)
@@ -47,7 +65,7 @@ def stitch(p: Parameters, read: Reader, tiles: dict[int, list[Tile]], target: Im
     target.write(region, values)
 
 
-def fuse_section(p: Parameters, read: Reader, tiles: list[Tile], box: tuple[slice, slice]) -> np.ndarray:
+def fuse_section(p: Parameters, read: Lit, tiles: list[Tile], box: tuple[slice, slice]) -> np.ndarray:
     """(planes, y, x) float32 of a region of a section."""
     positions, shapes = positions_of(tiles)
     return fuse(lambda k: read(tiles[k]), positions, shapes, box, p.stitch_blending_method, read.tiling.depth)

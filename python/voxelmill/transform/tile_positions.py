@@ -29,6 +29,7 @@ from .offsets import Offsets
 from .registration import estimate_pair, prepare
 
 LEAST = 16  # px of overlap, in both directions, in which a shift can be found
+CORNER = 0.4  # of the largest overlap of a tile: in a grid whose tiles overlap by less, pairs at corners have less
 ERROR = 0.5, 3.0  # px by which a right seam may miss the joint solution: as it is, and where tiles are bent
 
 Read = Callable[[int], np.ndarray]
@@ -85,8 +86,8 @@ def place(read: Read, nominal: np.ndarray, shapes: np.ndarray, reach: int = 32) 
 def neighbours(nominal: np.ndarray, shapes: np.ndarray) -> list[tuple[int, int]]:
     """Pairs a < b that overlap by LEAST px and more both ways, but not those that touch only at a corner of a grid.
 
-    Such a pair adds nothing where both have a seam with a third: an overlap is left out when it is less than a
-    quarter of the largest of either tile."""
+    Such a pair adds nothing where both have a seam with a third: an overlap is left out when it is less than CORNER of
+    the largest of either tile."""
     n = len(nominal)
     order = np.argsort(nominal[:, 0], kind="stable")
     y, height = nominal[order, 0], float(shapes[:, 0].max(initial=0))
@@ -101,7 +102,7 @@ def neighbours(nominal: np.ndarray, shapes: np.ndarray) -> list[tuple[int, int]]
     largest = np.zeros(n)
     for (a, b), size in area.items():
         largest[a], largest[b] = max(largest[a], size), max(largest[b], size)
-    return sorted(p for p, size in area.items() if size >= 0.25 * min(largest[p[0]], largest[p[1]]))
+    return sorted(p for p, size in area.items() if size >= CORNER * min(largest[p[0]], largest[p[1]]))
 
 
 def measure(

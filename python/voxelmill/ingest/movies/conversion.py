@@ -14,21 +14,21 @@ LEAST_LEVELS = 16  # of grey that rounding must leave of values that are no whol
 
 
 def check_pixels(movie: Movie, fovs: Sequence[int], channels: Iterable[int]) -> None:
-    """uint8 and uint16 pass unread; all else is read through once.
+    """uint8 and uint16 pass unread; all else is read through once. Only what is chosen is looked at.
 
     Raises:
         DataError: another type without `--convert`; NaN or infinite values; values that do not fit; or values that
             rounding would destroy.
     """
-    refuse_type(movie.dtype, movie.convert, str(movie.path))
-    if movie.dtype.kind == "u" and movie.dtype.itemsize <= 2:
-        return
     for channel in channels:
         low, high, whole = np.inf, -np.inf, True
         where = f"{movie.path}: channel {channel} ({movie.channel_names[channel]})"
-        for fov in fovs:
-            view = movie.fovs[fov]
-            for t in range(view.n_frames if has_frames(view) else 0):
+        for fov in (f for f in fovs if has_frames(movie.fovs[f])):
+            stored = movie.stored_type(fov, channel)
+            refuse_type(stored, movie.convert, where)
+            if stored.kind == "u" and stored.itemsize <= 2:
+                continue
+            for t in range(movie.fovs[fov].n_frames):
                 if not movie.recorded(fov, t, channel):
                     continue
                 values = movie.read_stored(fov, t, channel) * movie.factor

@@ -23,7 +23,8 @@ from .czi_segments import Segments, Subblock
 from .movie import Fov, Movie, trimmed
 from .times import best, usable
 
-PIXEL_TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32}
+PIXEL_TYPES = {0: ("Gray8", np.uint8), 1: ("Gray16", np.uint16), 2: ("Gray32Float", np.float32)}  # as subblocks number them
+OTHERS = {3: "Bgr24", 4: "Bgr48", 8: "Bgr96Float", 9: "Bgra32", 10: "Gray64ComplexFloat", 12: "Gray32", 13: "Gray64Float"}
 Key = tuple[int, int, int, int]  # scene, t, c, z as the file numbers them
 
 
@@ -59,13 +60,8 @@ class CziMovie(Movie):
         keys = np.array(sorted(self._tiles))
         self._first = keys.min(axis=0)
         n_t, n_c, n_z = (keys.max(axis=0) - self._first + 1)[1:].tolist()
-        types = {self._file.get_channel_pixel_type(c) for c in np.unique(keys[:, 2]).tolist()}
-        if len(types) > 1 or not types <= PIXEL_TYPES.keys():
-            raise DataError(
-                f"{self.path}: pixels are {', '.join(sorted(types))}, expected one of "
-                f"{', '.join(PIXEL_TYPES)} for all channels; export it so"
-            )
-        self.dtype = np.dtype(PIXEL_TYPES[types.pop()])
+        self._types = {key: _pixel_type(key, tiles, path=self.path) for key, tiles in self._tiles.items()}
+        self.dtype = max((np.dtype(PIXEL_TYPES[t][1]) for t in self._types.values()), key=lambda d: d.itemsize)
         self._has_scenes = any("S" in block.start for block in segments.subblocks)
         self._scenes = np.unique(keys[:, 0]).tolist()
         self._boxes = [_box([b for key, tiles in self._tiles.items() if key[0] == s for b in tiles]) for s in self._scenes]
@@ -147,7 +143,14 @@ class CziMovie(Movie):
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
         key = self._key(fov, t, channel, z)
         scene = self._scenes[fov] if self._has_scenes else None
-        return self._file.read(roi=self._boxes[fov], plane=dict(zip("TCZ", key[1:])), scene=scene)[..., 0]
+        pixels = PIXEL_TYPES[self._types[key]][0]  # else libCZI takes the channel's first for all
+        plane = dict(zip("TCZ", key[1:]))
+        return self._file.read(roi=self._boxes[fov], plane=plane, scene=scene, pixel_type=pixels)[..., 0]
+
+    def _type(self, fov: int, channel: int) -> np.dtype:
+        scene, c = self._scenes[fov], channel + int(self._first[2])
+        found = {PIXEL_TYPES[t][1] for (s, _, k, _), t in self._types.items() if (s, k) == (scene, c)}
+        return max(map(np.dtype, found), key=lambda d: d.itemsize, default=self.dtype)
 
     def _is_partial(self, fov: int, t: int, channel: int, z: int) -> bool:
         return len(self._tiles[self._key(fov, t, channel, z)]) < self._most[fov]
@@ -182,6 +185,19 @@ def _tiles(blocks: list[Subblock]) -> dict[Key, list[Subblock]]:
         s, t, c, z = (block.start.get(axis, 0) for axis in "STCZ")
         found[s, t, c, z].append(block)
     return dict(found)
+
+
+def _pixel_type(key: Key, tiles: list[Subblock], path: Path) -> int:
+    """The pixel type of a plane, which all its tiles must have; channels and scenes may differ."""
+    types = {tile.pixel_type for tile in tiles}
+    if len(types) == 1 and types <= PIXEL_TYPES.keys():
+        return types.pop()
+    names = {number: name for number, (name, _) in PIXEL_TYPES.items()} | OTHERS
+    found = ", ".join(names.get(t, f"type {t}") for t in sorted(types))
+    raise DataError(
+        f"{path}: scene {key[0]}, frame {key[1]}, channel {key[2]}: pixels are {found}, expected one of "
+        f"{', '.join(name for name, _ in PIXEL_TYPES.values())} for all tiles of a plane; export it so"
+    )
 
 
 def _box(tiles: list[Subblock]) -> tuple[int, int, int, int]:

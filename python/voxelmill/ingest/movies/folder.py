@@ -140,6 +140,10 @@ class FolderMovie(Movie):
                     "several files, any one of them)"
                 )
 
+    def _type(self, fov: int, channel: int) -> np.dtype:
+        file = next((file for at, file in sorted(self._files.items()) if (at[0], at[2]) == (fov, channel)), None)
+        return self.dtype if file is None else read_plane(file).dtype
+
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
         return read_plane(self._files[fov, t, channel, z])
 

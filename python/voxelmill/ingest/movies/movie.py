@@ -70,7 +70,7 @@ class Movie:
         file_type: "nd2", "czi", "ome-tiff", "tiff", "ome-zarr", "folder".
         fovs: the fields of view; they may differ in size and number of frames.
         channel_names: one per channel, in the order of the first chosen field of view.
-        dtype: as stored; `read_frame` always gives uint16.
+        dtype: as stored, the widest of all (see `stored_type`); `read_frame` always gives uint16.
         notes: what the user should know about this file as a whole, one line each.
         files: all files that were opened, where these are several.
     """
@@ -92,6 +92,10 @@ class Movie:
         """The stored plane (y, x), channel as this field of view counts; it is `there`. Any exception means a
         damaged file."""
         raise NotImplementedError
+
+    def _type(self, fov: int, channel: int) -> np.dtype:
+        """Type of the pixels of a channel, channel as this field of view counts."""
+        return self.dtype
 
     def _mask(self, fov: int, t: int, channel: int, z: int) -> NDArray[np.bool_] | None:
         """Which pixels (y, x) of a plane that is `there` were acquired; None: all."""
@@ -291,6 +295,10 @@ class Movie:
         """As `read_frame`, in the type that the file has."""
         planes = self._located(fov, t, channel, z)
         return np.max([self._raw(fov, t, channel, plane) for plane in planes], axis=0)
+
+    def stored_type(self, fov: int, channel: int) -> np.dtype:
+        """Type of the pixels of a channel in the file: fields of view and channels may differ."""
+        return self._type(fov, self._in_file(fov, channel))
 
     def recorded(self, fov: int, t: int, channel: int) -> bool:
         """Whether the file holds anything of this frame."""

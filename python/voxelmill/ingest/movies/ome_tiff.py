@@ -69,9 +69,9 @@ class Pages:
         if len(self._pages) == 1 and first.compression == 1 and first.is_contiguous:
             self._behind = max((self._file.filehandle.size - first.dataoffsets[0]) // max(first.nbytes, 1), 1)
 
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self._pages[0].dtype)
+    def dtype(self, k: int) -> np.dtype:
+        """Of page k: pages of one file may differ."""
+        return np.dtype(self._pages[k if len(self._pages) > 1 else 0].dtype)
 
     def __len__(self) -> int:
         return len(self._pages) if len(self._pages) > 1 else self._behind
@@ -130,7 +130,7 @@ class OmeTiffMovie(Movie):
             raise DataError(f"{self.path}: its OME-XML describes no image")
         self._planes: list[dict[tuple[int, int, int], tuple[Path, int]]] = []
         fovs, names = [], {}
-        dtypes = set()
+        self._types: list[dict[int, np.dtype]] = []  # of each image: channel -> type of its pixels
         for index, image in enumerate(ome.images):
             if any(n > 1 for n in image.samples):
                 raise DataError(f"{self.path}: colour (RGB) images are not supported; save single channels")
@@ -145,13 +145,18 @@ class OmeTiffMovie(Movie):
                     absent.add(name or uuid)
                 elif page < len(self._pages(file)):
                     found[at] = file, page
-            dtypes |= {self._pages(file).dtype for file in {file for file, _ in found.values()}}
+            types: dict[int, np.dtype] = {}
+            for (_, channel, _), (file, page) in found.items():
+                stored = self._pages(file).dtype(page)
+                types[channel] = max(types.get(channel, stored), stored, key=_room)
+            self._types.append(types)
             self._planes.append(found)
             fovs.append(_fov(image, found, absent, index))
         self.fovs = tuple(fovs)
         self.channel_names = fovs[0].channels
         self.files = tuple(sorted({home, *(f for f in names.values() if f is not None)}))
-        self.dtype = max(dtypes, key=lambda d: d.itemsize, default=np.dtype(np.uint16))
+        every = [stored for types in self._types for stored in types.values()]
+        self.dtype = max(every, key=_room, default=np.dtype(np.uint16))
 
     def _pages(self, path: Path) -> Pages:
         """The pages of a file; the least used one of many is closed."""
@@ -166,9 +171,17 @@ class OmeTiffMovie(Movie):
         file, page = self._planes[fov][t, channel, z]
         return self._pages(file).read(page)
 
+    def _type(self, fov: int, channel: int) -> np.dtype:
+        return self._types[fov].get(channel, self.dtype)
+
     def close(self) -> None:
         while self._open:
             self._open.popitem()[1].close()
+
+
+def _room(stored: np.dtype) -> tuple[bool, int]:
+    """Orders types of pixels: floats after whole numbers, wide after narrow."""
+    return stored.kind == "f", stored.itemsize
 
 
 def _is_xml(path: Path) -> bool:

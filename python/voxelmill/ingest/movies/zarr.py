@@ -57,6 +57,10 @@ class ZarrMovie(Movie):
         self.fovs = tuple(fovs)
         self.dtype = np.dtype(next((a.dtype for a in self._arrays if a is not None), np.uint16))
 
+    def _type(self, fov: int, channel: int) -> np.dtype:
+        array = self._arrays[fov]
+        return self.dtype if array is None else np.dtype(array.dtype)
+
     def _image(self, name: str, group: Any, image: OmeImage | None) -> Fov:
         try:
             found = multiscales(dict(group.attrs))

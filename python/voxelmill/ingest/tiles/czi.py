@@ -7,6 +7,7 @@ one place are one tile. Pixels are decoded here: uncompressed, JPEG XR, Zstandar
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -36,7 +37,7 @@ def find_czi_tiles(path: Path, channel: int, called: str) -> Found:
     scenes = sorted({scene for scene, *_ in places})
     tiles, left_out = [], {}
     for (scene, y, x), planes in sorted(places.items()):
-        name = f"scene_{scene}/y{y}_x{x}"
+        name = named(scene, y, x)
         if len(planes) < depth:
             left_out[name] = f"{len(planes)} of {depth} z planes are in the file"
             continue
@@ -51,9 +52,21 @@ def find_czi_tiles(path: Path, channel: int, called: str) -> Found:
         depth=depth,
         scale=scale,
         sections=[f"scene_{scene}" for scene in scenes],
+        corners={scenes.index(s): corner_of(p for p in places if p[0] == s) for s in scenes},
         tiles=tiles,
     )
     return Found(tiling=tiling, left_out=left_out, remarks=[])
+
+
+def named(scene: int, y: int, x: int) -> str:
+    """What a tile is called, by where its file says it lies."""
+    return f"scene_{scene}/y{y}_x{x}"
+
+
+def corner_of(places: Iterable[Place]) -> tuple[float, float]:
+    """Least y and x of places."""
+    ys, xs = zip(*((y, x) for _, y, x in places))
+    return min(ys), min(xs)
 
 
 def _places(segments: Segments, channel: int, called: str) -> dict[Place, dict[int, Subblock]]:
@@ -96,13 +109,13 @@ class CziTiles:
 
     def __init__(self, path: Path, tiling: Tiling):
         self._segments = Segments(path)
-        self._places = _places(self._segments, tiling.channel, tiling.source)
-        self._scenes = sorted({scene for scene, *_ in self._places})
+        places = _places(self._segments, tiling.channel, tiling.source)
+        self._planes = {named(*place): planes for place, planes in places.items()}
         self._dtype = np.dtype(tiling.dtype)
 
     def read(self, tile: Tile, y: slice, x: slice) -> np.ndarray:
         """(planes, y, x) of a part of a tile. Raises DataError where it cannot be decoded."""
-        planes = self._places[self._scenes[tile.section], int(tile.y), int(tile.x)]
+        planes = self._planes[tile.name]
         return np.stack([self._plane(tile, planes[z])[y, x] for z in sorted(planes)])
 
     def _plane(self, tile: Tile, block: Subblock) -> np.ndarray:

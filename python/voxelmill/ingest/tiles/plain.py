@@ -49,6 +49,7 @@ class Tiling(BaseModel, frozen=True):
     depth: int
     scale: tuple[float | None, float | None, float | None]
     sections: list[str]  # names by number; "" where one is missing
+    corners: dict[int, tuple[float, float]]  # least y and x of all tiles that a section should have, by its number
     tiles: list[Tile]
 
 
@@ -91,6 +92,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
     folders, remarks = _sections(source, called)
     left_out: dict[str, str] = {}
     tiles: list[Tile] = []
+    corners = {}
     kinds: dict[tuple[str, int], str] = {}
     scales: set[tuple[float, ...] | None] = set()
     for section, folder in enumerate(folders):
@@ -100,6 +102,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
         listed, files, lacking, beside = _matched(source, folder, table, called, table_called)
         remarks += [beside] if beside else []
         left_out |= lacking
+        corners[section] = min(y for y, _ in listed.values()), min(x for _, x in listed.values())
         for name in files:
             try:
                 with _opened(source / name, channel) as tile:
@@ -123,6 +126,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
         depth=depth,
         scale=scales.pop() if len(scales) == 1 and None not in scales else UNKNOWN,  # type: ignore[arg-type]
         sections=["" if folder is None else folder.name if folder != source else "all" for folder in folders],
+        corners=corners,
         tiles=tiles,
     )
     return Found(tiling=tiling, left_out=left_out, remarks=remarks)

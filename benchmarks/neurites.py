@@ -1,0 +1,147 @@
+"""Neurites raw -> labels by the stages as they run: scores at several thresholds, CPU seconds, memory; peers beside them.
+
+    python benchmarks/neurites.py DATA [--sets fib25 gala vnc] [--part validation] [--model DIR] [--size 0] [--out X.json]
+
+DATA is the folder with `em/`. fib25 is the part of the shipped network's recipe that is named: it has not been learnt from.
+gala and vnc the network has never seen. `held_back` is looked at once, when everything is chosen. VNC is scored section by
+section. --size N: no scores, but the cost of N^3 voxels, FIB-25 continued by reflection. Peers, where installed: waterz
+(seeded watershed and mean affinity) on the same affinities; connected components by SciPy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from voxelmill.core.volume import open_image
+from voxelmill.inference import affinities, agglomeration, segment, supervoxels
+from voxelmill.postprocess.score import score_sections, score_volumes
+from voxelmill.testing.stages import make_store, run_stage
+from voxelmill.training.data import RECIPES, load_recipe
+from voxelmill.transform import contrast
+
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+SHARD = (32, 1024, 1024)
+
+
+def volumes(args: argparse.Namespace):
+    """Name, raw (z, y, x), truth, voxel size in nm, whether truth is per section."""
+    for e in load_recipe(RECIPES / "neurites.json", args.data).examples(args.part):
+        if e.set in args.sets:
+            yield e.set, e.image, e.labels, e.voxel_size, False
+    for name, file, key, size in (
+        ("gala", "gala_flyem_train", "labels", (10, 10, 10)),
+        ("vnc", "vnc_stack1_z00-04", "labels2d", (45, 4.6, 4.6)),
+    ):
+        if name in args.sets and args.part == "validation":
+            with np.load(args.data / "em" / f"{file}.npz") as stored:
+                yield name, stored["raw"], stored[key].astype(np.int32), size, name == "vnc"
+
+
+def ours(folder: Path, raw: np.ndarray, size: tuple[float, ...], model: Path | None) -> dict:
+    """Labels per threshold, and what they cost."""
+    grey = contrast.enhance(raw)
+    store = make_store(folder / "aligned.ome.zarr", grey, tuple(map(float, size)), shard=SHARD, chunk=(32, 128, 128))
+    lay = open_image(store).layout()
+    block = f"0-{int(np.prod(lay.grid)) - 1}"
+    more = {"model": model} if model else {}
+    begun = time.process_time()
+    assert (
+        run_stage("inference.segment", folder, volume=store, block=block, output="s.ome.zarr", overlaps="o.npz", **more) == 0
+    )
+    cut = time.process_time()
+    names, sizes, edges = supervoxels.load([folder / "o.npz"])
+    edges = edges._replace(pairs=np.searchsorted(names, edges.pairs).astype(np.uint64))
+    forest = agglomeration.join(len(names), edges, min(THRESHOLDS))
+    joined = time.process_time()
+    labels = open_image(folder / "s.ome.zarr").read()
+    index = np.searchsorted(names, labels)
+    out = {}
+    for threshold in THRESHOLDS:
+        again = time.process_time()
+        root = agglomeration.cut(len(names), forest, threshold)
+        recut = time.process_time() - again
+        root = agglomeration.absorb(root, sizes, edges, 300)
+        out[threshold] = np.where(labels > 0, root[np.minimum(index, len(root) - 1)] + 1, 0)
+    cost = {
+        "supervoxels": len(names),
+        "edges": len(edges.faces),
+        "segment_mvox_per_cpu_s": round(raw.size / 1e6 / (cut - begun), 3),
+        "agglomerate_cpu_s": round(joined - cut, 2),
+        "raw_to_labels_mvox_per_cpu_s": round(raw.size / 1e6 / (joined - begun), 3),
+        "recut_medges_per_s": round(len(edges.faces) / 1e6 / max(recut, 1e-6), 1),
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+    }
+    return {"labels": out, "cost": cost, "store": store}
+
+
+def by_waterz(store: Path, model: Path | None) -> tuple[dict[float, np.ndarray], float]:
+    """Watershed and mean affinity of waterz on our affinities of a whole volume."""
+    import waterz
+
+    source = open_image(store)
+    whole = tuple(slice(0, n) for n in source.shape)
+    counts = np.stack([np.bincount(section.ravel(), minlength=256) for section in source.read()])
+    near, _ = supervoxels.look(supervoxels.network(model or segment.MODEL), source, whole, 0, affinities.grey_of(counts))
+    near = near.astype(np.float32) / 255
+    if supervoxels.is_flat(source):
+        near[0] = 0
+    begun = time.process_time()
+    scores = [round(1 - t, 3) for t in sorted(THRESHOLDS, reverse=True)]
+    found = waterz.agglomerate(near, scores, scoring_function="OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>")
+    return {round(1 - s, 3): labels.astype(np.int64) for s, labels in zip(scores, found)}, time.process_time() - begun
+
+
+def rows(truth: np.ndarray, labels: dict[float, np.ndarray], flat: bool) -> dict[str, dict[str, float]]:
+    score = score_sections if flat else score_volumes
+    found = {}
+    for threshold, one in labels.items():
+        result, inner = (score(truth, one, border=b) for b in (0, 2))
+        found[f"{threshold:g}"] = {k: round(result[k], 3) for k in ("voi_split", "voi_merge", "voi", "arand")}
+        found[f"{threshold:g}"] |= {f"{k}_b2": round(inner[k], 3) for k in ("voi", "arand")}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sets", nargs="*", default=["fib25", "gala", "vnc"])
+    parser.add_argument("--part", default="validation", choices=("validation", "held_back"))
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--size", type=int, default=0)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    figures: dict = {}
+    if args.size:
+        raw = next(volumes(argparse.Namespace(**{**vars(args), "sets": ["fib25"]})))[1]
+        raw = np.pad(raw, [(0, max(0, args.size - n)) for n in raw.shape], mode="symmetric")[(slice(args.size),) * 3]
+        with tempfile.TemporaryDirectory() as folder:
+            figures[f"{args.size}^3"] = ours(Path(folder), raw, (10, 10, 10), args.model)["cost"]
+    else:
+        for name, raw, truth, size, flat in volumes(args):
+            with tempfile.TemporaryDirectory() as folder:
+                made = ours(Path(folder), raw, size, args.model)
+                figures[name] = {"ours": rows(truth, made["labels"], flat), "cost": made["cost"]}
+                if args.peers:
+                    try:
+                        peer, seconds = by_waterz(made["store"], args.model)
+                        figures[name]["waterz"] = rows(truth, peer, flat)
+                        figures[name]["waterz_mvox_per_cpu_s"] = round(raw.size / 1e6 / seconds, 2)
+                    except ImportError:
+                        print("waterz is not here: no peer", file=sys.stderr)
+            curve = figures[name]["ours"]
+            print(name, json.dumps(figures[name]["cost"]), *(f"\n  {t} {r}" for t, r in curve.items()), flush=True)
+    if args.out:
+        args.out.write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures if args.size else {n: f.get("waterz") for n, f in figures.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

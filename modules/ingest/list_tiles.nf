@@ -1,0 +1,23 @@
+process LIST_TILES {
+    label 'process_single'
+
+    input:
+    tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
+    val flags
+
+    output:
+    path 'tiles.csv', emit: tiles
+    path 'slices.csv', emit: slices
+    path 'published/shifts_xy.csv', emit: tables
+    path '*.provenance.json', emit: provenance, topic: 'records'
+
+    script:
+    """
+    list_tiles.py ${flags} --source ${source} --tiles tiles.csv --slice_list slices.csv --tables published
+    """
+
+    stub:
+    """
+    stub.sh tiles.csv 'slices.csv=id,slice\\nz07,7' published/shifts_xy.csv list_tiles.provenance.json
+    """
+}

@@ -1,0 +1,23 @@
+process BRING_TO_COMMON_SPACE {
+    tag "${meta.id}"
+    label 'process_single'
+
+    input:
+    tuple val(meta), path(volume, stageAs: 'given/*'), path(manifest, stageAs: 'given/*')
+    path common_space
+    val flags
+
+    output:
+    tuple val(meta), path("slice_${meta.id}_normalize.ome.zarr"), path("slice_${meta.id}_normalize.ome.zarr.manifest.json"), emit: volume
+    path '*.provenance.json', emit: provenance, topic: 'records'
+
+    script:
+    """
+    bring_to_common_space.py ${flags} --volume ${volume} --common_space ${common_space} --slice ${meta.slice} --output slice_${meta.id}_normalize.ome.zarr
+    """
+
+    stub:
+    """
+    stub.sh slice_${meta.id}_normalize.ome.zarr/ slice_${meta.id}_normalize.ome.zarr.manifest.json bring_to_common_space.${meta.slice}.provenance.json
+    """
+}

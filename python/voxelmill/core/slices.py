@@ -1,0 +1,47 @@
+"""Slices of a series of serial sections: their numbers, and the names that files and tasks have of them.
+
+slice 7    z07     mosaic_grid_3d_z07.ome.zarr        two digits at least; numbers are compared as numbers
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from .errors import DataError
+from .plans import Row
+
+_NUMBER = re.compile(r"z?(\d+)(?:\.0+)?")
+
+
+def name_of(number: int) -> str:
+    """`z07`, `z123`."""
+    return f"z{number:02d}"
+
+
+def number_of(text: str, where: object = "") -> int:
+    """Of `7`, `07`, `7.0` (as other tools write ids) or `z07`. Raises DataError for anything else."""
+    found = _NUMBER.fullmatch(text.strip())
+    if not found:
+        raise DataError(f"{f'{where}: ' if where else ''}slice {text!r}; expected a number such as 7 or z07")
+    return int(found[1])
+
+
+def tasks(numbers: Iterable[int]) -> list[Row]:
+    """A task a slice (`core/plans.py`), in order."""
+    return [{"id": name_of(n), "slice": str(n)} for n in sorted(numbers)]
+
+
+def chosen(text: str) -> set[int] | None:
+    """Of `25,27-29`; nothing chosen: None. Raises DataError for what is no list of slices."""
+    if not text.strip():
+        return None
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        low = number_of(first, "debug_slices")
+        high = number_of(last, "debug_slices") if dash else low
+        if high < low:
+            raise DataError(f"debug_slices: {part.strip()!r} runs backwards; expected FIRST-LAST")
+        found |= set(range(low, high + 1))
+    return found

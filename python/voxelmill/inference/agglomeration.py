@@ -1,0 +1,103 @@
+"""Agglomeration by mean affinity: the pair that belongs together most is joined first, and so on.
+
+Of a cluster's edges the best one is a fact that no merge elsewhere can change for the better: a joined cluster's affinity
+with a third is the mean over the faces of both, so never above the larger of the two. Pairs that are each other's best
+can therefore all be joined at once, and the result is that of the queue (reciprocal nearest neighbours; F. Murtagh,
+"A survey of recent advances in hierarchical clustering algorithms", The Computer Journal 1983). What comes out is a
+forest of joins with falling scores, which is cut at any threshold without doing anything again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.graphs import components
+from .region_graph import Edges
+
+
+class Forest(NamedTuple):
+    """Joins: cluster `a`, known by its smallest node, took in cluster `b` at a mean affinity of `score`, 0..1."""
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    score: NDArray[np.float64]
+
+
+def join(n: int, edges: Edges, least: float = 0.0) -> Forest:
+    """Join nodes 0..n-1 as long as two have a mean affinity of `least`; `edges.pairs` are numbers of nodes."""
+    u, v = edges.pairs.astype(np.int64).T
+    total, faces = edges.total, edges.faces
+    made: list[tuple[NDArray, NDArray, NDArray]] = []
+    while len(u):
+        mean = total / 255 / faces
+        joined = _reciprocal(n, u, v, mean, least)
+        if not joined.any():
+            break
+        made.append((u[joined], v[joined], mean[joined]))
+        into = np.arange(n)
+        into[v[joined]] = u[joined]
+        touched = np.zeros(n, bool)
+        touched[u[joined]] = touched[v[joined]] = True
+        u, v, total, faces = (x[~joined] for x in (u, v, total, faces))
+        near = touched[u] | touched[v]
+        part = _added(into[u[near]], into[v[near]], total[near], faces[near], n)
+        u, v, total, faces = (np.concatenate([x[~near], y]) for x, y in zip((u, v, total, faces), part, strict=True))
+    if not made:
+        return Forest(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    return Forest(*(np.concatenate(column) for column in zip(*made, strict=True)))
+
+
+def cut(n: int, forest: Forest, threshold: float) -> NDArray[np.int64]:
+    """Smallest node of the cluster that each of n nodes is in, where joins below the threshold are not made."""
+    made = forest.score >= threshold
+    return components(n, forest.a[made], forest.b[made])
+
+
+def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], edges: Edges, smallest: int) -> NDArray[np.int64]:
+    """Give clusters of fewer than `smallest` voxels to the neighbour that they belong to most, whatever the threshold.
+
+    root: smallest node of each node's cluster; sizes: voxels of each node. Returns new roots. Those that touch nothing
+    stay."""
+    n = len(root)
+    while True:
+        size = np.bincount(root, sizes, n)
+        u, v, total, faces = _added(root[edges.pairs[:, 0]], root[edges.pairs[:, 1]], edges.total, edges.faces, n)
+        ends, others = np.concatenate([u, v]), np.concatenate([v, u])
+        mean = np.concatenate([total / faces] * 2) if len(u) else np.zeros(0)
+        small = size[ends] < smallest
+        ends, others, mean = ends[small], others[small], mean[small]
+        if not len(ends):
+            return root
+        order = np.lexsort((others, -mean, ends))
+        ends, others = ends[order], others[order]
+        first = np.flatnonzero(np.concatenate(([True], ends[1:] != ends[:-1])))
+        root = components(n, ends[first], others[first])[root]
+
+
+def _reciprocal(n: int, u: NDArray, v: NDArray, mean: NDArray, least: float) -> NDArray[np.bool_]:
+    """Edges that are the best one of both their ends; of equal ones that with the smaller nodes."""
+    best = np.full(n, -1.0)
+    np.maximum.at(best, u, mean)
+    np.maximum.at(best, v, mean)
+    top_u, top_v = mean == best[u], mean == best[v]
+    key = u * n + v
+    first = np.full(n, n * n, np.int64)
+    np.minimum.at(first, u[top_u], key[top_u])
+    np.minimum.at(first, v[top_v], key[top_v])
+    return (first[u] == key) & (first[v] == key) & (mean >= least)
+
+
+def _added(u: NDArray, v: NDArray, total: NDArray, faces: NDArray, n: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Edges after nodes were renamed: the smaller end first, each pair once, none with itself."""
+    low, high = np.minimum(u, v), np.maximum(u, v)
+    key = low * n + high
+    kept = np.flatnonzero(low != high)
+    kept = kept[np.argsort(key[kept], kind="stable")]
+    key = key[kept]
+    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))[: len(key)])
+    if not len(starts):
+        return low[:0], high[:0], total[:0], faces[:0]
+    return key[starts] // n, key[starts] % n, np.add.reduceat(total[kept], starts), np.add.reduceat(faces[kept], starts)

@@ -1,0 +1,73 @@
+"""The region graph: which supervoxels touch, over how many faces of voxels, and how strongly they belong together there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Edges(NamedTuple):
+    """Pairs of supervoxels that touch, each once."""
+
+    pairs: NDArray[np.uint64]  # (n, 2), the smaller id first; ascending
+    total: NDArray[np.int64]  # (n,): sum of the affinities, 0-255 each, of all faces between the two
+    faces: NDArray[np.int64]  # (n,): faces of voxels between the two
+
+
+def none() -> Edges:
+    return Edges(np.zeros((0, 2), np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def edges(labels: NDArray[np.integer], affinity: NDArray[np.uint8]) -> Edges:
+    """Edges inside an array of labels (z, y, x), 0 = none, with affinities (3, z, y, x) as in `affinities`."""
+    found = []
+    for axis in range(3):
+        here, there = ((slice(None),) * axis + (part,) for part in (slice(1, None), slice(-1)))
+        found.append(_touching(labels[there], labels[here], affinity[axis][here]))
+    return _summed(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def between(before: NDArray[np.integer], after: NDArray[np.integer], affinity: NDArray[np.uint8]) -> Edges:
+    """Edges between two planes of labels that lie on each other; affinity: of those `after` with those before."""
+    return _summed(*_touching(before, after, affinity))
+
+
+def merged(tables: Sequence[Edges]) -> Edges:
+    """Several tables as one: the faces of a pair that is in more than one are added up."""
+    if not tables:
+        return none()
+    pairs, total, faces = (np.concatenate(column) for column in zip(*tables, strict=True))
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    pairs, total, faces = pairs[order], total[order], faces[order]
+    starts = np.flatnonzero(np.concatenate(([True], (pairs[1:] != pairs[:-1]).any(1)))[: len(pairs)])
+    return Edges(pairs[starts], *(np.add.reduceat(c, starts) if len(starts) else c for c in (total, faces)))
+
+
+def _touching(before, after, affinity) -> tuple[NDArray, NDArray, NDArray]:
+    """(smaller label, larger label, affinity) of each face between different labels."""
+    border = (before != after) & (before > 0) & (after > 0)
+    a, b = before[border], after[border]
+    return np.minimum(a, b), np.maximum(a, b), affinity[border]
+
+
+def _summed(a: NDArray, b: NDArray, affinity: NDArray) -> Edges:
+    """Faces as edges."""
+    if not len(a):
+        return none()
+    # one number a pair: ids of one array lie close together
+    low, span = int(a.min()), int(b.max()) - int(a.min()) + 1
+    if span >= 2**31:
+        known, index = np.unique(np.concatenate([a, b]), return_inverse=True)
+        a, b, low, span = *np.split(index, 2), 0, len(known)
+    else:
+        known = None
+    key = (a.astype(np.int64) - low) * span + (b.astype(np.int64) - low)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+    pairs = np.stack([key[starts] // span + low, key[starts] % span + low], 1)
+    total = np.add.reduceat(affinity[order].astype(np.int64), starts)
+    return Edges((pairs if known is None else known[pairs]).astype(np.uint64), total, np.diff(np.append(starts, len(key))))

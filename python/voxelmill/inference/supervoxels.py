@@ -1,0 +1,202 @@
+"""Supervoxels by a network's affinities, and the region graph of a block (`--segmentation learned`).
+
+A column of a slab is worked on in tiles of SIDE px. Tiles, columns, slabs and blocks meet at planes: each keeps its last
+plane of labels, and the next has the affinities of its first plane with it. So the supervoxels and their graph are the
+same however slabs are shared among tasks; only where slabs end does the graph depend on the depth of a shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core import ids, levels, models
+from ..core.errors import DataError
+from ..core.provenance import Task
+from ..core.volume import Image, Region
+from . import affinities, affinity_basins, region_graph, seeded_watershed, slabs
+from .region_graph import Edges
+
+SIDE = 512  # px, of a tile
+FLAT = 2.0  # voxels so many times as long along z as in the section: each section is cut into supervoxels by itself
+
+
+class Plane(NamedTuple):
+    """One plane of voxels: labels, and their affinities with the plane before."""
+
+    labels: NDArray[np.uint64]
+    affinity: NDArray[np.uint8]
+
+
+class Part(NamedTuple):
+    """What is known of a box of voxels when its supervoxels are written."""
+
+    region: Region
+    ids: NDArray[np.uint64]
+    sizes: NDArray[np.int64]  # voxels of each
+    edges: Edges
+    first: list[Plane]  # by axis
+    last: list[NDArray[np.uint64]]
+
+
+class Seams:
+    """Parts in raster order: each meets those before it along every axis."""
+
+    def __init__(self) -> None:
+        self.last: dict[tuple[int, ...], tuple[int, NDArray[np.uint64]]] = {}
+
+    def meet(self, part: Part) -> Iterator[Edges]:
+        for axis, (here, plane, after) in enumerate(zip(part.region, part.first, part.last, strict=True)):
+            place = (axis, *(s.start for k, s in enumerate(part.region) if k != axis))
+            stop, before = self.last.get(place, (None, plane.labels))
+            if stop == here.start:
+                yield region_graph.between(before, plane.labels, plane.affinity)
+            self.last[place] = (here.stop, after)
+
+
+class Graph(NamedTuple):
+    """The region graph of a block, and the planes in which it meets the blocks before and after it."""
+
+    z: slice  # its sections
+    blank: list[int]  # of these, the ones without any contrast
+    ids: NDArray[np.uint64]  # ascending
+    sizes: NDArray[np.int64]
+    edges: Edges
+    first: dict[tuple[int, int], Plane]  # by (y, x) of a column's corner
+    last: dict[tuple[int, int], NDArray[np.uint64]]
+
+
+def segment(folder: Path, source: Image, target: Image, block: str, task: Task) -> Graph:
+    """Write the supervoxels of a block; its graph. folder: of the model."""
+    lay = source.layout()
+    columns, spans, seams = slabs.columns_of(lay), slabs.slabs_of(lay, block), Seams()
+    parts, edges, first, blank = [], [], {}, []
+    flat = is_flat(source)
+    for z in spans:
+        around = affinities.reach((z, *columns[0]), source.shape)[0]
+        grey = affinities.grey_of(slabs.histograms(source, around, columns, task))
+        blank += [n for n in range(z.start, z.stop) if not grey.spread[n - around.start]]
+        work = partial(segment_column, folder, source, target, z, (around.start, grey), flat)
+        for part in task.each(work, columns, f"columns of sections {z.start} on"):
+            parts.append((part.ids, part.sizes))
+            edges += [part.edges, *seams.meet(part)]
+            if z.start == spans[0].start:
+                first[part.region[1].start, part.region[2].start] = part.first[0]
+    last = {(y.start, x.start): seams.last[0, y.start, x.start][1] for y, x in columns}
+    names, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Graph(slice(spans[0].start, spans[-1].stop), blank, names, sizes, region_graph.merged(edges), first, last)
+
+
+def is_flat(source: Image) -> bool:
+    """Whether sections are so thick that supervoxels stay within one."""
+    z, y, x = source.space.scale
+    return source.space.known and z >= FLAT * max(y, x)
+
+
+@cache
+def network(folder: Path) -> affinities.Network:
+    """The network of a folder, as a function; one a process."""
+    session = models.load(folder).session
+    (name,) = (entry.name for entry in session.get_inputs())
+    return lambda x: session.run(None, {name: x})[0][0]
+
+
+def segment_column(
+    folder: Path,
+    source: Image,
+    target: Image,
+    z: slice,
+    sections: tuple[int, affinities.Grey],
+    flat: bool,
+    column: slabs.Column,
+) -> Part:
+    """Segment the sections of a slab in one column and write them. sections: the first one that `Grey` is of, and that."""
+    y, x = column
+    region = (z, y, x)
+    shape = tuple(s.stop - s.start for s in region)
+    number = seeded_watershed.tiles(source.shape).number(z.start, y.start, x.start)
+    whole, seams = np.zeros(shape, np.uint64), Seams()
+    planes = [np.zeros(np.delete(shape, k), np.uint8) for k in range(3)]
+    sizes, edges, count = [], [], 0
+    for tile in levels.tiles(region, (shape[0], SIDE, SIDE)):
+        affinity, outside = look(network(folder), source, tile, *sections)
+        labels = affinity_basins.basins(affinity_basins.height(affinity, flat), outside, flat)
+        sizes.append(np.bincount(labels.ravel())[1:])
+        found = np.where(labels > 0, ids.encode(number, labels + count), np.uint64(0))
+        count += len(sizes[-1])
+        at = tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True))
+        whole[at] = found
+        first = [Plane(found.take(0, k), affinity[k].take(0, k)) for k in range(3)]
+        for k in range(3):
+            if at[k].start == 0:
+                planes[k][tuple(s for n, s in enumerate(at) if n != k)] = first[k].affinity
+        part = Part(
+            tile,
+            found[:0, 0, 0],
+            sizes[-1],
+            region_graph.edges(found, affinity),
+            first,
+            [found.take(-1, k) for k in range(3)],
+        )
+        edges += [part.edges, *seams.meet(part)]
+    target.write(region, whole)
+    return Part(
+        region,
+        ids.encode(number, np.arange(1, count + 1)),
+        np.concatenate(sizes).astype(np.int64),
+        region_graph.merged(edges),
+        [Plane(whole.take(0, k), planes[k]) for k in range(3)],
+        [whole.take(-1, k) for k in range(3)],
+    )
+
+
+def look(
+    run: affinities.Network, source: Image, tile: Region, start: int, grey: affinities.Grey
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Affinities of a tile, and where it has no data."""
+    outer = affinities.reach(tile, source.shape)
+    inner = tuple(slice(t.start - o.start, t.stop - o.start) for t, o in zip(tile, outer, strict=True))
+    part = slice(outer[0].start - start, outer[0].stop - start)
+    sections = source.read(outer)
+    found = affinities.affinities(run, sections, inner, affinities.Grey(grey.mean[part], grey.spread[part]))
+    return found, affinity_basins.no_data(sections)[inner]
+
+
+def save(path: Path, graph: Graph) -> None:
+    parts: dict[str, NDArray] = {
+        "z": np.array([graph.z.start, graph.z.stop]),
+        "ids": graph.ids,
+        "sizes": graph.sizes,
+        **graph.edges._asdict(),
+    }
+    for (y, x), plane in graph.first.items():
+        parts |= {f"first_{y}_{x}": plane.labels, f"affinity_{y}_{x}": plane.affinity}
+    for (y, x), labels in graph.last.items():
+        parts[f"last_{y}_{x}"] = labels
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **parts)  # type: ignore[arg-type]
+
+
+def load(paths: Sequence[Path]) -> tuple[NDArray[np.uint64], NDArray[np.int64], Edges]:
+    """The region graph of all blocks, whose files come in any order: ids, their sizes, edges; ids ascend.
+
+    Raises DataError where a block is missing between two others."""
+    found, edges, end = [], [], 0
+    before: dict[str, NDArray[np.uint64]] = {}
+    for start, path in sorted((int(np.load(path)["z"][0]), path) for path in paths):
+        with np.load(path) as parts:
+            if start != end:
+                raise DataError(f"{path}: sections {end} to {start - 1} are missing; rerun the block that holds them")
+            found.append((parts["ids"], parts["sizes"]))
+            edges.append(Edges(*(parts[name] for name in Edges._fields)))
+            for place, labels in before.items():
+                edges.append(region_graph.between(labels, parts[f"first_{place}"], parts[f"affinity_{place}"]))
+            before = {name[5:]: parts[name] for name in parts.files if name.startswith("last_")}
+            end = int(parts["z"][1])
+    names, sizes = (np.concatenate(column) for column in zip(*found, strict=True))
+    return names, sizes, region_graph.merged(edges)

@@ -1,0 +1,77 @@
+"""List slices: which mosaic grids of a folder are reconstructed, checked against the tables that go with them.
+
+A slice takes part that is there, that the slice configuration (if there is one) uses, and that --debug_slices (if given)
+names. Each needs a place by the shifts. What is left out is said by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..core import plans, shifts, slice_config, slices
+from ..core.errors import DataError
+from ..core.params import param
+from ..core.provenance import Task
+from ..core.shared import Strict
+from ..core.slice_config import SliceConfig
+from ..core.stage import In, Out
+
+GRID = re.compile(r"mosaic_grid.*_z(\d+)\.ome\.zarr")
+
+
+class Parameters(Strict):
+    """Choice of slices."""
+
+    debug_slices: str = param("", "Only these slices, as in 25,27-29; they come in whatever the slice configuration says")
+
+
+def run(p: Parameters, task: Task, *, source: In, shifts_xy: In, config: In | None = None, list: Out, used: Out) -> None:
+    there = grids(source)
+    known = slice_config.read(config) if config else slice_config.of(there)
+    chosen = choose(p, task, there, known, config.name if config else "")
+    if not chosen:
+        raise DataError(
+            f"{source.name}: none of {len(there)} slices is used; expected use=true for some in the slice configuration"
+        )
+    shifts.places(shifts.read(shifts_xy), chosen)
+    plans.write(list, [{**row, "store": there[int(row["slice"])]} for row in slices.tasks(chosen)])
+    slice_config.write(used, known.stamped({n: {"use": True} for n in chosen if n not in known.used}))
+    task.report(slices=len(chosen), slices_there=len(there))
+
+
+def grids(folder: Path) -> dict[int, str]:
+    """Slice -> name of its mosaic grid. Raises DataError where there are none, or two of one slice."""
+    found: dict[int, str] = {}
+    for name in sorted(path.name for path in folder.iterdir()):
+        if match := GRID.fullmatch(name):
+            n = int(match[1])
+            if n in found:
+                raise DataError(f"{folder.name}: {found[n]} and {name} are both slice {n}; leave one of them")
+            found[n] = name
+    if not found:
+        raise DataError(f"{folder.name}: no mosaic_grid*_zNN.ome.zarr in it; expected what --workflow mosaic writes")
+    return found
+
+
+def choose(p: Parameters, task: Task, there: dict[int, str], known: SliceConfig, table: str) -> Sequence[int]:
+    """Slices that take part, in order. Raises DataError where one that --debug_slices names is not there."""
+    wanted = slices.chosen(p.debug_slices)
+    if wanted is not None:
+        absent = sorted(wanted - set(there))
+        if absent:
+            raise DataError(f"--debug_slices {p.debug_slices}: no mosaic grid of {names(absent)}; there are {names(there)}")
+        return sorted(wanted)
+    absent = [n for n in known.used if n not in there]
+    if absent:
+        task.quarantine(map(slices.name_of, absent), f"used by {table}, but there is no mosaic grid")
+    unknown = [n for n in there if n not in known.rows]
+    if unknown:
+        task.quarantine(map(slices.name_of, unknown), f"there is a mosaic grid, but no row in {table}")
+    return [n for n in known.used if n in there]
+
+
+def names(numbers: Sequence[int] | dict[int, str], most: int = 8) -> str:
+    found = [slices.name_of(n) for n in sorted(numbers)]
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")

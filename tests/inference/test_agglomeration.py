@@ -1,0 +1,102 @@
+"""Agglomeration: the joins of a queue, all at once; cuts; small segments."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from voxelmill.inference.agglomeration import absorb, cut, join
+from voxelmill.inference.region_graph import Edges
+
+
+def graph(*rows: tuple[int, int, int, int]) -> Edges:
+    """Edges from (u, v, total, faces)."""
+    table = np.array(sorted(rows), np.int64).reshape(-1, 4)
+    return Edges(table[:, :2].astype(np.uint64), table[:, 2], table[:, 3])
+
+
+def by_queue(n: int, edges: Edges, threshold: float) -> list[int] | None:
+    """Mean affinity, one join at a time; nothing where two edges have ever been equal, for then either may come first."""
+    root = list(range(n))
+    near: dict[int, dict[int, tuple[int, int]]] = {i: {} for i in range(n)}
+    for (u, v), total, faces in zip(edges.pairs.tolist(), edges.total.tolist(), edges.faces.tolist()):
+        near[u][v] = near[v][u] = (total, faces)
+    queue = [(-t / 255 / f, u, v) for u in near for v, (t, f) in near[u].items() if u < v]
+    seen = [score for score, *_ in queue]
+    heapq.heapify(queue)
+    while queue:
+        score, u, v = heapq.heappop(queue)
+        if -score < threshold:
+            break
+        if v not in near.get(u, {}) or -near[u][v][0] / 255 / near[u][v][1] != score:
+            continue
+        for w, (t, f) in near.pop(v).items():
+            near[w].pop(v)
+            if w != u:
+                t0, f0 = near[u].get(w, (0, 0))
+                near[u][w] = near[w][u] = (t + t0, f + f0)
+                heapq.heappush(queue, (-(t + t0) / 255 / (f + f0), min(u, w), max(u, w)))
+                if f0:
+                    seen.append(-(t + t0) / 255 / (f + f0))
+        root = [u if r == v else r for r in root]
+    return root if len(set(seen)) == len(seen) else None
+
+
+@st.composite
+def graphs(draw) -> tuple[int, Edges]:
+    n = draw(st.integers(2, 12))
+    pairs = draw(st.sets(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda p: p[0] < p[1]), max_size=30))
+    faces = {p: draw(st.integers(1, 40)) for p in sorted(pairs)}
+    return n, graph(*((*p, draw(st.integers(0, 255 * f)), f) for p, f in faces.items()))
+
+
+@settings(deadline=None, max_examples=300)
+@given(graphs(), st.sampled_from([0.1, 0.3, 0.5, 0.8]))
+def test_all_at_once_is_as_one_after_the_other(made: tuple[int, Edges], threshold: float):
+    n, edges = made
+    found = cut(n, join(n, edges), threshold)
+    assert by_queue(n, edges, threshold) in (None, found.tolist())
+    assert found.tolist() == cut(n, join(n, edges, threshold), threshold).tolist()
+
+
+def test_scores_fall_and_cuts_lie_within_each_other():
+    rng = np.random.default_rng(1)
+    n = 400
+    pairs = np.unique(np.sort(rng.integers(0, n, (1500, 2)), axis=1), axis=0)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    faces = rng.integers(1, 60, len(pairs))
+    edges = Edges(pairs.astype(np.uint64), (rng.random(len(pairs)) * 255 * faces).astype(np.int64), faces)
+    forest = join(n, edges)
+    assert len(forest.score) > 300
+    finer = cut(n, forest, 0.6)
+    for threshold in (0.5, 0.3, 0.1):
+        coarser = cut(n, forest, threshold)
+        assert len(np.unique(coarser)) < len(np.unique(finer))
+        assert all(len(set(coarser[finer == r].tolist())) == 1 for r in np.unique(finer))
+        finer = coarser
+
+
+def test_a_thin_strong_bridge_does_not_hold_against_a_wide_weak_border():
+    """0-1 and 1-2 are strong; once 0 and 1 are one, 2 has a long weak border with both."""
+    edges = graph((0, 1, 250 * 50, 50), (1, 2, 240 * 5, 5), (0, 2, 10 * 95, 95))
+    assert cut(3, join(3, edges), 0.5).tolist() == [0, 0, 2]
+
+
+def test_small_segments_go_where_they_belong_most():
+    edges = graph((0, 1, 10 * 20, 20), (1, 2, 60 * 20, 20), (2, 3, 5, 5), (3, 4, 0, 1))
+    sizes = np.array([900, 20, 900, 30, 10])
+    assert absorb(np.arange(5), sizes, edges, 100).tolist() == [0, 1, 1, 1, 1]
+    assert absorb(np.arange(5), sizes, edges, 0).tolist() == list(range(5))
+
+
+def test_one_that_touches_nothing_stays():
+    assert absorb(np.arange(2), np.array([3, 3]), graph(), 100).tolist() == [0, 1]
+    assert len(join(2, graph()).score) == 0
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_nothing_to_join(n: int):
+    assert cut(n, join(n, graph()), 0.5).tolist() == list(range(n))

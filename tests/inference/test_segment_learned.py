@@ -1,0 +1,139 @@
+"""Segment and agglomerate by the network: the same for any blocks; models that do not fit are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from voxelmill.core.volume import open_image
+from voxelmill.inference import section_linking, supervoxels
+from voxelmill.inference.segment import MODEL
+from voxelmill.postprocess.score import score_volumes
+from voxelmill.testing.em import neurites
+from voxelmill.testing.stages import make_store, record_of, run_stage
+
+SHAPE = (12, 96, 96)
+NM = (20.0, 10.0, 10.0)
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[np.ndarray, np.ndarray]:
+    return neurites(SHAPE, 24)
+
+
+@pytest.fixture(scope="module")
+def store(made, tmp_path_factory) -> Path:
+    return make_store(tmp_path_factory.mktemp("in") / "in.ome.zarr", made[0], (10.0, 10.0, 10.0), shard=(4, 96, 96))
+
+
+def segment(folder: Path, store: Path, block: str, code: int = 0, **more) -> Path:
+    """The tables of a block."""
+    done = run_stage("inference.segment", folder, volume=store, block=block, output="s.ome.zarr", overlaps="o.npz", **more)
+    assert done == code
+    return folder / "o.npz"
+
+
+def agglomerate(folder: Path, tables: list[Path], **more) -> dict[int, int]:
+    done = run_stage(
+        "inference.agglomerate", folder, overlaps=tables, block="all", components="c.npz", border="b.npz", merge="m", **more
+    )
+    assert done == 0
+    found = section_linking.load(folder / "c.npz", section_linking.Components)
+    return dict(zip(found.supervoxel.tolist(), found.component.tolist()))
+
+
+@pytest.fixture(scope="module")
+def blocks(store, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("blocks")
+    return {block: segment(folder / block, store, block) for block in ("0-2", "0-0", "1-2", "1-1", "2-2")}
+
+
+def test_blocks_agree(blocks: dict[str, Path], tmp_path: Path):
+    """Supervoxels, the graph between them, and what is joined: one, two and three blocks, in any order."""
+    whole = supervoxels.load([blocks["0-2"]])
+    for k, names in enumerate((["0-0", "1-2"], ["2-2", "0-0", "1-1"])):
+        parts = [blocks[name] for name in names]
+        ids, sizes, edges = supervoxels.load(parts)
+        assert np.array_equal(ids, whole[0]) and np.array_equal(sizes, whole[1])
+        assert all(np.array_equal(a, b) for a, b in zip(edges, whole[2], strict=True))
+        assert agglomerate(tmp_path / f"{k}", parts) == agglomerate(tmp_path / "whole", [blocks["0-2"]])
+    labels = open_image(blocks["0-2"].parent / "s.ome.zarr").read()
+    for name, z in (("0-0", slice(0, 4)), ("1-2", slice(4, 12)), ("1-1", slice(4, 8))):
+        assert np.array_equal(open_image(blocks[name].parent / "s.ome.zarr").read(z), labels[z])
+    assert whole[1].sum() == np.prod(SHAPE) == (labels > 0).sum()
+
+
+def test_neurites_are_found(blocks: dict[str, Path], made, tmp_path: Path):
+    """Made membranes, of a kind that the network has not been shown: better than nothing by far."""
+    table = agglomerate(tmp_path, [blocks["0-2"]])
+    labels = open_image(blocks["0-2"].parent / "s.ome.zarr").read()
+    ids, index = np.unique(labels, return_inverse=True)
+    found = np.array([table[i] + 1 for i in ids.tolist()])[index].reshape(labels.shape)
+    assert score_volumes(made[1], found)["arand"] < 0.2
+
+
+def test_several_thresholds_make_a_table_each(blocks: dict[str, Path], tmp_path: Path):
+    agglomerate(tmp_path, [blocks["0-2"]], agglomeration_threshold="0.3,0.7,0.1")
+    quality = record_of(tmp_path, "agglomerate")["quality"]
+    n = {t: len(np.unique(pq.read_table(tmp_path / f"m/{t}.parquet")["root_id"])) for t in ("0.1", "0.3", "0.7")}
+    assert n == quality["segments_at"] and n["0.1"] <= n["0.3"] <= n["0.7"] and n["0.1"] < n["0.7"]
+    assert quality["components"] == n["0.3"]  # the first makes the labels
+    agglomerate(tmp_path / "one", [blocks["0-2"]], agglomeration_threshold="0.3")
+    assert not (tmp_path / "one/m").exists()
+
+
+def test_a_block_that_is_missing_is_named(blocks: dict[str, Path], tmp_path: Path, capsys):
+    tables = [blocks["0-0"], blocks["2-2"]]
+    words = {"overlaps": tables, "block": "all", "components": "c.npz", "border": "b.npz"}
+    assert run_stage("inference.agglomerate", tmp_path, **words) == 65
+    assert "sections 4 to 7 are missing; rerun the block" in capsys.readouterr().err
+
+
+def test_thick_sections_are_cut_by_themselves(made, tmp_path: Path):
+    thick = make_store(tmp_path / "in.ome.zarr", made[0][:4], (50.0, 10.0, 10.0), shard=(4, 96, 96))
+    segment(tmp_path, thick, "0-0")
+    labels = open_image(tmp_path / "s.ome.zarr").read()
+    assert all(not set(np.unique(a).tolist()) & set(np.unique(b).tolist()) for a, b in itertools.pairwise(labels))
+
+
+def test_blank_sections_and_volumes(made, tmp_path: Path):
+    grey = made[0][:4].copy()
+    grey[1] = 0
+    segment(tmp_path, make_store(tmp_path / "in.ome.zarr", grey, (10.0, 10.0, 10.0), shard=(4, 96, 96)), "0-0")
+    assert record_of(tmp_path, "segment")["quality"]["empty_sections"] == [1]
+    labels = open_image(tmp_path / "s.ome.zarr").read()
+    assert not labels[1].any() and labels[[0, 2, 3]].all()
+    black = make_store(tmp_path / "black.ome.zarr", np.zeros_like(grey), (10.0, 10.0, 10.0), shard=(4, 96, 96))
+    assert agglomerate(tmp_path / "b", [segment(tmp_path / "b", black, "0-0")]) == {}
+
+
+def test_models_that_do_not_fit(made, store: Path, tmp_path: Path, capsys):
+    tampered, other, broken = (shutil.copytree(MODEL, tmp_path / name) for name in ("tampered", "other", "broken"))
+    with open(tampered / "model.onnx", "ab") as file:
+        file.write(b"x")
+    segment(tmp_path, store, "0-0", 65, model=tampered)
+    assert "not the weights that it describes" in capsys.readouterr().err
+    card = json.loads((other / "card.json").read_text())
+    (other / "card.json").write_text(json.dumps({**card, "kind": "cells"}))
+    segment(tmp_path, store, "0-0", 65, model=other)
+    assert "a network for cells; expected one for neurites" in capsys.readouterr().err
+    (broken / "model.onnx").write_bytes(b"no network")
+    sha = hashlib.sha256(b"no network").hexdigest()
+    (broken / "card.json").write_text(json.dumps({**card, "sha256": sha}))
+    segment(tmp_path, store, "0-0", 65, model=broken)
+    assert "model.onnx: not a network that ONNX Runtime can read" in capsys.readouterr().err
+
+
+def test_voxels_that_are_new_to_the_network(made, tmp_path: Path, capsys):
+    coarse = make_store(tmp_path / "in.ome.zarr", made[0][:4], (100.0, 40.0, 40.0), shard=(4, 96, 96))
+    segment(tmp_path, coarse, "0-0")
+    assert "voxels of (100.0, 40.0, 40.0) nm" in capsys.readouterr().err
+    assert "100.0" in record_of(tmp_path, "segment")["quality"]["model_mismatch"]
+    segment(tmp_path, coarse, "0-0", 65, model_mismatch="refuse")
+    assert "give another --model, or --model_mismatch warn" in capsys.readouterr().err

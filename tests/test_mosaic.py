@@ -1,0 +1,143 @@
+"""`--workflow mosaic` on plain tiles, through the engine: tiles of sections -> one volume -> connectome."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+import zarr
+from voxelmill.testing.chain import check_chain
+from voxelmill.testing.em import neurites
+from voxelmill.testing.engine import Run, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mosaic")]
+
+SIDE, STEP, JITTER = 160, 112, 3  # px
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory) -> tuple[Path, np.ndarray, dict[str, tuple[int, int]]]:
+    """Eight sections of 2 x 2 tiles that overlap by 48 px, without section 5; the volume; where the tiles lie."""
+    raw, _ = neurites((8, STEP + SIDE, STEP + SIDE), seed=3)
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("tiles") / "stack"
+    truth = {}
+    for z in (0, 1, 2, 3, 4, 6, 7):
+        (folder / f"section_{z:03d}").mkdir(parents=True)
+        rows = ["dim = 2"]
+        for n, (y, x) in enumerate((y, x) for y in (0, STEP) for x in (0, STEP)):
+            inward = [max(0, 1 - v) * 2 - 1 for v in (y, x)]  # tiles move into the volume, not out of it
+            at = [v + s * int(rng.integers(0, JITTER + 1)) for v, s in zip((y, x), inward)]
+            name = f"section_{z:03d}/tile {n}.tif"
+            tifffile.imwrite(folder / name, raw[z, at[0] : at[0] + SIDE, at[1] : at[1] + SIDE])
+            truth[name] = (at[0], at[1])
+            rows.append(f"tile {n}.tif; ; ({x}.0, {y}.0)")
+        (folder / f"section_{z:03d}/TileConfiguration.txt").write_text("\n".join(rows) + "\n")
+    return folder, raw, truth
+
+
+GRID = ("--chunk", "4,32,32", "--shard", "4,160,160", "--report_plots", "false")
+
+
+@pytest.fixture(scope="module")
+def mosaic(stack, tmp_path_factory) -> Run:
+    words = ("--workflow", "mosaic", "--input", stack[0], "--voxel_size", "40,8,8", "--blocks", 3, *GRID)
+    done = run(*words, folder=tmp_path_factory.mktemp("mosaic"))
+    assert done.code == 0, done.said
+    return done
+
+
+def test_tasks_and_what_is_published(mosaic: Run):
+    once = ("INSPECT_TILES", "PLAN_MOSAIC", "JOIN", "MULTISCALE", "MOSAIC_FIGURES", "REPORT")
+    assert mosaic.tasks("COMPLETED") == {**dict.fromkeys(once, 1), "PLACE_TILES": 3, "STITCH_TILES": 3, "PYRAMID": 2}
+    names = {path.name for path in mosaic.outdir.iterdir()}
+    assert {"mosaic.ome.zarr", "tile_positions.csv", "tile_seams.csv", "figures", "report.html", "published.json"} <= names
+    assert "section 5 is missing: its planes stay empty" in mosaic.said
+
+
+def test_every_file_can_be_followed_to_the_tiles(mosaic: Run, stack):
+    check_chain(mosaic.outdir, [stack[0]])
+
+
+def test_tiles_lie_where_they_are(mosaic: Run, stack):
+    with open(mosaic.outdir / "tile_positions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["tile", "y", "x", "quality"] and len(rows) == 28
+    for section in sorted({row["tile"].split("/")[0] for row in rows}):
+        these = [row for row in rows if row["tile"].startswith(section)]
+        off = np.array([[float(row["y"]), float(row["x"])] for row in these]) - [stack[2][row["tile"]] for row in these]
+        assert np.abs(off - off.mean(0)).max() < 0.2, section
+    assert min(float(row["quality"]) for row in rows) > 0.8
+
+
+def test_the_volume_is_the_one_that_was_cut_up(mosaic: Run, stack):
+    group = zarr.open_group(str(mosaic.outdir / "mosaic.ome.zarr"), mode="r")
+    scale = group.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    volume = group["0"][:]
+    assert scale == [40, 8, 8] and volume.shape[0] == 8 and volume.dtype == np.uint8 and not volume[5].any()
+    with open(mosaic.outdir / "tile_positions.csv", newline="") as file:
+        placed = {row["tile"]: (float(row["y"]), float(row["x"])) for row in csv.DictReader(file)}
+    for z in (0, 4, 7):
+        names = [name for name in placed if name.startswith(f"section_{z:03d}")]
+        dy, dx = np.mean([np.subtract(placed[name], stack[2][name]) for name in names], 0)
+        move = np.array([[1, 0, dx], [0, 1, dy]])
+        expected = cv2.warpAffine(stack[1][z].astype(np.float32), move, volume.shape[:0:-1], flags=cv2.INTER_CUBIC)
+        inside = (slice(12, 250), slice(12, 250))
+        assert np.abs(volume[z][inside] - expected[inside]).mean() < 3, z
+
+
+def test_connectome_takes_the_mosaic(mosaic: Run, tmp_path):
+    done = run("--input", mosaic.outdir / "mosaic.ome.zarr", *GRID, folder=tmp_path)
+    assert done.code == 0, done.said
+    facts = json.loads((done.outdir / "tables/raw.source.json").read_text())
+    assert facts["voxel_size"] == [40, 8, 8] and [s["status"] for s in facts["sections"]].count("ok") == 7
+    assert [row["section"] for row in facts["sections"] if row["status"] != "ok"] == [5]
+    assert pq.read_metadata(done.outdir / "tables/nodes.parquet").num_rows > 20  # of 81 tubes
+
+
+@pytest.mark.parametrize("parser", ["v1", "v2"])
+def test_every_process_of_plain_tiles_has_its_tasks(parser: str, stack, tmp_path):
+    """A stub lists one section, one block and one superblock; of a large input a task lists the files."""
+    words = ("--workflow", "mosaic", "--input", stack[0], "-stub-run")
+    done = run(*words, folder=tmp_path, env={"NXF_SYNTAX_PARSER": parser, "VOXELMILL_FILES_AT_START": "3"})
+    assert done.code == 0, done.said
+    all_of_them = (
+        "LIST_FILES",
+        "INSPECT_TILES",
+        "PLACE_TILES",
+        "PLAN_MOSAIC",
+        "STITCH_TILES",
+        "MULTISCALE",
+        "MOSAIC_FIGURES",
+        "REPORT",
+    )
+    assert done.tasks("COMPLETED") == dict.fromkeys(all_of_them, 1)
+
+
+def test_tiles_without_positions_end_in_one_line(stack, tmp_path):
+    bare = tmp_path / "bare it's [1]"
+    bare.mkdir()
+    tifffile.imwrite(bare / "a.tif", np.zeros((64, 64), np.uint8))
+    done = run("--workflow", "mosaic", "--input", bare, folder=tmp_path / "run")
+    assert done.code != 0
+    assert f"ERROR [inspect_tiles] {bare}: no table of positions beside its tiles; give --tile_positions FILE" in done.said
+
+
+def test_what_holds_no_tiles_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run("--workflow", "mosaic", "--input", tmp_path / "empty", folder=tmp_path / "run")
+    assert done.code != 0 and f"ERROR [list_tiles] {tmp_path / 'empty'}: no tiles in it; expected folders tile_x" in done.said
+
+
+def test_pictures_beside_raw_tiles_make_no_plain_tiles_of_them(tmp_path):
+    for folder in ("in", "in/slice_00", "in/slice_00/tile_x00_y00_z00"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "in/slice_00/preview.tif").touch()
+    (tmp_path / "in/slice_00/tile_x00_y00_z00/aip.tif").touch()
+    done = run("--workflow", "mosaic", "--input", tmp_path / "in", "-stub-run", folder=tmp_path / "run")
+    assert done.tasks()["LIST_TILES"] == 1 and "INSPECT_TILES" not in done.tasks(), done.said
