@@ -72,9 +72,11 @@ def raised(tile: np.ndarray, by: np.ndarray) -> np.ndarray:
     """Every A-line of a tile (z, y, x) moved up by so many voxels (y, x), linear in between; 0 where it ends."""
     whole = np.floor(by).astype(int)
     part = (by - whole).astype(np.float32)
+    below = np.concatenate([tile, np.zeros_like(tile[:1])])
     out = np.zeros_like(tile)
     for k in np.unique(whole).tolist():
         at = whole == k
-        upper, lower = tile[k:-1, at], tile[k + 1 :, at]
-        out[: len(upper), at] = np.where((upper == 0) | (lower == 0), 0, upper + part[at] * (lower - upper))
+        upper, lower, share = below[k:-1, at], below[k + 1 :, at], part[at]
+        ends = (upper == 0) | ((lower == 0) & (share > 0))
+        out[: len(upper), at] = np.where(ends, 0, upper + share * (lower - upper))
     return out

@@ -20,7 +20,8 @@ def keep(task: Task, notes: Notes, path: Path | None) -> None:
     task.report(**{name: value for name, value in notes.items() if not isinstance(value, np.ndarray)})
     if path is not None:
         with open(path, "wb") as file:
-            np.savez(file, **{name: value for name, value in notes.items() if isinstance(value, np.ndarray)})
+            arrays: Any = {name: value for name, value in notes.items() if isinstance(value, np.ndarray)}
+            np.savez(file, **arrays)
 
 
 def read_notes(paths: Sequence[Path]) -> dict[str, np.ndarray]:

@@ -109,8 +109,6 @@ def agarose(projection: np.ndarray) -> np.ndarray:
     return seen & (np.log(np.maximum(smooth, LEAST)) <= otsu(np.log(np.maximum(smooth[seen], LEAST))))
 
 
-
-
 def surface(profile: np.ndarray) -> float | None:
     """Depth, in planes, at which a mean A-line (nz,) rises most: the surface of the block; None where it lies above.
 

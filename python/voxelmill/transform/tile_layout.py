@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def positions(grid: TileGrid, matrix: np.ndarray) -> np.ndarray:
 def looks(tile: np.ndarray, n: int = LOOKS) -> np.ndarray:
     """(n, ny, nx): means over bands of depth. What one band lacks (vessels, layers, light) another one shows."""
     ends = np.linspace(0, len(tile), min(n, len(tile)) + 1).round().astype(int)
-    return np.stack([tile[a:b].mean(0) for a, b in zip(ends[:-1], ends[1:])])
+    return np.stack([tile[a:b].mean(0) for a, b in pairwise(ends.tolist())])
 
 
 def seams(grid: TileGrid, nominal: np.ndarray, reach: int, pairs: Iterable[tuple[int, int]] | None = None) -> list[Seam]:
@@ -84,8 +85,9 @@ def expected(s: Seam, grid: TileGrid, matrix: np.ndarray) -> np.ndarray:
 
 def fitted(found: Iterable[Seam], grid: TileGrid, otherwise: np.ndarray) -> np.ndarray:
     """The displacement model that seams of a grid say; where none does, as it is `otherwise`."""
-    steps = {s: grid.places[s.b] - grid.places[s.a] for s in found if s.weight > 0}
-    return np.stack([robust_mean([s for s, d in steps.items() if (d == e).all()], c) for e, c in zip(np.eye(2), otherwise.T)], 1)
+    sure = [(s, grid.places[s.b] - grid.places[s.a]) for s in found if s.weight > 0]
+    columns = [robust_mean([s for s, d in sure if (d == e).all()], c) for e, c in zip(np.eye(2), otherwise.T)]
+    return np.stack(columns, 1)
 
 
 def robust_mean(found: list[Seam], otherwise: np.ndarray) -> np.ndarray:
