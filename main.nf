@@ -5,6 +5,7 @@
 include { beginRun ; endRun } from './workflows/run'
 include { CONNECTOME } from './workflows/connectome'
 include { MOSAIC } from './workflows/mosaic'
+include { RECONSTRUCT } from './workflows/reconstruct'
 include { TIMELAPSE } from './workflows/timelapse'
 
 workflow {
@@ -19,6 +20,9 @@ workflow {
     }
     else if (options.workflow == 'mosaic') {
         MOSAIC(options)
+    }
+    else if (options.workflow == 'reconstruct') {
+        RECONSTRUCT(options)
     }
     else if (options.workflow == 'timelapse') {
         TIMELAPSE(options)

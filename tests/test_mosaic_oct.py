@@ -10,6 +10,7 @@ import pytest
 from voxelmill.core import shifts, slice_config
 from voxelmill.core.volume import open_image
 from voxelmill.testing import oct
+from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mosaic_oct")]
@@ -43,6 +44,10 @@ def test_tasks_and_what_is_published(done: Run):
     for s in ("z97", "z99", "z102"):
         grid = f"mosaic_grid_3d_{s}.ome.zarr"
         assert {grid, f"{grid}.manifest.json", f"aips/aip_{s}.png", f"previews/mosaic_grid_{s}_preview.png"} <= names
+
+
+def test_every_file_can_be_followed_to_the_tiles(done: Run, raw: Path):
+    check_chain(done.outdir, raw.glob("*/*"))
 
 
 def test_grids_are_the_truth(done: Run):

@@ -95,6 +95,25 @@ def isRawTile(name) {
     return name ==~ /tile_x\d+_y\d+_z\d+/
 }
 
+// A table by its parameter, or by the parameter's name in --input; nothing where there is none and none is needed.
+def tableOf(options, name, needed) {
+    def beside = localPath("${options.input}").resolve("${name}.csv")
+    if (options[name] || beside.exists()) {
+        return sourceOf(name, options[name] ?: beside)[1]
+    }
+    if (needed) {
+        refuse("--input ${options.input}: no ${name}.csv in it; make it by --workflow mosaic, or say by --${name} where it is")
+    }
+    return []
+}
+
+// [store, its manifest or nothing] of a folder.
+def storeIn(folder, name) {
+    def store = localPath("${folder}").resolve("${name}")
+    def manifest = store.resolveSibling("${name}.manifest.json")
+    return [stageable(store), manifest.exists() ? stageable(manifest) : []]
+}
+
 // Tables of traces that somebody has looked through since an earlier run.
 def inspectedIn(outdir) {
     def fovs = localPath("${outdir}").toFile().listFiles()?.findAll { one -> one.name.startsWith('fov_') && one.directory } ?: []

@@ -24,6 +24,7 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("LIST_TILES", "CREATE_MOSAIC_GRID", "GENERATE_SLICE_CONFIG"), 0),
         **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
     },
+    "reconstruct": {"LIST_FILES": 0, "AUTO_ASSESS_QUALITY": 0, "BRING_TO_COMMON_SPACE": 2},
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0},
 }
 TILES = PROJECT / "tests/data/timelapse/cases/czi_missing_tile.czi"
@@ -31,6 +32,7 @@ MOVIE = PROJECT / "tests/data/timelapse/example-timelapse.nd2"
 ARGUMENTS: dict[str, tuple[object, ...]] = {
     "connectome": ("-profile", "demo"),
     "mosaic": ("--workflow", "mosaic", "--input", TILES),
+    "reconstruct": ("--workflow", "reconstruct", "--input", PROJECT / "tests/data/oct_slices"),
     "timelapse": ("--workflow", "timelapse", "--input", MOVIE, "--pc_channel", 0, "--fl_channels", 1),
 }
 SCHEMA = json.loads((PROJECT / "nextflow_schema.json").read_text())

@@ -15,7 +15,7 @@ from voxelmill.testing.stages import record_of, run_stage
 def given(folder: Path, numbers: list[int], chain: list[int] | None = None, config: str = "", **more: Any) -> int:
     (folder / "grids").mkdir()
     for n in numbers:
-        (folder / f"grids/mosaic_grid_3d_z{n:02d}.ome.zarr").mkdir()
+        (folder / f"grids/slice_z{n:02d}_normalize.ome.zarr").mkdir()
     chain = numbers if chain is None else chain
     shifts.write(folder / "shifts_xy.csv", [Shift(a, b, 0.1, 0.0) for a, b in pairwise(chain)], (1, 1))
     if config:
@@ -33,7 +33,7 @@ def test_all_slices_in_the_order_of_their_numbers(tmp_path):
     assert given(tmp_path, [9, 10, 99, 100, 101]) == 0
     rows = plans.read(tmp_path / "slices.csv")
     assert [row["id"] for row in rows] == ["z09", "z10", "z99", "z100", "z101"]
-    assert rows[-1]["store"] == "mosaic_grid_3d_z101.ome.zarr"
+    assert rows[-1]["store"] == "slice_z101_normalize.ome.zarr"
     assert slice_config.read(tmp_path / "used.csv").used == [9, 10, 99, 100, 101]
 
 
@@ -46,16 +46,12 @@ def test_what_is_in_one_of_both_is_left_out_by_name(tmp_path):
     assert given(tmp_path, [1, 2, 3], config="1,true\n2,true\n7,true\n8,false\n") == 0
     assert listed(tmp_path) == ["1", "2"]
     left = record_of(tmp_path, "list_slices")["left_out"]
-    assert (
-        left["z07"] == "used by slice_config.csv, but there is no mosaic grid"
-        and "no row" in left["z03"]
-        and "z08" not in left
-    )
+    assert left["z07"] == "used by slice_config.csv, but there is no store" and "no row" in left["z03"] and "z08" not in left
 
 
 def test_and_is_an_error_when_strict(tmp_path, capsys):
     assert given(tmp_path, [1, 2], config="1,true\n2,true\n7,true\n", strict=True) == 65
-    assert "z07: used by slice_config.csv, but there is no mosaic grid" in capsys.readouterr().err
+    assert "z07: used by slice_config.csv, but there is no store" in capsys.readouterr().err
 
 
 def test_debug_slices_come_in_whatever_the_configuration_says(tmp_path):
@@ -66,8 +62,8 @@ def test_debug_slices_come_in_whatever_the_configuration_says(tmp_path):
 @pytest.mark.parametrize(
     "numbers, more, said",
     [
-        ([], {}, "grids: no mosaic_grid"),
-        ([1, 2], {"debug_slices": "2,5"}, "no mosaic grid of z05; there are z01, z02"),
+        ([], {}, "grids: no slice_zNN"),
+        ([1, 2], {"debug_slices": "2,5"}, "no store of z05; there are z01, z02"),
         ([1, 2], {"debug_slices": "two"}, "slice 'two'; expected a number"),
         ([1, 2], {"config": "1,false\n2,0\n"}, "none of 2 slices is used"),
         ([1, 2, 3], {"chain": [1, 2]}, "no row for z03"),
@@ -81,8 +77,8 @@ def test_refused(tmp_path, capsys, numbers, more, said):
 
 def test_two_stores_of_one_slice(tmp_path, capsys):
     (tmp_path / "grids").mkdir()
-    (tmp_path / "grids/mosaic_grid_z1.ome.zarr").mkdir()
-    (tmp_path / "grids/mosaic_grid_3d_z01.ome.zarr").mkdir()
+    (tmp_path / "grids/slice_z1_normalize.ome.zarr").mkdir()
+    (tmp_path / "grids/slice_z01_normalize.ome.zarr").mkdir()
     shifts.write(tmp_path / "s.csv", [], (1, 1))
     files = {"source": "grids", "shifts_xy": "s.csv", "list": "slices.csv", "used": "used.csv"}
     assert run_stage("ingest.list_slices", tmp_path, **files) == 65

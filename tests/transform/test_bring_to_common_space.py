@@ -13,7 +13,12 @@ from voxelmill.testing.stages import run_stage
 def plan_stage(folder, stores, table):
     shifts.write(folder / "s.csv", table, (STEP, STEP))
     slice_config.write(folder / "c.csv", slice_config.of(stores))
-    out = {"common_space": "common_space.json", "offsets": "common_space.csv", "gap_list": "gaps.csv"}
+    out = {
+        "common_space": "common_space.json",
+        "offsets": "common_space.csv",
+        "slice_list": "slices.csv",
+        "gap_list": "gaps.csv",
+    }
     files = {"volumes": list(stores.values()), "shifts_xy": "s.csv", "config": "c.csv"}
     return run_stage("transform.plan_common_space", folder, **files, **out)
 

@@ -15,7 +15,12 @@ from voxelmill.testing.slices import STEP, slice_store, texture
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.common_space import CommonSpace, Extent, gaps, plan, replaced
 
-FILES = {"common_space": "common_space.json", "offsets": "common_space.csv", "gap_list": "gaps.csv"}
+FILES = {
+    "common_space": "common_space.json",
+    "offsets": "common_space.csv",
+    "slice_list": "slices.csv",
+    "gap_list": "gaps.csv",
+}
 
 
 def plan_stage(folder: Path, stores: dict[int, Path], table: list[Shift], config: Any = None, **more: Any) -> int:

@@ -1,4 +1,4 @@
-"""List slices: which mosaic grids of a folder are reconstructed, checked against the tables that go with them.
+"""List slices: which of those in a folder are reconstructed, checked against the tables that go with them.
 
 A slice takes part that is there, that the slice configuration (if there is one) uses, and that --debug_slices (if given)
 names. Each needs a place by the shifts. What is left out is said by name.
@@ -18,7 +18,7 @@ from ..core.shared import Strict
 from ..core.slice_config import SliceConfig
 from ..core.stage import In, Out
 
-GRID = re.compile(r"mosaic_grid.*_z(\d+)\.ome\.zarr")
+SLICE = re.compile(r"slice_z(\d+)_normalize\.ome\.zarr")
 
 
 class Parameters(Strict):
@@ -28,7 +28,7 @@ class Parameters(Strict):
 
 
 def run(p: Parameters, task: Task, *, source: In, shifts_xy: In, config: In | None = None, list: Out, used: Out) -> None:
-    there = grids(source)
+    there = stores(source)
     known = slice_config.read(config) if config else slice_config.of(there)
     chosen = choose(p, task, there, known, config.name if config else "")
     if not chosen:
@@ -41,17 +41,17 @@ def run(p: Parameters, task: Task, *, source: In, shifts_xy: In, config: In | No
     task.report(slices=len(chosen), slices_there=len(there))
 
 
-def grids(folder: Path) -> dict[int, str]:
-    """Slice -> name of its mosaic grid. Raises DataError where there are none, or two of one slice."""
+def stores(folder: Path) -> dict[int, str]:
+    """Slice -> name of its store. Raises DataError where there are none, or two of one slice."""
     found: dict[int, str] = {}
     for name in sorted(path.name for path in folder.iterdir()):
-        if match := GRID.fullmatch(name):
+        if match := SLICE.fullmatch(name):
             n = int(match[1])
             if n in found:
                 raise DataError(f"{folder.name}: {found[n]} and {name} are both slice {n}; leave one of them")
             found[n] = name
     if not found:
-        raise DataError(f"{folder.name}: no mosaic_grid*_zNN.ome.zarr in it; expected what --workflow mosaic writes")
+        raise DataError(f"{folder.name}: no slice_zNN_normalize.ome.zarr in it; expected slices that are ready to be placed")
     return found
 
 
@@ -61,14 +61,14 @@ def choose(p: Parameters, task: Task, there: dict[int, str], known: SliceConfig,
     if wanted is not None:
         absent = sorted(wanted - set(there))
         if absent:
-            raise DataError(f"--debug_slices {p.debug_slices}: no mosaic grid of {names(absent)}; there are {names(there)}")
+            raise DataError(f"--debug_slices {p.debug_slices}: no store of {names(absent)}; there are {names(there)}")
         return sorted(wanted)
     absent = [n for n in known.used if n not in there]
     if absent:
-        task.quarantine(map(slices.name_of, absent), f"used by {table}, but there is no mosaic grid")
+        task.quarantine(map(slices.name_of, absent), f"used by {table}, but there is no store")
     unknown = [n for n in there if n not in known.rows]
     if unknown:
-        task.quarantine(map(slices.name_of, unknown), f"there is a mosaic grid, but no row in {table}")
+        task.quarantine(map(slices.name_of, unknown), f"there is a store, but no row in {table}")
     return [n for n in known.used if n in there]
 
 

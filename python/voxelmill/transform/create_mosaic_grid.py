@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import slices
+from ..core import manifest, slices
 from ..core.device import choose
 from ..core.errors import DataError
 from ..core.params import param
@@ -65,8 +65,10 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, slice: str, outpu
     image = create_image(output, lay, space)
     corners = [(i, j) for i in range(lay.grid[1]) for j in range(lay.grid[2])]
     bad: dict[str, str] = {}
-    for of in task.each(partial(fill_shard, p, source, listed, found, image), corners, "files of tiles written"):
-        bad |= of
+    for unread, digests in task.each(partial(fill_shard, p, source, listed, found, image), corners, "files of tiles written"):
+        bad |= unread
+        for folder, digest in digests.items():
+            task.used(source / folder, digest)
     for name, why in bad.items():
         task.quarantine([name], why)
     if len(bad) == len(listed):
@@ -105,24 +107,26 @@ def voxel_size(p: Parameters, tile: RawTile) -> tuple[float, float, float]:
 
 def fill_shard(
     p: Parameters, source: Path, tiles: list[RawTile], found: Galvo, image: Image, corner: tuple[int, int]
-) -> dict[str, str]:
-    """Write a file of the store; why tiles of it could not be read."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Write a file of the store. By folder: why tiles could not be read, the digests of those that were."""
     lay = image.layout()
     first = [k * s for k, s in zip(corner, lay.shard[1:])]
     last = [min(a + s, n) for a, s, n in zip(first, lay.shard[1:], lay.shape[1:])]
     values = np.zeros((lay.shape[0], *(b - a for a, b in zip(first, last))), np.float32)
     mx, my = min(t.mx for t in tiles), min(t.my for t in tiles)
-    bad = {}
+    bad: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for tile in tiles:
         a, b = (tile.mx - mx) * lay.chunk[1] - first[0], (tile.my - my) * lay.chunk[2] - first[1]
         if not (0 <= a < values.shape[1] and 0 <= b < values.shape[2]):
             continue
         try:
             values[:, a : a + lay.chunk[1], b : b + lay.chunk[2]] = as_seen(p, read_tile(source, tile), tile, found)
+            digests[tile.folder] = manifest.digest_of(source / tile.folder)
         except DataError as error:
             bad[tile.folder] = str(error)
     image.write((slice(0, lay.shape[0]), *map(slice, first, last)), values)
-    return bad
+    return bad, digests
 
 
 def as_seen(p: Parameters, raw: np.ndarray, tile: RawTile, found: Galvo) -> np.ndarray:

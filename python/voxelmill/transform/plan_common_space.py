@@ -42,12 +42,21 @@ class Parameters(Params):
 
 
 def run(
-    p: Parameters, task: Task, *, volumes: list[In], shifts_xy: In, config: In, common_space: Out, offsets: Out, gap_list: Out
+    p: Parameters,
+    task: Task,
+    *,
+    volumes: list[In],
+    shifts_xy: In,
+    config: In,
+    common_space: Out,
+    offsets: Out,
+    slice_list: Out,
+    gap_list: Out,
 ) -> None:
-    images = {number(path): open_image(path) for path in volumes}
+    known = slice_config.read(config)
+    images = {n: open_image(path) for n, path in sorted((number(path), path) for path in volumes) if n in known.used}
     if not images:
         raise DataError("no slice is left; the records of the tasks before this one say why")
-    known = slice_config.read(config)
     table = sorted(shifts.read(shifts_xy), key=lambda row: row.fixed)
     excluded = {n for row in table for n in (row.fixed, row.moving)} - set(known.used)
     table = replaced(table, excluded, p.common_space_excluded_slice_mode, p.common_space_excluded_slice_window)
@@ -56,6 +65,7 @@ def run(
     between = gaps(sorted(images))
     common_space.write_text(made.model_dump_json())
     write_offsets(offsets, made)
+    plans.write(slice_list, slices.tasks(images))
     write_gaps(gap_list, between)
     notes += [
         f"{slices.name_of(g.missing[0])} to {slices.name_of(g.missing[-1])} are missing: such a gap stays"

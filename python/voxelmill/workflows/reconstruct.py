@@ -1,0 +1,18 @@
+"""Parameters that the wiring of `reconstruct` reads."""
+
+from __future__ import annotations
+
+from ..core.params import param
+from ..core.shared import Given
+
+
+class Parameters(Given):
+    """Reconstruction."""
+
+    shifts_xy: str = param("", "Table of shifts; without it shifts_xy.csv in --input", path=True)
+    slice_config: str = param("", "Table of slices; without it slice_config.csv in --input, if there is one", path=True)
+    analyze_shifts: bool = param(True, "Write statistics and drift plots of the shifts")
+    detect_rehoming: bool = param(True, "Take steps of the stage that are none of the tissue out of the shifts")
+    auto_assess_quality: bool = param(False, "Leave out slices that are unlike their neighbours")
+    interpolate_missing_slices: bool = param(True, "Fill gaps of one slice; wider ones stay")
+    publish_intermediates: bool = param(False, "Publish what stages leave to each other, too")

@@ -1,0 +1,92 @@
+"""`--workflow reconstruct` through the engine: tasks of each process for what switches stages on and off."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from voxelmill.core import shifts, slice_config
+from voxelmill.core.shifts import Shift
+from voxelmill.core.volume import open_image
+from voxelmill.testing.engine import Run, run
+from voxelmill.testing.slices import STEP, slice_store
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reconstruct")]
+
+T, DEPTH, SIDE = 6, 12, 90
+
+
+def block(slots: int) -> np.ndarray:
+    made = ndimage.gaussian_filter(np.random.default_rng(9).random((T * slots + DEPTH, 150, 150)), (3, 4, 4))
+    return (0.1 + 0.8 * (made - made.min()) / np.ptp(made)).astype(np.float32)
+
+
+def series(folder: Path, numbers: tuple[int, ...]) -> Path:
+    """Slices of one block, each 3 px further along dim 1 and 2 px back along dim 2 than the one before."""
+    folder.mkdir(parents=True)
+    tissue, first = block(numbers[-1] - numbers[0] + 1), numbers[0]
+    for n in numbers:
+        k = n - first
+        slice_store(folder, n, tissue[T * k : T * k + DEPTH, 3 * k : 3 * k + SIDE, 50 - 2 * k : 50 - 2 * k + SIDE])
+    table = [Shift(a, b, -3 * STEP * (b - a), 2 * STEP * (b - a)) for a, b in pairwise(numbers)]
+    shifts.write(folder / "shifts_xy.csv", table, (STEP, STEP))
+    return folder
+
+
+def reconstruct(folder: Path, numbers: tuple[int, ...], *words: object) -> Run:
+    thickness = ("--registration_slicing_interval_mm", T * STEP)
+    given = series(folder / "slices", numbers)
+    return run("--workflow", "reconstruct", "--input", given, "--report_plots", "false", *thickness, *words, folder=folder)
+
+
+ONCE = ("LIST_SLICES", "ANALYZE_SHIFTS", "DETECT_REHOMING_EVENTS", "PLAN_COMMON_SPACE", "REPORT")
+GAP = {"INTERPOLATE_MISSING_SLICE": 1, "FINALISE_INTERPOLATION": 1}
+
+
+@pytest.mark.parametrize(
+    "numbers, words, more",
+    [
+        ((98, 99, 100), (), {"BRING_TO_COMMON_SPACE": 3}),
+        ((98, 100, 101), (), {"BRING_TO_COMMON_SPACE": 3, **GAP}),
+        ((98, 101, 102), (), {"BRING_TO_COMMON_SPACE": 3}),
+        ((0, 2, 3, 5), ("--auto_assess_quality", "true"), {"AUTO_ASSESS_QUALITY": 1, "BRING_TO_COMMON_SPACE": 3, **GAP}),
+        ((0, 2), ("--interpolate_missing_slices", "false"), {"BRING_TO_COMMON_SPACE": 2}),
+        ((0, 1), ("--detect_rehoming", "false"), {"BRING_TO_COMMON_SPACE": 2, "DETECT_REHOMING_EVENTS": 0}),
+        ((0, 1), ("--analyze_shifts", "false"), {"BRING_TO_COMMON_SPACE": 2, "ANALYZE_SHIFTS": 0}),
+    ],
+    ids=["no gap", "one gap", "two in a row", "quality", "no interpolation", "no rehoming", "no analysis"],
+)
+def test_tasks(tmp_path: Path, numbers: tuple[int, ...], words: tuple, more: dict[str, int]):
+    done = reconstruct(tmp_path, numbers, *words)
+    assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == {name: n for name, n in (dict.fromkeys(ONCE, 1) | more).items() if n}
+
+
+def test_tissue_comes_together_and_a_gap_is_measured(tmp_path: Path):
+    """With a slice configuration that leaves one slice out, which then is a gap; everything published."""
+    config = tmp_path / "config.csv"
+    slice_config.write(config, slice_config.of((7, 8, 9, 10)).stamped({9: {"use": False}}))
+    done = reconstruct(tmp_path, (7, 8, 9, 10), "--slice_config", config, "--publish_intermediates", "true",
+                       "--common_space_excluded_slice_mode", "keep")  # fmt: skip
+    assert done.code == 0, done.said
+    found = {
+        n: open_image(done.outdir / f"bring_to_common_space/slice_z{n:02d}_normalize.ome.zarr").read() for n in (7, 8, 10)
+    }
+    found[9] = open_image(done.outdir / "interpolate_missing_slice/slice_z09_interpolated.ome.zarr").read()
+    for a, b in pairwise(range(7, 11)):
+        one, other = found[a][T:], found[b][: len(found[a]) - T]
+        if len(one):  # the measured slab is no deeper than a slice is thick
+            both = (one > 0) & (other > 0)
+            assert both.mean() > 0.5 and np.array_equal(one[both], other[both]), (a, b)
+    final = slice_config.read(done.outdir / "finalise_interpolation/slice_config_final.csv")
+    assert final.used == [7, 8, 10] and final.rows[9]["interpolation_method_used"] == "measured"
+
+
+def test_shifts_are_needed(tmp_path: Path):
+    given = series(tmp_path / "slices", (0, 1))
+    (given / "shifts_xy.csv").unlink()
+    done = run("--workflow", "reconstruct", "--input", given, folder=tmp_path)
+    assert done.code != 0 and "no shifts_xy.csv in it; make it by --workflow mosaic" in done.said

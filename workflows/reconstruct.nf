@@ -1,0 +1,74 @@
+// Slices of serial sections by OCT -> one common space, gaps of one slice filled.
+
+include { allInOrder ; byName ; filesInOrder ; metasOf ; ofRole ; settled ; sourcesAtStart ; storeIn ; tableOf ; unlisted } from './inputs'
+include { LIST_FILES } from '../modules/ingest/list_files'
+include { LIST_SLICES } from '../modules/ingest/list_slices'
+include { ANALYZE_SHIFTS } from '../modules/serving/analyze_shifts'
+include { DETECT_REHOMING_EVENTS } from '../modules/transform/detect_rehoming_events'
+include { AUTO_ASSESS_QUALITY } from '../modules/transform/auto_assess_quality'
+include { PLAN_COMMON_SPACE } from '../modules/transform/plan_common_space'
+include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_space'
+include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
+include { FINALISE_INTERPOLATION } from '../modules/transform/finalise_interpolation'
+include { REPORT } from '../modules/serving/report'
+
+workflow RECONSTRUCT {
+    take:
+    options // map of checked parameters
+
+    main:
+    found = channel.fromList(sourcesAtStart([input: options.input]))
+    LIST_FILES(unlisted(found))
+    source = ofRole(settled(found, LIST_FILES.out.listing), 'input').first()
+    // Shifts and slice configuration go to many processes: value channels, and so is what is made of value channels alone.
+    shifts = channel.value(tableOf(options, 'shifts_xy', true))
+    LIST_SLICES(source, shifts, channel.value(tableOf(options, 'slice_config', false)), options.flags.list_slices)
+    config = LIST_SLICES.out.config
+
+    pictures = channel.value([])
+    if (options.analyze_shifts) {
+        ANALYZE_SHIFTS(shifts, options.flags.analyze_shifts)
+        pictures = byName(ANALYZE_SHIFTS.out.pictures)
+    }
+    if (options.detect_rehoming) {
+        DETECT_REHOMING_EVENTS(shifts, config, options.flags.detect_rehoming_events)
+        shifts = DETECT_REHOMING_EVENTS.out.shifts
+        config = DETECT_REHOMING_EVENTS.out.config
+    }
+
+    // [meta, store, manifest] of each slice, from here on
+    prepared = LIST_SLICES.out.slices
+        .flatMap { list -> metasOf(list) }
+        .map { meta -> [[id: meta.id, slice: meta.slice]] + storeIn(options.input, meta.store) }
+    everything = allInOrder(prepared).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
+    if (options.auto_assess_quality) {
+        AUTO_ASSESS_QUALITY(everything, shifts, config, options.flags.auto_assess_quality)
+        config = AUTO_ASSESS_QUALITY.out.config
+    }
+
+    PLAN_COMMON_SPACE(everything, shifts, config, options.flags.plan_common_space)
+    placed = PLAN_COMMON_SPACE.out.slices.flatMap { list -> metasOf(list) }.map { meta -> [meta] }.join(prepared)
+    BRING_TO_COMMON_SPACE(placed, PLAN_COMMON_SPACE.out.common_space, options.publish_intermediates, options.flags.bring_to_common_space)
+    brought = BRING_TO_COMMON_SPACE.out.volume
+
+    if (options.interpolate_missing_slices) {
+        gaps = PLAN_COMMON_SPACE.out.gaps.flatMap { list -> metasOf(list) }
+        INTERPOLATE_MISSING_SLICE(withNeighbours(gaps, brought), options.publish_intermediates, options.flags.interpolate_missing_slice)
+        brought = brought.mix(INTERPOLATE_MISSING_SLICE.out.volume)
+        // Published only: without a gap it has no task, and what took its output would have none either.
+        decided = filesInOrder(INTERPOLATE_MISSING_SLICE.out.manifest).filter { files -> files }
+        FINALISE_INTERPOLATION(config, decided, options.flags.finalise_interpolation)
+    }
+
+    REPORT(byName(channel.topic('records')), pictures, byName(PLAN_COMMON_SPACE.out.offsets), options.flags.report)
+}
+
+// [meta of a gap, store and manifest of the slice before, of the slice after]
+def withNeighbours(gaps, slices) {
+    def known = slices.map { meta, store, manifest -> [meta.id, store, manifest] }
+    return gaps.map { gap -> [gap.before, gap] }
+        .combine(known, by: 0)
+        .map { _before, gap, store, manifest -> [gap.after, gap, store, manifest] }
+        .combine(known, by: 0)
+        .map { _after, gap, store, manifest, next, next_manifest -> [[id: gap.id, slice: gap.slice], store, manifest, next, next_manifest] }
+}
