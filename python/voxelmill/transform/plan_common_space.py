@@ -32,9 +32,12 @@ class Parameters(Params):
         "local_median",
         "Steps of the stage from and to slices that are not used",
         more="`keep` is exact where the stage was right about them: steps there and back add up.",
+        profiles={"minimal": "keep"},
     )
     common_space_excluded_slice_window: int = param(2, "Sound steps to either side that local_median takes", ge=1)
-    common_space_refine_unreliable: bool = param(False, "Measure steps that shifts_xy.csv calls unreliable by the images")
+    common_space_refine_unreliable: bool = param(
+        False, "Measure steps that shifts_xy.csv calls unreliable by the images", profiles={"aggressive": True}
+    )
     common_space_refine_max_discrepancy_px: float = param(
         0.0, "Farthest that an image may differ from the stage; 0: any", unit="px", ge=0
     )
