@@ -14,6 +14,7 @@ include { EXTRACT_TRACES } from '../modules/postprocess/extract_traces'
 include { EXPORT_TRACKS } from '../modules/serving/export_tracks'
 include { PUBLISH_FOVS } from '../modules/serving/publish_fovs'
 include { MOVIE_FIGURES } from '../modules/serving/movie_figures'
+include { FIT_TRACES } from '../modules/serving/fit_traces'
 include { MERGE_SAMPLES } from '../modules/serving/merge_samples'
 include { SUMMARIZE } from '../modules/serving/summarize'
 include { REPORT } from '../modules/serving/report'
@@ -89,6 +90,10 @@ workflow TIMELAPSE {
             movie.join(tracked).join(EXTRACT_TRACES.out.traces).join(drawn.map { meta -> [meta] }), facts, options.flags.movie_figures
         )
         figures = MOVIE_FIGURES.out.figures
+        if (options.fit) {
+            FIT_TRACES(EXTRACT_TRACES.out.traces, facts, options.flags.fit_traces)
+            figures = figures.mix(FIT_TRACES.out.figures)
+        }
         if (options.samples) {
             // Traces that somebody has looked through since an earlier run are preferred.
             MERGE_SAMPLES(

@@ -38,7 +38,7 @@ def test_what_a_run_would_run_with(capsys: pytest.CaptureFixture[str]):
         ),
         ("--workflow mosaic --input s3://bucket/tiles", "--input s3://bucket/tiles: mosaic reads files and folders"),
         ("-params-file nosuch.json", "-params-file nosuch.json: No such file or directory"),
-        ("--workflow connectom", "--workflow connectom: expected one of connectome, timelapse"),
+        ("--workflow connectom", "--workflow connectom: expected one of connectome"),
     ],
 )
 def test_refusals_are_one_line(words: str, told: str, capsys: pytest.CaptureFixture[str]):

@@ -65,6 +65,7 @@ class Image:
     levels: int = 1
     version: str = "0.5"
     paths: tuple[str, ...] = ()  # of the levels, where they are not 0, 1, 2, ...
+    sparse: bool = False  # chunks that are not there hold the fill value, see `open_array`
     _open: dict[int, Any] = field(default_factory=dict, repr=False)
     _shards: dict[int, Any] = field(default_factory=dict, repr=False)
 
@@ -94,7 +95,7 @@ class Image:
         """The TensorStore of a level; `.shape`, `.dtype`, indexing, `.read()`."""
         if n not in self._open:
             manifest.checked(self.path(n) / "zarr.json")
-            self._open[n] = open_array(self.path(n))
+            self._open[n] = open_array(self.path(n), self.sparse)
         return self._open[n]
 
     @property

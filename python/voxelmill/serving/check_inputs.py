@@ -14,11 +14,12 @@ from ..postprocess.extract_traces import named
 from ..postprocess.features import feature_names
 from ..timelapse.store import Facts
 from ..transform.estimate_background import Parameters as Background
+from .fit_traces import Fitting, check_fits
 from .merge_samples import Parameters as Samples
 from .samples import read_samples
 
 
-class Parameters(Samples, Background, Traces):
+class Parameters(Samples, Background, Traces, Fitting):
     """What late stages are given."""
 
 
@@ -36,6 +37,7 @@ def run(p: Parameters, task: Task, *, facts: In, sheet: In | None = None, plugin
         refuse_unknown("pc_features", named(p.pc_features), "phase", added)
     if known.fluorescence:
         refuse_unknown("fl_features", named(p.fl_features), "fluorescence", added)
+    check_fits(p, named(p.fl_features), known.fluorescence)
     if p.background_method == "plugin" and find(added, "background", p.background_plugin) is None:
         raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of --plugins")
     if added:

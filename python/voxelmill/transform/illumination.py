@@ -40,13 +40,12 @@ class Field:
     """
 
     coefficients: np.ndarray
-    dark: float
     spread: float
+    dark: float
 
     def flat(self, shape: Sequence[int]) -> np.ndarray:
         """(ny, nx) float32, mean 1."""
-        y, x = (centres(n) for n in shape)
-        field = np.exp(_basis(*np.meshgrid(y, x, indexing="ij")) @ self.coefficients)
+        field = np.exp(polynomial(self.coefficients, shape))
         return (field / field.mean()).astype(np.float32)
 
 
@@ -67,21 +66,27 @@ def estimate(tiles: np.ndarray, positions: np.ndarray | None = None, dark: float
     usual = float(np.nanmedian(tiles)) if np.isfinite(tiles).any() else 0.0
     if usual <= 0:
         raise DataError(f"illumination: the median of {len(tiles)} tiles is {usual:g}; expected a signal above 0")
-    coefficients, spread = _fit(tiles, positions, dark)
-    return Field(coefficients, dark, spread)
+    light = tiles - dark
+    least = LEAST_SIGNAL * float(np.nanmedian(light))
+    return Field(*shared_field(np.log(np.where(light > max(least, 1e-30), light, np.nan)), positions), dark)
 
 
-def reduced(tile: np.ndarray) -> np.ndarray:
-    """Means (gy, gx) of a tile (ny, nx) over about CELLS x CELLS cells."""
+def reduced(tile: np.ndarray, cells: int = CELLS) -> np.ndarray:
+    """Means (gy, gx) of a tile (ny, nx) over about `cells` x `cells` cells."""
     import cv2
 
-    size = [max(1, round(n * CELLS / max(tile.shape))) for n in tile.shape]
+    size = [max(1, round(n * cells / max(tile.shape))) for n in tile.shape]
     return cv2.resize(tile.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
 def centres(n: int) -> np.ndarray:
     """Centres of n pixels, the tile reaching from -1 to 1."""
     return (2 * np.arange(n) + 1) / n - 1
+
+
+def polynomial(coefficients: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """(ny, nx) float64: what `shared_field` found, over a tile; mean 0."""
+    return _basis(*np.meshgrid(*(centres(n) for n in shape), indexing="ij")) @ coefficients
 
 
 def _powers() -> list[tuple[int, int]]:
@@ -104,14 +109,12 @@ def _basis(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.stack([*(by_y[..., i] * by_x[..., j] for i, j in _powers()), radial], -1)
 
 
-def _fit(tiles: np.ndarray, positions: np.ndarray | None, dark: float) -> tuple[np.ndarray, float]:
-    """Coefficients of log flat, and the spread of what neighbours show after it (nan without neighbours).
+def shared_field(logs: np.ndarray, positions: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """What adds to all tiles (n, gy, gx) alike: coefficients of `polynomial`, and the spread of what neighbours show
+    after it (nan without neighbours). NaN where nothing is known; positions as for `estimate`.
 
     Three sources, each weighed by what it is worth: overlaps by their scatter, what tiles have in common by how
     much tiles differ, and that lenses make smooth fields by PRIOR."""
-    light = tiles - dark
-    least = LEAST_SIGNAL * float(np.nanmedian(light))
-    logs = np.log(np.where(light > max(least, 1e-30), light, np.nan))
     rows, values = _differences(logs, positions)
     order = _orders()
     left, right = np.diag((order**2 / PRIOR) ** 2), np.zeros(len(order))

@@ -1,0 +1,57 @@
+"""Normalize: grey values of a slice from 0 to 1, plane by plane, agarose at the bottom.
+
+The median of agarose is 0 and --clip_percentile_upper of a plane is 1; a plane that is dark throughout is not raised
+beyond a tenth of the brightest. 0 stays what was not acquired: what was is LEAST and more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.provenance import Task
+from ..core.shared import Strict
+from ..core.stage import In, Out
+from ..core.volume import Region
+from .slice_notes import Notes, keep, or_left_out
+from .slice_statistics import Clipped, agarose, gathered, mean_projection
+from .slice_volume import SliceVolume, open_slice
+
+DIMMEST = 0.1  # of the brightest plane
+LEAST = np.float32(1 / 4096)
+
+
+class Parameters(Clipped, Strict):
+    """Normalization."""
+
+
+def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
+    with or_left_out(task):
+        made, found = normalize(open_slice(volume), p)
+        keep(task, found, notes)
+        made.save(output)
+
+
+def normalize(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
+    """The slice from 0 to 1."""
+    projection = mean_projection(volume)
+    every, dim = gathered(volume, [None, agarose(projection)])
+    top, bottom = every.percentile(p.clip_percentile_upper), dim.percentile(50)
+    span = np.maximum(np.maximum(top - bottom, DIMMEST * top.max()), 1e-12)
+    low, high, width = (v.astype(np.float32)[:, None, None] for v in (bottom, top, span))
+
+    def scaled(values: np.ndarray, region: Region) -> np.ndarray:
+        z = region[0]
+        out = (np.minimum(values, high[z]) - low[z]) / width[z]
+        return np.where(values == 0, np.float32(0), np.clip(out, LEAST, 1))
+
+    found: Notes = {"plane_bottom": bottom, "plane_top": top, "projection": shrunk(projection)}
+    return volume.mapped(scaled), found
+
+
+def shrunk(picture: np.ndarray, most: int = 512) -> np.ndarray:
+    """A picture of at most so many px: means."""
+    import cv2
+
+    step = max(1.0, max(picture.shape) / most)
+    size = tuple(max(1, round(n / step)) for n in picture.shape[::-1])
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,94 @@
+"""Prepare a slice: all steps from its mosaic grid to a clean slice in one task.
+
+    resample_mosaic_grid -> fix_focal_curvature -> fix_illumination        tiles, made when they are asked for
+        -> stitch_3d_with_refinement                                       written once, beside the output
+        -> beam_profile_correction -> crop_interface -> normalize          regions, made when they are asked for
+
+The steps are those of the stages of these names, and so are the bytes; with --publish_intermediates each is a task.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ..core.params import param
+from ..core.provenance import Task
+from ..core.stage import In, Out
+from . import (
+    beam_profile_correction,
+    crop_interface,
+    fix_focal_curvature,
+    fix_illumination,
+    normalize,
+    resample_mosaic_grid,
+    stitch_3d_with_refinement,
+)
+from .slice_notes import Notes, keep, or_left_out
+from .slice_volume import SliceVolume
+from .tile_grid import open_grid
+from .tile_positions import Placement
+
+
+class Parameters(
+    resample_mosaic_grid.Parameters,
+    fix_focal_curvature.Parameters,
+    fix_illumination.Parameters,
+    stitch_3d_with_refinement.Parameters,
+    beam_profile_correction.Parameters,
+    crop_interface.Parameters,
+    normalize.Parameters,
+):
+    """Preparing slices."""
+
+    fix_curvature_enabled: bool = param(False, "Flatten the focus: move A-lines so that the surface is as flat as the block")
+    fix_illum_enabled: bool = param(True, "Even out the light over a tile")
+
+
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    grid: In,
+    slice: str,
+    output: Out,
+    tiles: Out,
+    seams: Out,
+    transform: In | None = None,
+    notes: Out | None = None,
+) -> None:
+    scratch = output.with_name("stitched.ome.zarr")
+    with or_left_out(task):
+        stitched, placed, found = stitch(grid, p, None if transform is None else np.load(transform))
+        stitch_3d_with_refinement.write_tables(placed, stitch_3d_with_refinement.made_of(found), tiles, seams)
+        try:
+            made, more = finish(stitched.save(scratch), p)
+            keep(task, found | more, notes)
+            made.save(output)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def stitch(path: Path, p: Parameters, transform: np.ndarray | None) -> tuple[SliceVolume, Placement, Notes]:
+    """From the grid to one volume, lazily."""
+    grid, found = resample_mosaic_grid.resample(open_grid(path), p), Notes()
+    if p.fix_curvature_enabled:
+        grid, more = fix_focal_curvature.flatten(grid, p)
+        found |= more
+    if p.fix_illum_enabled:
+        grid, more = fix_illumination.light(grid, p)
+        found |= more
+    stitched, placed, more = stitch_3d_with_refinement.stitch(grid, p, transform)
+    return stitched, placed, found | more
+
+
+def finish(stitched: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
+    """From one volume to the clean slice, lazily."""
+    found = Notes()
+    steps = (beam_profile_correction.correct, crop_interface.crop, normalize.normalize)
+    for step in steps:
+        stitched, more = step(stitched, p)  # type: ignore[operator]
+        found |= more
+    return stitched, found

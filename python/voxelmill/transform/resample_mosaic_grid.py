@@ -1,0 +1,35 @@
+"""Resample a mosaic grid: every tile to cubic voxels of --resolution.
+
+Coarser: means over what a new voxel covers, so that nothing is aliased; finer: linear. The new voxels have the size that
+was asked for; what is left over at the end of a tile is cut off.
+"""
+
+from __future__ import annotations
+
+from ..core.provenance import Task
+from ..core.shared import Resolution, Strict
+from ..core.stage import In, Out
+from .resampling import along_axes, sizes_at, weights
+from .slice_notes import or_left_out
+from .tile_grid import TileGrid, open_grid
+
+UM_PER_MM = 1e3
+
+
+class Parameters(Resolution, Strict):
+    """Resampling of mosaic grids."""
+
+
+def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out) -> None:
+    with or_left_out(task):
+        resample(open_grid(grid), p).save(output)
+
+
+def resample(grid: TileGrid, p: Resolution) -> TileGrid:
+    """The grid at --resolution; as it is where that is -1 or the voxel size already."""
+    native = [s * UM_PER_MM for s in grid.space.scale]
+    tile, steps = sizes_at(p.resolution, grid.tile, native)
+    if tile == grid.tile and steps == [1.0, 1.0, 1.0]:
+        return grid
+    matrices = [weights(*of) for of in zip(grid.tile, tile, steps)]
+    return grid.mapped(lambda values: along_axes(values, matrices), tile, grid.space.level(steps))

@@ -1,0 +1,44 @@
+"""What a step on a slice found: numbers for the record, arrays for the pictures (`serving/slice_previews.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError
+from ..core.provenance import Task
+
+Notes = dict[str, Any]
+
+
+def keep(task: Task, notes: Notes, path: Path | None) -> None:
+    """Numbers go into the record, arrays into a file, if one is wanted."""
+    task.report(**{name: value for name, value in notes.items() if not isinstance(value, np.ndarray)})
+    if path is not None:
+        with open(path, "wb") as file:
+            arrays: Any = {name: value for name, value in notes.items() if isinstance(value, np.ndarray)}
+            np.savez(file, **arrays)
+
+
+def read_notes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
+    """The arrays of several files."""
+    found: dict[str, np.ndarray] = {}
+    for path in paths:
+        with np.load(path) as arrays:
+            found |= {name: arrays[name] for name in arrays}
+    return found
+
+
+@contextmanager
+def or_left_out(task: Task) -> Iterator[None]:
+    """A slice of which a step can make nothing is left out by name, and harms no other."""
+    try:
+        yield
+    except DataError as error:
+        if getattr(task.params, "strict", False):
+            raise
+        task.leave_out(str(error))

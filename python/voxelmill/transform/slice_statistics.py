@@ -1,0 +1,128 @@
+"""What is known of a slice as a whole, gathered region by region: grey levels by plane, agarose, the surface."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.params import Params, param
+from .slice_volume import LEAST, SliceVolume
+
+DARKEST, BRIGHTEST = 2.0**-32, 2.0**40  # grey values between which levels are told apart
+SHIFT = 16  # bits of a float32 that are left out: 128 levels an octave
+EDGE = 2.0  # planes: sigma of the derivative that finds the surface
+SEEN = 0.5  # of the brightness below the surface: where it is brighter above, no surface is seen
+
+
+class Clipped(Params):
+    """Grey values."""
+
+    clip_percentile_upper: float = param(
+        99.9, "Percentile of the grey values that counts as the brightest", unit="%", gt=50, le=100
+    )
+
+
+class Levels:
+    """How often each grey value above 0 occurs in each plane, to 0.8 % of the value; percentiles from it.
+
+    The bits of a positive float32 are in the order of its value, the first ones its logarithm, about."""
+
+    def __init__(self, planes: int):
+        self.first = int(np.float32(DARKEST).view(np.int32)) >> SHIFT
+        self.bins = (int(np.float32(BRIGHTEST).view(np.int32)) >> SHIFT) - self.first + 1
+        self.counts = np.zeros((planes, self.bins), np.int64)
+
+    def add(self, values: np.ndarray, first: int = 0) -> None:
+        """values (planes, ...) from plane `first` on; what is not above 0 does not count."""
+        for plane, of in enumerate(np.ascontiguousarray(values, np.float32), first):
+            seen = of[of > 0]
+            at = np.clip((seen.view(np.int32) >> SHIFT) - self.first, 0, self.bins - 1)
+            self.counts[plane] += np.bincount(at, minlength=self.bins)
+
+    def percentile(self, q: float, whole: bool = False) -> np.ndarray:
+        """(planes,), or one for all of them; 0 where nothing was counted."""
+        counts = self.counts.sum(0, keepdims=True) if whole else self.counts
+        edges = (np.arange(self.first, self.first + self.bins + 1, dtype=np.int32) << SHIFT).view(np.float32)
+        out = np.zeros(len(counts))
+        for n, of in enumerate(counts):
+            below = np.concatenate([[0], np.cumsum(of)])
+            if below[-1]:
+                rank = q / 100 * below[-1]
+                bin = min(max(int(np.searchsorted(below, rank, "left")) - 1, 0), self.bins - 1)
+                part = (rank - below[bin]) / max(int(of[bin]), 1)
+                out[n] = edges[bin] + part * (edges[bin + 1] - edges[bin])
+        return out
+
+
+def mean_projection(volume: SliceVolume) -> np.ndarray:
+    """(ny, nx) float32: the mean of what was acquired of each A-line; 0 where nothing was."""
+    total, seen = np.zeros(volume.shape[1:]), np.zeros(volume.shape[1:], np.int32)
+    for (_, y, x), values in volume.parts():
+        total[y, x] += values.sum(0, dtype=np.float64)
+        seen[y, x] += (values != 0).sum(0, dtype=np.int32)
+    return (total / np.maximum(seen, 1)).astype(np.float32)
+
+
+def mean_profile(volume: SliceVolume, mask: np.ndarray | None = None, most: float = np.inf) -> np.ndarray:
+    """(nz,) float64: mean A-line over a mask (ny, nx) of columns, of what was acquired, values beyond `most` as `most`."""
+    total, seen = np.zeros(volume.shape[0]), np.zeros(volume.shape[0])
+    for (z, y, x), values in volume.parts():
+        of = values if mask is None else values[:, mask[y, x]]
+        of = of.reshape(len(of), -1)
+        total[z] += np.minimum(of, np.float32(most)).sum(1, dtype=np.float64)
+        seen[z] += (of != 0).sum(1)
+    return total / np.maximum(seen, 1)
+
+
+def levels_of(volume: SliceVolume, mask: np.ndarray | None = None) -> Levels:
+    """Levels of the planes, in a mask (ny, nx) of columns or everywhere."""
+    return gathered(volume, [mask])[0]
+
+
+def gathered(volume: SliceVolume, masks: list[np.ndarray | None]) -> list[Levels]:
+    """As `levels_of`, for several masks in one pass."""
+    found = [Levels(volume.shape[0]) for _ in masks]
+    for (z, y, x), values in volume.parts():
+        for levels, mask in zip(found, masks, strict=True):
+            levels.add(values if mask is None else values[:, mask[y, x]], z.start)
+    return found
+
+
+def otsu(values: np.ndarray) -> float:
+    """The threshold that parts values best into two classes (Otsu 1979)."""
+    counts, edges = np.histogram(values, 256)
+    centres = (edges[1:] + edges[:-1]) / 2
+    n, total = np.cumsum(counts), np.cumsum(counts * centres)
+    low, high = n[:-1], n[-1] - n[:-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = low * high * (total[:-1] / low - (total[-1] - total[:-1]) / high) ** 2
+    return float(edges[1:-1][np.nanargmax(between)]) if np.isfinite(between).any() else float(edges[-1])
+
+
+def agarose(projection: np.ndarray) -> np.ndarray:
+    """(ny, nx) bool: the darker columns of a mean projection, smoothed, parted by Otsu's threshold on its logarithm."""
+    import cv2
+
+    smooth = cv2.GaussianBlur(projection, (0, 0), 1)
+    seen = projection > 0
+    if not seen.any():
+        return seen
+    return seen & (np.log(np.maximum(smooth, LEAST)) <= otsu(np.log(np.maximum(smooth[seen], LEAST))))
+
+
+def surface(profile: np.ndarray) -> float | None:
+    """Depth, in planes, at which a mean A-line (nz,) rises most: the surface of the block; None where it lies above.
+
+    Derivative of a Gaussian, its maximum to a fraction of a plane by a parabola through three."""
+    from scipy.ndimage import gaussian_filter1d
+
+    if len(profile) < 8:
+        return None
+    rise = gaussian_filter1d(np.asarray(profile, float), EDGE, order=1, mode="nearest")
+    k = int(rise.argmax())
+    above, below = profile[: max(k - 1, 1)].mean(), profile[k + 2 : k + 10]
+    if not len(below) or k == 0 or above > SEEN * below.mean():
+        return None
+    if k == len(rise) - 1:
+        return float(k)
+    a, b, c = rise[k - 1 : k + 2]
+    return k + float(0.5 * (a - c) / min(a - 2 * b + c, -1e-12))

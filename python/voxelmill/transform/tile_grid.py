@@ -1,0 +1,106 @@
+"""A mosaic grid: the tiles of one slice by number, lazily.
+
+Its store holds the tiles side by side, no overlap removed; the chunk of the array is one tile at full depth:
+
+    dim 2 ->          my                  number of a tile = mx * n_my + my
+  dim 1  +------+------+------+           dim 1 is called y in the store, and holds stage x
+    |    |  0   |  1   |  2   |  mx 0     dim 2 is called x, and holds stage y
+    v    +------+------+------+
+         |  3   |  4   |  5   |  mx 1     A tile that was not acquired is 0 throughout; 0 is no grey value.
+         +------+------+------+
+
+Positions of tiles are (n, 2), px along dim 1 and dim 2, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ..core import manifest
+from ..core.errors import DataError
+from ..core.space import Axis, Space
+from ..core.volume import Layout, create_image, open_image
+
+MM = "millimeter"
+NM_PER_MM = 1e6
+HELD = 128 << 20  # bytes of tiles that are kept for those who ask again
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """tile (nz, ny, nx) px, counts (n_mx, n_my), `space` of the mosaic grid in mm; read(i) gives a tile, float32."""
+
+    tile: tuple[int, int, int]
+    counts: tuple[int, int]
+    space: Space
+    read: Callable[[int], np.ndarray]
+
+    def __len__(self) -> int:
+        return self.counts[0] * self.counts[1]
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """(n, 2) px: all tiles have one."""
+        return np.tile(self.tile[1:], (len(self), 1))
+
+    @property
+    def places(self) -> np.ndarray:
+        """(n, 2): mx and my of each tile."""
+        return np.stack(np.divmod(np.arange(len(self)), self.counts[1]), 1)
+
+    def mapped(
+        self, f: Callable[[np.ndarray], np.ndarray], tile: tuple[int, int, int] | None = None, space: Space | None = None
+    ) -> TileGrid:
+        """The grid of what `f` makes of each tile, when it is asked for."""
+        read = self.read
+        return replace(self, tile=tile or self.tile, space=space or self.space, read=lambda i: f(read(i)))
+
+    def held(self) -> TileGrid:
+        """The same, the last tiles kept in memory."""
+        size = 4 * int(np.prod(self.tile))
+        return replace(self, read=lru_cache(max(2, HELD // size))(self.read))
+
+    def save(self, path: Path) -> None:
+        """Write it as a store: a chunk and a file a tile."""
+        nz, ny, nx = self.tile
+        shape = (nz, ny * self.counts[0], nx * self.counts[1])
+        image = create_image(path, Layout(shape, "float32", self.tile, self.tile), self.space)
+        for i, (mx, my) in enumerate(self.places.tolist()):
+            image.write((slice(0, nz), slice(mx * ny, (mx + 1) * ny), slice(my * nx, (my + 1) * nx)), self.read(i))
+
+
+def open_grid(path: Path) -> TileGrid:
+    """The grid in a store. What is NaN there counts as not acquired.
+
+    Raises DataError where a chunk is not a tile, or the voxel size is not known."""
+    image = open_image(path)
+    image.sparse = manifest.around(image.path()) is None  # others need not store what is 0
+    lay = image.layout()
+    if len(lay.shape) != 3 or lay.chunk[0] != lay.shape[0] or any(n % c for n, c in zip(lay.shape, lay.chunk)):
+        raise DataError(
+            f"{path}: shape {lay.shape}, chunk {lay.chunk}; expected axes z, y, x and one chunk a tile: at full depth, "
+            "dividing the mosaic evenly. Make the mosaic grid with --workflow mosaic"
+        )
+    if not image.space.known:
+        raise DataError(f"{path}: voxels of unknown size; expected a unit of length for z, y and x in its metadata")
+    nz, ny, nx = lay.chunk
+    counts = (lay.shape[1] // ny, lay.shape[2] // nx)
+
+    def read(i: int) -> np.ndarray:
+        mx, my = divmod(i, counts[1])
+        tile = image.read((slice(0, nz), slice(mx * ny, (mx + 1) * ny), slice(my * nx, (my + 1) * nx)))
+        tile = tile.astype(np.float32, copy=False)
+        return tile if np.isfinite(tile.sum(dtype=np.float64)) else np.nan_to_num(tile, nan=0, posinf=0, neginf=0)
+
+    return TileGrid((nz, ny, nx), counts, in_mm(image.space), read)
+
+
+def in_mm(space: Space) -> Space:
+    """A space of `open_image`, in mm, as the stores of slices have it."""
+    axes = [Axis(a.name, a.type, MM) for a in space.axes]
+    return Space.of(axes, *([v / NM_PER_MM for v in values] for values in (space.scale, space.origin)))

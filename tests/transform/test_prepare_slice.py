@@ -1,0 +1,80 @@
+"""Slices in one task and step by step: the same bytes; truth of a made acquisition; what cannot be prepared is left out."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.core.volume import open_image
+from voxelmill.testing.oct import Acquisition, write_mosaics
+from voxelmill.testing.oct_score import tile_error, uneven_light
+from voxelmill.testing.stages import make_store, record_of, run_stage
+
+MADE = Acquisition(slices=1, grid=(2, 3), tile=(40, 96, 96), drift=0)
+GRID = "mosaic_grid_3d_z00.ome.zarr"
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mosaics(tmp_path_factory.mktemp("made"), MADE) / GRID
+
+
+def prepare(grid: Path, folder: Path, **more: object) -> int:
+    tables = {"tiles": "tiles.csv", "seams": "seams.csv", "notes": "notes.npz"}
+    given = {"stitch_overlap_fraction": MADE.overlap, **tables, **more}
+    return run_stage("transform.prepare_slice", folder, grid=grid, slice="0", output="out.ome.zarr", **given)
+
+
+def test_steps_one_by_one_make_the_same_bytes(grid: Path, tmp_path: Path) -> None:
+    wanted = {"resolution": 12.0}
+    overlap = {"stitch_overlap_fraction": MADE.overlap}
+    assert prepare(grid, tmp_path / "one", fix_curvature_enabled=True, **wanted) == 0
+    steps = {
+        "resample_mosaic_grid": wanted,
+        "fix_focal_curvature": overlap,
+        "fix_illumination": overlap,
+        "stitch_3d_with_refinement": overlap | {"tiles": "tiles.csv", "seams": "seams.csv"},
+        "beam_profile_correction": {},
+        "crop_interface": {},
+        "normalize": {},
+    }
+    at, arg = grid, "grid"
+    for name, more in steps.items():
+        folder = tmp_path / name
+        assert run_stage(f"transform.{name}", folder, **{arg: at}, slice="0", output="out.ome.zarr", **more) == 0
+        at = folder / "out.ome.zarr"
+        arg = "volume" if name == "stitch_3d_with_refinement" or arg == "volume" else "grid"
+    one, other = (sorted(p for p in (f / "out.ome.zarr").rglob("*") if p.is_file()) for f in (tmp_path / "one", folder))
+    assert [p.read_bytes() for p in one] == [p.read_bytes() for p in other]
+    assert (tmp_path / "one/tiles.csv").read_bytes() == (tmp_path / "stitch_3d_with_refinement/tiles.csv").read_bytes()
+
+
+def test_tiles_lie_where_they_are_and_values_from_0_to_1(grid: Path, tmp_path: Path) -> None:
+    assert prepare(grid, tmp_path) == 0
+    with open(tmp_path / "tiles.csv") as file:
+        rows = list(csv.DictReader(file))
+    found = np.array([[float(row["y"]), float(row["x"])] for row in rows])
+    assert tile_error(MADE, 0, found) < 0.15
+    image = open_image(tmp_path / "out.ome.zarr")
+    values = image.read()
+    assert values.max() == 1 and values.min() >= 0 and (values > 0.3).mean() > 0.1
+    assert np.allclose(image.scale, 10_000) and abs(image.origin[0]) < 5_000  # nm: z = 0 is the surface
+    figures = record_of(tmp_path, "prepare_slice")["quality"]
+    assert abs(figures["surface_plane"] - MADE.surface) < 1 and figures["seams_found"] == 7
+
+
+def test_light_is_even(grid: Path, tmp_path: Path) -> None:
+    given = {"stitch_overlap_fraction": MADE.overlap, "output": "out.ome.zarr"}
+    assert run_stage("transform.fix_illumination", tmp_path, grid=grid, slice="0", **given) == 0
+    before, after = uneven_light(MADE, open_image(grid).read(), open_image(tmp_path / "out.ome.zarr").read())
+    assert before > 0.05 and after < 0.01
+
+
+def test_a_slice_without_anything_is_left_out(tmp_path: Path) -> None:
+    empty = make_store(tmp_path / GRID, np.zeros((16, 64, 64), np.float32), shard=(16, 32, 32), chunk=(16, 32, 32))
+    assert prepare(empty, tmp_path / "plain", resolution=-1) == 0
+    assert "0" in record_of(tmp_path / "plain", "prepare_slice")["left_out"]
+    assert not (tmp_path / "plain/out.ome.zarr").exists() and not (tmp_path / "plain/stitched.ome.zarr").exists()
+    assert prepare(empty, tmp_path / "strict", resolution=-1, strict=True) == 65

@@ -1,0 +1,54 @@
+"""Layout of tiles: signs and axes, bounds, the displacement model from the overlaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from voxelmill.core.space import Space
+from voxelmill.testing.mosaics import texture
+from voxelmill.transform.stitch_3d_with_refinement import Parameters, stitch
+from voxelmill.transform.tile_grid import TileGrid
+
+TURNED = np.array([[77.0, -2.0], [3.0, 76.0]])  # a step along mx moves a tile by (77, 3)
+SCENE = texture((300, 300), 3)
+
+
+def grid(matrix: np.ndarray, counts: tuple[int, int] = (3, 3)) -> TileGrid:
+    """Tiles of 96 px of one scene, at matrix @ (mx, my)."""
+
+    def read(i: int) -> np.ndarray:
+        y, x = np.rint(matrix @ np.divmod(i, counts[1]) + np.array([8, 10])).astype(int)
+        return np.repeat(SCENE[None, y : y + 96, x : x + 96] * 100 + 1, 4, 0)
+
+    return TileGrid((4, 96, 96), counts, Space.zyx((1, 1, 1)), read)
+
+
+def test_what_neighbours_share_places_tiles() -> None:
+    tiles = grid(TURNED)
+    _, placed, _ = stitch(tiles, Parameters(stitch_overlap_fraction=0.2))
+    truth = tiles.places @ TURNED.T
+    off = placed.positions - truth
+    assert np.abs(off - off.mean(0)).max() < 0.15
+
+
+@pytest.mark.parametrize("motor", [True, False])
+def test_without_refinement_the_layout_stands(motor: bool) -> None:
+    given = Parameters(stitch_overlap_fraction=0.2, max_blend_refinement_px=0, use_motor_positions_for_stitching=motor)
+    _, placed, found = stitch(grid(TURNED), given)
+    step = placed.positions[3] - placed.positions[0]  # from mx 0 to mx 1
+    assert np.allclose(step, (77, 0) if motor else (77, 3), atol=0.6)
+    assert found["theta_deg"] == pytest.approx(0 if motor else np.degrees(np.arctan2(3, 77)), abs=0.1)
+
+
+def test_a_transform_lays_tiles_out() -> None:
+    _, placed, _ = stitch(grid(TURNED), Parameters(max_blend_refinement_px=0), TURNED)
+    assert np.allclose(placed.positions[1] - placed.positions[0], (-2, 76))
+
+
+def test_the_slice_shows_the_scene() -> None:
+    volume, placed, _ = stitch(grid(TURNED), Parameters(stitch_overlap_fraction=0.2))
+    y, x = placed.positions[4]
+    seen = volume.read((slice(0, 1), slice(round(y), round(y) + 96), slice(round(x), round(x) + 96)))[0]
+    assert (
+        np.corrcoef(seen.ravel(), grid(TURNED).read(4)[0].ravel())[0, 1] > 0.97
+    )  # places are fractions of a px, which smooths
