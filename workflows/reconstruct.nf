@@ -1,8 +1,9 @@
-// Slices of serial sections by OCT -> one common space, gaps of one slice filled.
+// Mosaic grids of serial sections by OCT -> clean slices -> one common space, gaps of one slice filled -> one stack.
 
-include { allInOrder ; byName ; filesInOrder ; metasOf ; ofRole ; settled ; sourcesAtStart ; storeIn ; tableOf ; unlisted } from './inputs'
+include { allInOrder ; byName ; filesInOrder ; localPath ; metasOf ; ofRole ; settled ; sourcesAtStart ; storeIn ; tableOf ; unlisted } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { LIST_SLICES } from '../modules/ingest/list_slices'
+include { PREPARE_SLICE } from '../modules/transform/prepare_slice'
 include { ANALYZE_SHIFTS } from '../modules/serving/analyze_shifts'
 include { DETECT_REHOMING_EVENTS } from '../modules/transform/detect_rehoming_events'
 include { AUTO_ASSESS_QUALITY } from '../modules/transform/auto_assess_quality'
@@ -11,6 +12,7 @@ include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_spa
 include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
 include { FINALISE_INTERPOLATION } from '../modules/transform/finalise_interpolation'
 include { STACK_SLICES } from './stack_slices'
+include { MULTISCALE } from '../modules/serving/multiscale'
 include { REPORT } from '../modules/serving/report'
 
 workflow RECONSTRUCT {
@@ -38,9 +40,14 @@ workflow RECONSTRUCT {
     }
 
     // [meta, store, manifest] of each slice, from here on
-    prepared = LIST_SLICES.out.slices
+    given = LIST_SLICES.out.slices
         .flatMap { list -> metasOf(list) }
-        .map { meta -> [[id: meta.id, slice: meta.slice]] + storeIn(options.input, meta.store) }
+        .branch { meta ->
+            clean: meta.store.startsWith('slice_')
+            grid: true
+        }
+    PREPARE_SLICE(given.grid.map { meta -> storeOf(meta, options) }, channel.value([]), options.flags.prepare_slice)
+    prepared = PREPARE_SLICE.out.volume.mix(given.clean.map { meta -> storeOf(meta, options) })
     everything = allInOrder(prepared).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
     if (options.auto_assess_quality) {
         AUTO_ASSESS_QUALITY(everything, shifts, config, options.flags.auto_assess_quality)
@@ -62,8 +69,22 @@ workflow RECONSTRUCT {
     }
 
     STACK_SLICES(brought, config, options)
+    MULTISCALE(STACK_SLICES.out.volume.map { store, manifest -> [subjectOf(options), store, manifest, [], [], [], []] }, options.flags.multiscale)
 
     REPORT(byName(channel.topic('records')), pictures, byName(PLAN_COMMON_SPACE.out.offsets), options.flags.report)
+}
+
+// What the volume is called: --subject_name, or a part `sub-...` of the input's path, or the input folder's name.
+def subjectOf(options) {
+    def path = localPath("${options.input}").toAbsolutePath().normalize()
+    def parts = path.collect { part -> part.toString() }
+    def found = options.subject_name ?: parts.find { part -> part ==~ /sub-.+/ } ?: parts.last()
+    return found.replaceAll(/[^\p{L}\p{N}_.+-]/, '_').replaceFirst(/^[.-]+/, '')
+}
+
+// [meta, store, manifest] of a slice as it was given
+def storeOf(meta, options) {
+    return [[id: meta.id, slice: meta.slice]] + storeIn(options.input, meta.store)
 }
 
 // [meta of a gap, store and manifest of the slice before, of the slice after]

@@ -25,10 +25,10 @@ workflow STACK_SLICES {
     PLAN_STACK(everything, metrics, config, options.flags.plan_stack)
     STACK(everything, PLAN_STACK.out.plan, PLAN_STACK.out.blocks.flatMap { list -> metasOf(list) }, options.flags.stack)
     JOIN_STACK(several(STACK.out.volume), options.flags.join)
+    volume = joined(STACK.out.volume, JOIN_STACK.out.volume)
 
     emit:
-    volume = joined(STACK.out.volume, JOIN_STACK.out.volume) // [store, manifest]
-    config = config
+    volume // [store, manifest]
 }
 
 // Of slices in order: each with the next and with the one after that, [meta, fixed, manifest, moving, manifest].

@@ -1,6 +1,6 @@
-// Of `mosaic` the volume lies at the root of the results, as all that it makes.
+// The volumes of `connectome` have a folder; the one that another workflow makes lies at the root of the results.
 def placeOf(name) {
-    return name == 'mosaic' ? 'mosaic.ome.zarr' : "volumes/${name}.ome.zarr"
+    return name in ['raw', 'aligned', 'supervoxels'] ? "volumes/${name}.ome.zarr" : "${name}.ome.zarr"
 }
 
 process MULTISCALE {

@@ -25,11 +25,10 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
     },
     "reconstruct": {
-        "LIST_FILES": 0,
-        "AUTO_ASSESS_QUALITY": 0,
-        "BRING_TO_COMMON_SPACE": 2,
+        **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN"), 0),
+        **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK"), 2),
         "REGISTER_PAIRWISE": 3,
-        "STACK": 2,
+        "JOIN_STACK": 1,
     },
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0, "FIT_TRACES": 0},
 }

@@ -18,7 +18,8 @@ from ..core.shared import Strict
 from ..core.slice_config import SliceConfig
 from ..core.stage import In, Out
 
-SLICE = re.compile(r"slice_z(\d+)_normalize\.ome\.zarr")
+GRID = re.compile(r"mosaic_grid\w*_z(\d+)\.ome\.zarr")
+CLEAN = re.compile(r"slice_z(\d+)_normalize\.ome\.zarr")
 
 
 class Parameters(Strict):
@@ -42,16 +43,23 @@ def run(p: Parameters, task: Task, *, source: In, shifts_xy: In, config: In | No
 
 
 def stores(folder: Path) -> dict[int, str]:
-    """Slice -> name of its store. Raises DataError where there are none, or two of one slice."""
+    """Slice -> name of its store: mosaic grids, or where there are none slices that are clean already.
+
+    Raises DataError where there are neither, or two of one slice."""
+    names = sorted(path.name for path in folder.iterdir())
+    kind = GRID if any(GRID.fullmatch(name) for name in names) else CLEAN
     found: dict[int, str] = {}
-    for name in sorted(path.name for path in folder.iterdir()):
-        if match := SLICE.fullmatch(name):
+    for name in names:
+        if match := kind.fullmatch(name):
             n = int(match[1])
             if n in found:
                 raise DataError(f"{folder.name}: {found[n]} and {name} are both slice {n}; leave one of them")
             found[n] = name
     if not found:
-        raise DataError(f"{folder.name}: no slice_zNN_normalize.ome.zarr in it; expected slices that are ready to be placed")
+        raise DataError(
+            f"{folder.name}: no mosaic_grid_3d_zNN.ome.zarr in it; expected what --workflow mosaic makes, or slices that "
+            "are clean already (slice_zNN_normalize.ome.zarr)"
+        )
     return found
 
 

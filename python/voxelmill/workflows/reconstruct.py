@@ -17,3 +17,8 @@ class Parameters(Given):
     interpolate_missing_slices: bool = param(True, "Fill gaps of one slice; wider ones stay")
     publish_intermediates: bool = param(False, "Publish what stages leave to each other, too")
     auto_exclude_enabled: bool = param(True, "Leave out runs of slices that fit their neighbours badly")
+    subject_name: str = param(
+        "",
+        "Name of the volume; empty: a part `sub-...` of the path of --input, else the name of its folder",
+        pattern=r"^[\w.+-]*$",
+    )
