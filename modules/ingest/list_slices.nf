@@ -20,6 +20,6 @@ process LIST_SLICES {
 
     stub:
     """
-    stub.sh 'slices.csv=id,slice,store\\nz00,0,slice_z00_normalize.ome.zarr\\nz02,2,slice_z02_normalize.ome.zarr' slice_config.csv list_slices.provenance.json
+    stub.sh 'slices.csv=id,slice,store\\nz00,0,mosaic_grid_3d_z00.ome.zarr\\nz02,2,mosaic_grid_3d_z02.ome.zarr' slice_config.csv list_slices.provenance.json
     """
 }

@@ -24,7 +24,7 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("LIST_TILES", "CREATE_MOSAIC_GRID", "GENERATE_SLICE_CONFIG"), 0),
         **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
     },
-    "reconstruct": {"LIST_FILES": 0, "AUTO_ASSESS_QUALITY": 0, "BRING_TO_COMMON_SPACE": 2},
+    "reconstruct": {"LIST_FILES": 0, "PREPARE_SLICE": 2, "AUTO_ASSESS_QUALITY": 0, "BRING_TO_COMMON_SPACE": 2},
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0, "FIT_TRACES": 0},
 }
 TILES = PROJECT / "tests/data/timelapse/cases/czi_missing_tile.czi"

@@ -18,7 +18,7 @@ from ..core.shared import Strict
 from ..core.slice_config import SliceConfig
 from ..core.stage import In, Out
 
-SLICE = re.compile(r"slice_z(\d+)_normalize\.ome\.zarr")
+SLICE = re.compile(r"(?:mosaic_grid(?:_3d)?_z(\d+)|slice_z(\d+)_normalize)\.ome\.zarr")
 
 
 class Parameters(Strict):
@@ -46,12 +46,15 @@ def stores(folder: Path) -> dict[int, str]:
     found: dict[int, str] = {}
     for name in sorted(path.name for path in folder.iterdir()):
         if match := SLICE.fullmatch(name):
-            n = int(match[1])
+            n = int(match[1] or match[2])
             if n in found:
                 raise DataError(f"{folder.name}: {found[n]} and {name} are both slice {n}; leave one of them")
             found[n] = name
     if not found:
-        raise DataError(f"{folder.name}: no slice_zNN_normalize.ome.zarr in it; expected slices that are ready to be placed")
+        raise DataError(
+            f"{folder.name}: neither mosaic_grid_3d_zNN.ome.zarr nor slice_zNN_normalize.ome.zarr in it; "
+            "expected one a slice, as --workflow mosaic leaves them"
+        )
     return found
 
 
