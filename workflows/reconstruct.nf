@@ -7,6 +7,7 @@ include { PREPARE_SLICE } from '../modules/transform/prepare_slice'
 include { ANALYZE_SHIFTS } from '../modules/serving/analyze_shifts'
 include { DETECT_REHOMING_EVENTS } from '../modules/transform/detect_rehoming_events'
 include { AUTO_ASSESS_QUALITY } from '../modules/transform/auto_assess_quality'
+include { PREPARE_SLICE } from '../modules/transform/prepare_slice'
 include { PLAN_COMMON_SPACE } from '../modules/transform/plan_common_space'
 include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_space'
 include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
@@ -39,15 +40,15 @@ workflow RECONSTRUCT {
         config = DETECT_REHOMING_EVENTS.out.config
     }
 
-    // [meta, store, manifest] of each slice, from here on
-    given = LIST_SLICES.out.slices
+    // [meta, store, manifest] of each slice, from here on; slices that were prepared before are taken as they are
+    listed = LIST_SLICES.out.slices
         .flatMap { list -> metasOf(list) }
         .branch { meta ->
-            clean: meta.store.startsWith('slice_')
-            grid: true
+            ready: meta.store.startsWith('slice_')
+            raw: true
         }
-    PREPARE_SLICE(given.grid.map { meta -> storeOf(meta, options) }, channel.value([]), options.flags.prepare_slice)
-    prepared = PREPARE_SLICE.out.volume.mix(given.clean.map { meta -> storeOf(meta, options) })
+    PREPARE_SLICE(storesOf(listed.raw, options), [], options.flags.prepare_slice)
+    prepared = PREPARE_SLICE.out.volume.mix(storesOf(listed.ready, options))
     everything = allInOrder(prepared).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
     if (options.auto_assess_quality) {
         AUTO_ASSESS_QUALITY(everything, shifts, config, options.flags.auto_assess_quality)
@@ -82,9 +83,9 @@ def subjectOf(options) {
     return found.replaceAll(/[^\p{L}\p{N}_.+-]/, '_').replaceFirst(/^[.-]+/, '')
 }
 
-// [meta, store, manifest] of a slice as it was given
-def storeOf(meta, options) {
-    return [[id: meta.id, slice: meta.slice]] + storeIn(options.input, meta.store)
+// [meta, store, manifest or []] of slices of --input
+def storesOf(slices, options) {
+    return slices.map { meta -> [[id: meta.id, slice: meta.slice]] + storeIn(options.input, meta.store) }
 }
 
 // [meta of a gap, store and manifest of the slice before, of the slice after]

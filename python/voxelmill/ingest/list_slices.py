@@ -18,8 +18,7 @@ from ..core.shared import Strict
 from ..core.slice_config import SliceConfig
 from ..core.stage import In, Out
 
-GRID = re.compile(r"mosaic_grid\w*_z(\d+)\.ome\.zarr")
-CLEAN = re.compile(r"slice_z(\d+)_normalize\.ome\.zarr")
+SLICE = re.compile(r"(?:mosaic_grid(?:_3d)?_z(\d+)|slice_z(\d+)_normalize)\.ome\.zarr")
 
 
 class Parameters(Strict):
@@ -43,22 +42,18 @@ def run(p: Parameters, task: Task, *, source: In, shifts_xy: In, config: In | No
 
 
 def stores(folder: Path) -> dict[int, str]:
-    """Slice -> name of its store: mosaic grids, or where there are none slices that are clean already.
-
-    Raises DataError where there are neither, or two of one slice."""
-    names = sorted(path.name for path in folder.iterdir())
-    kind = GRID if any(GRID.fullmatch(name) for name in names) else CLEAN
+    """Slice -> name of its store. Raises DataError where there are none, or two of one slice."""
     found: dict[int, str] = {}
-    for name in names:
-        if match := kind.fullmatch(name):
-            n = int(match[1])
+    for name in sorted(path.name for path in folder.iterdir()):
+        if match := SLICE.fullmatch(name):
+            n = int(match[1] or match[2])
             if n in found:
                 raise DataError(f"{folder.name}: {found[n]} and {name} are both slice {n}; leave one of them")
             found[n] = name
     if not found:
         raise DataError(
-            f"{folder.name}: no mosaic_grid_3d_zNN.ome.zarr in it; expected what --workflow mosaic makes, or slices that "
-            "are clean already (slice_zNN_normalize.ome.zarr)"
+            f"{folder.name}: neither mosaic_grid_3d_zNN.ome.zarr nor slice_zNN_normalize.ome.zarr in it; "
+            "expected one a slice, as --workflow mosaic leaves them"
         )
     return found
 
