@@ -24,7 +24,11 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("LIST_TILES", "CREATE_MOSAIC_GRID", "GENERATE_SLICE_CONFIG"), 0),
         **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
     },
-    "reconstruct": {"LIST_FILES": 0, "PREPARE_SLICE": 2, "AUTO_ASSESS_QUALITY": 0, "BRING_TO_COMMON_SPACE": 2},
+    "reconstruct": {
+        **{"LIST_FILES": 0, "PREPARE_SLICE": 2, "AUTO_ASSESS_QUALITY": 0, "BRING_TO_COMMON_SPACE": 2},
+        **dict.fromkeys(("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "FIX_ILLUMINATION", "STITCH_3D_WITH_REFINEMENT"), 0),
+        **dict.fromkeys(("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE"), 0),
+    },
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0, "FIT_TRACES": 0},
 }
 TILES = PROJECT / "tests/data/timelapse/cases/czi_missing_tile.czi"
@@ -126,3 +130,13 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
     assert done.tasks("COMPLETED") == Counter(
         {"LIST_TILES": 1, "CREATE_MOSAIC_GRID": 1, "REPORT": 1, **{name: 1 for name, on in wanted.items() if on == "true"}}
     )
+
+
+def test_slices_step_by_step(tmp_path: Path) -> None:
+    """With --publish_intermediates each step on a slice is a task, and those that are switched off are none."""
+    steps = ("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "STITCH_3D_WITH_REFINEMENT")
+    steps += ("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
+    switches = ("--publish_intermediates", "true", "--fix_curvature_enabled", "true", "--fix_illum_enabled", "false")
+    done = run(*ARGUMENTS["reconstruct"], *switches, "-stub-run", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == expected("reconstruct", PREPARE_SLICE=0, **dict.fromkeys(steps, 2))
