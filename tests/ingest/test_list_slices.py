@@ -62,7 +62,7 @@ def test_debug_slices_come_in_whatever_the_configuration_says(tmp_path):
 @pytest.mark.parametrize(
     "numbers, more, said",
     [
-        ([], {}, "grids: no slice_zNN"),
+        ([], {}, "grids: neither mosaic_grid_3d_zNN"),
         ([1, 2], {"debug_slices": "2,5"}, "no store of z05; there are z01, z02"),
         ([1, 2], {"debug_slices": "two"}, "slice 'two'; expected a number"),
         ([1, 2], {"config": "1,false\n2,0\n"}, "none of 2 slices is used"),
