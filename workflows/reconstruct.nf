@@ -7,6 +7,13 @@ include { PREPARE_SLICE } from '../modules/transform/prepare_slice'
 include { ANALYZE_SHIFTS } from '../modules/serving/analyze_shifts'
 include { DETECT_REHOMING_EVENTS } from '../modules/transform/detect_rehoming_events'
 include { AUTO_ASSESS_QUALITY } from '../modules/transform/auto_assess_quality'
+include { RESAMPLE_MOSAIC_GRID } from '../modules/transform/resample_mosaic_grid'
+include { FIX_FOCAL_CURVATURE } from '../modules/transform/fix_focal_curvature'
+include { FIX_ILLUMINATION } from '../modules/transform/fix_illumination'
+include { STITCH_3D_WITH_REFINEMENT } from '../modules/transform/stitch_3d_with_refinement'
+include { BEAM_PROFILE_CORRECTION } from '../modules/transform/beam_profile_correction'
+include { CROP_INTERFACE } from '../modules/transform/crop_interface'
+include { NORMALIZE } from '../modules/transform/normalize'
 include { PLAN_COMMON_SPACE } from '../modules/transform/plan_common_space'
 include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_space'
 include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
@@ -46,8 +53,32 @@ workflow RECONSTRUCT {
             ready: meta.store.startsWith('slice_')
             raw: true
         }
-    PREPARE_SLICE(storesOf(listed.raw, options), [], options.flags.prepare_slice)
-    prepared = PREPARE_SLICE.out.volume.mix(storesOf(listed.ready, options))
+    grids = storesOf(listed.raw, options)
+    // The same steps, each a task whose output is published, or all in one: the same bytes.
+    if (options.publish_intermediates) {
+        if (options.resolution > 0) {
+            RESAMPLE_MOSAIC_GRID(grids, options.flags.resample_mosaic_grid)
+            grids = RESAMPLE_MOSAIC_GRID.out.volume
+        }
+        if (options.fix_curvature_enabled) {
+            FIX_FOCAL_CURVATURE(grids, options.flags.fix_focal_curvature)
+            grids = FIX_FOCAL_CURVATURE.out.volume
+        }
+        if (options.fix_illum_enabled) {
+            FIX_ILLUMINATION(grids, options.flags.fix_illumination)
+            grids = FIX_ILLUMINATION.out.volume
+        }
+        STITCH_3D_WITH_REFINEMENT(grids, [], options.flags.stitch_3d_with_refinement)
+        BEAM_PROFILE_CORRECTION(STITCH_3D_WITH_REFINEMENT.out.volume, options.flags.beam_profile_correction)
+        CROP_INTERFACE(BEAM_PROFILE_CORRECTION.out.volume, options.flags.crop_interface)
+        NORMALIZE(CROP_INTERFACE.out.volume, options.flags.normalize)
+        prepared = NORMALIZE.out.volume
+    }
+    else {
+        PREPARE_SLICE(grids, [], options.flags.prepare_slice)
+        prepared = PREPARE_SLICE.out.volume
+    }
+    prepared = prepared.mix(storesOf(listed.ready, options))
     everything = allInOrder(prepared).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
     if (options.auto_assess_quality) {
         AUTO_ASSESS_QUALITY(everything, shifts, config, options.flags.auto_assess_quality)

@@ -29,6 +29,8 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK"), 2),
         "REGISTER_PAIRWISE": 3,
         "JOIN_STACK": 1,
+        **dict.fromkeys(("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "FIX_ILLUMINATION", "STITCH_3D_WITH_REFINEMENT"), 0),
+        **dict.fromkeys(("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE"), 0),
     },
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0, "FIT_TRACES": 0},
 }
@@ -131,3 +133,13 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
     assert done.tasks("COMPLETED") == Counter(
         {"LIST_TILES": 1, "CREATE_MOSAIC_GRID": 1, "REPORT": 1, **{name: 1 for name, on in wanted.items() if on == "true"}}
     )
+
+
+def test_slices_step_by_step(tmp_path: Path) -> None:
+    """With --publish_intermediates each step on a slice is a task, and those that are switched off are none."""
+    steps = ("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "STITCH_3D_WITH_REFINEMENT")
+    steps += ("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
+    switches = ("--publish_intermediates", "true", "--fix_curvature_enabled", "true", "--fix_illum_enabled", "false")
+    done = run(*ARGUMENTS["reconstruct"], *switches, "-stub-run", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == expected("reconstruct", PREPARE_SLICE=0, **dict.fromkeys(steps, 2))

@@ -1,0 +1,70 @@
+"""Slices of OCT from mosaic grids: how well tiles are placed and lit, what a slice costs; made here with known truth.
+
+    python benchmarks/reconstruct.py                          three seeds, 9 tiles of 48 x 128 x 128
+    python benchmarks/reconstruct.py --texture VOLUME.npz     tissue that looks like a real volume (array `raw`)
+
+CPU seconds of one thread and the most memory of the stage `prepare_slice`, from its own record: start and reading included.
+"""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"  # before the libraries are loaded
+
+# ruff: noqa: E402
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from voxelmill.testing.oct import Acquisition, write_mosaics
+from voxelmill.testing.oct_score import tile_error
+
+BIN = Path(__file__).parents[1] / "bin"
+SEEDS = (7, 11, 23)
+
+
+def case(made: Acquisition, folder: Path) -> None:
+    with get_context("spawn").Pool(1) as apart:  # a child's peak memory counts from what its parent holds
+        grid = apart.apply(write_mosaics, (folder / "made", made)) / "mosaic_grid_3d_z00.ome.zarr"
+    files = ("--tiles", "tiles.csv", "--seams", "seams.csv", "--notes", "notes.npz", "--output", "out.ome.zarr")
+    words = ("--grid", grid, "--slice", "0", "--stitch_overlap_fraction", str(made.overlap), *files)
+    subprocess.run([sys.executable, BIN / "prepare_slice.py", *words], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+    record = json.loads((folder / "prepare_slice.0.provenance.json").read_text())
+    with open(folder / "tiles.csv") as file:
+        found = np.array([[float(row["y"]), float(row["x"])] for row in csv.DictReader(file)])
+    steps = np.array(made.tile[1:]) * (1 - made.overlap)
+    nominal = np.array(made.tiles) * steps
+    flat = np.load(folder / "notes.npz")["flat"]
+    left = made.flat / flat
+    print(f"seed {made.seed}")
+    print(f"  tiles   {tile_error(made, 0, found):.3f} px RMS off; by the stage {tile_error(made, 0, nominal):.2f}")
+    print(f"  light   CV {left.std() / left.mean():.4f}; before {made.flat.std() / made.flat.mean():.4f}")
+    print(f"  surface plane {record['quality']['surface_plane']:.2f}; is at {made.surface:g}")
+    start, memory = record["startup_cpu_s"], record["peak_memory_bytes"] / 1e6
+    print(f"  cost    {start + record['cpu_s']:.2f} CPU s, of it {start:.2f} to start; {memory:.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texture", type=Path)
+    parser.add_argument("--grid", type=int, nargs=2, default=(3, 3))
+    given = parser.parse_args()
+    texture = np.load(given.texture)["raw"] if given.texture else None
+    for seed in SEEDS:
+        made = Acquisition(
+            slices=1, grid=tuple(given.grid), tile=(48, 128, 128), overlap=0.2, drift=0, seed=seed, texture=texture
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            case(made, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
