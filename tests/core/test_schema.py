@@ -163,6 +163,8 @@ OTHER_MEANING = {
     ("inference.tracking", "link_iou", "min_iou"): "of the boxes of a cell in two frames: --track_min_iou",
     ("inference.tracking", "track", "min_size"): "of a cell, px: --track_min_size",
     ("ingest.movies.formats", "open_movie", "frame_interval"): "minutes where the file does not say",
+    ("transform.registration", "estimate_pair", "max_rotation_deg"): "of sections: --align_max_rotation",
+    ("transform.registration", "estimate_pairs", "max_rotation_deg"): "of sections: --align_max_rotation",
     ("training.train", "train", "seed"): "of the training: `voxelmill train --seed`",
 }
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 
-from ..core import manifest
+from ..core import manifest, slice_config
 from ..core.space import MM, Axis, Space
 from ..core.volume import create_image, layout
+from ..transform.pairs import Pair
 from .oct import Acquisition
+from .stages import run_stage
 
 STEP = 0.01  # mm
+THICK = 0.16  # mm, of the slices of `registered`
 
 
 def slice_store(
@@ -64,3 +70,45 @@ def in_common_space(folder: Path, made: Acquisition) -> dict[int, Path]:
         place_on_canvas(images[s], Out(path), space, space.slices[s])
         manifest.write(path)
     return out
+
+
+@cache
+def registered(missing: tuple[int, ...] = ()) -> tuple[Acquisition, Path, dict[int, Path]]:
+    """Four slices, some missing, in common space, and their neighbours registered."""
+    folder = Path(mkdtemp())
+    made = one_tile(slices=4, missing=missing)
+    stores = in_common_space(folder, made)
+    for a, b in zip(made.kept[:-1], made.kept[1:]):
+        out = {"transform": f"{a}-{b}.tfm", "metrics": f"{a}-{b}.json", "offsets": f"{a}-{b}.txt"}
+        given = {"fixed": stores[a], "moving": stores[b], "name": f"z{a:02d}-z{b:02d}"}
+        flags = {"registration_slicing_interval_mm": THICK}
+        assert run_stage("transform.register_pairwise", folder, **given, **flags, **out) == 0
+    slice_config.write(folder / "config.csv", slice_config.of(made.kept))
+    return made, folder, stores
+
+
+def stacked(folder: Path, stores: dict[int, Path], source: Path, *, block: str = "", **flags: Any) -> Path:
+    """The stack of slices, by the pairs in `source`; a store in `folder`."""
+    metrics = sorted(source.glob("*-*.json"))
+    metrics = [path for path in metrics if not path.name.endswith(("manifest.json", "provenance.json"))]
+    grid = {"chunk": "8,64,64", "shard": "16,128,128"}
+    out = {"plan": "plan.json", "matches": "z.csv", "decisions": "d.csv", "block_list": "blocks.csv"}
+    given = {"volumes": list(stores.values()), "metrics": metrics, "config": source / "config.csv"}
+    flags = {"registration_slicing_interval_mm": THICK, **flags}
+    assert run_stage("transform.plan_stack", folder, **given, **grid, **flags, **out) == 0
+    shape = json.loads((folder / "plan.json").read_text())["shape"]
+    shards = np.prod([-(-n // s) for n, s in zip(shape, (16, 128, 128))])
+    given = {
+        "volumes": list(stores.values()),
+        "plan": "plan.json",
+        "block": block or f"0-{shards - 1}",
+        "output": "out.ome.zarr",
+    }
+    assert run_stage("transform.stack", folder, **given, **grid) == 0
+    return folder / "out.ome.zarr"
+
+
+def pair(fixed: int, moving: int, **more: Any) -> Pair:
+    """A pair that is well registered, but for what `more` says."""
+    given: dict[str, Any] = {"confidence": 0.9, "z_correlation": 0.8, "correlation": 0.8, "status": "ok"} | more
+    return Pair(fixed=fixed, moving=moving, fixed_z=20, moving_z=4, expected_z=20, **given)

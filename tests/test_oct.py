@@ -1,0 +1,67 @@
+"""Raw OCT tiles -> mosaic grids -> clean slices -> one volume, through the engine; one slice was never imaged."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.core.volume import open_image
+from voxelmill.testing.chain import check_chain
+from voxelmill.testing.engine import Run, run
+from voxelmill.testing.oct import Acquisition, write_raw
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oct")]
+
+MADE = Acquisition(slices=4, missing=(2,), grid=(2, 2))
+MM = MADE.voxel_um[0] / 1000
+
+
+@pytest.fixture(scope="module")
+def mosaic(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("oct")
+    write_raw(folder / "raw", MADE)
+    words = ("--workflow", "mosaic", "--input", folder / "raw", "--axial_resolution", 10, "--exclude_first_slices", 0)
+    done = run(*words, "--report_plots", "false", folder=folder / "mosaic")
+    assert done.code == 0, done.said
+    return done
+
+
+@pytest.fixture(scope="module")
+def volume(mosaic: Run, tmp_path_factory) -> Run:
+    words = ("--workflow", "reconstruct", "--input", mosaic.outdir, "--subject_name", "sub-01", "--report_plots", "false")
+    more = ("--registration_slicing_interval_mm", MADE.thickness * MM)
+    done = run(*words, *more, folder=tmp_path_factory.mktemp("volume"))
+    assert done.code == 0, done.said
+    return done
+
+
+def test_every_slice_has_its_tasks(volume: Run):
+    tasks = volume.tasks("COMPLETED")
+    assert (tasks["PREPARE_SLICE"], tasks["BRING_TO_COMMON_SPACE"], tasks["INTERPOLATE_MISSING_SLICE"]) == (3, 3, 1)
+    assert tasks["REGISTER_PAIRWISE"] == 3 + 2  # neighbours, and pairs two apart
+    assert all(tasks[name] == 1 for name in ("LIST_SLICES", "PLAN_COMMON_SPACE", "PLAN_STACK", "MULTISCALE", "REPORT"))
+
+
+def test_the_volume_keeps_its_place_and_size(volume: Run):
+    """The missing slice takes as much of z as any other; voxels are those of --resolution."""
+    image = open_image(volume.outdir / "sub-01.ome.zarr")
+    assert image.space.scale == pytest.approx((10_000.0,) * 3)  # nm
+    with open(volume.outdir / "stack/z_matches.csv") as file:
+        first = {row["slice_id"]: int(row["first_plane"]) for row in csv.DictReader(file)}
+    expected = {f"{n:02d}": n * MADE.thickness for n in range(4)}
+    assert all(abs(first[name] - plane) <= 1 for name, plane in expected.items())
+    values = image.read()
+    assert np.isfinite(values).all() and 0 <= values.min() < values.max() <= 1
+    middle = values[:, values.shape[1] // 4 : -(values.shape[1] // 4), values.shape[2] // 4 : -(values.shape[2] // 4)]
+    filled = (middle > 0).mean((1, 2))
+    assert filled[: 3 * MADE.thickness].min() > 0.5  # the gap is not empty
+
+
+def test_all_can_be_followed_to_the_mosaic_grids(volume: Run, mosaic: Run):
+    sources: list[Path] = sorted(mosaic.outdir.glob("mosaic_grid_3d_z*.ome.zarr"))
+    assert len(sources) == 3
+    assert len(check_chain(volume.outdir, [*sources, mosaic.outdir / "shifts_xy.csv"])) == sum(
+        volume.tasks("COMPLETED").values()
+    )

@@ -1,0 +1,86 @@
+"""Plan stack: which pairs are believed, and the one solution for all slices."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from voxelmill.testing.slices import pair, registered, stacked
+from voxelmill.testing.stages import run_stage
+from voxelmill.transform.pairs import Pair
+from voxelmill.transform.slice_solution import Believed, decided, solve
+
+
+def test_a_missing_slice_keeps_its_place(tmp_path):
+    _, source, stores = registered((2,))
+    stacked(tmp_path, stores, source)
+    rows = list(csv.DictReader((tmp_path / "z.csv").open()))
+    assert [(row["slice_id"], abs(int(row["first_plane"]) - 16 * int(row["slice_id"])) <= 1) for row in rows] == [
+        ("00", True), ("01", True), ("03", True),
+    ]  # fmt: skip
+    decisions = list(csv.DictReader((tmp_path / "d.csv").open()))
+    assert decisions[-1]["use"] == "skipped" and "nothing is seen by both" in decisions[-1]["why"]
+
+
+def test_transforms_of_another_run(tmp_path, capsys):
+    _, source, stores = registered()
+    out = {"plan": "plan.json", "matches": "z.csv", "decisions": "d.csv", "block_list": "blocks.csv"}
+    given = {"volumes": [stores[0], stores[1]], "metrics": [source / "2-3.json"], "config": source / "config.csv"}
+    assert run_stage("transform.plan_stack", tmp_path, **given, **out) == 65
+    assert "transforms name slices [2, 3], which are not there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "of_pair", "use"),
+    [
+        ({}, {}, "full"),
+        ({"apply_pairwise_transforms": False}, {}, "skipped"),
+        ({"apply_rotation_only": True}, {}, "rotation only"),
+        ({}, {"status": "warning"}, "skipped"),
+        ({"skip_warning_transforms": False}, {"status": "warning"}, "full"),
+        ({}, {"status": "error"}, "skipped"),
+        ({"skip_error_transforms": False}, {"status": "error"}, "full"),
+        ({}, {"confidence": 0.5}, "rotation only"),
+        ({"transform_confidence_high": 0.4}, {"confidence": 0.5}, "full"),
+        ({}, {"confidence": 0.2}, "skipped"),
+        ({"transform_confidence_low": 0.1}, {"confidence": 0.2}, "rotation only"),
+        ({"load_transform_min_zcorr": 0.9}, {}, "skipped"),
+        ({"load_transform_max_rotation": 1}, {"rotation_deg": -1.5}, "skipped"),
+        ({}, {"z_correlation": 0.1}, "rotation only"),
+        ({"stack_translation_min_zcorr": 0}, {"z_correlation": 0.1}, "full"),
+        ({"stack_max_pairwise_translation": 10}, {"dim1_px": 9.5}, "rotation only"),
+    ],
+)
+def test_gates(flags, of_pair, use):
+    (found,) = decided(Believed(**flags), [pair(0, 1, **of_pair)])
+    assert found.use == use
+    assert (found.why == "") == (use == "full")
+
+
+def shifts(pairs: list[Pair], **flags) -> np.ndarray:
+    p = Believed(**flags)
+    found = solve(p, decided(p, pairs), [0, 1, 2, 3], 100).shift[:, 0]
+    return found - found[0]
+
+
+def test_solution():
+    chain = [pair(k, k + 1, dim1_px=-2.0) for k in range(3)]
+    assert np.allclose(shifts(chain), [0, 2, 4, 6])
+    assert np.allclose(shifts(chain, stack_accumulate_translations=False), [0, 2, 2, 2])
+    assert np.allclose(shifts(chain, stack_max_cumulative_drift_px=1.0), [0, 0, 2, 2])  # -1, -1, 1, 1 about the stage
+    smooth = shifts(chain, stack_translation_smooth_sigma=3.0)
+    assert smooth[-1] < 5
+    turning = [pair(0, 1, rotation_deg=-2.0), pair(1, 2, rotation_deg=2.0), pair(2, 3, rotation_deg=-2.0)]
+    turns = {}
+    for name, flags in {"as is": {}, "cut": {"max_rotation_deg": 1.0}, "averaged": {"stack_smooth_window": 3}}.items():
+        p = Believed(**flags)
+        turns[name] = np.ptp(np.rad2deg(solve(p, decided(p, turning), [0, 1, 2, 3], 100).turn))
+    assert turns["as is"] == pytest.approx(2) and turns["cut"] == pytest.approx(1) and turns["averaged"] < 1
+
+
+def test_one_wrong_pair_is_outvoted():
+    wrong = [pair(0, 1), pair(1, 2, dim1_px=30.0), pair(2, 3), pair(0, 2), pair(1, 3), pair(0, 3)]
+    assert np.abs(shifts(wrong)).max() < 1
+    sure = [pair(0, 1), pair(1, 2, dim1_px=0.6, confidence=0.61), pair(2, 3), pair(0, 2), pair(1, 3)]
+    assert np.abs(shifts(sure)).max() < np.abs(shifts(sure, stack_confidence_weight_translations=False)).max()
