@@ -22,7 +22,7 @@ LATE = {
     "min_score": {"GRAPH"},
     "truth": {"INGEST"},  # in the role of truth only: see `ingest_truth` in core/options.py
     "truth_key": {"INGEST"},
-    "figure_dpi": {"FIGURES", "MOVIE_FIGURES"},
+    "figure_dpi": {"FIGURES", "MOVIE_FIGURES", "MOSAIC_FIGURES", "ANALYZE_SHIFTS", "FIT_TRACES"},
     "figure_fovs": {"MOVIE_FIGURES"},
     "track_formats": {"EXPORT_TRACKS"},
     "view_level": {"CROP_CELLS", "PUBLISH_FOVS"},  # crops have such a level, too

@@ -82,7 +82,8 @@ def test_the_command_prints_the_state(results: Path, capsys):
     assert cli.main(["view", str(results), "--state"]) == 0
     state = json.loads(capsys.readouterr().out)
     assert json.loads(urllib.parse.unquote(viewer.link(state).split("#!")[1])) == state
-    assert cli.main(["view", str(results / "volumes"), "--state"]) == 74
+    (results / "empty").mkdir()
+    assert cli.main(["view", str(results / "empty"), "--state"]) == 74
 
 
 def test_the_server_gives_whole_files_and_ranges(results: Path):

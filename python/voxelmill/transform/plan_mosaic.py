@@ -50,7 +50,7 @@ class Mosaic(Tiling, frozen=True):
 
     @property
     def field(self) -> illumination.Field | None:
-        return illumination.Field(np.array(self.light), self.dark, float("nan")) if self.light else None
+        return illumination.Field(np.array(self.light), spread=float("nan"), dark=self.dark) if self.light else None
 
     @classmethod
     def load(cls, path: Path) -> Mosaic:
