@@ -53,7 +53,7 @@ def test_the_volume_keeps_its_place_and_size(volume: Run):
     expected = {f"{n:02d}": n * MADE.thickness for n in range(4)}
     assert all(abs(first[name] - plane) <= 1 for name, plane in expected.items())
     values = image.read()
-    assert np.isfinite(values).all() and 0 <= values.min() < values.max() <= 1
+    assert np.isfinite(values).all() and 0 <= values.min() < values.max() < 1.5
     middle = values[:, values.shape[1] // 4 : -(values.shape[1] // 4), values.shape[2] // 4 : -(values.shape[2] // 4)]
     filled = (middle > 0).mean((1, 2))
     assert filled[: 3 * MADE.thickness].min() > 0.5  # the gap is not empty

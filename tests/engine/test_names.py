@@ -15,7 +15,10 @@ ODD = 'it\'s [1] {a} *ü $(touch PWNED) `touch PWNED` $HOME\n\\ "b"'
 DECOY = ODD.replace("[1]", "1")  # what [1] means to a shell
 MODULES = sorted((PROJECT / "modules").rglob("*.nf"))
 # Values of our own making; what a process gets as `path` has a plain name, see stageable() in workflows/inputs.nf.
-OURS = {"flags", "role", "name", "meta.block", "meta.id", "meta.slice", "place", "blocks", "filesOf", "task.memory", "toMega", "placeOf"}
+OURS = {
+    *("flags", "role", "name", "meta.block", "meta.id", "meta.slice", "place", "blocks"),
+    *("filesOf", "task.memory", "toMega", "placeOf"),
+}
 
 
 def unescaped(module: str) -> list[str]:
