@@ -62,6 +62,5 @@ def test_the_volume_keeps_its_place_and_size(volume: Run):
 def test_all_can_be_followed_to_the_mosaic_grids(volume: Run, mosaic: Run):
     sources: list[Path] = sorted(mosaic.outdir.glob("mosaic_grid_3d_z*.ome.zarr"))
     assert len(sources) == 3
-    assert len(check_chain(volume.outdir, [*sources, mosaic.outdir / "shifts_xy.csv"])) == sum(
-        volume.tasks("COMPLETED").values()
-    )
+    sources += [mosaic.outdir, mosaic.outdir / "shifts_xy.csv", mosaic.outdir / "slice_config.csv"]
+    assert len(check_chain(volume.outdir, sources)) == sum(volume.tasks("COMPLETED").values())
