@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.graphs import components
-from .region_graph import Edges
+from .region_graph import Edges, added
 
 
 class Forest(NamedTuple):
@@ -43,8 +43,9 @@ def join(n: int, edges: Edges, least: float = 0.0) -> Forest:
         touched[u[joined]] = touched[v[joined]] = True
         u, v, total, faces = (x[~joined] for x in (u, v, total, faces))
         near = touched[u] | touched[v]
-        part = _added(into[u[near]], into[v[near]], total[near], faces[near], n)
-        u, v, total, faces = (np.concatenate([x[~near], y]) for x, y in zip((u, v, total, faces), part, strict=True))
+        part = added(into[u[near]], into[v[near]], total[near], faces[near])
+        renamed = (*part.pairs.astype(np.int64).T, part.total, part.faces)
+        u, v, total, faces = (np.concatenate([x[~near], y]) for x, y in zip((u, v, total, faces), renamed, strict=True))
     if not made:
         return Forest(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     return Forest(*(np.concatenate(column) for column in zip(*made, strict=True)))
@@ -64,9 +65,10 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], edges: Edges, smal
     n = len(root)
     while True:
         size = np.bincount(root, sizes, n)
-        u, v, total, faces = _added(root[edges.pairs[:, 0]], root[edges.pairs[:, 1]], edges.total, edges.faces, n)
+        between = added(root[edges.pairs[:, 0]], root[edges.pairs[:, 1]], edges.total, edges.faces)
+        u, v = between.pairs.astype(np.int64).T
         ends, others = np.concatenate([u, v]), np.concatenate([v, u])
-        mean = np.concatenate([total / faces] * 2) if len(u) else np.zeros(0)
+        mean = np.tile(between.total / between.faces, 2)
         small = size[ends] < smallest
         ends, others, mean = ends[small], others[small], mean[small]
         if not len(ends):
@@ -88,16 +90,3 @@ def _reciprocal(n: int, u: NDArray, v: NDArray, mean: NDArray, least: float) -> 
     np.minimum.at(first, u[top_u], key[top_u])
     np.minimum.at(first, v[top_v], key[top_v])
     return (first[u] == key) & (first[v] == key) & (mean >= least)
-
-
-def _added(u: NDArray, v: NDArray, total: NDArray, faces: NDArray, n: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Edges after nodes were renamed: the smaller end first, each pair once, none with itself."""
-    low, high = np.minimum(u, v), np.maximum(u, v)
-    key = low * n + high
-    kept = np.flatnonzero(low != high)
-    kept = kept[np.argsort(key[kept], kind="stable")]
-    key = key[kept]
-    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))[: len(key)])
-    if not len(starts):
-        return low[:0], high[:0], total[:0], faces[:0]
-    return key[starts] // n, key[starts] % n, np.add.reduceat(total[kept], starts), np.add.reduceat(faces[kept], starts)

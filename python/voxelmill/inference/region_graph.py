@@ -27,12 +27,12 @@ def edges(labels: NDArray[np.integer], affinity: NDArray[np.uint8]) -> Edges:
     for axis in range(3):
         here, there = ((slice(None),) * axis + (part,) for part in (slice(1, None), slice(-1)))
         found.append(_touching(labels[there], labels[here], affinity[axis][here]))
-    return _summed(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return added(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def between(before: NDArray[np.integer], after: NDArray[np.integer], affinity: NDArray[np.uint8]) -> Edges:
     """Edges between two planes of labels that lie on each other; affinity: of those `after` with those before."""
-    return _summed(*_touching(before, after, affinity))
+    return added(*_touching(before, after, affinity))
 
 
 def merged(tables: Sequence[Edges]) -> Edges:
@@ -40,34 +40,35 @@ def merged(tables: Sequence[Edges]) -> Edges:
     if not tables:
         return none()
     pairs, total, faces = (np.concatenate(column) for column in zip(*tables, strict=True))
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    pairs, total, faces = pairs[order], total[order], faces[order]
-    starts = np.flatnonzero(np.concatenate(([True], (pairs[1:] != pairs[:-1]).any(1)))[: len(pairs)])
-    return Edges(pairs[starts], *(np.add.reduceat(c, starts) if len(starts) else c for c in (total, faces)))
+    return added(pairs[:, 0], pairs[:, 1], total, faces)
+
+
+def added(a: NDArray, b: NDArray, total: NDArray, faces: NDArray | None = None) -> Edges:
+    """One edge for each pair of ends: the smaller end first, none with itself. faces: None stands for one each."""
+    kept = np.flatnonzero(a != b)
+    if not len(kept):
+        return none()
+    a, b = np.minimum(a[kept], b[kept]), np.maximum(a[kept], b[kept])
+    # one number a pair: ids of one array lie close together
+    low, span = int(a.min()), int(b.max()) - int(a.min()) + 1
+    known = None
+    if span >= 2**31:
+        known, index = np.unique(np.concatenate([a, b]), return_inverse=True)
+        (a, b), low, span = np.split(index, 2), 0, len(known)
+    key = (a.astype(np.int64) - low) * span + (b.astype(np.int64) - low)
+    order = np.argsort(key, kind="stable")
+    key, kept = key[order], kept[order]
+    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+    pairs = np.stack([key[starts] // span + low, key[starts] % span + low], 1)
+    counted = np.diff(np.append(starts, len(key))) if faces is None else np.add.reduceat(faces[kept], starts)
+    return Edges(
+        (pairs if known is None else known[pairs]).astype(np.uint64),
+        np.add.reduceat(total[kept].astype(np.int64), starts),
+        counted,
+    )
 
 
 def _touching(before, after, affinity) -> tuple[NDArray, NDArray, NDArray]:
-    """(smaller label, larger label, affinity) of each face between different labels."""
+    """(label before, label after, affinity) of each face between different labels."""
     border = (before != after) & (before > 0) & (after > 0)
-    a, b = before[border], after[border]
-    return np.minimum(a, b), np.maximum(a, b), affinity[border]
-
-
-def _summed(a: NDArray, b: NDArray, affinity: NDArray) -> Edges:
-    """Faces as edges."""
-    if not len(a):
-        return none()
-    # one number a pair: ids of one array lie close together
-    low, span = int(a.min()), int(b.max()) - int(a.min()) + 1
-    if span >= 2**31:
-        known, index = np.unique(np.concatenate([a, b]), return_inverse=True)
-        a, b, low, span = *np.split(index, 2), 0, len(known)
-    else:
-        known = None
-    key = (a.astype(np.int64) - low) * span + (b.astype(np.int64) - low)
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-    pairs = np.stack([key[starts] // span + low, key[starts] % span + low], 1)
-    total = np.add.reduceat(affinity[order].astype(np.int64), starts)
-    return Edges((pairs if known is None else known[pairs]).astype(np.uint64), total, np.diff(np.append(starts, len(key))))
+    return before[border], after[border], affinity[border]

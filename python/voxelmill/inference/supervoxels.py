@@ -34,7 +34,7 @@ class Plane(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What is known of a box of voxels when its supervoxels are written."""
+    """What is known of a column of a slab when its supervoxels are written."""
 
     region: Region
     ids: NDArray[np.uint64]
@@ -45,14 +45,15 @@ class Part(NamedTuple):
 
 
 class Seams:
-    """Parts in raster order: each meets those before it along every axis."""
+    """Boxes of voxels in raster order: each meets those before it along every axis."""
 
     def __init__(self) -> None:
         self.last: dict[tuple[int, ...], tuple[int, NDArray[np.uint64]]] = {}
 
-    def meet(self, part: Part) -> Iterator[Edges]:
-        for axis, (here, plane, after) in enumerate(zip(part.region, part.first, part.last, strict=True)):
-            place = (axis, *(s.start for k, s in enumerate(part.region) if k != axis))
+    def meet(self, region: Region, first: list[Plane], last: list[NDArray[np.uint64]]) -> Iterator[Edges]:
+        """What a box has in common with those before. first, last: its outer planes, by axis."""
+        for axis, (here, plane, after) in enumerate(zip(region, first, last, strict=True)):
+            place = (axis, *(s.start for k, s in enumerate(region) if k != axis))
             stop, before = self.last.get(place, (None, plane.labels))
             if stop == here.start:
                 yield region_graph.between(before, plane.labels, plane.affinity)
@@ -84,7 +85,7 @@ def segment(folder: Path, source: Image, target: Image, block: str, task: Task) 
         work = partial(segment_column, folder, source, target, z, (around.start, grey), flat)
         for part in task.each(work, columns, f"columns of sections {z.start} on"):
             parts.append((part.ids, part.sizes))
-            edges += [part.edges, *seams.meet(part)]
+            edges += [part.edges, *seams.meet(part.region, part.first, part.last)]
             if z.start == spans[0].start:
                 first[part.region[1].start, part.region[2].start] = part.first[0]
     last = {(y.start, x.start): seams.last[0, y.start, x.start][1] for y, x in columns}
@@ -135,15 +136,7 @@ def segment_column(
         for k in range(3):
             if at[k].start == 0:
                 planes[k][tuple(s for n, s in enumerate(at) if n != k)] = first[k].affinity
-        part = Part(
-            tile,
-            found[:0, 0, 0],
-            sizes[-1],
-            region_graph.edges(found, affinity),
-            first,
-            [found.take(-1, k) for k in range(3)],
-        )
-        edges += [part.edges, *seams.meet(part)]
+        edges += [region_graph.edges(found, affinity), *seams.meet(tile, first, [found.take(-1, k) for k in range(3)])]
     target.write(region, whole)
     return Part(
         region,

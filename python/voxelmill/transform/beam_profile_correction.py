@@ -14,13 +14,12 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
-from .slice_notes import Notes, keep, or_left_out
-from .slice_statistics import Clipped, agarose, levels_of, mean_profile, mean_projection, surface
+from .slice_notes import Notes, one_step
+from .slice_statistics import Clipped, agarose, levels_of, mean_profile, mean_projection, surface, without_light
 from .slice_volume import LEAST, SliceVolume, open_slice
 
 FEWEST = 0.005  # of the columns that must be agarose
 FAINTEST = 0.05  # of the brightest: where the profile falls below it, it is not followed
-CLEARANCE = 3  # planes on either side of the surface that belong to neither
 
 
 class Parameters(Clipped, Strict):
@@ -28,10 +27,7 @@ class Parameters(Clipped, Strict):
 
 
 def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
-    with or_left_out(task):
-        made, found = correct(open_slice(volume), p)
-        keep(task, found, notes)
-        made.save(output)
+    one_step(task, output, notes, lambda: correct(open_slice(volume), p))
 
 
 def correct(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
@@ -60,8 +56,7 @@ def gain_of(profile: np.ndarray) -> tuple[np.ndarray, float]:
     Above the surface, and where the profile is too faint, the factor is that of the nearest plane that tells."""
     depth = surface(profile)
     first = 0 if depth is None else int(np.ceil(depth)) + 1
-    above = 0 if depth is None else int(depth) - CLEARANCE + 1
-    dark = float(profile[:above].mean()) if above > 0 else 0.0
+    dark = without_light(profile, depth)
     light = profile - dark
     tells = (np.arange(len(profile)) >= first) & (light > FAINTEST * light.max())
     if not tells.any():

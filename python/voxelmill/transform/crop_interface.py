@@ -14,7 +14,7 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from .resample_mosaic_grid import UM_PER_MM
-from .slice_notes import Notes, keep, or_left_out
+from .slice_notes import Notes, one_step
 from .slice_statistics import mean_profile, surface
 from .slice_volume import SliceVolume, open_slice
 
@@ -26,10 +26,7 @@ class Parameters(Strict):
 
 
 def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
-    with or_left_out(task):
-        made, found = crop(open_slice(volume), p)
-        keep(task, found, notes)
-        made.save(output)
+    one_step(task, output, notes, lambda: crop(open_slice(volume), p))
 
 
 def crop(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:

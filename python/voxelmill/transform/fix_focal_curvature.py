@@ -16,7 +16,7 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from . import illumination
-from .slice_notes import Notes, keep, or_left_out
+from .slice_notes import Notes, one_step
 from .slice_statistics import EDGE
 from .tile_grid import TileGrid, open_grid
 from .tile_layout import by_overlap, positions
@@ -37,10 +37,7 @@ class Parameters(Overlapping):
 
 
 def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out, notes: Out | None = None) -> None:
-    with or_left_out(task):
-        made, found = flatten(open_grid(grid), p)
-        keep(task, found, notes)
-        made.save(output)
+    one_step(task, output, notes, lambda: flatten(open_grid(grid), p))
 
 
 def flatten(grid: TileGrid, p: Overlapping) -> tuple[TileGrid, Notes]:

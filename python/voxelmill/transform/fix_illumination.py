@@ -12,12 +12,11 @@ from ..core.provenance import Task
 from ..core.stage import In, Out
 from . import illumination
 from .fix_focal_curvature import Overlapping
-from .slice_notes import Notes, keep, or_left_out
-from .slice_statistics import Clipped, Levels, surface
+from .slice_notes import Notes, one_step
+from .slice_statistics import Clipped, Levels, surface, without_light
 from .tile_grid import TileGrid, open_grid
 from .tile_layout import by_overlap, place
 
-CLEARANCE = 3  # planes above the surface that are not yet without light
 REACH = 10.0  # px by which tiles may lie beside where the stage has them
 
 
@@ -26,10 +25,7 @@ class Parameters(Clipped, Overlapping):
 
 
 def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out, notes: Out | None = None) -> None:
-    with or_left_out(task):
-        made, found = light(open_grid(grid), p)
-        keep(task, found, notes)
-        made.save(output)
+    one_step(task, output, notes, lambda: light(open_grid(grid), p))
 
 
 def light(grid: TileGrid, p: Parameters) -> tuple[TileGrid, Notes]:
@@ -81,8 +77,6 @@ class Glances:
         return np.stack([self.of[i][0] for i in range(self.n)])
 
     def dark(self) -> float:
-        """What is read without light: the mean of the planes above the surface; 0 where none are."""
+        """What is read without light, of all tiles that show something."""
         profile = np.mean([self.of[i][1] for i in range(self.n) if self.of[i][1].any()] or [np.zeros(1)], axis=0)
-        depth = surface(profile)
-        planes = int(depth) - CLEARANCE + 1 if depth is not None else 0
-        return float(profile[:planes].mean()) if planes > 0 else 0.0
+        return without_light(profile, surface(profile))

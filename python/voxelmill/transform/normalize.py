@@ -12,7 +12,7 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
-from .slice_notes import Notes, keep, or_left_out
+from .slice_notes import Notes, one_step
 from .slice_statistics import Clipped, agarose, gathered, mean_projection
 from .slice_volume import SliceVolume, open_slice
 
@@ -25,10 +25,7 @@ class Parameters(Clipped, Strict):
 
 
 def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
-    with or_left_out(task):
-        made, found = normalize(open_slice(volume), p)
-        keep(task, found, notes)
-        made.save(output)
+    one_step(task, output, notes, lambda: normalize(open_slice(volume), p))
 
 
 def normalize(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:

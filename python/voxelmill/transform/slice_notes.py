@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,14 @@ def read_notes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
         with np.load(path) as arrays:
             found |= {name: arrays[name] for name in arrays}
     return found
+
+
+def one_step(task: Task, output: Path, notes: Path | None, step: Callable[[], tuple[Any, Notes]]) -> None:
+    """Take a step on a slice or its tiles, keep what it found, and write what it made (which has `save`)."""
+    with or_left_out(task):
+        made, found = step()
+        keep(task, found, notes)
+        made.save(output)
 
 
 @contextmanager

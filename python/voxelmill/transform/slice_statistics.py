@@ -10,6 +10,7 @@ from .slice_volume import LEAST, SliceVolume
 DARKEST, BRIGHTEST = 2.0**-32, 2.0**40  # grey values between which levels are told apart
 SHIFT = 16  # bits of a float32 that are left out: 128 levels an octave
 EDGE = 2.0  # planes: sigma of the derivative that finds the surface
+CLEARANCE = 3  # planes above the surface that are not yet without light
 SEEN = 0.5  # of the brightness below the surface: where it is brighter above, no surface is seen
 
 
@@ -126,3 +127,9 @@ def surface(profile: np.ndarray) -> float | None:
         return float(k)
     a, b, c = rise[k - 1 : k + 2]
     return k + float(0.5 * (a - c) / min(a - 2 * b + c, -1e-12))
+
+
+def without_light(profile: np.ndarray, depth: float | None) -> float:
+    """What is read without light: the mean of the planes of an A-line (nz,) above the surface; 0 where none are."""
+    planes = 0 if depth is None else int(depth) - CLEARANCE + 1
+    return float(profile[:planes].mean()) if planes > 0 else 0.0
