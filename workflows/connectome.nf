@@ -86,8 +86,10 @@ workflow CONNECTOME {
         INGEST_TRUTH(truth, facts, options.flags.ingest_truth)
         READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
         pieces = joined(SEGMENT.out.volume, JOIN_SUPERVOXEL_STORES.out.volume)
-        curve = options.segmentation == 'learned' ? JOIN_SUPERVOXELS.out.curve.first() : channel.value([])
-        EVALUATE(labels, pieces, curve, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
+        learned = options.segmentation == 'learned'
+        forest = learned ? JOIN_SUPERVOXELS.out.forest.first() : channel.value([])
+        tables_of_blocks = learned ? filesInOrder(SEGMENT.out.overlaps) : channel.value([])
+        EVALUATE(labels, pieces, tables_of_blocks, forest, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
     }
 

@@ -24,12 +24,12 @@ workflow JOIN_SUPERVOXELS {
     JOIN_SEGMENTS(borders.several.map { all -> [all.collect { one -> one[0].id }, all.collect { one -> one[1] }] }, options.flags.join_segments)
     joined = borders.single.map { all -> [all[0][0].id, []] }
         .mix(JOIN_SEGMENTS.out.joined.flatten().map { file -> [file.baseName, file] })
-    curve = AGGLOMERATE.out.curve
+    forest = AGGLOMERATE.out.forest
     numbered = AGGLOMERATE.out.components.map { meta, table -> [meta.id, table] }.join(joined)
     batches = overlaps.map { meta, _table -> meta.batch }.unique()
     components = at_once ? batches.combine(numbered.map { one -> one.drop(1) }) : numbered
 
     emit:
-    curve // of `learned`: segments at several thresholds
+    forest // of `learned`: joins with their scores, to be cut at any threshold
     components // queue of [batch, components, what joins them with others or nothing]
 }

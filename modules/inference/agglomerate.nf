@@ -11,16 +11,16 @@ process AGGLOMERATE {
     tuple val(meta), path('components.npz'), emit: components
     tuple val(meta), path('border.npz'), emit: border
     path 'published/tables/merge_at/*.parquet', emit: merge, optional: true
-    path 'curve.npz', emit: curve, optional: true
+    path 'forest.npz', emit: forest, optional: true
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    agglomerate.py ${flags} --overlaps overlaps*.npz --block ${meta.block} --components components.npz --border border.npz --merge published/tables/merge_at --curve curve.npz
+    agglomerate.py ${flags} --overlaps overlaps*.npz --block ${meta.block} --components components.npz --border border.npz --merge published/tables/merge_at --forest forest.npz
     """
 
     stub:
     """
-    stub.sh components.npz border.npz curve.npz agglomerate.${meta.block}.provenance.json
+    stub.sh components.npz border.npz forest.npz agglomerate.${meta.block}.provenance.json
     """
 }

@@ -4,7 +4,8 @@ process EVALUATE {
     input:
     tuple path(labels), path(labels_manifest)
     tuple path(supervoxels), path(supervoxels_manifest)
-    path curve
+    path(overlaps, stageAs: 'overlaps?.npz')
+    path forest
     tuple path(truth), path(truth_manifest)
     path transforms
     val flags
@@ -17,7 +18,7 @@ process EVALUATE {
 
     script:
     """
-    evaluate.py ${flags} --labels ${labels} --truth ${truth} --transforms ${transforms} --output published/tables/score.json ${curve ? "--supervoxels ${supervoxels} --curve ${curve} --evaluation published/tables/evaluation.json --figure published/figures/threshold_curve.png" : ''}
+    evaluate.py ${flags} --labels ${labels} --truth ${truth} --transforms ${transforms} --output published/tables/score.json ${forest ? "--supervoxels ${supervoxels} --overlaps ${overlaps} --forest ${forest} --evaluation published/tables/evaluation.json --figure published/figures/threshold_curve.png" : ''}
     """
 
     stub:

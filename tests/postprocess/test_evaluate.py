@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError
+from voxelmill.inference import supervoxels
+from voxelmill.inference.region_graph import Edges
 from voxelmill.postprocess.score import Contingency, score_volumes
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
@@ -86,16 +89,23 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     _, truth = neurites((4, 96, 96))
     pieces = (truth.astype(np.uint64) * 4 + np.arange(96, dtype=np.uint64) // 32) * (truth > 0)
     names = np.unique(pieces[pieces > 0])
-    coarse = np.searchsorted(names, np.unique(pieces[pieces > 0] // 4 * 4))[np.unique(names // 4, return_inverse=True)[1]]
-    curve = {"supervoxel": names, "threshold": np.array([0.2, 0.6]), "root": np.stack([coarse, np.arange(len(names))])}
-    np.savez(tmp_path / "curve.npz", **curve)
+    # Pieces of one neurite hang together by 0.45, and nothing else does.
+    pairs = np.array([(one, other) for one, other in itertools.pairwise(names.tolist()) if one // 4 == other // 4], np.uint64)
+    faces = np.full(len(pairs), 20)
+    edges = Edges(pairs, (0.45 * 255 * faces).astype(np.int64) + 1, faces)
+    graph = supervoxels.Graph(slice(0, 4), [], names, np.bincount(pieces.ravel())[names], edges, {}, {})
+    supervoxels.save(tmp_path / "o.npz", graph)
+    words = {"overlaps": [tmp_path / "o.npz"], "block": "all", "components": "c.npz", "border": "b.npz", "min_segment": 0}
+    assert run_stage("inference.agglomerate", tmp_path, **words, forest="forest.npz") == 0
     save(tmp_path / "t.npz", [warp.shift_transform(0, 0)] * 4)
     files = {"labels": truth, "truth": truth, "supervoxels": pieces}
     stores = {name: make_store(tmp_path / f"{name}.ome.zarr", values, label=True) for name, values in files.items()}
     outputs = {"output": "s.json", "evaluation": "e.json", "figure": "c.png"}
-    more = {"transforms": tmp_path / "t.npz", "curve": tmp_path / "curve.npz", **outputs}
+    given = {"overlaps": [tmp_path / "o.npz"], "forest": tmp_path / "forest.npz"}
+    more = {"transforms": tmp_path / "t.npz", **given, **outputs}
     assert run_stage("postprocess.evaluate", tmp_path, **stores, **more) == 0
-    first, second = json.loads((tmp_path / "e.json").read_text())["thresholds"]
+    rows = {row["threshold"]: row for row in json.loads((tmp_path / "e.json").read_text())["thresholds"]}
+    first, second = rows[0.2], rows[0.6]
     assert first["threshold"] == 0.2 and first["voi"] == 0 and first["arand"] == pytest.approx(0, abs=1e-9)
     wanted = score_volumes(truth, pieces.astype(np.int64))
     assert second["voi_split"] == pytest.approx(wanted["voi_split"], abs=1e-4) and second["voi_merge"] == 0

@@ -6,6 +6,7 @@ batch of sections; what crosses its borders is left to `join_segments`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
@@ -52,10 +53,10 @@ def run(
     components: Out,
     border: Out,
     merge: OutFiles | None = None,
-    curve: Out | None = None,
+    forest: Out | None = None,
 ) -> None:
     if isinstance(p, Learned):
-        found, edge = by_affinity(p, task, overlaps, merge, curve)
+        found, edge = by_affinity(p, task, overlaps, merge, forest)
     else:
         found, edge = by_overlap(p, overlaps)
     section_linking.save(components, found)
@@ -64,11 +65,10 @@ def run(
 
 
 def by_affinity(
-    p: Learned, task: Task, overlaps: list[In], merge: OutFiles | None, curve: Out | None
+    p: Learned, task: Task, overlaps: list[In], merge: OutFiles | None, kept: Out | None
 ) -> tuple[section_linking.Components, section_linking.Border]:
-    names, sizes, edges = supervoxels.load(overlaps)
-    edges = edges._replace(pairs=np.searchsorted(names, edges.pairs).astype(np.uint64))
-    forest = agglomeration.join(len(names), edges, min(p.agglomeration_threshold + (CURVE if curve else ())))
+    names, sizes, edges = numbered(overlaps)
+    forest = agglomeration.join(len(names), edges, min(p.agglomeration_threshold + CURVE))
     found, segments = [], {}
     for threshold in p.agglomeration_threshold:
         root = cut_at(threshold, len(names), forest, sizes, edges, p.min_segment)
@@ -79,10 +79,9 @@ def by_affinity(
         if merge and len(p.agglomeration_threshold) > 1:
             merge.mkdir(exist_ok=True)
             section_linking.write_merge(merge / f"{threshold:g}.parquet", section_linking.number(found[-1]))
-    if curve:
-        roots = [cut_at(t, len(names), forest, sizes, edges, p.min_segment) for t in CURVE]
-        with open(curve, "wb") as file:
-            np.savez(file, supervoxel=names, threshold=np.array(CURVE), root=np.stack(roots).astype(np.int64))
+    if kept:
+        with open(kept, "wb") as file:
+            np.savez(file, **forest._asdict(), smallest=np.int64(p.min_segment))
     task.report(edges=len(edges.faces), joins=len(forest.score), segments_at=segments)
     none = np.zeros(0, np.uint64)
     edge = section_linking.Border(
@@ -94,6 +93,21 @@ def by_affinity(
         none.astype(np.float32),
     )
     return found[0], edge
+
+
+def numbered(overlaps: list[In]) -> tuple[np.ndarray, np.ndarray, supervoxels.Edges]:
+    """Supervoxels of a volume, their sizes, and the edges between their places in the list."""
+    names, sizes, edges = supervoxels.load(overlaps)
+    return names, sizes, edges._replace(pairs=np.searchsorted(names, edges.pairs).astype(np.uint64))
+
+
+def curve_of(overlaps: list[In], kept: In) -> tuple[np.ndarray, Iterator[tuple[float, np.ndarray]]]:
+    """Supervoxels, and at each threshold of CURVE the smallest one of the segment of each, from a forest that was kept."""
+    names, sizes, edges = numbered(overlaps)
+    with np.load(kept) as stored:
+        forest = agglomeration.Forest(*(stored[name] for name in agglomeration.Forest._fields))
+        smallest = int(stored["smallest"])
+    return names, ((t, cut_at(t, len(names), forest, sizes, edges, smallest)) for t in CURVE)
 
 
 def cut_at(

@@ -20,6 +20,7 @@ from ..core.params import param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Region, open_image
+from ..inference.agglomerate import curve_of
 from ..transform import simulate_misalignment
 from ..transform.rendering import render_region
 from ..transform.transforms import load
@@ -42,7 +43,8 @@ def run(
     transforms: In,
     output: Out,
     supervoxels: In | None = None,
-    curve: In | None = None,
+    overlaps: list[In] | None = None,
+    forest: In | None = None,
     evaluation: Out | None = None,
     figure: Out | None = None,
 ) -> None:
@@ -61,8 +63,8 @@ def run(
     scores: dict[str, Any] = tables.pop(0).result()
     scores |= {f"border_{border}": table.result() for border, table in tables.items()}
     output.write_text(json.dumps(scores, indent=1, sort_keys=True))
-    if supervoxels and curve and evaluation and figure:
-        rows = at_thresholds(true, open_image(supervoxels), curve, shards, task)
+    if supervoxels and overlaps and forest and evaluation and figure:
+        rows = at_thresholds(true, open_image(supervoxels), overlaps, forest, shards, task)
         evaluation.write_text(json.dumps({"thresholds": rows, "default": scores}, indent=1))
         draw(figure, rows)
     task.report(**{k: v for k, v in scores.items() if np.isscalar(v)})
@@ -81,17 +83,21 @@ def count(true: Image, found: Image, borders: list[int], one: tuple[Region, list
 
 
 def at_thresholds(
-    true: Image, pieces: Image, curve: Path, shards: list[tuple[Region, list[SectionTransform]]], task: Task
+    true: Image,
+    pieces: Image,
+    overlaps: list[In],
+    forest: In,
+    shards: list[tuple[Region, list[SectionTransform]]],
+    task: Task,
 ) -> list[dict[str, float]]:
-    """Scores at each threshold of a curve (`agglomerate`), from one table of supervoxels and truth."""
+    """Scores at each threshold of the curve (`agglomerate`), from one table of supervoxels and truth."""
     tables = {border: Contingency(border=border) for border in (0, 2)}
     for counted in task.each(partial(count, true, pieces, list(tables)), shards, "shards of supervoxels scored"):
         for table, more in zip(tables.values(), counted, strict=True):
             table.merge(more)
-    with np.load(curve) as stored:
-        names, thresholds, roots = stored["supervoxel"], stored["threshold"], stored["root"]
+    names, cuts = curve_of(overlaps, forest)
     rows = []
-    for threshold, root in zip(thresholds.tolist(), roots, strict=True):
+    for threshold, root in cuts:
         row: dict[str, float] = {"threshold": threshold}
         for border, table in tables.items():
             result = table.renamed(names, root + 1).result()
