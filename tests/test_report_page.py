@@ -68,4 +68,6 @@ def test_the_report_is_drawn(connectome: Run, tmp_path: Path):
     title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
     assert title, done.stdout[:500] + done.stderr[-500:]
     found = json.loads(title[1].replace("&quot;", '"'))
-    assert found["bars"] >= 20 and found["images"] == 4 and found["broken"] == 0 and found["wide"]
+    drawn = len(list((connectome.outdir / "figures").glob("*.png")))
+    assert found["bars"] >= 20 and found["broken"] == 0 and found["wide"]
+    assert found["images"] == drawn >= 5, (found["images"], drawn)
