@@ -26,7 +26,7 @@ OTHER_THAN_ONE = {
     },
     "reconstruct": {
         **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN"), 0),
-        **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK"), 2),
+        **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK", "MAKE_LEVELS"), 2),
         "REGISTER_PAIRWISE": 3,
         "JOIN_STACK": 1,
         **dict.fromkeys(("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "FIX_ILLUMINATION", "STITCH_3D_WITH_REFINEMENT"), 0),

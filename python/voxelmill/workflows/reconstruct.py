@@ -22,3 +22,4 @@ class Parameters(Given):
         "Name of the volume; empty: a part `sub-...` of the path of --input, else the name of its folder",
         pattern=r"^[\w.+-]*$",
     )
+    zip_volume: bool = param(True, "Publish the subject's volume as one file, too (a zip)")
