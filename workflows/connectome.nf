@@ -87,7 +87,7 @@ workflow CONNECTOME {
         READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
         pieces = joined(SEGMENT.out.volume, JOIN_SUPERVOXEL_STORES.out.volume)
         learned = options.segmentation == 'learned'
-        forest = learned ? JOIN_SUPERVOXELS.out.forest.first() : channel.value([])
+        forest = learned ? JOIN_SUPERVOXELS.out.forest : channel.value([])
         tables_of_blocks = learned ? filesInOrder(SEGMENT.out.overlaps) : channel.value([])
         EVALUATE(labels, pieces, tables_of_blocks, forest, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
