@@ -31,7 +31,7 @@ def test_each_mode_takes_out_what_it_says(tmp_path: Path, mode: str):
     for name, truth in (("section", of_section), ("volume", of_volume), ("both", of_section + of_volume)):
         left[name] = float((found - truth)[inside].std()) / float(truth[inside].std())
     best = {"global": "volume", "per_section": "section", "two_pass": "both"}[mode]
-    assert left[best] < 0.5 and left[best] == min(left.values()), left
+    assert left[best] < 0.55 and left[best] == min(left.values()), left
     assert (bias.volume is None) == (mode == "per_section")
     assert all((section is None) == (mode == "global") for section in bias.sections)
 

@@ -21,6 +21,7 @@ from .resampling import along_axes
 
 PIECES = (1, 2)  # of the spline along the longest axis, from coarse to fine
 ROUNDS = 40  # at each scale
+SPECKLE = 1.0  # voxels over which values are smoothed, within the mask
 STILL = 1e-3  # coefficient of variation of the change of the gain
 BINS = 200
 BLUR = 0.15  # full width at half maximum that a gain gives a peak, of log values
@@ -58,7 +59,7 @@ def estimate(values: np.ndarray, mask: np.ndarray, scale: Sequence[float], origi
         return None
     start = np.array(origin) - np.array(scale) / 2
     stop = start + np.array(scale) * values.shape
-    log = np.log(values[mask])
+    log = np.log(within(values, mask)[mask])
     gain, found = np.zeros_like(log), None
     for pieces in PIECES:
         count = [max(1, round(pieces * side / max(stop - start))) for side in stop - start]
@@ -77,6 +78,14 @@ def estimate(values: np.ndarray, mask: np.ndarray, scale: Sequence[float], origi
     z, y, x = (float(v) for v in start)
     c, b, a = (float(v) for v in stop)
     return Gain(found, (z, y, x), (c, b, a))
+
+
+def within(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Means over SPECKLE voxels of the mask: the log of speckle is no noise around the log of tissue."""
+    from scipy.ndimage import gaussian_filter
+
+    there = gaussian_filter(mask.astype(np.float32), SPECKLE)
+    return gaussian_filter(np.where(mask, values, 0).astype(np.float32), SPECKLE) / np.maximum(there, 1e-6)
 
 
 def basis(at: np.ndarray, start: float, stop: float, pieces: int) -> np.ndarray:
