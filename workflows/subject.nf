@@ -25,7 +25,9 @@ workflow SUBJECT {
         ZIP_VOLUME(volume, options.flags.zip_volume)
     }
     VOLUME_PREVIEW(subject, volume, plan, options.flags.volume_preview)
+    pictures = VOLUME_PREVIEW.out.pictures
 
     emit:
     volume // [store, manifest]
+    pictures
 }
