@@ -5,6 +5,7 @@ include { PLAN_LEVELS } from '../modules/serving/plan_levels'
 include { MAKE_LEVELS } from '../modules/serving/make_levels'
 include { PUBLISH_VOLUME } from '../modules/serving/publish_volume'
 include { ZIP_VOLUME } from '../modules/serving/zip_volume'
+include { EXPORT_NIFTI } from '../modules/serving/export_nifti'
 include { VOLUME_PREVIEW } from '../modules/serving/volume_preview'
 
 workflow SUBJECT {
@@ -23,6 +24,9 @@ workflow SUBJECT {
     volume = PUBLISH_VOLUME.out.volume
     if (options.zip_volume) {
         ZIP_VOLUME(volume, options.flags.zip_volume)
+    }
+    if (options.nifti) {
+        EXPORT_NIFTI(volume.map { store, manifest -> ['stack', subject, store, manifest] }, options.flags.export_nifti)
     }
     VOLUME_PREVIEW(subject, volume, plan, options.flags.volume_preview)
     pictures = VOLUME_PREVIEW.out.pictures

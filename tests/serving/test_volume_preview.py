@@ -1,4 +1,4 @@
-"""Pictures of the subject's volume, and the volume as one file."""
+"""Pictures of the subject's volume."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import matplotlib.image
 import numpy as np
-import zarr
-from test_publish_volume import published, stack
 from voxelmill.serving import volume_preview
 from voxelmill.testing.stages import run_stage
+from voxelmill.testing.subject import published, stack
 from voxelmill.transform.plan_stack import Laid, Plan
 
 
@@ -52,14 +51,3 @@ def test_large_volumes_are_drawn_from_a_coarse_level(tmp_path: Path, monkeypatch
     assert volume_preview.level_to_draw(open_image(path)) == 0
     monkeypatch.setattr(volume_preview, "MOST_PX", 50)
     assert volume_preview.level_to_draw(open_image(path)) == 1
-
-
-def test_one_file_that_zarr_reads(tmp_path: Path):
-    path, _ = made(tmp_path)
-    assert run_stage("serving.zip_volume", tmp_path, volume=path, output="sub-01.ome.zarr.zip") == 0
-    group = zarr.open_group(zarr.storage.ZipStore(tmp_path / "sub-01.ome.zarr.zip", mode="r"), mode="r")
-    whole = zarr.open_group(str(path), mode="r")
-    assert dict(group.attrs) == dict(whole.attrs) and np.array_equal(group["1"][:], whole["1"][:])
-    first = (tmp_path / "sub-01.ome.zarr.zip").read_bytes()
-    assert run_stage("serving.zip_volume", tmp_path, volume=path, output="again.zip") == 0
-    assert first == (tmp_path / "again.zip").read_bytes()

@@ -23,3 +23,4 @@ class Parameters(Given):
         pattern=r"^[\w.+-]*$",
     )
     zip_volume: bool = param(True, "Publish the subject's volume as one file, too (a zip)")
+    nifti: bool = param(False, "Publish the subject's volumes as NIfTI, too")
