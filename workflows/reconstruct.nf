@@ -19,7 +19,7 @@ include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_spa
 include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
 include { FINALISE_INTERPOLATION } from '../modules/transform/finalise_interpolation'
 include { STACK_SLICES } from './stack_slices'
-include { MULTISCALE } from '../modules/serving/multiscale'
+include { SUBJECT } from './subject'
 include { REPORT } from '../modules/serving/report'
 
 workflow RECONSTRUCT {
@@ -100,7 +100,7 @@ workflow RECONSTRUCT {
     }
 
     STACK_SLICES(brought, config, options)
-    MULTISCALE(STACK_SLICES.out.volume.map { store, manifest -> [subjectOf(options), store, manifest, [], [], [], []] }, options.flags.multiscale)
+    SUBJECT(STACK_SLICES.out.volume, STACK_SLICES.out.plan, subjectOf(options), options)
 
     REPORT(byName(channel.topic('records')), pictures, byName(PLAN_COMMON_SPACE.out.offsets), options.flags.report)
 }
