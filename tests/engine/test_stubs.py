@@ -26,9 +26,10 @@ OTHER_THAN_ONE = {
     },
     "reconstruct": {
         **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN"), 0),
-        **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK"), 2),
+        **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK", "MAKE_LEVELS"), 2),
         "REGISTER_PAIRWISE": 3,
         "JOIN_STACK": 1,
+        "EXPORT_NIFTI": 0,
         **dict.fromkeys(("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "FIX_ILLUMINATION", "STITCH_3D_WITH_REFINEMENT"), 0),
         **dict.fromkeys(("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE"), 0),
     },
@@ -133,6 +134,13 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
     assert done.tasks("COMPLETED") == Counter(
         {"LIST_TILES": 1, "CREATE_MOSAIC_GRID": 1, "REPORT": 1, **{name: 1 for name, on in wanted.items() if on == "true"}}
     )
+
+
+def test_volumes_as_wanted(tmp_path: Path) -> None:
+    """What is switched on beside the stack, and what is switched off, each has its tasks and nothing else changes."""
+    done = run(*ARGUMENTS["reconstruct"], "--nifti", "true", "--zip_volume", "false", "-stub-run", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == expected("reconstruct", EXPORT_NIFTI=1, ZIP_VOLUME=0)
 
 
 def test_slices_step_by_step(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Learned(Params):
 
     segmentation: Literal["learned"] = param("learned", HOW)
     agglomeration_threshold: tuple[Share, ...] = param(
-        (0.3,), "Least mean affinity of what is joined; of several values the first makes the labels, all make a table"
+        (0.2,), "Least mean affinity of what is joined; of several values the first makes the labels, all make a table"
     )
     min_segment: int = param(300, "Smaller segments go to the neighbour that they belong to most", unit="voxel", ge=0)
 

@@ -126,7 +126,7 @@ def segment_column(
     sizes, edges, count = [], [], 0
     for tile in levels.tiles(region, (shape[0], SIDE, SIDE)):
         affinity, outside = look(network(folder), source, tile, *sections)
-        labels = affinity_basins.basins(affinity_basins.height(affinity, flat), outside, flat)
+        labels = affinity_basins.basins(affinity, outside, flat)
         sizes.append(np.bincount(labels.ravel())[1:])
         found = np.where(labels > 0, ids.encode(number, labels + count), np.uint64(0))
         count += len(sizes[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,31 @@ def weights(n: int, m: int, step: float) -> np.ndarray:
         of = 1 - np.abs(centre - np.arange(n))
     of = of.clip(0)
     return (of / of.sum(1, keepdims=True)).astype(np.float32)
+
+
+def cells(n: int, step: float) -> int:
+    """How many cells of `step` samples cover n samples; the last may reach beyond them."""
+    return max(1, math.ceil(n / step - SAME))
+
+
+def means(n: int, of: slice, step: float) -> tuple[slice, np.ndarray]:
+    """Which of n samples count in the cells `of`, and the (cells, samples) matrix that takes their means.
+
+    step: samples in a cell, 1 at least. Where borders of cells cut samples, the mean is that of the line through the
+    samples: half a sample lies elsewhere than its middle. Cells that an edge cuts count with what they have."""
+    whole = abs(step - round(step)) < SAME
+    reach = 0 if whole else 1
+    first, last = max(0, math.floor(of.start * step) - reach), min(n, math.ceil(of.stop * step) + reach)
+    border = np.arange(of.start, of.stop + 1)[:, None] * step - 0.5 - np.arange(first, last)  # samples from each
+    below = (border + 0.5).clip(0, 1) if whole else _below(border)
+    inside = np.diff(below, axis=0)
+    return slice(first, last), (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _below(at: np.ndarray) -> np.ndarray:
+    """How much of a triangle from -1 to 1, of area 1, lies below `at`."""
+    t = at.clip(-1, 1)
+    return np.where(t < 0, (1 + t) ** 2 / 2, 1 - (1 - t) ** 2 / 2)
 
 
 def along_axes(box: np.ndarray, matrices: Sequence[np.ndarray], xp: Any = np) -> np.ndarray:

@@ -22,3 +22,5 @@ class Parameters(Given):
         "Name of the volume; empty: a part `sub-...` of the path of --input, else the name of its folder",
         pattern=r"^[\w.+-]*$",
     )
+    zip_volume: bool = param(True, "Publish the subject's volume as one file, too (a zip)")
+    nifti: bool = param(False, "Publish the subject's volumes as NIfTI, too")
