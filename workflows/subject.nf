@@ -29,7 +29,9 @@ workflow SUBJECT {
         EXPORT_NIFTI(volume.map { store, manifest -> ['stack', subject, store, manifest] }, options.flags.export_nifti)
     }
     VOLUME_PREVIEW(subject, volume, plan, options.flags.volume_preview)
+    pictures = VOLUME_PREVIEW.out.pictures
 
     emit:
     volume // [store, manifest]
+    pictures
 }
