@@ -106,5 +106,5 @@ workflow CONNECTOME {
     }
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)
 
-    REPORT(byName(channel.topic('records')), FIGURES.out.figures, byName(tables), options.flags.report)
+    REPORT(byName(channel.topic('records')), FIGURES.out.figures, byName(tables), 'report', options.flags.report)
 }

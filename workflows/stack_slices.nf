@@ -27,10 +27,13 @@ workflow STACK_SLICES {
     JOIN_STACK(several(STACK.out.volume), options.flags.join)
     volume = joined(STACK.out.volume, JOIN_STACK.out.volume)
     plan = PLAN_STACK.out.plan
+    tables = PLAN_STACK.out.tables
 
     emit:
     volume // [store, manifest]
     plan // where each slice lies in it
+    config // slice configuration, with what was left out
+    tables // where slices lie, and which pairs were believed
 }
 
 // Of slices in order: each with the next and with the one after that, [meta, fixed, manifest, moving, manifest].

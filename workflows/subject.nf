@@ -28,6 +28,7 @@ workflow SUBJECT {
         ZIP_VOLUME(volume, options.flags.zip_volume)
     }
     VOLUME_PREVIEW(subject, volume, plan, options.flags.volume_preview)
+    pictures = VOLUME_PREVIEW.out.pictures
 
     if (options.correct_bias_field) {
         FIT_BIAS_FIELD(subject, volume, plan, options.flags.fit_bias_field)
@@ -43,6 +44,7 @@ workflow SUBJECT {
 
     emit:
     volume // [store, manifest]
+    pictures
 }
 
 // Blocks of levels, [meta, store, manifest], as [stores, manifests] in order: a value channel, also where there are none.
