@@ -20,7 +20,7 @@ def stitched() -> Path:
     """A folder with `mosaic_grid_3d_z00.ome.zarr`, and store, tables and picture of `motor_only` and `refined`."""
     folder = Path(mkdtemp())
     grid = write_mosaics(folder, MADE) / "mosaic_grid_3d_z00.ome.zarr"
-    by = {
+    by: dict[str, dict] = {
         "motor_only": {"motor_only_overlap": MADE.overlap},
         "refined": {"data": "refinement.json", "save_refinement_data": True},
     }
