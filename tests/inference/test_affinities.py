@@ -80,9 +80,9 @@ def test_basins_end_where_the_affinities_are_lowest():
     """Beside a dim neurite: in the smoothed map alone the valley lies some pixels inside of it."""
     affinity = np.full((3, 1, 40, 60), 250, np.uint8)
     affinity[..., 22:] = np.clip(np.arange(100, 138) + 8 * np.maximum(np.arange(38) - 12, 0), 0, 240)
-    affinity[2, ..., 22] = 60  # between columns 21 and 22
+    affinity[2, ..., 22:24] = 60  # column 22 is membrane
     found = affinity_basins.basins(affinity, np.zeros((1, 40, 60), bool), True)[0]
-    left, right = set(found[:, :22].ravel().tolist()), set(found[:, 22:].ravel().tolist())
+    left, right = set(found[:, :22].ravel().tolist()), set(found[:, 23:].ravel().tolist())
     assert not left & right
 
 
