@@ -1,7 +1,8 @@
 """Cell segmentation by name: the methods, the place to add one, and the default, a small network.
 
-A method is two functions of arrays. `prepare(frames, params)` looks at some frames of a movie, in order, and
-returns what all of its frames should share, such as the width of the cells; it may be missing.
+A method is functions of arrays. `prepare(frames, params)` looks at some frames of a movie, in order, and
+returns what all of its frames should share, such as the width of the cells; it may be missing, and so may
+`doubts(frames, params)`, which says of some frames why their labels are not to be trusted.
 `segment(frame, params)` labels one frame (y, x) and returns int32 (y, x), 0 = background, cells 1..n.
 
     method = METHODS["cells"]
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core import models
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.inference import cell_flows, logstd
+from voxelmill.inference import cell_doubt, cell_flows, logstd
 from voxelmill.inference.cell_basins import components, keep_sizes
 from voxelmill.inference.logstd import check_frame
 
@@ -120,14 +121,18 @@ def segment(
     return keep_sizes(labels, min_object_size, max_object_size)
 
 
+def _window(frame: NDArray, diameter: float) -> NDArray:
+    """The middle of a frame, _SAMPLE px a side where cells of this diameter are shrunk."""
+    side = round(_SAMPLE * diameter / cell_flows.WIDTH)
+    return frame[tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in frame.shape)]
+
+
 def _seen_at(frame: NDArray, diameter: float) -> tuple[float, float]:
     """Shown cells as if `diameter` px wide: log2 of how much wider they look, and how sure their centres are.
 
     Sureness is 0 where there are no cells to see.
     """
-    side = round(_SAMPLE * diameter / cell_flows.WIDTH)
-    window = tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in frame.shape)
-    maps, scale = _network()(_shrunk(frame[window], diameter))
+    maps, scale = _network()(_shrunk(_window(frame, diameter), diameter))
     cell, centre = maps[0], maps[2]
     inside = cell[::2, ::2] > 0
     if np.count_nonzero(inside) < cell_flows.WIDTH:
@@ -142,6 +147,9 @@ def _width(frame: NDArray) -> float | None:
     turns = [
         (s0 + s1, x0 + (x1 - x0) * up / (up - down)) for (x0, up, s0), (x1, down, s1) in pairwise(seen) if up > 0 >= down
     ]
+    smallest, up, sure = seen[0] if seen else (0.0, 1.0, 0.0)
+    if smallest == np.log2(_WIDTHS[0]) and up <= 0:  # the turn lies before the ladder begins
+        turns.append((2 * sure, smallest))
     if turns:
         return float(2 ** max(turns)[1])
     return float(2 ** (max(seen, key=lambda s: s[2])[0])) if seen else None
@@ -161,13 +169,36 @@ def cell_diameter_of(frames: Iterable[NDArray]) -> float:
     return float(np.median(seen)) if seen else _WIDTHS[len(_WIDTHS) // 2]
 
 
+def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
+    """What is doubtful about outlines of this width in some frames (y, x) of a movie: see `cell_doubt`."""
+    looks = []
+    for frame in frames:
+        frame = _window(check_frame(frame), cell_diameter)
+        maps, scale = _network()(_shrunk(frame, cell_diameter))
+        seen = maps[0] > 0
+        widths = [float(np.clip(cell_diameter * f, 2, 500)) for f in (1, *cell_doubt.OTHER_WIDTHS)]
+        labels, *others = [segment(frame, cell_diameter=w, min_object_size=1, max_object_size=frame.size) for w in widths]
+        wider = scale[seen[::2, ::2]]
+        looks.append(
+            cell_doubt.Look(
+                int(np.count_nonzero(seen)),
+                int(np.count_nonzero(cell_flows.decode(np.ascontiguousarray(maps)))),
+                float(np.median(wider)) if wider.size else 0.0,
+                tuple(cell_doubt.matched(labels, other) for other in others),
+                tuple(int(labels.max() + other.max()) for other in others),
+            )
+        )
+    return cell_doubt.doubts(looks, cell_diameter)
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way to segment. Both functions get all parameters of the run and use the ones they know."""
+    """A way to segment. All functions get all parameters of the run and use the ones they know."""
 
     segment: Callable[[NDArray, Params], NDArray[np.int32]]
     prepare: Callable[[Iterable[NDArray], Params], Params] = lambda frames, params: {}
     model: Path | None = None  # what it runs, if it runs a network
+    doubts: Callable[[Iterable[NDArray], Params], list[str]] = lambda frames, params: []  # about these frames, for people
 
 
 def _known(function: Callable, params: Params) -> dict[str, Any]:
@@ -190,7 +221,12 @@ def _prepare_logstd(frames: Iterable[NDArray], params: Params) -> Params:
 
 DEFAULT = "cells"
 METHODS: dict[str, Method] = {
-    "cells": Method(lambda frame, params: segment(frame, **_known(segment, params)), _prepare_cells, MODEL),
+    "cells": Method(
+        lambda frame, params: segment(frame, **_known(segment, params)),
+        _prepare_cells,
+        MODEL,
+        lambda frames, params: doubts_of(frames, params["cell_diameter"]),
+    ),
     "logstd": Method(lambda frame, params: logstd.segment(frame, **_known(logstd.segment, params)), _prepare_logstd),
 }
 
