@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
     one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
     one = command("train", train, "train a network, or fine-tune one, on images and labels; goes on where it was killed")
-    one.add_argument("--kind", choices=("neurites", "cells"), required=True)
+    one.add_argument("--kind", choices=("neurites", "cells", "forest"), required=True)
     one.add_argument(
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="checkpoint, learning curve, model and card"
     )
