@@ -49,7 +49,7 @@ def test_cells_that_are_visibly_apart_never_share_a_label(tmp_path: Path, method
     """A crowded movie with many divisions: each label is one piece in its frame, and daughters are two cells."""
     import cc3d
 
-    made = make_movie("dense", frames=5, size=300, channels=0, seed=8, divide=0.05)
+    made = make_movie("dense", frames=13, size=240, channels=0, seed=8, divide=0.1)
     source = write_ome_tiff(tmp_path / "m.ome.tif", [made.phase[:, None]])
     given = {"pc_channel": 0, "segmentation_method": method}
     assert run_timelapse(tmp_path, source, upto="track_cells", **given) == 0
