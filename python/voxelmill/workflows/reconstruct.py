@@ -30,3 +30,4 @@ class Parameters(Given):
     )
     zip_volume: bool = param(True, "Publish the subject's volume as one file, too (a zip)")
     nifti: bool = param(False, "Publish the subject's volumes as NIfTI, too")
+    correct_bias_field: bool = param(False, "Take slow changes of brightness out of the volume")
