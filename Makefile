@@ -9,7 +9,7 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	nextflow run main.nf -profile demo --outdir results/demo -resume
+	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf -profile demo --outdir results/demo -resume
 
 lint: setup
 	$(VENV)/ruff check .

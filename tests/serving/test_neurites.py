@@ -41,7 +41,7 @@ def made(folder: Path, blocks: list[str], batches: int, voxel_size=SIZE, **more)
         names = {"batch": f"{n}-of-{batches}", "labels": store, "neurite_min_voxels": 100}
         assert run_stage("serving.neurites", folder, **names, **inputs, **outputs, **more) == 0
     (folder / "tables").mkdir()
-    nodes = {"node": pa.array([9, 5], pa.uint64()), "in_degree": [1, 3], "out_degree": [0, 2]}
+    nodes = {"root_id": pa.array([9, 5], pa.uint64()), "in_degree": [1, 3], "out_degree": [0, 2]}
     pq.write_table(pa.table(nodes), folder / "tables/nodes.parquet")
     parts = {name: [f"{name}{n}.parquet" for n in range(batches)] for name in ("rows", "largest")}
     outputs = {"mesh_files": "info/meshes", "skeleton_files": "info/skeletons", "picture": "neurites.png"}

@@ -12,7 +12,7 @@ All pieces of an object are done at once; each becomes a tree of its own.
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,16 +61,17 @@ def skeleton(
     place = voxels * np.asarray(size, float)
     a, b, length, surface = neighbours(voxels, size, shape)
     depth = depths(place, surface, min(size))
-    count, piece = connected_components(graph(a, b, length, len(voxels)), directed=False)
+    net = graph(a, b, length, len(voxels))
+    count, piece = connected_components(net, directed=False)
     first = np.unique(piece, return_index=True)[1]
-    far, *_ = dijkstra(graph(a, b, length, len(voxels)), indices=first, min_only=True, return_predecessors=True)
+    far, *_ = dijkstra(net, indices=first, min_only=True, return_predecessors=True)
     roots = last_of(piece, far, count)
-    daf, *_ = dijkstra(graph(a, b, length, len(voxels)), indices=roots, min_only=True, return_predecessors=True)
+    daf, *_ = dijkstra(net, indices=roots, min_only=True, return_predecessors=True)
     deepest = np.full(count, 0.0)
     np.maximum.at(deepest, piece, depth)
     dear = STEEP * (1 - depth / (1.01 * deepest[piece])) ** DEEP
-    cost = length * (1 + (dear[a] + dear[b]) / 2)
-    _, before, _ = dijkstra(graph(a, b, cost, len(voxels)), indices=roots, min_only=True, return_predecessors=True)
+    net.data *= 1 + (np.repeat(dear, np.diff(net.indptr)) + dear[net.indices]) / 2
+    _, before, _ = dijkstra(net, indices=roots, min_only=True, return_predecessors=True)
     nodes, parent = branches(before, daf, roots, cKDTree(place), place, scale * depth + const)
     found = Skeleton(place[nodes], depth[nodes], parent)
     return found._replace(position=smooth(found))
@@ -82,22 +83,23 @@ def neighbours(voxels: np.ndarray, size: tuple[float, ...], shape: tuple[int, ..
     weight = np.array([wide[1] * wide[2], wide[2], 1], np.int64)
     key = (voxels + 1) @ weight  # ascending, as voxels are
     faces, lost = np.zeros(len(key), np.int8), np.zeros(len(key), np.int8)
-    pairs: list[tuple[np.ndarray, ...]] = []
+    pairs: list[tuple[np.ndarray, ...]] = []  # of int32: an object has fewer voxels
     for step in itertools.product((-1, 0, 1), repeat=3):
         if step <= (0, 0, 0):
             continue
         wanted = key + np.array(step) @ weight
         at = np.searchsorted(key, wanted)
         hit = np.flatnonzero((at < len(key)) & (key[np.minimum(at, len(key) - 1)] == wanted))
-        pairs.append((hit, at[hit], np.full(len(hit), np.linalg.norm(np.multiply(step, size)))))
+        length = np.full(len(hit), np.linalg.norm(np.multiply(step, size)))
+        pairs.append((hit.astype(np.int32), at[hit].astype(np.int32), length))
         if sum(step) == 1 and min(step) == 0:
             faces[hit] += 1
             faces[at[hit]] += 1
             axis = step.index(1)
             lost += (voxels[:, axis] == 0).astype(np.int8) + (voxels[:, axis] == shape[axis] - 1)
-    a, b, length = (np.concatenate(column) for column in zip(*pairs))
+    a, b, lengths = (np.concatenate(column) for column in zip(*pairs))
     surface = faces + lost < 6
-    return a, b, length, surface if surface.any() else faces < 6
+    return a, b, lengths, surface if surface.any() else faces < 6
 
 
 def depths(place: np.ndarray, surface: np.ndarray, voxel: float) -> np.ndarray:
@@ -110,10 +112,12 @@ def depths(place: np.ndarray, surface: np.ndarray, voxel: float) -> np.ndarray:
     return depth
 
 
-def graph(a: np.ndarray, b: np.ndarray, cost: np.ndarray, n: int):
-    from scipy.sparse import csr_array
+def graph(a: np.ndarray, b: np.ndarray, length: np.ndarray, n: int) -> Any:
+    """Of n voxels, with both directions of each pair."""
+    from scipy.sparse import coo_array
 
-    return csr_array((np.tile(cost, 2), (np.concatenate([a, b]), np.concatenate([b, a]))), (n, n))
+    half = coo_array((length, (a, b)), (n, n)).tocsr()
+    return half + half.T.tocsr()
 
 
 def last_of(piece: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
@@ -127,8 +131,8 @@ def branches(before, daf, roots, tree, place, reach) -> tuple[np.ndarray, np.nda
     number = np.full(len(daf), -1)
     number[roots] = np.arange(len(roots))
     nodes, parent, left = roots.tolist(), [-1] * len(roots), np.ones(len(daf), bool)
-    for near in tree.query_ball_point(place[roots], reach[roots]):
-        left[near] = False
+    for root in roots:
+        left[tree.query_ball_point(place[root], reach[root])] = False
     for tip in np.argsort(-daf, kind="stable"):
         if not left[tip]:
             continue
@@ -142,8 +146,8 @@ def branches(before, daf, roots, tree, place, reach) -> tuple[np.ndarray, np.nda
             parent.append(int(number[at]))
             at = voxel
         left[tip] = False
-        for near in tree.query_ball_point(place[path], reach[path]):
-            left[near] = False
+        for voxel in path:  # one by one: what lies around all of them would be many times the object
+            left[tree.query_ball_point(place[voxel], reach[voxel])] = False
     return np.array(nodes), np.array(parent)
 
 

@@ -24,7 +24,7 @@ from ..postprocess import teasar
 from ..postprocess.shapes import BOX, Shapes, Steps
 
 PICTURED = 10  # the largest, whose meshes go on into the picture
-MOST_VOXELS = 4_000_000  # of a skeleton's object: some 2 GB; a larger one is looked at coarser
+MOST_VOXELS = 1_000_000  # of a skeleton's object: some 1.2 GB; a larger one is looked at coarser
 
 
 class Parameters(Shapes):

@@ -70,8 +70,8 @@ def with_synapses(rows: Sequence[Path], nodes: Path) -> Any:
     import pyarrow.parquet as pq
 
     table = pa.concat_tables([pq.read_table(path) for path in rows]).sort_by("root_id")
-    degrees = pq.read_table(nodes, columns=["node", "in_degree", "out_degree"]).sort_by("node")
-    ids, known = table["root_id"].to_numpy(), degrees["node"].to_numpy()
+    degrees = pq.read_table(nodes, columns=["root_id", "in_degree", "out_degree"]).sort_by("root_id")
+    ids, known = table["root_id"].to_numpy(), degrees["root_id"].to_numpy()
     at = np.searchsorted(known, ids)
     hit = np.isin(ids, known)
     for name, column in (("synapses_in", "in_degree"), ("synapses_out", "out_degree")):
