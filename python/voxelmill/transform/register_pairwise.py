@@ -248,7 +248,7 @@ def small(image: Image, planes: range, factor: int) -> np.ndarray:
 
 
 def smaller(matrix: np.ndarray, factor: int) -> np.ndarray:
-    """A matrix between px, for px p that are means of factor x factor of them, with centres at factor p + (factor - 1) / 2."""
+    """A matrix between px, for px p that are means of factor x factor, with centres at factor p + (factor - 1) / 2."""
     beside = (factor - 1) / 2
     move = matrix[:, :2] @ [beside, beside] + matrix[:, 2] - beside
     return np.hstack([matrix[:, :2], move[:, None] / factor])
