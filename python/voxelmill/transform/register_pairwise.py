@@ -38,7 +38,13 @@ TILE = 512  # px a side, read at a time
 Initial = Literal["both", "none", "com", "gradient"]
 
 
-class Parameters(Surface, Sectioning):
+class Expected(Surface, Sectioning):
+    """Where planes of a pair meet."""
+
+    registration_allowed_drifting_mm: float = param(0.1, "Depths looked at, to either side of the expected", unit="mm", ge=0)
+
+
+class Parameters(Expected):
     """Pairwise registration."""
 
     registration_transform: Literal["euler", "translation"] = param("euler", "What is looked for: shift and turn, or shift")
@@ -48,7 +54,6 @@ class Parameters(Surface, Sectioning):
         "both",
         "Starts that are tried: where the stage says (none), centres of mass (com), edges (gradient); the best is taken",
     )
-    registration_allowed_drifting_mm: float = param(0.1, "Depths looked at, to either side of the expected", unit="mm", ge=0)
 
 
 @dataclass(frozen=True)
@@ -83,21 +88,11 @@ def number(path: Path) -> int:
 def registered(p: Parameters, images: tuple[Image, Image], numbers: tuple[int, int]) -> tuple[Pair, np.ndarray]:
     """The pair, and the matrix from px of fixed to px of moving. Raises DataError for slices that are not on one canvas."""
     fixed, moving = images
-    if fixed.shape[1:] != moving.shape[1:] or not np.allclose(fixed.scale, moving.scale, rtol=1e-4):
-        raise DataError(
-            f"slices {numbers[0]} and {numbers[1]}: {fixed.shape[1:]} px of {fixed.scale} nm and {moving.shape[1:]} of "
-            f"{moving.scale} nm; expected both on one canvas, as bring_to_common_space leaves them"
-        )
-    step = fixed.scale[0] / NM_PER_MM
-    first = min(p.moving_slice_first_index, moving.shape[0] - 1)
-    expected = first + (numbers[1] - numbers[0]) * p.registration_slicing_interval_mm / step
-    reach = Reach(first, expected, round(p.registration_allowed_drifting_mm / step))
-    about: dict[str, Any] = {"fixed": numbers[0], "moving": numbers[1], "moving_z": first, "expected_z": expected}
-    if expected > fixed.shape[0] - SLAB // 4:
-        why = f"{fixed.shape[0]} planes end above plane {expected:.0f}, where the next slice begins: nothing is seen by both"
-        return Pair(**about, fixed_z=expected, why=why), np.eye(2, 3)
-    # Pixel p of both lie at one place of the stage but for what is left of whole pixels.
-    beside = (np.array(fixed.origin[1:]) - moving.origin[1:]) / fixed.scale[1:]
+    about, reach, beside = expectation(p, images, numbers)
+    if reach.expected > fixed.shape[0] - SLAB // 4:
+        begins = f"plane {reach.expected:.0f}, where the next slice begins"
+        why = f"{fixed.shape[0]} planes end above {begins}: nothing is seen by both"
+        return Pair(**about, fixed_z=reach.expected, why=why), np.eye(2, 3)
     found, z, z_correlation = matched(p, fixed, moving, reach)
     off = apply(found.matrix, np.array(centre_of(found.shape))) - centre_of(found.shape) - beside
     turn = float(np.rad2deg(np.arctan2(found.matrix[1, 0], found.matrix[0, 0])))
@@ -106,6 +101,25 @@ def registered(p: Parameters, images: tuple[Image, Image], numbers: tuple[int, i
         correlation=found.correlation,
     )  # fmt: skip
     return believed(p, pair, found)
+
+
+def expectation(
+    p: Expected, images: tuple[Image, Image], numbers: tuple[int, int]
+) -> tuple[dict[str, Any], Reach, np.ndarray]:
+    """What is known of a pair beforehand: what `Pair` says of it, where its planes are looked for, and the px by which
+    pixel p of moving lies beside pixel p of fixed, left of whole pixels. Raises DataError as `registered` does."""
+    fixed, moving = images
+    if fixed.shape[1:] != moving.shape[1:] or not np.allclose(fixed.scale, moving.scale, rtol=1e-4):
+        raise DataError(
+            f"slices {numbers[0]} and {numbers[1]}: {fixed.shape[1:]} px of {fixed.scale} nm and {moving.shape[1:]} of "
+            f"{moving.scale} nm; expected both on one canvas, as bring_to_common_space leaves them"
+        )
+    step = fixed.scale[0] / NM_PER_MM
+    first = min(p.moving_slice_first_index, moving.shape[0] - 1)
+    expected = first + (numbers[1] - numbers[0]) * p.registration_slicing_interval_mm / step
+    about: dict[str, Any] = {"fixed": numbers[0], "moving": numbers[1], "moving_z": first, "expected_z": expected}
+    beside = (np.array(fixed.origin[1:]) - moving.origin[1:]) / fixed.scale[1:]
+    return about, Reach(first, expected, round(p.registration_allowed_drifting_mm / step)), beside
 
 
 def believed(p: Parameters, pair: Pair, found: PairResult) -> tuple[Pair, np.ndarray]:
