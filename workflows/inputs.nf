@@ -118,6 +118,21 @@ def atlasOf(options) {
     return sourceOf('atlas', options.atlas ?: cache.resolve(cached.last()))[1]
 }
 
+// Transforms of pairs that a person has laid, by the pair's name: NAME/manual.tfm, as `voxelmill align` leaves them, or NAME.tfm.
+def transformsIn(folder) {
+    def files = folder ? localPath("${folder}").toFile().listFiles().sort() : []
+    def plain = files.findAll { one -> one.file && one.name.endsWith('.tfm') }.collectEntries { one -> [one.name - '.tfm', one] }
+    def saved = files.collectEntries { one -> [one.name, new File(one, 'manual.tfm')] }.findAll { _name, one -> one.file }
+    if (folder && !(plain + saved)) {
+        refuse("--manual_transforms_dir ${folder}: neither NAME.tfm nor NAME/manual.tfm in it; make them by voxelmill align")
+    }
+    def strange = (plain + saved).keySet().findAll { name -> !(name ==~ /z\d+-z\d+/) }
+    if (strange) {
+        refuse("--manual_transforms_dir ${folder}: ${strange.sort().join(', ')}; expected names of pairs, such as z07-z08")
+    }
+    return (plain + saved).collectEntries { name, one -> [name, stageable(one.toPath())] }
+}
+
 // [store, its manifest or nothing] of a folder.
 def storeIn(folder, name) {
     def store = localPath("${folder}").resolve("${name}")
@@ -216,6 +231,17 @@ def inBatches(tuples) {
 // The files of [meta, file] tuples in order, as one list.
 def filesInOrder(tuples) {
     return allInOrder(tuples).map { all -> all.collect { one -> one[1] } }
+}
+
+// A list of tuples [meta, a, b, ...], all in order, as [all a, all b, ...].
+def columns(found) {
+    return found.map { all -> all.collect { one -> one.drop(1) }.transpose() }
+}
+
+// Things by number in batches, `0-of-3`: those that leave 0 divided by 3; one for so many blocks.
+def batchesOf(blocks) {
+    def count = Math.max(1, blocks.intdiv(32))
+    return (0..<count).collect { n -> [id: "${n}-of-${count}".toString(), batch: "${n}-of-${count}".toString()] }
 }
 
 // All files of a channel of files, as one list that does not depend on who came first.

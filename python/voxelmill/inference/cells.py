@@ -34,6 +34,8 @@ Maps = NDArray[np.float32]
 MODEL = Path(__file__).with_name("cells_model")
 _WIDTHS = (5.0, 8.0, 13.0, 20.0, 32.0, 50.0, 80.0)  # px, between which the cells' width is looked for
 _SAMPLE = 960  # widths are estimated on a window this many shrunk px a side
+_ROOMY = 2.0  # frames shrunk this much cost so little that each is looked at in four mirror images
+_OUTLINE = -0.25  # logit of the foreground at a cell's outline
 _HOLE = 0.25  # holes smaller than this share of a cell's disk are filled
 
 
@@ -60,6 +62,15 @@ def _shrunk(frame: NDArray, diameter: float) -> NDArray[np.float32]:
     size = tuple(max(8, round(n / scale)) for n in frame.shape[::-1])
     how = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
     return cv2.resize(frame, size, interpolation=how).astype(np.float32)
+
+
+def _maps(small: NDArray[np.float32], mirrored: bool) -> Maps:
+    """Maps (5, y, x) of a shrunk frame; mirrored: the mean of those of its four mirror images, turned back."""
+    looked = []
+    for y, x in ((1, 1), (-1, 1), (1, -1), (-1, -1)) if mirrored else ((1, 1),):
+        maps = _network()(np.ascontiguousarray(small[::y, ::x]))[0][:, ::y, ::x]
+        looked.append(maps * np.array([1, 1, 1, y, x], np.float32)[:, None, None])  # flow_y, flow_x turn round
+    return np.mean(looked, axis=0) if mirrored else looked[0]
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray:
@@ -98,8 +109,7 @@ def segment(
         )
     frame = check_frame(frame)
     diameter = cell_diameter or cell_diameter_of([frame])
-    maps, _ = _network()(_shrunk(frame, diameter))
-    maps = np.ascontiguousarray(maps)
+    maps = _maps(_shrunk(frame, diameter), mirrored=diameter >= _ROOMY * cell_flows.WIDTH)
     _fill_small_holes(maps[0])
     parts = cell_flows.decode(maps)
     # the outline is found on the frame's own grid, between the shrunk pixels, so parts must reach past it
@@ -107,7 +117,7 @@ def segment(
     size = frame.shape[::-1]
     # float32: OpenCV's exact nearest neighbour takes no int32
     near = cv2.resize(np.where(parts > 0, parts, rim).astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
-    labels = near.astype(np.int32) * (cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR) > 0)
+    labels = near.astype(np.int32) * (cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR) > _OUTLINE)
     return keep_sizes(labels, min_object_size, max_object_size)
 
 
