@@ -11,10 +11,11 @@ from voxelmill.core.volume import open_image
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, run
 from voxelmill.testing.oct import Acquisition, write_raw
+from voxelmill.testing.oct_demo import scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oct")]
 
-MADE = Acquisition(slices=4, missing=(2,), grid=(2, 2))
+MADE = Acquisition(slices=4, missing=(2,), grid=(2, 2), tile=(48, 96, 96))
 MM = MADE.voxel_um[0] / 1000
 
 
@@ -31,7 +32,7 @@ def mosaic(tmp_path_factory) -> Run:
 @pytest.fixture(scope="module")
 def volume(mosaic: Run, tmp_path_factory) -> Run:
     words = ("--workflow", "reconstruct", "--input", mosaic.outdir, "--subject_name", "sub-01", "--report_plots", "false")
-    more = ("--registration_slicing_interval_mm", MADE.thickness * MM)
+    more = ("--registration_slicing_interval_mm", MADE.thickness * MM, "--stitch_overlap_fraction", MADE.overlap)
     done = run(*words, *more, folder=tmp_path_factory.mktemp("volume"))
     assert done.code == 0, done.said
     return done
@@ -57,6 +58,14 @@ def test_the_volume_keeps_its_place_and_size(volume: Run):
     middle = values[:, values.shape[1] // 4 : -(values.shape[1] // 4), values.shape[2] // 4 : -(values.shape[2] // 4)]
     filled = (middle > 0).mean((1, 2))
     assert filled[: 3 * MADE.thickness].min() > 0.5  # the gap is not empty
+
+
+def test_it_is_what_was_made(volume: Run):
+    """As the demo says it."""
+    said = scores(MADE, volume.outdir)
+    figure = {line.split()[0]: float(line.split()[1]) for line in said[1:3]}
+    assert figure["tiles"] < 0.1 and figure["planes"] < 0.5, said
+    assert said[0] == "slices   3 of 3"
 
 
 def test_all_can_be_followed_to_the_mosaic_grids(volume: Run, mosaic: Run):
