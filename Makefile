@@ -10,15 +10,15 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	nextflow run main.nf -profile demo --outdir results/demo -resume
+	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf -profile demo --outdir results/demo -resume
 
 OCT := results/demo-oct
 
 demo-oct: setup
 	voxelmill make-oct $(OCT)/made
-	nextflow run main.nf --workflow mosaic --input $(OCT)/made/raw --axial_resolution 10 --exclude_first_slices 0 \
+	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow mosaic --input $(OCT)/made/raw --axial_resolution 10 --exclude_first_slices 0 \
 	    --generate_aips --generate_previews --outdir $(OCT)/mosaic -resume
-	nextflow run main.nf --workflow reconstruct --input $(OCT)/mosaic --subject_name demo --stitch_overlap_fraction 0.25 \
+	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow reconstruct --input $(OCT)/mosaic --subject_name demo --stitch_overlap_fraction 0.25 \
 	    --registration_slicing_interval_mm 0.16 --outdir $(OCT)/volume -resume
 	@voxelmill score-oct $(OCT)/made $(OCT)/volume
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from voxelmill.testing.engine import Run
@@ -28,12 +31,25 @@ PROBE = """<script>addEventListener('load', () => { document.title = JSON.string
   images: document.images.length, wide: document.documentElement.scrollWidth <= innerWidth}) })</script>"""
 
 
+def probed(page: Path, probe: str) -> dict[str, Any]:
+    """What a script that puts JSON into the title says of a page."""
+    copy = page.with_name(f"probed_{page.name}")
+    copy.write_text(page.read_text() + probe)
+    profile = f"--user-data-dir={page.parent / 'profile'}"
+    done = subprocess.run(
+        [str(CHROMIUM), *FLAGS, profile, "--window-size=1200,2000", "--dump-dom", copy.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
+    assert title, done.stdout[:500] + done.stderr[-500:]
+    return json.loads(title[1].replace("&quot;", '"'))
+
+
 @pytest.mark.xdist_group(name="connectome")
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
 def test_the_report_is_drawn(connectome: Run, tmp_path: Path):
-    import json
-    import re
-
     from voxelmill.testing.stages import run_stage
 
     # The session's run has no plots, to be quick: make the page again from its records, with them.
@@ -50,24 +66,22 @@ def test_the_report_is_drawn(connectome: Run, tmp_path: Path):
         )
         == 0
     )
-    page = tmp_path / "probed.html"
-    page.write_text((tmp_path / "report.html").read_text() + PROBE)
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            *FLAGS,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--window-size=1200,2000",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
-    assert title, done.stdout[:500] + done.stderr[-500:]
-    found = json.loads(title[1].replace("&quot;", '"'))
+    found = probed(tmp_path / "report.html", PROBE)
     drawn = len(list((connectome.outdir / "figures").glob("*.png")))
     assert found["bars"] >= 20 and found["broken"] == 0 and found["wide"]
     assert found["images"] == drawn >= 5, (found["images"], drawn)
+
+
+SLICES_PROBE = """<script>addEventListener('load', () => { document.title = JSON.stringify({
+  lines: document.querySelectorAll('#drift .scatterlayer .trace').length,
+  marked: document.querySelectorAll('#drift .shapelayer path').length,
+  wide: document.documentElement.scrollWidth <= innerWidth}) })</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
+def test_drift_of_slices_is_drawn(tmp_path: Path):
+    from voxelmill.testing.report import slices_report
+
+    found = probed(slices_report(tmp_path), SLICES_PROBE)
+    # Two directions by the stage and two added, the turn, two figures of pairs; three slices marked in four plots.
+    assert found == {"lines": 7, "marked": 12, "wide": True}

@@ -67,6 +67,7 @@ workflow CONNECTOME {
     model = channel.value(options.model ? sourceOf('model', options.model).drop(1) : [[], ''])
     SEGMENT(aligned, slabs, model, options.flags.segment)
     JOIN_SUPERVOXEL_STORES(several(SEGMENT.out.volume), options.flags.join)
+    pieces = joined(SEGMENT.out.volume, JOIN_SUPERVOXEL_STORES.out.volume)
     JOIN_SUPERVOXELS(SEGMENT.out.overlaps, options)
     EXPORT_LABELS(
         SEGMENT.out.volume.map { meta, store, manifest -> [meta.batch, meta, store, manifest] }
@@ -77,7 +78,7 @@ workflow CONNECTOME {
     JOIN_LABELS(several(EXPORT_LABELS.out.volume), options.flags.join)
     labels = joined(EXPORT_LABELS.out.volume, JOIN_LABELS.out.volume)
 
-    SYNAPSES(aligned, labels, blocks, options.flags.synapses)
+    SYNAPSES(aligned, labels, pieces, blocks, options.flags.synapses)
     GRAPH(filesInOrder(SYNAPSES.out.candidates), labels, options.flags.graph)
 
     tables = GRAPH.out.tables.mix(ALIGN.out.table)
@@ -85,16 +86,15 @@ workflow CONNECTOME {
         truth = ofRole(sources, 'truth')
         INGEST_TRUTH(truth, facts, options.flags.ingest_truth)
         READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
-        pieces = joined(SEGMENT.out.volume, JOIN_SUPERVOXEL_STORES.out.volume)
-        learned = options.segmentation == 'learned'
-        forest = learned ? JOIN_SUPERVOXELS.out.forest.first() : channel.value([])
+        learned = options.segmentation != 'classic'
+        forest = learned ? JOIN_SUPERVOXELS.out.forest : channel.value([])
         tables_of_blocks = learned ? filesInOrder(SEGMENT.out.overlaps) : channel.value([])
         EVALUATE(labels, pieces, tables_of_blocks, forest, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
     }
 
     published = aligned.combine(labels).map { store, manifest, label, label_manifest -> ['aligned', store, manifest, label, label_manifest] }
-    published = published.mix(joined(SEGMENT.out.volume, JOIN_SUPERVOXEL_STORES.out.volume).map { store, manifest -> ['supervoxels', store, manifest, [], []] })
+    published = published.mix(pieces.map { store, manifest -> ['supervoxels', store, manifest, [], []] })
     if (!options.save_minimal) {
         published = published.mix(READ_SLABS.out.volume.map { store, manifest -> ['raw', store, manifest, [], []] })
     }
@@ -106,5 +106,5 @@ workflow CONNECTOME {
     }
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)
 
-    REPORT(byName(channel.topic('records')), FIGURES.out.figures, byName(tables), options.flags.report)
+    REPORT(byName(channel.topic('records')), FIGURES.out.figures, byName(tables), 'report', options.flags.report)
 }

@@ -37,5 +37,5 @@ workflow PLAIN_TILES {
 
     tables = byName(PLAN_MOSAIC.out.tables)
     MOSAIC_FIGURES(MULTISCALE.out.volume, mosaic, tables, options.flags.mosaic_figures)
-    REPORT(byName(channel.topic('records')), byName(MOSAIC_FIGURES.out.figures), tables, options.flags.report)
+    REPORT(byName(channel.topic('records')), byName(MOSAIC_FIGURES.out.figures), tables, 'report', options.flags.report)
 }

@@ -38,5 +38,5 @@ workflow RAW_TILES {
         GENERATE_MOSAIC_PREVIEW(grids, options.flags.generate_mosaic_preview)
         figures = figures.mix(GENERATE_MOSAIC_PREVIEW.out.figures)
     }
-    REPORT(byName(channel.topic('records')), byName(figures), byName(tables), options.flags.report)
+    REPORT(byName(channel.topic('records')), byName(figures), byName(tables), 'report', options.flags.report)
 }

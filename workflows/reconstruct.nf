@@ -19,7 +19,8 @@ include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_spa
 include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
 include { FINALISE_INTERPOLATION } from '../modules/transform/finalise_interpolation'
 include { STACK_SLICES } from './stack_slices'
-include { MULTISCALE } from '../modules/serving/multiscale'
+include { SUBJECT } from './subject'
+include { DIAGNOSTICS } from './diagnostics'
 include { REPORT } from '../modules/serving/report'
 
 workflow RECONSTRUCT {
@@ -35,10 +36,10 @@ workflow RECONSTRUCT {
     LIST_SLICES(source, shifts, channel.value(tableOf(options, 'slice_config', false)), options.flags.list_slices)
     config = LIST_SLICES.out.config
 
-    pictures = channel.value([])
+    pictures = channel.empty()
     if (options.analyze_shifts) {
         ANALYZE_SHIFTS(shifts, options.flags.analyze_shifts)
-        pictures = byName(ANALYZE_SHIFTS.out.pictures)
+        pictures = ANALYZE_SHIFTS.out.pictures
     }
     if (options.detect_rehoming) {
         DETECT_REHOMING_EVENTS(shifts, config, options.flags.detect_rehoming_events)
@@ -85,24 +86,36 @@ workflow RECONSTRUCT {
         config = AUTO_ASSESS_QUALITY.out.config
     }
 
-    PLAN_COMMON_SPACE(everything, shifts, config, options.flags.plan_common_space)
+    PLAN_COMMON_SPACE(everything, shifts, config, LIST_SLICES.out.slices, options.flags.plan_common_space)
     placed = PLAN_COMMON_SPACE.out.slices.flatMap { list -> metasOf(list) }.map { meta -> [meta] }.join(prepared)
     BRING_TO_COMMON_SPACE(placed, PLAN_COMMON_SPACE.out.common_space, options.publish_intermediates, options.flags.bring_to_common_space)
     brought = BRING_TO_COMMON_SPACE.out.volume
+    config = PLAN_COMMON_SPACE.out.config
 
+    decided = channel.value([])
     if (options.interpolate_missing_slices) {
         gaps = PLAN_COMMON_SPACE.out.gaps.flatMap { list -> metasOf(list) }
         INTERPOLATE_MISSING_SLICE(withNeighbours(gaps, brought), options.publish_intermediates, options.flags.interpolate_missing_slice)
         brought = brought.mix(INTERPOLATE_MISSING_SLICE.out.volume)
-        // Published only: without a gap it has no task, and what took its output would have none either.
-        decided = filesInOrder(INTERPOLATE_MISSING_SLICE.out.manifest).filter { files -> files }
-        FINALISE_INTERPOLATION(config, decided, options.flags.finalise_interpolation)
+        decided = filesInOrder(INTERPOLATE_MISSING_SLICE.out.manifest)
     }
 
     STACK_SLICES(brought, config, options)
-    MULTISCALE(STACK_SLICES.out.volume.map { store, manifest -> [subjectOf(options), store, manifest, [], [], [], []] }, options.flags.multiscale)
+    subject = subjectOf(options)
+    SUBJECT(STACK_SLICES.out.volume, STACK_SLICES.out.plan, subject, options)
 
-    REPORT(byName(channel.topic('records')), pictures, byName(PLAN_COMMON_SPACE.out.offsets), options.flags.report)
+    DIAGNOSTICS(
+        storesOf(listed.raw, options), brought, PLAN_COMMON_SPACE.out.common_space, STACK_SLICES.out.config,
+        STACK_SLICES.out.metrics, STACK_SLICES.out.tables, subject, options,
+    )
+
+    // Published only, for people and the report: nothing waits for it. Without a gap `decided` is an empty list, not nothing.
+    FINALISE_INTERPOLATION(STACK_SLICES.out.config, decided, options.flags.finalise_interpolation)
+    tables = STACK_SLICES.out.tables.mix(FINALISE_INTERPOLATION.out.config, PLAN_COMMON_SPACE.out.offsets)
+    REPORT(
+        byName(channel.topic('records')), byName(pictures.mix(SUBJECT.out.pictures, DIAGNOSTICS.out.pictures)), byName(tables),
+        "${subject}_quality_report", options.flags.report,
+    )
 }
 
 // What the volume is called: --subject_name, or a part `sub-...` of the input's path, or the input folder's name.

@@ -107,5 +107,5 @@ workflow TIMELAPSE {
     records = channel.topic('records')
     SUMMARIZE(facts, byName(records), options.flags.summarize)
     tables = tables.mix(SUMMARIZE.out.table)
-    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), options.flags.report)
+    REPORT(byName(records.mix(SUMMARIZE.out.provenance)), byName(figures), byName(tables), 'report', options.flags.report)
 }

@@ -6,6 +6,7 @@ process SYNAPSES {
     input:
     tuple path(volume), path(volume_manifest)
     tuple path(labels), path(labels_manifest)
+    tuple path(supervoxels), path(supervoxels_manifest)
     val meta
     val flags
 
@@ -15,7 +16,7 @@ process SYNAPSES {
 
     script:
     """
-    synapses.py ${flags} --volume ${volume} --labels ${labels} --block ${meta.block} --candidates candidates.parquet
+    synapses.py ${flags} --volume ${volume} --labels ${labels} --supervoxels ${supervoxels} --block ${meta.block} --candidates candidates.parquet
     """
 
     stub:

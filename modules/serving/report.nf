@@ -5,19 +5,20 @@ process REPORT {
     path(records, stageAs: 'records/?/*')
     path(figures, stageAs: 'figures/*')
     path(tables, stageAs: 'tables/*')
+    val name
     val flags
 
     output:
-    path 'published/report.html', emit: report
+    path 'published/*', emit: report, optional: true
     path '*.provenance.json', emit: provenance
 
     script:
     """
-    report.py ${flags} --records records ${figures ? '--figures figures' : ''} --tables tables --output published/report.html
+    report.py ${flags} --records records ${figures ? '--figures figures' : ''} --tables tables --output published/${name}.html --archive published/${name}.zip
     """
 
     stub:
     """
-    stub.sh published/report.html report.provenance.json
+    stub.sh published/${name}.html report.provenance.json
     """
 }

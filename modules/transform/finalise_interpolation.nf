@@ -2,7 +2,7 @@ process FINALISE_INTERPOLATION {
     label 'process_single'
 
     input:
-    path config
+    path(config, stageAs: 'given/*')
     path(manifests, stageAs: 'gaps/*')
     val flags
 
@@ -12,7 +12,7 @@ process FINALISE_INTERPOLATION {
 
     script:
     """
-    finalise_interpolation.py ${flags} --config ${config} --manifests ${manifests} --output published/finalise_interpolation/slice_config_final.csv
+    finalise_interpolation.py ${flags} --config ${config} ${manifests ? "--manifests ${manifests}" : ''} --output published/finalise_interpolation/slice_config_final.csv
     """
 
     stub:

@@ -64,21 +64,31 @@ def three_blobs() -> np.ndarray:
 
 
 def test_each_blob_is_a_basin():
-    found = affinity_basins.basins(affinity_basins.height(three_blobs(), False), np.zeros((24, 40, 60), bool), False)
+    found = affinity_basins.basins(three_blobs(), np.zeros((24, 40, 60), bool), False)
     centres = found[12, 20, [10, 30, 50]]
     assert len(set(centres.tolist())) == 3 and found.min() == 1
     assert np.isin(found[10:15, 18:23], centres).all()
 
 
 def test_flat_basins_stay_in_their_section():
-    found = affinity_basins.basins(affinity_basins.height(three_blobs(), True), np.zeros((24, 40, 60), bool), True)
+    found = affinity_basins.basins(three_blobs(), np.zeros((24, 40, 60), bool), True)
     sections = [set(np.unique(s).tolist()) for s in found]
     assert all(not a & b for k, a in enumerate(sections) for b in sections[k + 1 :])
 
 
+def test_basins_end_where_the_affinities_are_lowest():
+    """Beside a dim neurite: in the smoothed map alone the valley lies some pixels inside of it."""
+    affinity = np.full((3, 1, 40, 60), 250, np.uint8)
+    affinity[..., 22:] = np.clip(np.arange(100, 138) + 8 * np.maximum(np.arange(38) - 12, 0), 0, 240)
+    affinity[2, ..., 22:24] = 60  # column 22 is membrane
+    found = affinity_basins.basins(affinity, np.zeros((1, 40, 60), bool), True)[0]
+    left, right = set(found[:, :22].ravel().tolist()), set(found[:, 23:].ravel().tolist())
+    assert not left & right
+
+
 def test_a_plateau_is_one_basin():
     """Numbers of equal height: without an order among them every voxel would be a summit."""
-    found = affinity_basins.basins(np.full((4, 8, 8), 3.0, np.float32), np.zeros((4, 8, 8), bool), False)
+    found = affinity_basins.basins(np.full((3, 4, 8, 8), 3, np.uint8), np.zeros((4, 8, 8), bool), False)
     assert np.unique(found).tolist() == [1]
 
 
@@ -87,6 +97,6 @@ def test_nothing_where_there_is_no_data():
     sections[:, :, :20] = 0
     outside = affinity_basins.no_data(sections)
     assert outside[:, :, :12].all() and not outside[:, :, 24:].any()
-    found = affinity_basins.basins(np.zeros(sections.shape, np.float32), outside, False)
+    found = affinity_basins.basins(np.zeros((3, *sections.shape), np.uint8), outside, False)
     assert ((found == 0) == outside).all()
-    assert not affinity_basins.basins(np.zeros((1, 4, 4), np.float32), np.ones((1, 4, 4), bool), False).any()
+    assert not affinity_basins.basins(np.zeros((3, 1, 4, 4), np.uint8), np.ones((1, 4, 4), bool), False).any()

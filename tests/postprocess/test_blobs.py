@@ -27,7 +27,7 @@ def test_the_darker_side_is_presynaptic_and_sets_the_score():
     image, labels = scene(1.6)
     image[:, :, :50] -= 40
     (found,) = blobs.detect(image, labels)
-    assert (found["pre_id"], found["post_id"]) == (7, 2**52)
+    assert (found["pre_pt_root_id"], found["post_pt_root_id"]) == (7, 2**52)
     lo, hi = int(image.min()), int(image.max())
     y, x = int(found["y"]), int(found["x"])
     window = np.s_[0, y - 3 : y + 4, x - 3 : x + 4]
@@ -35,7 +35,7 @@ def test_the_darker_side_is_presynaptic_and_sets_the_score():
     want = (1 - (image[window].astype(float) - lo) / (hi - lo))[pre].mean()
     np.testing.assert_allclose(found["score"], want, rtol=1e-6)
     (mirrored,) = blobs.detect(image[:, :, ::-1].copy(), labels[:, :, ::-1].copy())
-    assert (mirrored["pre_id"], mirrored["post_id"]) == (7, 2**52)
+    assert (mirrored["pre_pt_root_id"], mirrored["post_pt_root_id"]) == (7, 2**52)
 
 
 def test_no_candidate_inside_a_segment_nor_at_bright_blobs_nor_below_the_threshold():
@@ -57,14 +57,14 @@ def test_a_neighbourhood_with_too_few_labels_is_left_out():
 def test_one_candidate_per_cell_and_pair_the_best():
     rows = np.zeros(3, blobs.DTYPE)
     rows["y"], rows["x"], rows["score"] = [8, 11, 8], [4, 7, 8], [0.2, 0.9, 0.1]
-    rows["pre_id"], rows["post_id"] = 1, 2
+    rows["pre_pt_root_id"], rows["post_pt_root_id"] = 1, 2
     np.testing.assert_array_equal(np.sort(blobs._one_per_cell(rows)["score"]), np.float32([0.1, 0.9]))
 
 
 def test_no_two_candidates_share_a_cell_and_a_pair():
     image, labels = scene(2.8)
     found = blobs.detect(image, labels, spacing=1)  # every pixel above the threshold is a maximum
-    cells = {(row["y"] // 4, row["x"] // 4, row["pre_id"], row["post_id"]) for row in found}
+    cells = {(row["y"] // 4, row["x"] // 4, row["pre_pt_root_id"], row["post_pt_root_id"]) for row in found}
     assert len(cells) == len(found) > 4
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import networkx as nx
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxelmill.postprocess import graph, wiring
+from voxelmill.testing import candidates as made
 from voxelmill.testing.stages import make_store, run_stage
 
 ROWS = [  # z, y, x, pre, post, score
@@ -31,22 +31,7 @@ ROWS = [  # z, y, x, pre, post, score
 
 
 def candidates(path: Path, rows: list[tuple]) -> Path:
-    z, y, x, pre, post, score = (np.array(c) for c in zip(*rows)) if rows else (np.zeros(0, int),) * 6
-    pq.write_table(
-        pa.table(
-            {
-                "z": z,
-                "y": y,
-                "x": x,
-                "sigma": np.ones(len(z), np.float32),
-                "pre_id": pre.astype(np.uint64),
-                "post_id": post.astype(np.uint64),
-                "score": score.astype(np.float32),
-            }
-        ),
-        path,
-    )
-    return path
+    return made.write(path, *(np.array(c) for c in zip(*rows)) if rows else (np.zeros(0, int),) * 6)
 
 
 def run(folder: Path, *parts: list[tuple]) -> dict[str, list[dict]]:
@@ -64,9 +49,12 @@ def test_tables(tmp_path: Path):
     assert len(found["synapses"]) == 6
     first = found["synapses"][0]
     assert (first["id"], first["z_nm"], first["y_nm"], first["x_nm"]) == (1, 0.0, 80.0, 80.0)
+    for point in ("pre_pt", "post_pt", "ctr_pt"):
+        assert first[f"{point}_position"] == [80.0, 80.0, 0.0]  # x, y, z as CAVE has them
+    assert (first["pre_pt_supervoxel_id"], first["post_pt_root_id"], first["size"], first["valid"]) == (1, 2, 6, True)
     edges = {(e["pre_root_id"], e["post_root_id"]): e["weight"] for e in found["edges"]}
     assert edges == {(1, 2): 2, (2, 1): 1, (3, 4): 1}  # no autapse, nothing below min_score
-    nodes = {n["node"]: n for n in found["nodes"]}
+    nodes = {n["root_id"]: n for n in found["nodes"]}
     assert (nodes[2]["in_degree"], nodes[2]["out_degree"]) == (2, 1)
     assert nodes[1]["reciprocity"] == 1 and nodes[3]["reciprocity"] == 0
     assert nodes[1]["component"] == nodes[2]["component"] != nodes[3]["component"]
@@ -109,9 +97,9 @@ def test_as_reckoned_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     best: dict[tuple, tuple] = {}
     for z, y, x, pre, post, score in sorted(rows, key=lambda r: (-r[5], r[:3])):
         best.setdefault((z, y // 4, x // 4, pre, post), (z, y, x, pre, post, score))
-    assert [tuple(s[c] for c in ("z", "y", "x", "pre_id", "post_id", "score")) for s in found["synapses"]] == list(
-        best.values()
-    )
+    assert [
+        tuple(s[c] for c in ("z", "y", "x", "pre_pt_root_id", "post_pt_root_id", "score")) for s in found["synapses"]
+    ] == list(best.values())
     assert [s["id"] for s in found["synapses"]] == list(range(1, len(best) + 1))
     assert all((s["z_nm"], s["y_nm"], s["x_nm"]) == (30 * s["z"], 8 * s["y"], 8 * s["x"]) for s in found["synapses"])
 
@@ -128,14 +116,14 @@ def test_as_reckoned_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     rank = nx.pagerank(net, weight="weight", tol=1e-12, max_iter=1000) if scores else {}
     sizes = sorted(nx.weakly_connected_components(net), key=lambda c: (-len(c), min(c)))
     component = {node: k for k, members in enumerate(sizes) for node in members}
-    assert {r["node"] for r in found["nodes"]} == set(net)
+    assert {r["root_id"] for r in found["nodes"]} == set(net)
     ranks = [r["pagerank"] for r in found["nodes"]]
     assert ranks == sorted(ranks, reverse=True)
     for row in found["nodes"]:
-        node = row["node"]
+        node = row["root_id"]
         mutual = sum(net.has_edge(b, node) for b in net.successors(node))
         assert row == {
-            "node": node,
+            "root_id": node,
             "in_degree": net.in_degree(node, "weight"),
             "out_degree": net.out_degree(node, "weight"),
             "pagerank": pytest.approx(rank[node], abs=1e-9),
@@ -150,12 +138,14 @@ def test_exports_agree(tmp_path: Path):
     assert {(int(a), int(b)): d["weight"] for a, b, d in net.edges(data=True)} == {
         (e["pre_root_id"], e["post_root_id"]): e["weight"] for e in found["edges"]
     }
-    assert dict(net.nodes(data=True)) == {str(n["node"]): {k: v for k, v in n.items() if k != "node"} for n in found["nodes"]}
+    assert dict(net.nodes(data=True)) == {
+        str(n["root_id"]): {k: v for k, v in n.items() if k != "root_id"} for n in found["nodes"]
+    }
     assert {(a, b): d["sum_score"] for a, b, d in net.edges(data=True)} == {
         (str(e["pre_root_id"]), str(e["post_root_id"])): e["sum_score"] for e in found["edges"]
     }
     with open(tmp_path / "tables/nodes.csv", newline="") as file:
-        assert [int(r["node"]) for r in csv.DictReader(file)] == [n["node"] for n in found["nodes"]]
+        assert [int(r["root_id"]) for r in csv.DictReader(file)] == [n["root_id"] for n in found["nodes"]]
     assert (tmp_path / "graph/edges.txt").read_text().splitlines()[0] == "1 2 2"
 
 
@@ -179,19 +169,15 @@ MEASURED = """
 import json, re, sys
 from pathlib import Path
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from voxelmill.testing import candidates as made
 from voxelmill.testing.stages import make_store, run_stage
 
 folder, files, rows = Path(sys.argv[1]), int(sys.argv[2]), 100_000
 store = make_store(folder / "l.ome.zarr", np.ones((8, 64, 64), np.uint32), label=True)
 rng = np.random.default_rng(0)
 for k in range(files):
-    pq.write_table(pa.table({
-        "z": rng.integers(8 * k, 8 * k + 8, rows), "y": rng.integers(0, 4096, rows), "x": rng.integers(0, 4096, rows),
-        "sigma": np.ones(rows, np.float32), "pre_id": rng.integers(1, 5000, rows).astype(np.uint64),
-        "post_id": rng.integers(1, 5000, rows).astype(np.uint64), "score": rng.random(rows, np.float32)}),
-        folder / f"c{k}.parquet")
+    made.write(folder / f"c{k}.parquet", rng.integers(8 * k, 8 * k + 8, rows), *rng.integers(0, 4096, (2, rows)),
+               *rng.integers(1, 5000, (2, rows)), rng.random(rows))
 code = run_stage("postprocess.graph", folder, candidates=[folder / f"c{k}.parquet" for k in range(files)], labels=store,
                  tables="tables", graph="graph", memory_mb=400)
 peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())      # getrusage starts at the parent's

@@ -23,15 +23,20 @@ def scene(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def find(folder: Path, image: Path, labels: Path, block: str) -> list[dict]:
-    assert run_stage("postprocess.synapses", folder, volume=image, labels=labels, block=block, candidates="c.parquet") == 0
+    files = {"volume": image, "labels": labels, "supervoxels": labels, "candidates": "c.parquet"}
+    assert run_stage("postprocess.synapses", folder, **files, block=block) == 0
     return pq.read_table(folder / "c.parquet").to_pylist()
 
 
 def test_the_spot_is_found_with_its_neurites(tmp_path: Path):
     (found,) = find(tmp_path / "all", *scene(tmp_path), "0-7")
-    assert (found["z"], found["pre_id"], found["post_id"]) == (5, 1, 2)
+    assert (found["z"], found["pre_pt_root_id"], found["post_pt_root_id"]) == (5, 1, 2)
     assert abs(found["y"] - 61) <= 1 and abs(found["x"] - 62) <= 1
     assert 0.3 < found["score"] <= 1
+    # Each side's point is its pixel nearest to the spot, and the supervoxel is the one at the point.
+    assert (found["pre_y"], found["pre_x"]) == (found["y"], min(found["x"], 63))
+    assert (found["post_y"], found["post_x"]) == (found["y"], 64)
+    assert (found["pre_pt_supervoxel_id"], found["post_pt_supervoxel_id"]) == (1, 2)
 
 
 def test_blocks_agree(tmp_path: Path):
@@ -49,6 +54,7 @@ def test_a_parameter_of_no_method_is_refused(tmp_path: Path, capsys):
             tmp_path,
             volume=image,
             labels=labels,
+            supervoxels=labels,
             block="0-7",
             candidates="c.parquet",
             synapses="learned",

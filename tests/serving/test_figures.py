@@ -11,6 +11,7 @@ import pytest
 from voxelmill.core.volume import open_image
 from voxelmill.serving import figures
 from voxelmill.serving.figures import coloured, middle, pick
+from voxelmill.testing import candidates
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
 
@@ -20,17 +21,9 @@ NAMES = {f"figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_al
 def draw(folder: Path, n: int, name: str = "figures") -> dict[str, bytes]:
     raw, labels = neurites((8, 64, 64))
     rng = np.random.default_rng(0)
-    found = {
-        "z": np.full(n, 4),
-        "y": rng.integers(0, 64, n),
-        "x": rng.integers(0, 64, n),
-        "sigma": np.ones(n, np.float32),
-        "pre_id": rng.integers(1, 5, n).astype(np.uint64),
-        "post_id": rng.integers(5, 9, n).astype(np.uint64),
-        "score": rng.random(n, np.float32),
-    }
     folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table(found), folder / "c.parquet")
+    at = (np.full(n, 4), *rng.integers(0, 64, (2, n)))
+    candidates.write(folder / "c.parquet", *at, rng.integers(1, 5, n), rng.integers(5, 9, n), rng.random(n))
     (folder / "a.csv").write_text(
         "section,dy,dx,rotation_deg,residual_px,status\n"
         + "".join(f"{z},{z * 0.1},{-z * 0.2},0,0.05,{'blank' if z == 2 else 'ok'}\n" for z in range(8))

@@ -73,6 +73,17 @@ def test_scorers_tell_right_from_wrong():
 def test_a_volume_is_found_in_the_block_and_its_shifted_planes_are_seen():
     volume = SMALL.block[4:34, 10:-12, 6:-8].copy()
     score = oct_score.volume_score(SMALL, volume)
-    assert score["z0"] == 4 and score["nrmse"] < 1e-5 and score["plane_shift_rms_px"] < 0.05
+    assert score["z0"] == 4 and score["nrmse"] < 1e-5 and score["ssim"] > 0.999 and score["plane_shift_rms_px"] < 0.05
     volume[15:] = np.roll(volume[15:], 2, axis=1)
     assert 0.8 < oct_score.volume_score(SMALL, volume)["plane_shift_rms_px"] < 2.5
+    assert oct_score.volume_score(SMALL, volume)["ssim"] < 0.95
+
+
+def test_a_tilted_block_moves_along_dim_1():
+    """45 degrees: by a pixel a plane."""
+    moved = {}
+    for tilt in (0.0, 45.0):
+        tissue = oct.phantom((40, 120, 100), tilt=tilt)[[14, 25]] > 0.4
+        low, high = (np.average(np.arange(120), weights=plane.sum(1)) for plane in tissue)
+        moved[tilt] = high - low
+    assert abs(moved[45.0] - moved[0.0] - 11) < 1.5

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxelmill.core import plans, shifts, slice_config
+from voxelmill.core import plans, shifts, slice_config, slices
 from voxelmill.core.shifts import Shift
 from voxelmill.testing.slices import STEP, slice_store, texture
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.common_space import CommonSpace, Extent, gaps, plan, replaced
+from voxelmill.transform.plan_common_space import LOST
 
 FILES = {
     "common_space": "common_space.json",
     "offsets": "common_space.csv",
+    "stamped": "stamped.csv",
     "slice_list": "slices.csv",
     "gap_list": "gaps.csv",
 }
@@ -58,6 +60,23 @@ def test_one_gap_is_a_task_and_a_wider_one_a_hole(tmp_path):
     assert plans.read(tmp_path / "gaps.csv") == [{"id": "z99", "slice": "99", "before": "z98", "after": "z100"}]
     quality = record_of(tmp_path, "plan_common_space")["quality"]
     assert quality["missing"] == [99, 101, 102] and quality["notes"] == ["z101 to z102 are missing: such a gap stays"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_slice_of_which_nothing_came_is_named(tmp_path, strict):
+    """It was begun and is not there: out of the configuration, in the record, an error under --strict. Of slices that were
+    not begun nothing is said."""
+    stores = {n: slice_store(tmp_path, n, texture((4, 20, 20))) for n in (1, 3)}
+    table = [Shift(n, n + 1, STEP, 0) for n in range(1, 5)]
+    plans.write(tmp_path / "begun.csv", slices.tasks([1, 2, 3]))
+    code = plan_stage(tmp_path, stores, table, slice_config.of(range(1, 6)), listed="begun.csv", strict=strict)
+    assert code == (65 if strict else 0)
+    if not strict:
+        made = slice_config.read(tmp_path / "stamped.csv")
+        assert made.used == [1, 3, 4, 5] and made.rows[2]["exclude_reason"] == LOST
+        assert record_of(tmp_path, "plan_common_space")["left_out"] == {"z02": LOST}
+        placed = CommonSpace.model_validate_json((tmp_path / "common_space.json").read_text()).slices
+        assert placed[1].corner[0] - placed[3].corner[0] == 2  # its step counts
 
 
 def test_no_gap_is_no_task(tmp_path):

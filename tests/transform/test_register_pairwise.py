@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from voxelmill.core.volume import open_image
-from voxelmill.testing.slices import registered
+from voxelmill.testing.slices import THICK, registered
+from voxelmill.transform import register_pairwise
 from voxelmill.transform.pairs import read_metrics
 
 
@@ -35,3 +36,15 @@ def test_the_pair_lies_where_it_was_cut():
             abs(pair.rotation_deg - (made.rotations[b] - made.rotations[a])) < 0.15
             or abs(pair.rotation_deg + (made.rotations[b] - made.rotations[a])) < 0.15
         )
+
+
+@pytest.mark.parametrize("searched", [80, 384])
+def test_large_slices_are_compared_smaller(monkeypatch, searched):
+    """Depth on means of 3 x 3 px; slices read in tiles."""
+    made, _, stores = registered()
+    monkeypatch.setattr(register_pairwise, "SEARCHED", searched)
+    monkeypatch.setattr(register_pairwise, "TILE", 100)
+    p = register_pairwise.Parameters(registration_slicing_interval_mm=THICK)
+    pair, matrix = register_pairwise.registered(p, (open_image(stores[1]), open_image(stores[2])), (1, 2))
+    assert pair.status == "ok" and abs(pair.fixed_z - pair.expected_z) < 0.5
+    assert abs(abs(pair.rotation_deg) - abs(made.rotations[2] - made.rotations[1])) < 0.15

@@ -99,7 +99,7 @@ def log(outdir: str, facts: dict[str, Any]) -> None:
 def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
     """What a person wants to know at the end: where things are, and the score."""
     places = {
-        "report": "report.html",
+        "report": "*report.html",
         "figures": "figures",
         "tables": "tables",
         "volume": "volumes/aligned.ome.zarr",
@@ -109,7 +109,7 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
         "traces": "fov_000",
     }
     lines = ["", "Voxelmill has finished."]
-    lines += [f"  {name:8} {outdir / where}" for name, where in places.items() if (outdir / where).exists()]
+    lines += [f"  {name:8} {path}" for name, where in places.items() for path in sorted(outdir.glob(where))[:1]]
     if any([*outdir.glob("volumes/*.ome.zarr"), *outdir.glob("*.ome.zarr")]):
         lines.append(f"  viewer   voxelmill view {shlex.quote(str(outdir))}")
     score = outdir / "tables/score.json"

@@ -58,12 +58,17 @@ class Tasks(Params):
     )
 
 
-class Released(Params):
+class Format(Params):
     """How volumes are written at the end."""
 
     ome_zarr_version: Literal["0.5", "0.4", "0.6"] = param(
         "0.5", "OME-Zarr version of the published volumes; 0.4 (Zarr v2) for older tools, 0.6 with named coordinate systems"
     )
+
+
+class Released(Format):
+    """Levels of volumes that are written at the end."""
+
     max_levels: int = param(6, "Most pyramid levels of a published volume; 1: none", ge=1, le=MOST_LEVELS)
 
 

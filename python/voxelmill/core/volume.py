@@ -65,6 +65,7 @@ class Image:
     levels: int = 1
     version: str = "0.5"
     paths: tuple[str, ...] = ()  # of the levels, where they are not 0, 1, 2, ...
+    spaces: tuple[Space, ...] = ()  # of the levels, where they are known
     sparse: bool = False  # chunks that are not there hold the fill value, see `open_array`
     _open: dict[int, Any] = field(default_factory=dict, repr=False)
     _shards: dict[int, Any] = field(default_factory=dict, repr=False)
@@ -86,6 +87,10 @@ class Image:
     def origin(self) -> tuple[float, ...]:
         """Where voxel 0 has its centre, in the axes' units."""
         return self.space.origin
+
+    def at_level(self, n: int) -> Space:
+        """Where the voxels of a level lie."""
+        return self.spaces[n] if self.spaces else self.space
 
     def path(self, n: int = 0) -> Path:
         """The folder of a level's array."""
@@ -389,15 +394,15 @@ def open_image(root: Path, labels: str | None = None) -> Image:
             raise DataError(f"OME-Zarr {found.version}, which states no scale; expected 0.4 or later")
         axes = [Axis(*of) for of in zip(found.axes, found.types, found.units, strict=True)]
         per = [_to_nm(a) for a in axes]
-        space = Space.of(
-            [Axis(a.name, a.type, NM if a.type == "space" and a.unit else a.unit) for a in axes],
-            [v * f for v, f in zip(found.scales[0], per, strict=True)],
-            [v * f for v, f in zip(found.translations[0], per, strict=True)],
+        ours = [Axis(a.name, a.type, NM if a.type == "space" and a.unit else a.unit) for a in axes]
+        spaces = tuple(
+            Space.of(ours, np.multiply(scale, per).tolist(), np.multiply(shift, per).tolist())
+            for scale, shift in zip(found.scales, found.translations, strict=True)
         )
     except DataError as error:
         raise DataError(f"{root}: {str(error).removeprefix(f'{root}: ')}") from None
     version = found.version if (root / "zarr.json").exists() else "0.4"
-    return Image(root, space, len(found.paths), version, found.paths)
+    return Image(root, spaces[0], len(found.paths), version, found.paths, spaces)
 
 
 def _to_nm(axis: Axis) -> float:

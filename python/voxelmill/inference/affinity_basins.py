@@ -1,8 +1,10 @@
-"""Supervoxels: basins of a smoothed map of affinities, without a queue and without markers.
+"""Supervoxels: basins of a map of affinities, without a queue and without markers.
 
 Every voxel points at its highest neighbour, and pointers are followed by doubling to the summits: a few passes over the
-array. Summits are many (one every few hundred voxels): that leaves the decision what belongs together to agglomeration,
-which sees more than a voxel. After the steepest-ascent watershed of A. Zlateski and H. S. Seung (arXiv:1505.00249).
+array. Summits of the smoothed map say what basins there are: many (one every few hundred voxels), which leaves the decision
+what belongs together to agglomeration, which sees more than a voxel. The sharp map says where they end: a voxel climbs it,
+and takes the basin that its summit lies in. After the steepest-ascent watershed of A. Zlateski and H. S. Seung
+(arXiv:1505.00249).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SIGMA = 1.3  # px, of the smoothing: less makes more supervoxels, more joins what thin membranes part
+SIGMA = 1.0  # px, of the smoothing: less makes more supervoxels, more joins what thin membranes part
 NOTHING = 9  # px, side of a patch of zeros that is no data
 # (z, y, x) of the neighbours that lie before a voxel; those after it are the same with the other sign
 BEFORE = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, -1, -1), (0, -1, 1))
@@ -24,8 +26,22 @@ def no_data(sections: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.stack([cv2.dilate(section, patch) == 0 for section in sections])
 
 
-def height(affinity: NDArray[np.uint8], flat: bool) -> NDArray[np.float32]:
-    """Smoothed mean of the affinities (3, z, y, x): float32 (z, y, x). flat: each section by itself."""
+def sharp(affinity: NDArray[np.uint8], flat: bool) -> NDArray[np.float32]:
+    """Summed affinities of a voxel with the neighbours before and after it: float32 (z, y, x), of (3, z, y, x).
+
+    flat: each section by itself."""
+    high = np.zeros(affinity.shape[1:], np.float32)
+    for axis in (1, 2) if flat else (0, 1, 2):
+        before = np.moveaxis(affinity[axis], axis, 0)
+        rows = np.moveaxis(high, axis, 0)
+        rows += before
+        rows[:-1] += before[1:]
+        rows[-1] += before[-1]  # what lies after the last one is not known
+    return high
+
+
+def smoothed(affinity: NDArray[np.uint8], flat: bool) -> NDArray[np.float32]:
+    """Smoothed sum of the affinities with the neighbours before: float32 (z, y, x)."""
     import cv2
 
     near = affinity[1:] if flat else affinity
@@ -37,10 +53,23 @@ def height(affinity: NDArray[np.uint8], flat: bool) -> NDArray[np.float32]:
     return out
 
 
-def basins(high: NDArray[np.float32], outside: NDArray[np.bool_], flat: bool) -> NDArray[np.int32]:
-    """Basins of a height map (z, y, x): labels 1.. in raster order of their summits, 0 where `outside`.
+def basins(affinity: NDArray[np.uint8], outside: NDArray[np.bool_], flat: bool) -> NDArray[np.int32]:
+    """Basins of affinities (3, z, y, x): labels 1.. in raster order of their summits, 0 where `outside`."""
+    top = summits(smoothed(affinity, flat), outside, flat)
+    named = np.zeros(top.size, bool)
+    named[top] = True
+    named &= ~outside.ravel()
+    labels = (np.cumsum(named, dtype=np.int32) * named)[top]
+    labels = labels[summits(sharp(affinity, flat), outside, flat)]
+    there = np.bincount(labels, minlength=int(named.sum()) + 1) > 0  # a summit's own voxel may climb on to another basin
+    there[0] = False
+    return (np.cumsum(there, dtype=np.int32) * there)[labels].reshape(outside.shape)
 
-    A plateau is one basin: of neighbours of one height a voxel points at the one before it."""
+
+def summits(high: NDArray[np.float32], outside: NDArray[np.bool_], flat: bool) -> NDArray[np.int32]:
+    """The summit that each voxel (z, y, x) climbs to: places in the raveled map; `outside` stays where it is.
+
+    A plateau has one summit: of neighbours of one height a voxel points at the one before it."""
     high = np.where(outside, -np.inf, high).astype(np.float32)
     best, number = high.copy(), np.arange(high.size, dtype=np.int32).reshape(high.shape)
     to = number.copy()
@@ -51,19 +80,13 @@ def basins(high: NDArray[np.float32], outside: NDArray[np.bool_], flat: bool) ->
         better = near >= top if step in BEFORE else near > top
         top[better] = near[better]
         to[here][better] = number[there][better]
-    del best, number
     pointer = to.ravel()
     pointer[outside.ravel()] = np.flatnonzero(outside)
     while True:
         further = pointer[pointer]
         if np.array_equal(further, pointer):
-            break
+            return pointer
         pointer = further
-    summit = np.zeros(high.size, bool)
-    summit[pointer] = True
-    summit &= ~outside.ravel()
-    labels = (np.cumsum(summit, dtype=np.int32) * summit)[pointer]
-    return labels.reshape(high.shape)
 
 
 def _apart(step: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

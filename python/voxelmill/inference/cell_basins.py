@@ -28,22 +28,14 @@ def basins(height: NDArray[np.float32], markers: NDArray[np.int32], mask: NDArra
     Returns int32 (y, x), 0 outside the mask.
     """
     rows, width = height.shape[0] + 2, height.shape[1] + 2
-    high = np.full((rows, width), -np.inf, np.float32)
-    high[1:-1, 1:-1] = np.where(mask > 0, height, -np.inf)
+    inside = np.zeros((rows, width), bool)
+    inside[1:-1, 1:-1] = mask > 0
     out = np.zeros((rows, width), np.int32)
     out[1:-1, 1:-1] = markers * (mask > 0)
-    high, out = high.ravel(), out.ravel()
-    inside = np.flatnonzero(high > -np.inf)
-
-    free = inside[out[inside] == 0]
-    best, top = free.copy(), high[free]
-    around = (-1, 1, -width, width, -width - 1, -width + 1, width - 1, width + 1)
-    for step in around:
-        near = high[free + step]
-        better = near > top
-        best[better], top[better] = (free + step)[better], near[better]
+    out = out.ravel()
+    free = np.flatnonzero(inside.ravel() & (out == 0))
     to = np.arange(rows * width)
-    to[free] = best
+    to[free] = best = _highest(height, inside)[free]
     while True:
         further = to[best]
         if np.array_equal(further, best):
@@ -55,7 +47,7 @@ def basins(height: NDArray[np.float32], markers: NDArray[np.int32], mask: NDArra
     for _ in range(_PASSES):
         if not len(left):
             break
-        found = np.max([out[left + step] for step in around[:4]], axis=0)
+        found = np.max([out[left + step] for step in (-1, 1, -width, width)], axis=0)
         if not found.any():
             break
         out[left] = found
@@ -67,13 +59,42 @@ def basins(height: NDArray[np.float32], markers: NDArray[np.int32], mask: NDArra
     return np.ascontiguousarray(labels)
 
 
+def _highest(height: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Flat index of the highest of the nine pixels round each; of equally high ones the first.
+
+    height: (y, x); inside: (y + 2, x + 2), one pixel of margin, which is False. Returns one value per pixel of that."""
+    # bits of floats from 0 on are ordered as the floats are: with them above the index, one number tells both
+    lift = (height - height.min(initial=0)).astype(np.float32)
+    last = inside.size - 1
+    key = np.zeros(inside.shape, np.int64)
+    key[1:-1, 1:-1] = lift.view(np.int32)
+    key <<= 32
+    key += np.arange(last, -1, -1).reshape(key.shape)
+    key *= inside
+    key[1:-1] = np.maximum(np.maximum(key[:-2], key[2:]), key[1:-1])
+    key[:, 1:-1] = np.maximum(np.maximum(key[:, :-2], key[:, 2:]), key[:, 1:-1])
+    return last - (key & 0xFFFFFFFF).ravel()
+
+
 def keep_sizes(labels: NDArray[np.int32], smallest: float, largest: float) -> NDArray[np.int32]:
     """Drop objects whose area in pixels is outside [smallest, largest]; number the rest 1..n in id order."""
-    area = np.bincount(labels.ravel())
+    area = _areas(labels)
     keep = (area >= smallest) & (area <= largest)
     keep[0] = False
+    if keep[1:].all():
+        return labels
     # "clip" only spares the check of bounds: every label is one that was counted
     return np.take((np.cumsum(keep) * keep).astype(np.int32), labels, mode="clip")
+
+
+def _areas(labels: NDArray[np.int32]) -> NDArray:
+    """Pixels of each label from 0 to the greatest."""
+    import cv2
+
+    n = int(labels.max(initial=0)) + 1
+    if n > 1 << 16 or not labels.size:
+        return np.bincount(labels.ravel(), minlength=n)
+    return cv2.calcHist([labels.astype(np.uint16)], [0], None, [n], [0, n]).ravel()
 
 
 def apart(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -82,10 +103,10 @@ def apart(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     import cc3d
 
     pieces, n = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=8, return_N=True)
+    if n == np.count_nonzero(_areas(labels)[1:]):
+        return labels
     owner = np.zeros(n + 1, np.int64)
     owner[pieces.ravel()] = labels.ravel()
-    if n == len(np.unique(owner[1:])):
-        return labels
     area = np.bincount(pieces.ravel(), minlength=n + 1)
     largest = np.zeros(int(owner.max()) + 1, np.int64)
     np.maximum.at(largest, owner[1:], area[1:])

@@ -23,11 +23,16 @@ HALVE_AT = 2.0  # px: scales from here on are sought on every second pixel,
 BEFORE_HALVING = 1.5  # px: once the image is at least this smooth
 FOUR = ((0, 0), (0, 1), (1, 0), (1, 1))
 
+# A side's point is its pixel nearest to the blob; it lies in the blob's section.
 DTYPE = np.dtype(
-    [("z", "<i8"), ("y", "<i8"), ("x", "<i8"), ("sigma", "<f4"), ("pre_id", "<u8"), ("post_id", "<u8"), ("score", "<f4")]
+    [
+        *((name, "<i8") for name in ("z", "y", "x", "pre_y", "pre_x", "post_y", "post_x")),
+        *(("sigma", "<f4"), ("pre_pt_root_id", "<u8"), ("post_pt_root_id", "<u8"), ("score", "<f4")),
+    ]
 )
 
 Range = tuple[int, int]
+Side = tuple[np.ndarray, np.ndarray, np.ndarray]  # segment, and from the blob to its nearest pixel of it: y, x
 
 
 def halo(min_sigma: float = 1.0, max_sigma: float = 4.0, num_sigma: int = 6, spacing: int = 4) -> int:
@@ -136,9 +141,11 @@ def detect(
 
     rows = np.zeros(len(z), DTYPE)
     rows["z"], rows["y"], rows["x"], rows["sigma"] = first_section + z, y + origin[0], x + origin[1], sigma
-    kept, *partners = _pair_up(sections, labels, (z, y, x), min_labelled, lo[z], span[z])
+    kept, pre, post, score = _pair_up(sections, labels, (z, y, x), min_labelled, lo[z], span[z])
     rows = rows[kept]
-    rows["pre_id"], rows["post_id"], rows["score"] = partners
+    rows["score"] = score
+    for name, (ids, dy, dx) in (("pre", pre), ("post", post)):
+        rows[f"{name}_pt_root_id"], rows[f"{name}_y"], rows[f"{name}_x"] = ids, rows["y"] + dy, rows["x"] + dx
     rows = _one_per_cell(rows)
     (y0, y1), (x0, x1) = spans
     rows = rows[(rows["y"] >= y0) & (rows["y"] < y1) & (rows["x"] >= x0) & (rows["x"] < x1)]
@@ -198,7 +205,7 @@ def _pair_up(
     min_labelled: int,
     lo: np.ndarray,
     span: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, Side, Side, np.ndarray]:
     """Which blobs have two segments around them; and the pre and post side and score of those.
 
     Two ids within a square imply a boundary in it, so that needs no test of its own.
@@ -227,17 +234,24 @@ def _pair_up(
     kept = np.flatnonzero((distinct >= 2) & (labelled >= min_labelled))
     longest = np.searchsorted(row, kept)
     a, b = segment[longest], segment[longest + 1]
-    dark = []
+    far = (reach[:, None] ** 2 + reach**2).ravel()
+    dark, nearest = [], []
     for side in (a, b):
         mask = around[kept] == side[:, None]
         dark.append(1.0 - ((grey[kept] * mask).sum(1) / mask.sum(1) - lo[kept]) / span[kept])
+        nearest.append(np.where(mask, far, area).argmin(1))
     first = dark[0] >= dark[1]
-    return kept, np.where(first, a, b), np.where(first, b, a), np.maximum(*dark)
+
+    def side_of(ids: tuple[np.ndarray, np.ndarray], at: tuple[np.ndarray, np.ndarray]) -> Side:
+        dy, dx = np.divmod(np.where(first, *at), len(reach))
+        return np.where(first, *ids), dy - REACH, dx - REACH
+
+    return kept, side_of((a, b), (nearest[0], nearest[1])), side_of((b, a), (nearest[1], nearest[0])), np.maximum(*dark)
 
 
 def _one_per_cell(rows: np.ndarray) -> np.ndarray:
     """The best of the rows that share a cell of the section's 4 px grid and both segments."""
-    keys = rows["pre_id"], rows["post_id"], rows["x"] // CELL, rows["y"] // CELL, rows["z"]
+    keys = rows["pre_pt_root_id"], rows["post_pt_root_id"], rows["x"] // CELL, rows["y"] // CELL, rows["z"]
     order = np.lexsort((rows["x"], rows["y"], -rows["score"], *keys))
     repeated = np.ones(max(len(rows) - 1, 0), bool)
     for key in keys:

@@ -1,6 +1,6 @@
 """Graph: synapse candidates into a directed, weighted wiring graph, its statistics and its exports.
 
-    synapses  one row a candidate: position in voxels and nm, pre and post root id, score
+    synapses  one row a candidate, columns as CAVE names them: points in nm (x, y, z), supervoxel and root id of each side
     edges     one row an ordered pair: number of synapses (the weight), summed score
     nodes     one row a neurite that has a synapse: degrees, PageRank, component, reciprocity
 
@@ -38,24 +38,39 @@ class Parameters(Params):
 
 # Sorted for `write_best`: 1e7 rows sort within 64 MB; a window function needs over 100, and in proportion to the rows.
 CELLS = f"""
-    SELECT * FROM read_parquet($files) ORDER BY z, y // {CELL}, x // {CELL}, pre_id, post_id, score DESC, y, x, sigma"""
+    SELECT * FROM read_parquet($files)
+    ORDER BY z, y // {CELL}, x // {CELL}, pre_pt_root_id, post_pt_root_id, score DESC, y, x, sigma"""
 
-SYNAPSES = """
-    SELECT *, CAST($at_z AS DOUBLE) + z * CAST($nm_z AS DOUBLE) AS z_nm, CAST($at_y AS DOUBLE) + y * CAST($nm_y AS DOUBLE)
-    AS y_nm, CAST($at_x AS DOUBLE) + x * CAST($nm_x AS DOUBLE) AS x_nm FROM read_parquet($files)
-    ORDER BY score DESC, z, y, x, pre_id, post_id"""
+
+def _nm(axis: str, column: str) -> str:
+    return f"CAST($at_{axis} AS DOUBLE) + {column} * CAST($nm_{axis} AS DOUBLE)"
+
+
+def _point(side: str) -> str:
+    """The columns of one side of a synapse; its point is (x, y, z)."""
+    point = f"array_value({_nm('x', side + '_x')}, {_nm('y', side + '_y')}, {_nm('z', 'z')})"
+    return f"{point} AS {side}_pt_position, {side}_pt_supervoxel_id, {side}_pt_root_id"
+
+
+# `size` is the area of the blob's disc, whose radius is sigma times the root of 2.
+SYNAPSES = f"""
+    SELECT {_point("pre")}, {_point("post")},
+    array_value({_nm("x", "x")}, {_nm("y", "y")}, {_nm("z", "z")}) AS ctr_pt_position,
+    CAST(round(2 * pi() * sigma * sigma) AS BIGINT) AS size, score, true AS valid, z, y, x,
+    {_nm("z", "z")} AS z_nm, {_nm("y", "y")} AS y_nm, {_nm("x", "x")} AS x_nm FROM read_parquet($files)
+    ORDER BY score DESC, z, y, x, pre_pt_root_id, post_pt_root_id"""
 
 # A neurite with itself makes no edge. Scores are summed as whole steps of 2^-40 (exact from 2e-5 on, where a
 # float32 is a multiple of them), so that the order of the rows does not matter.
 EDGES = """
-    SELECT pre_id AS pre_root_id, post_id AS post_root_id, count(*) AS weight,
+    SELECT pre_pt_root_id AS pre_root_id, post_pt_root_id AS post_root_id, count(*) AS weight,
            CAST(sum(CAST(CAST(score AS DOUBLE) * pow(2, 40) AS BIGINT)) AS DOUBLE) / pow(2, 40) AS sum_score
-    FROM read_parquet($files) WHERE score >= CAST($min_score AS FLOAT) AND pre_id <> post_id
-    GROUP BY pre_id, post_id ORDER BY pre_id, post_id"""
+    FROM read_parquet($files) WHERE score >= CAST($min_score AS FLOAT) AND pre_pt_root_id <> post_pt_root_id
+    GROUP BY ALL ORDER BY ALL"""
 
 NODES = """
-    SELECT pre_root_id AS node FROM read_parquet($files) UNION SELECT post_root_id FROM read_parquet($files)
-    ORDER BY node"""
+    SELECT pre_root_id AS root_id FROM read_parquet($files) UNION SELECT post_root_id FROM read_parquet($files)
+    ORDER BY root_id"""
 
 MUTUAL = """
     SELECT least(pre_root_id, post_root_id) AS a, greatest(pre_root_id, post_root_id) AS b FROM read_parquet($files)
@@ -134,7 +149,7 @@ def write_best(path: Path, rows: Any) -> None:
     before = np.full((1, 5), -1)
     with pq.ParquetWriter(path, rows.schema) as file:
         for batch in rows:
-            values = (batch[name].to_numpy() for name in ("z", "y", "x", "pre_id", "post_id"))
+            values = (batch[name].to_numpy() for name in ("z", "y", "x", "pre_pt_root_id", "post_pt_root_id"))
             cells = np.stack(
                 [v // side for v, side in zip(values, (1, CELL, CELL, 1, 1))], 1, dtype=np.int64, casting="unsafe"
             )
@@ -160,21 +175,38 @@ def numbered(rows: Any) -> Any:
 
 
 def write_table(stem: Path, rows: Any, frame: dict[str, Any] | None = None) -> int:
-    """Parquet (zstd) and CSV of a reader's batches; `frame` goes into the Parquet's metadata. Returns the number of rows."""
+    """Parquet (zstd) and CSV of a reader's batches; `frame` goes into the Parquet's metadata. Returns the number of rows.
+
+    A point is one column of the Parquet, and of the CSV three, NAME_x to NAME_z."""
     import pyarrow.csv as csv
     import pyarrow.parquet as pq
 
     total = 0
     schema = rows.schema.with_metadata({"frame": json.dumps(frame)}) if frame else rows.schema
+    empty = flat(rows.schema.empty_table())
     with (
         pq.ParquetWriter(stem.with_suffix(".parquet"), schema, compression="zstd") as parquet,
-        csv.CSVWriter(stem.with_suffix(".csv"), rows.schema, write_options=csv.WriteOptions(quoting_style="none")) as text,
+        csv.CSVWriter(stem.with_suffix(".csv"), empty.schema, write_options=csv.WriteOptions(quoting_style="none")) as text,
     ):
         for table in even(rows):
             parquet.write_table(table)
-            text.write_table(table)
+            text.write_table(flat(table))
             total += len(table)
     return total
+
+
+def flat(table: Any) -> Any:
+    """The table with three columns in place of each point."""
+    import pyarrow as pa
+
+    made: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_fixed_size_list(column.type):
+            values = column.combine_chunks().flatten() if len(column) else pa.array([], column.type.value_type)
+            made |= {f"{name}_{axis}": values[at :: column.type.list_size] for at, axis in enumerate("xyz")}
+        else:
+            made[name] = column
+    return pa.table(made)
 
 
 def even(rows: Any) -> Iterator[Any]:
@@ -199,7 +231,7 @@ def node_table(query: Any, edges: Path, scratch: Path) -> Any:
     Sorted by PageRank, highest first. `scratch` names a file for the edges with nodes numbered, 24 bytes each."""
     import pyarrow as pa
 
-    ids = np.concatenate([np.zeros(0, np.uint64), *(batch["node"].to_numpy() for batch in query(NODES, [edges]))])
+    ids = np.concatenate([np.zeros(0, np.uint64), *(batch["root_id"].to_numpy() for batch in query(NODES, [edges]))])
     numbers = wiring.Edges.write(
         scratch,
         (
@@ -215,7 +247,7 @@ def node_table(query: Any, edges: Path, scratch: Path) -> Any:
     rank = wiring.pagerank(went, numbers)
     order = np.lexsort((ids, -rank))
     table = {
-        "node": ids,
+        "root_id": ids,
         "in_degree": came,
         "out_degree": went,
         "pagerank": rank,
@@ -256,7 +288,7 @@ def write_graph(folder: Path, tables: Path) -> None:
                 graph.write(f'  <key id="{name}" for="{what}" attr.name="{name}" attr.type="{kind}"/>\n')
         graph.write('  <graph edgedefault="directed">\n')
         node = '    <node id="%s">' + "".join(f'<data key="{name}">%r</data>' for name in NODE) + "</node>\n"
-        for found in columns(tables / "nodes.parquet", "node", *NODE):
+        for found in columns(tables / "nodes.parquet", "root_id", *NODE):
             graph.writelines(node % row for row in zip(*(column.tolist() for column in found)))
         edge = '    <edge source="%s" target="%s">' + "".join(f'<data key="{n}">%r</data>' for n in EDGE) + "</edge>\n"
         for found in columns(tables / "edges.parquet", "pre_root_id", "post_root_id", *EDGE):

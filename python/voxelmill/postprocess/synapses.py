@@ -32,17 +32,29 @@ class Blobs(Params):
 Parameters = Methods("synapses", Blobs)
 
 
-def run(p: Blobs, task: Task, *, volume: In, labels: In, block: str, candidates: Out) -> None:
+def run(p: Blobs, task: Task, *, volume: In, labels: In, supervoxels: In, block: str, candidates: Out) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    image, segments = open_image(volume), open_image(labels)
+    image, segments, pieces = open_image(volume), open_image(labels), open_image(supervoxels)
     shards = list(blocks.regions(image.layout(), block))
-    rows = np.concatenate(list(task.each(partial(search, p, image, segments), shards, "shards searched")))
-    pq.write_table(
-        pa.table({name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or ()}), candidates, compression="zstd"
-    )
-    task.report(candidates=len(rows))
+    parts = list(task.each(partial(candidates_of, p, image, segments, pieces), shards, "shards searched"))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    pq.write_table(pa.table(columns), candidates, compression="zstd")
+    task.report(candidates=len(columns["z"]))
+
+
+def candidates_of(p: Blobs, image: Image, segments: Image, pieces: Image, region: Region) -> dict[str, np.ndarray]:
+    """Candidates of a region with the supervoxels at their points: these stay true when segments are cut or joined."""
+    rows = search(p, image, segments, region)
+    columns = {name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or ()}
+    outer, _ = blocks.widen(region, (0, blobs.REACH, blobs.REACH), image.shape)
+    ids = pieces.read(outer) if len(rows) else np.zeros((0, 0, 0), np.uint64)
+    for side in ("pre", "post"):
+        at = (rows["z"], rows[f"{side}_y"], rows[f"{side}_x"])
+        near = tuple(axis - part.start for axis, part in zip(at, outer, strict=True))
+        columns[f"{side}_pt_supervoxel_id"] = ids[near].astype(np.uint64)
+    return columns
 
 
 def search(p: Blobs, image: Image, segments: Image, region: Region) -> np.ndarray:

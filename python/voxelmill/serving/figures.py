@@ -227,8 +227,8 @@ def graph(tables: Path, seed: int) -> Any:
 
     figure, ax = plt.subplots(figsize=(8, 7), layout="constrained")
     ax.axis("off")
-    nodes, total = pick(tables / "nodes.parquet", ("node", "pagerank"), lambda rows: rows["node"] > 0, NODES_SHOWN)
-    shown, rank = nodes["node"].tolist(), nodes["pagerank"]
+    nodes, total = pick(tables / "nodes.parquet", ("root_id", "pagerank"), lambda rows: rows["root_id"] > 0, NODES_SHOWN)
+    shown, rank = nodes["root_id"].tolist(), nodes["pagerank"]
     title = f"Wiring graph: {total} neurites, {rows_in(tables / 'edges.parquet')} edges"
     if not shown:
         ax.set_title(title + " (empty)")
@@ -239,7 +239,7 @@ def graph(tables: Path, seed: int) -> Any:
     edges, _ = pick(
         tables / "edges.parquet",
         (*ends, "weight"),
-        lambda rows: np.isin(rows[ends[0]], nodes["node"]) & np.isin(rows[ends[1]], nodes["node"]),
+        lambda rows: np.isin(rows[ends[0]], nodes["root_id"]) & np.isin(rows[ends[1]], nodes["root_id"]),
         NODES_SHOWN**2,
     )
     net.add_weighted_edges_from(zip(*(column.tolist() for column in edges.values())))

@@ -79,13 +79,13 @@ def metadata(made: Pyramid, name: str) -> dict[str, Any]:
     entry = multiscales([image.space.level(step) for step in made.down], name)
     entry["type"] = "nearest" if made.label else "mean"
     of = "../../" if made.target.root.parent.name == "labels" else "../aligned.ome.zarr"
-    extra: dict[str, Any] = {"image-label": {"source": {"image": of}}} if made.label else omero(name, made)
+    extra: dict[str, Any] = {"image-label": {"source": {"image": of}}} if made.label else omero(name, sample(made))
     return {"multiscales": [entry], **extra}
 
 
-def omero(name: str, made: Pyramid) -> dict[str, Any]:
-    """Range of the values, and what of it viewers show at first, for each channel."""
-    channels, values = [], sample(made)
+def omero(name: str, values: np.ndarray) -> dict[str, Any]:
+    """Range of values (channel, value), and what of it viewers show at first, for each channel."""
+    channels = []
     for n, channel in enumerate(values):
         low, start, end, high = (float(v) for v in np.percentile(channel, (0, *SHOWN, 100), method="nearest"))
         if not end > start:

@@ -6,12 +6,14 @@ import base64
 import html
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.runs import plain, remarks
 from ..core.stage import InFiles, Out
+from . import report_slices
+from .markup import Markup, table
 
 STYLE = """
 :root{color-scheme:light}
@@ -31,12 +33,20 @@ details summary{cursor:pointer;font-weight:600}code{overflow-wrap:anywhere}
 """
 
 MANY = 16  # tasks of a stage that are listed one by one
+LONG = 60  # rows of quality figures from which the table is folded
 WIDE = 1800  # px: a figure at least as wide has a row of the page for itself
 
 
 class Parameters(Params):
     """Report."""
 
+    generate_report: bool = param(True, "Write the report; else the account of the run is kept without a page")
+    report_format: Literal["html", "zip"] = param(
+        "html",
+        "html: one page that holds its pictures; zip: that page, and the pictures once more beside it in one file",
+        defaults={"reconstruct": "zip"},
+    )
+    report_verbose: bool = param(False, "Quality figures of every task, however many; else of many tasks how they spread")
     report_plots: bool = param(
         True, "Interactive plots in the report (adds 5 MB); else tables only", profiles={"minimal": False}
     )
@@ -51,13 +61,25 @@ def run(
     tables: InFiles,
     title: str,
     presets: str = "",
-    output: Out,
+    output: Out | None = None,
+    archive: Out | None = None,
 ) -> None:
     """`presets` says what profiles have changed."""
+    if not (p.generate_report and output):
+        return
     found = sorted(
         (json.loads(f.read_text()) for f in records.rglob("*.provenance.json") if f.stat().st_size),
         key=lambda r: (r["start"], r["stage"], r["block"]),
     )
+    page = page_of(p, found, figures, tables, title, presets)
+    output.write_text(page, encoding="utf-8")
+    if archive and p.report_format == "zip":
+        bundle(archive, page, figures)
+
+
+def page_of(p: Parameters, found: list[dict], figures: Path | None, tables: Path, title: str, presets: str) -> str:
+    """The page, which needs nothing else."""
+    drawn = p.report_plots and bool(found)
     body = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>Voxelmill {html.escape(str(found[0]['code_version']))}, {found[0]['start'][:16].replace('T', ' ')} UTC</p>"
@@ -66,17 +88,39 @@ def run(
         f"<p>{html.escape(presets[:1].upper() + presets[1:])}</p>" if presets else "",
         cards(found, tables),
         warnings(found),
+        report_slices.section(found, tables, p.report_verbose, drawn),
         pictures(figures) if figures else "",
-        quality(found),
-        plots(found) if p.report_plots and found else "",
+        quality(found, p.report_verbose),
+        plots(found) if drawn else "",
         costs(found),
         parameters(found),
+        provenance(found),
     ]
-    page = (
+    return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style><main>{''.join(body)}</main></html>"
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style>{plotly() if drawn else ''}"
+        f"<main>{''.join(body)}</main></html>"
     )
-    output.write_text(page, encoding="utf-8")
+
+
+def bundle(path: Path, page: str, figures: Path | None) -> None:
+    """Page and pictures as one file; without dates, so that the same report has the same bytes."""
+    import zipfile
+
+    name = path.name.removesuffix(".partial").removesuffix(".zip")
+    files = {f"{name}.html": page.encode()}
+    if figures:
+        files |= {f"previews/{f.name}": f.read_bytes() for f in sorted(figures.glob("*.png"))}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for inside, data in files.items():
+            made.writestr(zipfile.ZipInfo(inside), data, zipfile.ZIP_DEFLATED)
+
+
+def plotly() -> str:
+    """The script that draws plots, in the page."""
+    from plotly.offline import get_plotlyjs
+
+    return f"<script>{get_plotlyjs()}</script>"
 
 
 def cards(records: list[dict], tables: Path) -> str:
@@ -132,12 +176,12 @@ def pictures(folder: Path) -> str:
     return f"<h2>Figures</h2><div class='figures'>{''.join(made)}</div>" if made else ""
 
 
-def quality(records: list[dict]) -> str:
-    """Figures of every task; of a stage with more than MANY, how they are distributed over its tasks."""
+def quality(records: list[dict], verbose: bool = False) -> str:
+    """Figures of every task; of a stage with more than MANY, unless verbose, how they are distributed over its tasks."""
     rows: list[tuple] = []
     for stage in dict.fromkeys(r["stage"] for r in records):
         these = [r for r in records if r["stage"] == stage]
-        if len(these) <= MANY:
+        if verbose or len(these) <= MANY:
             rows += [(stage, r["block"], k, tabled(v)) for r in these for k, v in r["quality"].items()]
             continue
         figures: dict[str, list] = {}
@@ -145,11 +189,10 @@ def quality(records: list[dict]) -> str:
             for name, value in record["quality"].items():
                 figures.setdefault(name, []).append(value)
         rows += [(stage, f"{len(these)} tasks", name, summed(values)) for name, values in figures.items()]
-    return "<h2>Quality figures</h2><section>" + table(("stage", "block", "figure", "value"), rows) + "</section>"
-
-
-class Markup(str):
-    """HTML that is safe as it is."""
+    shown = table(("stage", "block", "figure", "value"), rows)
+    if len(rows) > LONG:
+        shown = f"<details><summary>{len(rows)} figures</summary>{shown}</details>"
+    return f"<h2>Quality figures</h2><section>{shown}</section>"
 
 
 def tabled(value: Any) -> str:
@@ -199,14 +242,20 @@ def parameters(records: list[dict]) -> str:
     return f"<h2>Parameters</h2><section><details><summary>All of them</summary>{shown}</details></section>"
 
 
-def table(head: tuple, rows: list, numeric: int = 99) -> str:
-    def cell(tag: str, i: int, value: Any) -> str:
-        shown = value if isinstance(value, Markup) else html.escape(str(value))
-        return f"<{tag}{' class=n' if i >= numeric else ''}>{shown}</{tag}>"
-
-    top = "".join(cell("th", i, h) for i, h in enumerate(head))
-    body = "".join("<tr>" + "".join(cell("td", i, v) for i, v in enumerate(row)) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+def provenance(records: list[dict]) -> str:
+    """What ran, on what, with which code; the records beside the results have it file by file."""
+    hosts = sorted({r["host"] for r in records if "host" in r})
+    versions = {key: sorted({str(r[key]) for r in records if r.get(key)}) for key in ("commit", "code_hash", "python")}
+    rows: list[tuple] = [(key.replace("_", " "), ", ".join(values)) for key, values in versions.items() if values]
+    rows += [("machines", f"{len(hosts)}: {', '.join(hosts[:8])}")] if hosts else []
+    # What no task of this run has made, it was given.
+    made = {item["digest"] for r in records for item in r.get("outputs", ())}
+    given = {item["digest"]: item for r in records for item in r.get("inputs", ()) if item["digest"] not in made}
+    rows += [(f"read: {item['name']}", f"{item['path']} ({digest[:12]})") for digest, item in sorted(given.items())]
+    if not rows:
+        return ""
+    shown = table(("", ""), rows)
+    return f"<h2>Provenance</h2><section><details><summary>Code, machines and sources</summary>{shown}</details></section>"
 
 
 def plots(records: list[dict]) -> str:
@@ -226,6 +275,6 @@ def plots(records: list[dict]) -> str:
     )
     return (
         "<section>"
-        + figure.to_html(full_html=False, include_plotlyjs=True, div_id="costs", config={"displaylogo": False})
+        + figure.to_html(full_html=False, include_plotlyjs=False, div_id="costs", config={"displaylogo": False})
         + "</section>"
     )

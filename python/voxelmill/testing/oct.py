@@ -56,6 +56,7 @@ class Acquisition:
     camera_shift: int = 0  # by which A-lines of a tile are to be rolled back
     legacy: bool = False  # tiles recorded the old way round
     rehomed: dict[int, tuple[float, float]] = field(default_factory=dict)  # slice -> what its stage position is off by
+    tilt: float = 0.0  # degrees by which the block leans towards dim 1: an oblique cut
     seed: int = 7
     texture: np.ndarray | None = field(default=None, repr=False, compare=False)  # a real volume that the tissue looks like
 
@@ -136,7 +137,7 @@ class Acquisition:
         """The truth: back-scatter (z, dim 1, dim 2), 0.02 to about 2.5; plane s * thickness is the surface of slice s."""
         across = np.ceil(self.canvas).astype(int) + 2 * self.margin
         shape = (self.thickness * (self.slices - 1) + self.tile[0], int(across[0]), int(across[1]))
-        return phantom(shape, self.seed, self.texture)
+        return phantom(shape, self.seed, self.texture, self.tilt)
 
     @cached_property
     def flat(self) -> np.ndarray:
@@ -245,11 +246,14 @@ def noise(rng: np.random.Generator, shape: tuple[int, int, int], sigma: float) -
     return (made - made.mean()) / made.std()
 
 
-def phantom(shape: tuple[int, int, int], seed: int = 7, texture: np.ndarray | None = None) -> np.ndarray:
-    """Agarose around tissue with layers, grain and vessels; or with the grey values of a real volume (z, y, x)."""
+def phantom(shape: tuple[int, int, int], seed: int = 7, texture: np.ndarray | None = None, tilt: float = 0.0) -> np.ndarray:
+    """Agarose around tissue with layers, grain and vessels; or with the grey values of a real volume (z, y, x).
+
+    With `tilt` outline and layers move along dim 1 from plane to plane, by its tangent."""
     rng = np.random.default_rng([seed, 0])
     z, x, y = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
     z, x, y = z[:, None, None], x[None, :, None], y[None, None, :]
+    x = x - np.float32(np.tan(np.deg2rad(tilt)) * shape[0] / shape[1]) * z
     radius = np.sqrt((x / 0.78) ** 2 + (y / 0.74) ** 2) + 0.06 * np.sin(3 * z) + 0.06 * noise(rng, shape, 16)
     if texture is None:
         grain = 0.25 * noise(rng, shape, 1.6) + 0.22 * noise(rng, shape, 4) + 0.25 * noise(rng, shape, 12)

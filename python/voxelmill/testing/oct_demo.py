@@ -48,7 +48,7 @@ def scores(made: Acquisition, results: Path) -> list[str]:
     """Lines about the results of `reconstruct`: tiles, and the volume."""
     found = {s: results / f"stitch_3d_with_refinement/slice_z{s:02d}_tiles.csv" for s in made.kept}
     placed = {s: tile_positions(path) for s, path in found.items() if path.exists()}
-    volumes = sorted(results.glob("*.ome.zarr"))
+    volumes = sorted(results.glob("stack/*.ome.zarr"))
     if not placed or len(volumes) != 1:
         raise DataError(f"{results}: {len(placed)} tables of tiles, {len(volumes)} volumes; expected what reconstruct leaves")
     off = [(tile_error(made, s, at), tile_error(made, s, np.array(made.tiles) * made.step)) for s, at in placed.items()]

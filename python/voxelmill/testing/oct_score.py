@@ -38,7 +38,7 @@ def motor_error(made: Acquisition, fixed: int, moving: int) -> float:
 
 
 def volume_score(made: Acquisition, volume: np.ndarray, origin: tuple[int, int, int] | None = None) -> dict[str, float]:
-    """How like the block a volume (z, dim 1, dim 2) is, in tissue: correlation, NRMSE after a linear fit, plane shifts.
+    """How like the block a volume (z, dim 1, dim 2) is, in tissue: correlation, NRMSE after a linear fit, SSIM, plane shifts.
 
     `origin` is where its voxel 0 lies in the block; searched for when not given, and one turn of all of it left out,
     which nobody can know. 0 in it means nothing there."""
@@ -49,11 +49,13 @@ def volume_score(made: Acquisition, volume: np.ndarray, origin: tuple[int, int, 
     truth, found = block[use].astype(float), part[use].astype(float)
     slope, offset = np.polyfit(found, truth, 1)
     off = _plane_shifts(block, part)
+    fit = np.where(part > 0, slope * part + offset, 0)
     return {
         "z0": z0,
         "planes": len(part),
         "correlation": float(np.corrcoef(found, truth)[0, 1]),
         "nrmse": float(np.sqrt(np.mean((slope * found + offset - truth) ** 2)) / truth.std()),
+        "ssim": _likeness(block, fit, use),
         "plane_shift_rms_px": _rms(off - np.median(off, 0)),
         "plane_shift_max_px": float(np.linalg.norm(off - np.median(off, 0), axis=1).max()),
     }
@@ -116,6 +118,16 @@ def _tissue(block: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
     return ndimage.gaussian_filter(block, (0, 4, 4)) > 0.4
+
+
+def _likeness(truth: np.ndarray, fit: np.ndarray, use: np.ndarray) -> float:
+    """Structural similarity of both, smoothed by a voxel, over `use` (Wang et al. 2004)."""
+    from scipy import ndimage
+    from skimage.metrics import structural_similarity
+
+    width = float(np.ptp(np.percentile(truth, [1, 99])))
+    both = [ndimage.gaussian_filter(v.astype(np.float64), 1) for v in (truth, fit)]
+    return float(structural_similarity(*both, data_range=width, full=True)[1][use].mean())
 
 
 def _plane_shifts(block: np.ndarray, part: np.ndarray) -> np.ndarray:

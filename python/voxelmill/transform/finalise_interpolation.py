@@ -14,9 +14,9 @@ class Parameters(Params):
     """Stamping."""
 
 
-def run(p: Parameters, task: Task, *, config: In, manifests: list[In], output: Out) -> None:
+def run(p: Parameters, task: Task, *, config: In, manifests: list[In] | None = None, output: Out) -> None:
     found: dict[int, dict[str, str]] = {}
-    for path in manifests:
+    for path in manifests or []:
         with open(path, newline="") as file:
             for row in csv.DictReader(file):
                 found[slices.number_of(row.pop("slice_id"), path.name)] = row

@@ -20,10 +20,12 @@ from ..core.errors import DataError
 from ..core.params import Params, param
 
 Status = Literal["ok", "warning", "error"]
-# name: unit, what it is, warning, error; smaller is better but for correlations
+Source = Literal["images", "manual", "manual_refined"]  # who says so: registration, a person, both
+# name: unit, what it is, warning, error; smaller is better but for correlations. A turn is no sign of a bad registration:
+# pairs turned by 3 degrees are found as well as others.
 THRESHOLDS = {
     "translation": ("px", "Shift beyond what the stage says", 30.0, 50.0),
-    "rotation": ("deg", "Turn about the middle of the canvas", 1.0, 2.0),
+    "rotation": ("deg", "Turn about the middle of the canvas", 3.0, 4.5),
     "z_correlation": ("", "Correlation of planes at the depth that fits best", 0.4, 0.2),
     "correlation": ("", "Correlation of band-passed slabs, laid on each other", 0.3, 0.15),
 }
@@ -51,6 +53,7 @@ class Pair(BaseModel, frozen=True):
     confidence: float = 0.0
     status: Status = "error"
     why: str = ""
+    source: Source = "images"
 
     @property
     def translation(self) -> float:
@@ -112,6 +115,28 @@ def read_metrics(path: Path) -> Pair:
         return Pair.model_validate(json.loads(path.read_text())["info"])
     except (KeyError, ValueError, ValidationError) as error:
         raise DataError(f"{path.name}: no metrics of a pair of slices ({str(error).splitlines()[0]})") from None
+
+
+def read_itk(path: Path) -> np.ndarray:
+    """The (2, 3) matrix, in the order (dim 1, dim 2), of an ITK Euler2D or Euler3D transform, px, from fixed to moving.
+
+    Raises DataError for other transforms, and for one that leaves the plane."""
+    try:
+        lines = dict(line.split(": ", 1) for line in path.read_text().splitlines() if ": " in line)
+        kind = lines["Transform"].split("_")[0]
+        values, (x0, y0, *_) = ([float(v) for v in lines[key].split()] for key in ("Parameters", "FixedParameters"))
+        angle, x, y = values if kind == "Euler2DTransform" else (values[2], values[3], values[4])
+        tilted = kind == "Euler3DTransform" and max(map(abs, values[:2])) > 1e-9
+    except (KeyError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{path.name}: no ITK transform ({type(error).__name__}: {error}); expected Euler3DTransform"
+        ) from None
+    if kind not in ("Euler2DTransform", "Euler3DTransform") or tilted:
+        what = "turns out of the plane" if tilted else kind
+        raise DataError(f"{path.name}: {what}; expected an Euler2DTransform or Euler3DTransform that turns in the plane")
+    from .warp import rigid_matrix
+
+    return rigid_matrix(y, x, -math.degrees(angle), (y0, x0))
 
 
 def write_itk(path: Path, matrix: np.ndarray, shape: tuple[int, int]) -> None:

@@ -14,18 +14,21 @@ import numpy as np
 
 from ..core import plans, shifts, slice_config, slices
 from ..core.errors import DataError
-from ..core.params import Params, param
+from ..core.params import param
 from ..core.provenance import Task
+from ..core.shared import Strict
 from ..core.shifts import Shift
+from ..core.slice_config import SliceConfig
 from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .common_space import CommonSpace, Extent, Gap, Mode, gaps, plan, replaced
 
+LOST = "its own tasks failed, no clean slice came of it"
 COLUMNS = ("slice_id", "dim1_px", "dim2_px", "origin_dim1_mm", "origin_dim2_mm")
 
 
-class Parameters(Params):
+class Parameters(Strict):
     """Common space."""
 
     common_space_excluded_slice_mode: Mode = param(
@@ -51,8 +54,10 @@ def run(
     volumes: list[In],
     shifts_xy: In,
     config: In,
+    listed: In | None = None,
     common_space: Out,
     offsets: Out,
+    stamped: Out,
     slice_list: Out,
     gap_list: Out,
 ) -> None:
@@ -68,6 +73,8 @@ def run(
     between = gaps(sorted(images))
     common_space.write_text(made.model_dump_json())
     write_offsets(offsets, made)
+    lost = [int(row["slice"]) for row in plans.read(listed)] if listed else []
+    slice_config.write(stamped, without(task, known, [n for n in lost if n in known.used and n not in images]))
     plans.write(slice_list, slices.tasks(images))
     write_gaps(gap_list, between)
     notes += [
@@ -81,6 +88,15 @@ def run(
         missing=[n for g in between for n in g.missing],
         **({"notes": notes} if notes else {}),
     )
+
+
+def without(task: Task, known: SliceConfig, lost: Sequence[int]) -> SliceConfig:
+    """The slice configuration without slices that were begun, and of which nothing came; each is said by name.
+
+    Such a slice keeps its place, as one that was never imaged."""
+    if lost:
+        task.quarantine(map(slices.name_of, lost), LOST)
+    return known.stamped({n: {"use": False, "exclude_reason": LOST} for n in lost})
 
 
 def number(path: Path) -> int:

@@ -67,7 +67,8 @@ class Plan(BaseModel, frozen=True):
 
 
 def run(
-    p: Parameters, task: Task, *, volumes: list[In], metrics: list[In] | None = None, config: In, plan: Out, matches: Out,
+    p: Parameters, task: Task, *, volumes: list[In], metrics: list[In] | None = None, manual: list[str] | None = None,
+    config: In, plan: Out, matches: Out,
     decisions: Out, block_list: Out,
 ) -> None:  # fmt: skip
     used = slice_config.read(config)
@@ -80,6 +81,10 @@ def run(
     strangers = {n for q in found for n in (q.fixed, q.moving)} - set(images) - skipped
     if strangers:
         raise DataError(f"transforms name slices {sorted(strangers)}, which are not there; expected those of this run")
+    laid_by_hand = {f"{slices.name_of(q.fixed)}-{slices.name_of(q.moving)}" for q in found if q.source != "images"}
+    if unknown := set(manual or ()) - laid_by_hand:
+        pairs = ", ".join(sorted(unknown))
+        raise DataError(f"--manual_transforms_dir: no pair {pairs} in this run; expected transforms of its own pairs")
     made = decided(p, [q for q in found if q.fixed in images and q.moving in images])
     solution = solve(p, made, list(images), max(next(iter(images.values())).shape[1:]))
     depth = depths(p, made, images)
