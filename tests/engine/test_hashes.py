@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from voxelmill.testing.engine import PROJECT, Run, run
+from voxelmill.testing.engine import PROJECT, Run, copied, run
 
 STAGES = json.loads((PROJECT / "nextflow_schema.json").read_text())["x-stages"]
 ENDS = {"FIGURES", "REPORT"}
@@ -48,23 +47,7 @@ Step = Callable[..., Run]
 @pytest.fixture
 def step(tmp_path: Path) -> Step:
     """`step(words)`: a stub run of `connectome` in a checkout of its own, with what an earlier one has done."""
-    copy = tmp_path / "project"
-    copy.mkdir()
-    for name in (
-        "bin",
-        "conf",
-        "modules",
-        "python",
-        "workflows",
-        "main.nf",
-        "nextflow.config",
-        "nextflow_schema.json",
-        "assets",
-    ):
-        if (PROJECT / name).is_dir():
-            shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(PROJECT / name, copy / name)
+    copy = copied(tmp_path / "project")
 
     def go(*words: object) -> Run:
         done = run("-profile", "demo", "-stub-run", "-resume", *words, folder=tmp_path, project=copy)

@@ -50,8 +50,7 @@ def run(
     p: Parameters, task: Task, *, movie: In, tracked: In, background: In | None = None, facts: In, batch: str, output: Out
 ) -> None:
     known = Facts.read(facts)
-
-    fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
+    fovs = fovs_in(tracked, background)
     each_fov(task, known, fovs, partial(crop, p, known, movie, tracked, background, output), output=output)
 
 
