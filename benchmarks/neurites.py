@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from voxelmill.core.volume import open_image
-from voxelmill.inference import affinities, agglomeration, segment, supervoxels
+from voxelmill.inference import affinities, agglomerate, agglomeration, segment, supervoxels
 from voxelmill.postprocess.score import score_sections, score_volumes
 from voxelmill.testing.stages import make_store, run_stage
 from voxelmill.training.data import RECIPES, load_recipe
@@ -56,18 +56,18 @@ def ours(folder: Path, raw: np.ndarray, size: tuple[float, ...], model: Path | N
         run_stage("inference.segment", folder, volume=store, block=block, output="s.ome.zarr", overlaps="o.npz", **more) == 0
     )
     cut = time.process_time()
-    names, sizes, edges = supervoxels.load([folder / "o.npz"])
-    edges = edges._replace(pairs=np.searchsorted(names, edges.pairs).astype(np.uint64))
-    forest = agglomeration.join(len(names), edges, min(THRESHOLDS))
+    graph = agglomerate.numbered([folder / "o.npz"])
+    names, edges = graph.nodes.ids, graph.edges
+    forest = agglomeration.join(len(names), graph.within, min(THRESHOLDS))
     joined = time.process_time()
     labels = open_image(folder / "s.ome.zarr").read()
     index = np.searchsorted(names, labels)
     out = {}
     for threshold in THRESHOLDS:
         again = time.process_time()
-        root = agglomeration.cut(len(names), forest, threshold)
+        agglomeration.cut(len(names), forest, threshold)
         recut = time.process_time() - again
-        root = agglomeration.absorb(root, sizes, edges, 300)
+        root = graph.cut(threshold, forest, 300)
         out[threshold] = np.where(labels > 0, root[np.minimum(index, len(root) - 1)] + 1, 0)
     cost = {
         "supervoxels": len(names),

@@ -110,6 +110,7 @@ def prepared(made: Acquisition, folder: Path) -> Made:
     run.stage("detect_rehoming_events", shifts_xy=folder / "raw/shifts_xy.csv", config="config.csv", **out)
     stores = sorted(folder.glob("slice_*_normalize.ome.zarr"))
     out = {"common_space": "common.json", "offsets": "offsets.csv", "slice_list": "slices.csv", "gap_list": "gaps.csv"}
+    out["stamped"] = "placed.csv"
     run.stage("plan_common_space", volumes=stores, shifts_xy="clean.csv", config="stamped.csv", **out)
     (folder / "common").mkdir()
     for s, store in zip(made.kept, stores, strict=True):
@@ -132,7 +133,7 @@ def stacked(run: Made, name: str = "out", **flags: Any) -> np.ndarray:
                 out = {"transform": f"pair-{a}-{b}.tfm", "metrics": f"pair-{a}-{b}.json", "offsets": f"pair-{a}-{b}.txt"}
                 run.stage("register_pairwise", fixed=stores[a], moving=stores[b], name=f"{a}-{b}", **run.thick, **out)
     metrics = [path for path in sorted(run.folder.glob("pair-*.json")) if "manifest" not in path.name]
-    run.stage("auto_exclude_slices", metrics=metrics, config="stamped.csv", output="used.csv")
+    run.stage("auto_exclude_slices", metrics=metrics, config="placed.csv", output="used.csv")
     out = {"plan": f"{name}.json", "matches": "matches.csv", "decisions": "decisions.csv", "block_list": "blocks.csv"}
     both = {"volumes": list(stores.values())}
     run.stage("plan_stack", **both, metrics=metrics, config="used.csv", **run.thick, **flags, **out)

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from voxelmill.inference.cell_tables import region_table
@@ -169,6 +170,17 @@ def challenge(movie, segment: bool) -> dict[str, float]:
     return {name: float(scores[name]) for name in ("Valid", "TRA", "DET", "LNK")}
 
 
+def real_movie(folder: Path, rows: slice) -> SimpleNamespace:
+    """`phase.tif`, `track_labels.tif` and `man_track.txt` of a folder, cut to some rows of the picture."""
+    import tifffile
+
+    phase, labels = (tifffile.imread(folder / f"{name}.tif")[:, rows] for name in ("phase", "track_labels"))
+    listed = [tuple(map(int, line.split())) for line in (folder / "man_track.txt").read_text().splitlines()]
+    seen = {i: [t for t, frame in enumerate(labels) if (frame == i).any()] for i, *_ in listed}
+    tracks = [(i, seen[i][0], seen[i][-1], mother if seen.get(mother) else 0) for i, _, _, mother in listed if seen[i]]
+    return SimpleNamespace(phase=phase, labels=labels, tracks=tracks)
+
+
 def show(name: str, row: dict[str, dict[str, float]]) -> None:
     cells = "  ".join(f"{k} {v['link_f1']:.4f} / {v['cpu_s']:.2f} s" for k, v in row.items())
     ratio = f"  growth : laptrack = {row['growth']['cpu_s'] / row['laptrack']['cpu_s']:.2f}" if "laptrack" in row else ""
@@ -177,7 +189,7 @@ def show(name: str, row: dict[str, dict[str, float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--real", type=Path, help="folder with track_labels.tif")
+    parser.add_argument("--real", type=Path, help="folder with track_labels.tif (with --whole also phase.tif, man_track.txt)")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--size", type=int, default=640, help="px")
@@ -200,6 +212,9 @@ def main() -> None:
 
         result["links"]["real"] = measure(tifffile.imread(args.real / "track_labels.tif"), others)
         show("real", result["links"]["real"])
+        for name, rows in {"real": slice(None), "real, from row 760": slice(760, None)}.items() if args.whole else ():
+            result["ctc"][name] = challenge(real_movie(args.real, rows), True)
+            print(f"{name}: {json.dumps(result['ctc'][name])}", flush=True)
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -31,7 +31,7 @@ def mosaic(tmp_path_factory) -> Run:
 @pytest.fixture(scope="module")
 def volume(mosaic: Run, tmp_path_factory) -> Run:
     words = ("--workflow", "reconstruct", "--input", mosaic.outdir, "--subject_name", "sub-01", "--report_plots", "false")
-    more = ("--registration_slicing_interval_mm", MADE.thickness * MM)
+    more = ("--registration_slicing_interval_mm", MADE.thickness * MM, "--nifti", "true", "--correct_bias_field", "true")
     done = run(*words, *more, folder=tmp_path_factory.mktemp("volume"))
     assert done.code == 0, done.said
     return done
@@ -43,6 +43,10 @@ def test_every_slice_has_its_tasks(volume: Run):
     assert tasks["REGISTER_PAIRWISE"] == 3 + 2  # neighbours, and pairs two apart
     once = ("LIST_SLICES", "PLAN_COMMON_SPACE", "PLAN_STACK", "PUBLISH_VOLUME", "ZIP_VOLUME", "VOLUME_PREVIEW", "REPORT")
     assert all(tasks[name] == 1 for name in once)
+    assert (tasks["FIT_BIAS_FIELD"], tasks["JOIN_CORRECTED"], tasks["EXPORT_NIFTI"]) == (1, 1, 2)
+    assert tasks["CORRECT_BIAS_FIELD"] == 4  # levels, each a block
+    corrected = open_image(volume.outdir / "correct_bias_field/sub-01_corrected.ome.zarr")
+    assert corrected.spaces == open_image(volume.outdir / "stack/sub-01.ome.zarr").spaces
 
 
 def test_the_volume_keeps_its_place_and_size(volume: Run):

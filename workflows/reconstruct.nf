@@ -20,6 +20,7 @@ include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_mis
 include { FINALISE_INTERPOLATION } from '../modules/transform/finalise_interpolation'
 include { STACK_SLICES } from './stack_slices'
 include { SUBJECT } from './subject'
+include { DIAGNOSTICS } from './diagnostics'
 include { REPORT } from '../modules/serving/report'
 
 workflow RECONSTRUCT {
@@ -103,11 +104,16 @@ workflow RECONSTRUCT {
     subject = subjectOf(options)
     SUBJECT(STACK_SLICES.out.volume, STACK_SLICES.out.plan, subject, options)
 
+    DIAGNOSTICS(
+        storesOf(listed.raw, options), brought, PLAN_COMMON_SPACE.out.common_space, STACK_SLICES.out.config,
+        STACK_SLICES.out.metrics, STACK_SLICES.out.tables, subject, options,
+    )
+
     // Published only, for people and the report: nothing waits for it. Without a gap `decided` is an empty list, not nothing.
     FINALISE_INTERPOLATION(STACK_SLICES.out.config, decided, options.flags.finalise_interpolation)
     tables = STACK_SLICES.out.tables.mix(FINALISE_INTERPOLATION.out.config, PLAN_COMMON_SPACE.out.offsets)
     REPORT(
-        byName(channel.topic('records')), byName(pictures.mix(SUBJECT.out.pictures)), byName(tables),
+        byName(channel.topic('records')), byName(pictures.mix(SUBJECT.out.pictures, DIAGNOSTICS.out.pictures)), byName(tables),
         "${subject}_quality_report", options.flags.report,
     )
 }

@@ -33,6 +33,7 @@ workflow STACK_SLICES {
     volume // [store, manifest]
     plan // where each slice lies in it
     config // slice configuration, with what was left out
+    metrics // what registration of pairs found, a value channel
     tables // where slices lie, and which pairs were believed
 }
 

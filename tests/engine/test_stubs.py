@@ -29,9 +29,11 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK", "MAKE_LEVELS"), 2),
         "REGISTER_PAIRWISE": 3,
         "JOIN_STACK": 1,
-        "EXPORT_NIFTI": 0,
+        **dict.fromkeys(("EXPORT_NIFTI", "FIT_BIAS_FIELD", "CORRECT_BIAS_FIELD", "JOIN_LEVELS"), 0),
         **dict.fromkeys(("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "FIX_ILLUMINATION", "STITCH_3D_WITH_REFINEMENT"), 0),
         **dict.fromkeys(("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE"), 0),
+        **dict.fromkeys(("ANALYZE_ROTATION_DRIFT", "ANALYZE_ACQUISITION_ROTATION", "STACK_MOTOR_ONLY"), 0),
+        **dict.fromkeys(("STITCH_MOTOR_ONLY", "STITCH_REFINED", "COMPARE_STITCHING"), 0),
     },
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0, "FIT_TRACES": 0},
 }
@@ -136,11 +138,18 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
     )
 
 
-def test_volumes_as_wanted(tmp_path: Path) -> None:
+BIAS = {"FIT_BIAS_FIELD": 1, "CORRECT_BIAS_FIELD": 2, "JOIN_CORRECTED": 1}
+
+
+@pytest.mark.parametrize(
+    "switches, more", [(("nifti",), {"EXPORT_NIFTI": 1}), (("nifti", "correct_bias_field"), {"EXPORT_NIFTI": 2, **BIAS})]
+)
+def test_volumes_as_wanted(switches: tuple[str, ...], more: dict[str, int], tmp_path: Path) -> None:
     """What is switched on beside the stack, and what is switched off, each has its tasks and nothing else changes."""
-    done = run(*ARGUMENTS["reconstruct"], "--nifti", "true", "--zip_volume", "false", "-stub-run", folder=tmp_path)
+    words = [word for name in switches for word in (f"--{name}", "true")]
+    done = run(*ARGUMENTS["reconstruct"], *words, "--zip_volume", "false", "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected("reconstruct", EXPORT_NIFTI=1, ZIP_VOLUME=0)
+    assert done.tasks("COMPLETED") == expected("reconstruct", ZIP_VOLUME=0, **more)
 
 
 def test_slices_step_by_step(tmp_path: Path) -> None:
@@ -151,3 +160,27 @@ def test_slices_step_by_step(tmp_path: Path) -> None:
     done = run(*ARGUMENTS["reconstruct"], *switches, "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected("reconstruct", PREPARE_SLICE=0, **dict.fromkeys(steps, 2))
+
+
+ANALYSES = {"ANALYZE_ROTATION_DRIFT": 1, "ANALYZE_ACQUISITION_ROTATION": 1, "STACK_MOTOR_ONLY": 1}
+STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
+
+
+@pytest.mark.parametrize(
+    "switches, more",
+    [
+        (("diagnostic_mode",), ANALYSES | STITCHED),
+        (("compare_stitching",), STITCHED),
+        (("motor_only_stitch", "analyze_rotation_drift"), {"STITCH_MOTOR_ONLY": 2, "ANALYZE_ROTATION_DRIFT": 1}),
+        (("motor_only_stack", "analyze_acquisition_rotation"), {"STACK_MOTOR_ONLY": 1, "ANALYZE_ACQUISITION_ROTATION": 1}),
+    ],
+    ids=["all", "comparison", "one by one", "others"],
+)
+def test_diagnostics_have_tasks_where_they_are_wanted(
+    switches: tuple[str, ...], more: dict[str, int], tmp_path: Path
+) -> None:
+    """Each switch brings its own tasks, and takes none away from the volume."""
+    words = [word for name in switches for word in (f"--{name}", "true")]
+    done = run(*ARGUMENTS["reconstruct"], *words, "-stub-run", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == expected("reconstruct", **more)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxelmill.inference.agglomeration import absorb, cut, join
+from voxelmill.inference.agglomeration import absorb, across, cut, join, link
 from voxelmill.inference.region_graph import Edges
 
 
@@ -100,3 +100,23 @@ def test_one_that_touches_nothing_stays():
 @pytest.mark.parametrize("n", [0, 1])
 def test_nothing_to_join(n: int):
     assert cut(n, join(n, graph()), 0.5).tolist() == list(range(n))
+
+
+def linked(rows: list[tuple[int, int, int, int]], sections: list[int], least: float = 0.2) -> list[int]:
+    """Roots of clusters of one node each; rows: (node, node, mean affinity 0-255, faces)."""
+    edges, sections_of = graph(*((u, v, mean * faces, faces) for u, v, mean, faces in rows)), np.array(sections)
+    assert across(sections_of, edges).all()
+    return link(np.arange(len(sections)), sections_of, edges, least).tolist()
+
+
+def test_what_is_each_others_best_in_the_section_beside_is_linked():
+    """Nodes 0 and 1 in section 0, 2 and 3 in section 1, 4 in section 2: the larger overlaps win."""
+    rows = [(0, 2, 200, 90), (1, 2, 200, 20), (1, 3, 60, 80), (2, 4, 200, 50), (3, 4, 250, 30)]
+    assert linked(rows, [0, 0, 1, 1, 2]) == [0, 1, 0, 1, 0]
+    assert linked(rows, [0, 0, 1, 1, 2], least=0.3) == [0, 1, 0, 3, 0]  # 60 of 255 is too little then
+
+
+def test_no_link_joins_two_segments_of_a_section():
+    """As a neurite's two halves, wrongly cut in section 0, would be joined by the whole in section 1: one of them is."""
+    assert linked([(0, 2, 250, 60), (1, 2, 250, 50)], [0, 0, 1]) == [0, 1, 0]
+    assert linked([(0, 2, 250, 60), (1, 2, 250, 60)], [0, 0, 1]) == [0, 1, 0]  # of equal ones the first

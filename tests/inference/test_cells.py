@@ -142,3 +142,15 @@ def test_importing_the_methods_is_cheap():
     code = f"import sys, voxelmill.inference.cells; print([m for m in '{slow}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_mirrored_views_are_turned_back(monkeypatch: pytest.MonkeyPatch):
+    """Maps of a network that follows its input: their mean is what one view gives; flows point the same way."""
+    ramp = np.arange(32 * 48, dtype=np.float32).reshape(32, 48)
+
+    def look(small: np.ndarray):
+        dy, dx = np.gradient(small)
+        return np.stack([small, small, small, dy, dx]).astype(np.float32), np.zeros((16, 24), np.float32)
+
+    monkeypatch.setattr(cells, "_network", lambda: look)
+    np.testing.assert_allclose(cells._maps(ramp, mirrored=True), cells._maps(ramp, mirrored=False), rtol=1e-5)

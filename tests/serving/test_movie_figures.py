@@ -193,6 +193,30 @@ def test_curves_and_quartiles_are_those_of_the_table():
     table = {name: column[table["time"] < 20] for name, column in table.items()}
     times, quartiles = mp.quartiles_of(table, "v")
     assert times.tolist() == [0, 5] and quartiles[1].tolist() == [1, 3] and quartiles[0].tolist() == [1, 2.5]
+    every, held = mp.quartiles_of(table, "v", np.array([0.0, 2.5, 5.0]))  # no line leads over a frame without cells
+    assert every.tolist() == [0, 2.5, 5] and held[1, [0, 2]].tolist() == [1, 3] and np.isnan(held[:, 1]).all()
+
+
+def test_blank_and_saturated_frames_are_gaps_and_named(tmp_path: Path):
+    (made,) = make_fovs(1, frames=6, size=160)
+    for t, grey in ((2, 500), (4, 65535)):
+        made.phase[t], made.labels[t] = grey, 0
+    field = opened(make_stores(tmp_path, [made]))
+    ax = mp.count_plot(field, "F").axes[0]
+    assert ax.get_title(loc="left").endswith("blank or saturated: frame 2, 4")
+    for line in ax.lines:
+        assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == [2, 4]
+    titles = [axes.get_title() for axes in mf.contact_sheet(field, "F", 60)[1].axes]
+    assert titles[2].endswith("(frame 2: blank)") and titles[4].endswith("(frame 4: saturated)")
+    assert titles[3].endswith("(frame 3)")
+
+
+def test_a_single_frame_has_no_lineages_and_one_tick(tmp_path: Path):
+    field = opened(make_stores(tmp_path, make_fovs(1, frames=1, size=160), min_frames=1))
+    (ax,) = mp.lineage_tree(field, "F").axes
+    assert "nothing to follow" in ax.texts[0].get_text() and not ax.collections
+    for figure in (mp.count_plot(field, "F"), mp.trace_plots(field, "F")):
+        assert figure.axes[0].get_xticks().tolist() == [0]
 
 
 def test_area_and_every_fluorescence_feature_are_plotted():

@@ -73,6 +73,11 @@ def by_superblocks(lay: Layout, scale: tuple[float, ...], p: Tasks) -> list[Row]
     return rows(blocks.plan(levels.superblocks(lay, scale)[1], p.blocks, PYRAMID_BLOCKS * p.block_voxels))
 
 
+def by_levels(layouts: Sequence[Layout], p: Tasks) -> list[Row]:
+    """Runs of shards of every level, `1.0-3`: what is done to a volume with all its levels."""
+    return rows(f"{n}.{block}" for n, lay in enumerate(layouts) for block in blocks.plan(lay, p.blocks, p.block_voxels))
+
+
 def by_items(numbers: Sequence[int], size: int) -> list[Row]:
     """`size` neighbours in a list of numbers (fields of view, slices) at a time, named by the first and last."""
     parts = [numbers[i : i + size] for i in range(0, len(numbers), size)]

@@ -15,7 +15,7 @@ from pydantic import Field
 from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out, OutFiles
-from . import agglomeration, section_linking, supervoxels
+from . import agglomeration, region_graph, section_linking, supervoxels
 from .segment import HOW, load_tables
 
 CURVE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)  # thresholds at which a truth is compared
@@ -67,11 +67,12 @@ def run(
 def by_affinity(
     p: Learned, task: Task, overlaps: list[In], merge: OutFiles | None, kept: Out | None
 ) -> tuple[section_linking.Components, section_linking.Border]:
-    names, sizes, edges = numbered(overlaps)
-    forest = agglomeration.join(len(names), edges, min(p.agglomeration_threshold + CURVE))
+    graph = numbered(overlaps)
+    names, edges = graph.nodes.ids, graph.edges
+    forest = agglomeration.join(len(names), graph.within, min(p.agglomeration_threshold + CURVE))
     found, segments = [], {}
     for threshold in p.agglomeration_threshold:
-        root = cut_at(threshold, len(names), forest, sizes, edges, p.min_segment)
+        root = graph.cut(threshold, forest, p.min_segment)
         # A root is its component's smallest supervoxel, so the rank of the roots numbers the components.
         component = (np.cumsum(root == np.arange(len(root))) - 1)[root]
         found.append(section_linking.Components(names, component, best_inside(root, edges)))
@@ -95,29 +96,38 @@ def by_affinity(
     return found[0], edge
 
 
-def numbered(overlaps: list[In]) -> tuple[np.ndarray, np.ndarray, supervoxels.Edges]:
-    """Supervoxels of a volume, their sizes, and the edges between their places in the list."""
-    names, sizes, edges = supervoxels.load(overlaps)
-    return names, sizes, edges._replace(pairs=np.searchsorted(names, edges.pairs).astype(np.uint64))
+class Graph:
+    """The region graph of a volume; edges name their ends by their places among the nodes.
+
+    Where each supervoxel lies in one section, segments are made in each section (`within`), then linked (`beyond`)."""
+
+    def __init__(self, nodes: region_graph.Nodes, edges: region_graph.Edges):
+        self.nodes = nodes
+        self.edges = edges._replace(pairs=np.searchsorted(nodes.ids, edges.pairs).astype(np.uint64))
+        beyond = agglomeration.across(nodes.sections, self.edges)
+        self.within, self.beyond = (region_graph.chosen(self.edges, those) for those in (~beyond, beyond))
+
+    def cut(self, threshold: float, forest: agglomeration.Forest, smallest: int) -> np.ndarray:
+        """Smallest supervoxel of the segment of each, int64 (n,)."""
+        root = agglomeration.cut(len(self.nodes.ids), forest, threshold)
+        root = agglomeration.absorb(root, self.nodes.sizes, self.within, smallest)
+        return agglomeration.link(root, self.nodes.sections, self.beyond, threshold) if len(self.beyond.faces) else root
+
+
+def numbered(overlaps: list[In]) -> Graph:
+    return Graph(*supervoxels.load(overlaps))
 
 
 def curve_of(overlaps: list[In], kept: In) -> tuple[np.ndarray, Iterator[tuple[float, np.ndarray]]]:
     """Supervoxels, and at each threshold of CURVE the smallest one of the segment of each, from a forest that was kept."""
-    names, sizes, edges = numbered(overlaps)
+    graph = numbered(overlaps)
     with np.load(kept) as stored:
         forest = agglomeration.Forest(*(stored[name] for name in agglomeration.Forest._fields))
         smallest = int(stored["smallest"])
-    return names, ((t, cut_at(t, len(names), forest, sizes, edges, smallest)) for t in CURVE)
+    return graph.nodes.ids, ((t, graph.cut(t, forest, smallest)) for t in CURVE)
 
 
-def cut_at(
-    threshold: float, n: int, forest: agglomeration.Forest, sizes: np.ndarray, edges: supervoxels.Edges, smallest: int
-) -> np.ndarray:
-    """Smallest supervoxel of the segment of each, int64 (n,)."""
-    return agglomeration.absorb(agglomeration.cut(n, forest, threshold), sizes, edges, smallest)
-
-
-def best_inside(root: np.ndarray, edges: supervoxels.Edges) -> np.ndarray:
+def best_inside(root: np.ndarray, edges: region_graph.Edges) -> np.ndarray:
     """Best mean affinity of each supervoxel with another one of its segment, 0 where it is alone: float32."""
     u, v = edges.pairs.T
     inside = root[u] == root[v]

@@ -79,6 +79,33 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], edges: Edges, smal
         root = components(n, ends[first], others[first])[root]
 
 
+def across(sections: NDArray, edges: Edges) -> NDArray[np.bool_]:
+    """Edges between nodes of different sections (n,)."""
+    return sections[edges.pairs[:, 0]] != sections[edges.pairs[:, 1]]
+
+
+def link(root: NDArray[np.int64], sections: NDArray, edges: Edges, least: float) -> NDArray[np.int64]:
+    """Join clusters, each in one section, with what is each other's best in the sections beside: new roots.
+
+    edges: across sections. The best shares most affinity over all faces; its mean is `least` or more. From thick section to
+    thick section a single wrong join would go on through the volume; of a branching neurite one branch is left alone."""
+    between = added(root[edges.pairs[:, 0]], root[edges.pairs[:, 1]], edges.total, edges.faces)
+    a, b = between.pairs.astype(np.int64).T
+    best = _foremost(a, sections[b], between.total) & _foremost(b, sections[a], between.total)
+    best &= between.total >= least * 255 * between.faces
+    return components(len(root), a[best], b[best])[root]
+
+
+def _foremost(node: NDArray, section: NDArray, total: NDArray) -> NDArray[np.bool_]:
+    """Edges (n,) that are the greatest of those which lead from their node to that section; of equal ones the first."""
+    order = np.lexsort((-total, section, node))
+    first = np.ones(len(order), bool)
+    first[1:] = (node[order][1:] != node[order][:-1]) | (section[order][1:] != section[order][:-1])
+    best = np.zeros(len(order), bool)
+    best[order[first]] = True
+    return best
+
+
 def _reciprocal(n: int, u: NDArray, v: NDArray, mean: NDArray, least: float) -> NDArray[np.bool_]:
     """Edges that are the best one of both their ends; of equal ones that with the smaller nodes."""
     best = np.full(n, -1.0)

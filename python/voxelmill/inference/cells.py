@@ -1,7 +1,8 @@
 """Cell segmentation by name: the methods, the place to add one, and the default, a small network.
 
-A method is two functions of arrays. `prepare(frames, params)` looks at some frames of a movie, in order, and
-returns what all of its frames should share, such as the width of the cells; it may be missing.
+A method is functions of arrays. `prepare(frames, params)` looks at some frames of a movie, in order, and
+returns what all of its frames should share, such as the width of the cells; it may be missing, and so may
+`doubts(frames, params)`, which says of some frames why their labels are not to be trusted.
 `segment(frame, params)` labels one frame (y, x) and returns int32 (y, x), 0 = background, cells 1..n.
 
     method = METHODS["cells"]
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core import models
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.inference import cell_flows, logstd
+from voxelmill.inference import cell_doubt, cell_flows, logstd
 from voxelmill.inference.cell_basins import components, keep_sizes
 from voxelmill.inference.logstd import check_frame
 
@@ -33,6 +34,8 @@ Maps = NDArray[np.float32]
 MODEL = Path(__file__).with_name("cells_model")
 _WIDTHS = (5.0, 8.0, 13.0, 20.0, 32.0, 50.0, 80.0)  # px, between which the cells' width is looked for
 _SAMPLE = 960  # widths are estimated on a window this many shrunk px a side
+_ROOMY = 2.0  # frames shrunk this much cost so little that each is looked at in four mirror images
+_OUTLINE = -0.25  # logit of the foreground at a cell's outline
 _HOLE = 0.25  # holes smaller than this share of a cell's disk are filled
 
 
@@ -59,6 +62,15 @@ def _shrunk(frame: NDArray, diameter: float) -> NDArray[np.float32]:
     size = tuple(max(8, round(n / scale)) for n in frame.shape[::-1])
     how = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
     return cv2.resize(frame, size, interpolation=how).astype(np.float32)
+
+
+def _maps(small: NDArray[np.float32], mirrored: bool) -> Maps:
+    """Maps (5, y, x) of a shrunk frame; mirrored: the mean of those of its four mirror images, turned back."""
+    looked = []
+    for y, x in ((1, 1), (-1, 1), (1, -1), (-1, -1)) if mirrored else ((1, 1),):
+        maps = _network()(np.ascontiguousarray(small[::y, ::x]))[0][:, ::y, ::x]
+        looked.append(maps * np.array([1, 1, 1, y, x], np.float32)[:, None, None])  # flow_y, flow_x turn round
+    return np.mean(looked, axis=0) if mirrored else looked[0]
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray:
@@ -97,8 +109,7 @@ def segment(
         )
     frame = check_frame(frame)
     diameter = cell_diameter or cell_diameter_of([frame])
-    maps, _ = _network()(_shrunk(frame, diameter))
-    maps = np.ascontiguousarray(maps)
+    maps = _maps(_shrunk(frame, diameter), mirrored=diameter >= _ROOMY * cell_flows.WIDTH)
     _fill_small_holes(maps[0])
     parts = cell_flows.decode(maps)
     # the outline is found on the frame's own grid, between the shrunk pixels, so parts must reach past it
@@ -106,8 +117,14 @@ def segment(
     size = frame.shape[::-1]
     # float32: OpenCV's exact nearest neighbour takes no int32
     near = cv2.resize(np.where(parts > 0, parts, rim).astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
-    labels = near.astype(np.int32) * (cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR) > 0)
+    labels = near.astype(np.int32) * (cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR) > _OUTLINE)
     return keep_sizes(labels, min_object_size, max_object_size)
+
+
+def _window(frame: NDArray, diameter: float) -> NDArray:
+    """The middle of a frame, _SAMPLE px a side where cells of this diameter are shrunk."""
+    side = round(_SAMPLE * diameter / cell_flows.WIDTH)
+    return frame[tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in frame.shape)]
 
 
 def _seen_at(frame: NDArray, diameter: float) -> tuple[float, float]:
@@ -115,9 +132,7 @@ def _seen_at(frame: NDArray, diameter: float) -> tuple[float, float]:
 
     Sureness is 0 where there are no cells to see.
     """
-    side = round(_SAMPLE * diameter / cell_flows.WIDTH)
-    window = tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in frame.shape)
-    maps, scale = _network()(_shrunk(frame[window], diameter))
+    maps, scale = _network()(_shrunk(_window(frame, diameter), diameter))
     cell, centre = maps[0], maps[2]
     inside = cell[::2, ::2] > 0
     if np.count_nonzero(inside) < cell_flows.WIDTH:
@@ -132,6 +147,9 @@ def _width(frame: NDArray) -> float | None:
     turns = [
         (s0 + s1, x0 + (x1 - x0) * up / (up - down)) for (x0, up, s0), (x1, down, s1) in pairwise(seen) if up > 0 >= down
     ]
+    smallest, up, sure = seen[0] if seen else (0.0, 1.0, 0.0)
+    if smallest == np.log2(_WIDTHS[0]) and up <= 0:  # the turn lies before the ladder begins
+        turns.append((2 * sure, smallest))
     if turns:
         return float(2 ** max(turns)[1])
     return float(2 ** (max(seen, key=lambda s: s[2])[0])) if seen else None
@@ -151,13 +169,36 @@ def cell_diameter_of(frames: Iterable[NDArray]) -> float:
     return float(np.median(seen)) if seen else _WIDTHS[len(_WIDTHS) // 2]
 
 
+def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
+    """What is doubtful about outlines of this width in some frames (y, x) of a movie: see `cell_doubt`."""
+    looks = []
+    for frame in frames:
+        frame = _window(check_frame(frame), cell_diameter)
+        maps, scale = _network()(_shrunk(frame, cell_diameter))
+        seen = maps[0] > 0
+        widths = [float(np.clip(cell_diameter * f, 2, 500)) for f in (1, *cell_doubt.OTHER_WIDTHS)]
+        labels, *others = [segment(frame, cell_diameter=w, min_object_size=1, max_object_size=frame.size) for w in widths]
+        wider = scale[seen[::2, ::2]]
+        looks.append(
+            cell_doubt.Look(
+                int(np.count_nonzero(seen)),
+                int(np.count_nonzero(cell_flows.decode(np.ascontiguousarray(maps)))),
+                float(np.median(wider)) if wider.size else 0.0,
+                tuple(cell_doubt.matched(labels, other) for other in others),
+                tuple(int(labels.max() + other.max()) for other in others),
+            )
+        )
+    return cell_doubt.doubts(looks, cell_diameter)
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way to segment. Both functions get all parameters of the run and use the ones they know."""
+    """A way to segment. All functions get all parameters of the run and use the ones they know."""
 
     segment: Callable[[NDArray, Params], NDArray[np.int32]]
     prepare: Callable[[Iterable[NDArray], Params], Params] = lambda frames, params: {}
     model: Path | None = None  # what it runs, if it runs a network
+    doubts: Callable[[Iterable[NDArray], Params], list[str]] = lambda frames, params: []  # about these frames, for people
 
 
 def _known(function: Callable, params: Params) -> dict[str, Any]:
@@ -180,7 +221,12 @@ def _prepare_logstd(frames: Iterable[NDArray], params: Params) -> Params:
 
 DEFAULT = "cells"
 METHODS: dict[str, Method] = {
-    "cells": Method(lambda frame, params: segment(frame, **_known(segment, params)), _prepare_cells, MODEL),
+    "cells": Method(
+        lambda frame, params: segment(frame, **_known(segment, params)),
+        _prepare_cells,
+        MODEL,
+        lambda frames, params: doubts_of(frames, params["cell_diameter"]),
+    ),
     "logstd": Method(lambda frame, params: logstd.segment(frame, **_known(logstd.segment, params)), _prepare_logstd),
 }
 

@@ -9,12 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class Nodes(NamedTuple):
+    """Supervoxels, in ascending order of their ids."""
+
+    ids: NDArray[np.uint64]
+    sizes: NDArray[np.int64]  # voxels of each
+    sections: NDArray[np.int32]  # that each lies in, where none lies in two; else 0
+
+
 class Edges(NamedTuple):
     """Pairs of supervoxels that touch, each once."""
 
     pairs: NDArray[np.uint64]  # (n, 2), the smaller id first; ascending
     total: NDArray[np.int64]  # (n,): sum of the affinities, 0-255 each, of all faces between the two
     faces: NDArray[np.int64]  # (n,): faces of voxels between the two
+
+
+def chosen(edges: Edges, those: NDArray[np.bool_]) -> Edges:
+    return Edges(edges.pairs[those], edges.total[those], edges.faces[those])
 
 
 def none() -> Edges:

@@ -79,6 +79,9 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
 
     each_fov(task, known, fovs_in(movie), partial(label, p, known, movie, plugins, output), output=output)
     rows = task.quality["per_fov"]
+    said = {fov: figures.pop("says") for fov, figures in rows.items()}
+    if any(said.values()):
+        task.report(notes=[f"Field of view {fov}: {note}" for fov, notes in said.items() for note in notes])
     empty = {f: f"{n['empty_frames']} ({which})" for f, n in rows.items() if (which := n.pop("empty"))}
     if empty:
         task.report(empty_frames=empty)
@@ -104,6 +107,7 @@ def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Pat
 
     sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
     shared = dict(method.prepare((frame(t) for t in sample), values))
+    said = method.doubts((frame(t) for t in sample), {**values, **shared})
     count: dict[int, int] = {}
     with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
         for t, mask in enumerate(masks):
@@ -121,7 +125,7 @@ def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Pat
             writer.add(labels)
     empty = [t for t, seen in count.items() if not seen]
     mean = round(float(np.mean(list(count.values()))), 2) if count else 0.0
-    return {"cells_per_frame": mean, "empty_frames": len(empty), "empty": listed(empty), **shared}
+    return {"cells_per_frame": mean, "empty_frames": len(empty), "empty": listed(empty), "says": said, **shared}
 
 
 def filled(frame: NDArray, mask: NDArray) -> NDArray:

@@ -20,7 +20,7 @@ from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.volume import Image, Region
 from . import affinities, affinity_basins, region_graph, seeded_watershed, slabs
-from .region_graph import Edges
+from .region_graph import Edges, Nodes
 
 SIDE = 512  # px, of a tile
 FLAT = 2.0  # voxels so many times as long along z as in the section: each section is cut into supervoxels by itself
@@ -37,8 +37,7 @@ class Part(NamedTuple):
     """What is known of a column of a slab when its supervoxels are written."""
 
     region: Region
-    ids: NDArray[np.uint64]
-    sizes: NDArray[np.int64]  # voxels of each
+    nodes: Nodes
     edges: Edges
     first: list[Plane]  # by axis
     last: list[NDArray[np.uint64]]
@@ -65,8 +64,7 @@ class Graph(NamedTuple):
 
     z: slice  # its sections
     blank: list[int]  # of these, the ones without any contrast
-    ids: NDArray[np.uint64]  # ascending
-    sizes: NDArray[np.int64]
+    nodes: Nodes
     edges: Edges
     first: dict[tuple[int, int], Plane]  # by (y, x) of a column's corner
     last: dict[tuple[int, int], NDArray[np.uint64]]
@@ -84,13 +82,16 @@ def segment(folder: Path, source: Image, target: Image, block: str, task: Task) 
         blank += [n for n in range(z.start, z.stop) if not grey.spread[n - around.start]]
         work = partial(segment_column, folder, source, target, z, (around.start, grey), flat)
         for part in task.each(work, columns, f"columns of sections {z.start} on"):
-            parts.append((part.ids, part.sizes))
+            parts.append(part.nodes)
             edges += [part.edges, *seams.meet(part.region, part.first, part.last)]
             if z.start == spans[0].start:
                 first[part.region[1].start, part.region[2].start] = part.first[0]
     last = {(y.start, x.start): seams.last[0, y.start, x.start][1] for y, x in columns}
-    names, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Graph(slice(spans[0].start, spans[-1].stop), blank, names, sizes, region_graph.merged(edges), first, last)
+    return Graph(slice(spans[0].start, spans[-1].stop), blank, all_of(parts), region_graph.merged(edges), first, last)
+
+
+def all_of(parts: Sequence[Nodes]) -> Nodes:
+    return Nodes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def is_flat(source: Image) -> bool:
@@ -123,11 +124,14 @@ def segment_column(
     number = seeded_watershed.tiles(source.shape).number(z.start, y.start, x.start)
     whole, seams = np.zeros(shape, np.uint64), Seams()
     planes = [np.zeros(np.delete(shape, k), np.uint8) for k in range(3)]
-    sizes, edges, count = [], [], 0
+    sizes, sections_of, edges, count = [], [], [], 0
     for tile in levels.tiles(region, (shape[0], SIDE, SIDE)):
         affinity, outside = look(network(folder), source, tile, *sections)
         labels = affinity_basins.basins(affinity, outside, flat)
         sizes.append(np.bincount(labels.ravel())[1:])
+        sections_of.append(np.zeros(len(sizes[-1]), np.int32))
+        for n, section in enumerate(labels if flat else ()):
+            sections_of[-1][section[section > 0] - 1] = z.start + n
         found = np.where(labels > 0, ids.encode(number, labels + count), np.uint64(0))
         count += len(sizes[-1])
         at = tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True))
@@ -140,8 +144,9 @@ def segment_column(
     target.write(region, whole)
     return Part(
         region,
-        ids.encode(number, np.arange(1, count + 1)),
-        np.concatenate(sizes).astype(np.int64),
+        Nodes(
+            ids.encode(number, np.arange(1, count + 1)), np.concatenate(sizes).astype(np.int64), np.concatenate(sections_of)
+        ),
         region_graph.merged(edges),
         [Plane(whole.take(0, k), planes[k]) for k in range(3)],
         [whole.take(-1, k) for k in range(3)],
@@ -163,8 +168,7 @@ def look(
 def save(path: Path, graph: Graph) -> None:
     parts: dict[str, NDArray] = {
         "z": np.array([graph.z.start, graph.z.stop]),
-        "ids": graph.ids,
-        "sizes": graph.sizes,
+        **graph.nodes._asdict(),
         **graph.edges._asdict(),
     }
     for (y, x), plane in graph.first.items():
@@ -175,8 +179,8 @@ def save(path: Path, graph: Graph) -> None:
         np.savez_compressed(file, **parts)  # type: ignore[arg-type]
 
 
-def load(paths: Sequence[Path]) -> tuple[NDArray[np.uint64], NDArray[np.int64], Edges]:
-    """The region graph of all blocks, whose files come in any order: ids, their sizes, edges; ids ascend.
+def load(paths: Sequence[Path]) -> tuple[Nodes, Edges]:
+    """The region graph of all blocks, whose files come in any order.
 
     Raises DataError where a block is missing between two others."""
     found, edges, end = [], [], 0
@@ -185,11 +189,10 @@ def load(paths: Sequence[Path]) -> tuple[NDArray[np.uint64], NDArray[np.int64], 
         with np.load(path) as parts:
             if start != end:
                 raise DataError(f"{path}: sections {end} to {start - 1} are missing; rerun the block that holds them")
-            found.append((parts["ids"], parts["sizes"]))
+            found.append(Nodes(*(parts[name] for name in Nodes._fields)))
             edges.append(Edges(*(parts[name] for name in Edges._fields)))
             for place, labels in before.items():
                 edges.append(region_graph.between(labels, parts[f"first_{place}"], parts[f"affinity_{place}"]))
             before = {name[5:]: parts[name] for name in parts.files if name.startswith("last_")}
             end = int(parts["z"][1])
-    names, sizes = (np.concatenate(column) for column in zip(*found, strict=True))
-    return names, sizes, region_graph.merged(edges)
+    return all_of(found), region_graph.merged(edges)

@@ -65,6 +65,11 @@ class Field:
     def minutes(self) -> NDArray[np.float64]:
         return np.asarray(self.view.times, float)
 
+    def blank(self, t: int) -> bool:
+        """Whether all pixels of frame t have one value, as of a closed shutter or a saturated camera."""
+        frame = self.image(t)
+        return bool(frame.min() == frame.max())
+
     def time(self, t: int) -> str:
         """When frame t was taken."""
         return f"{self.view.times[t]:.2f}".rstrip("0").rstrip(".") + " min"

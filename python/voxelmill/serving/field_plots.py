@@ -5,11 +5,13 @@ A cell that is not seen for a while leaves a gap; one that is seen in a single f
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ingest.movies.times import listed
 from .field import Field, Table, plot_colours, spread
 
 TREE_TRACKS = 200
@@ -61,6 +63,12 @@ def lineage_tree(field: Field, which: str) -> Any:
     import matplotlib.pyplot as plt
     from matplotlib.collections import LineCollection
 
+    if field.view.n_frames == 1 and len(field.tracks):
+        figure, ax = plt.subplots(figsize=(9, 1.4), layout="constrained")
+        ax.set_axis_off()
+        ax.set_title(f"{which}: {field.counts}", loc="left")
+        empty(ax, "a single frame: there is nothing to follow")
+        return figure
     order, daughters = families(field.tracks, TREE_TRACKS), daughters_of(field.tracks)
     rows = tree_rows(order, daughters)
     leaves = max(rows.values(), default=0) + 1
@@ -102,7 +110,7 @@ def lineage_tree(field: Field, which: str) -> Any:
     ax.set_ylim(leaves - 0.2, -0.8)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel("time (min)")
+    time_axis(ax, minutes)
     total = len(field.tracks)
     title = f"{which}: {field.counts}"
     if total > len(order):
@@ -111,6 +119,14 @@ def lineage_tree(field: Field, which: str) -> Any:
     if not total:
         empty(ax, "no cell was tracked")
     return figure
+
+
+def time_axis(ax: Any, minutes: NDArray) -> None:
+    """Name the axis of time; of a single frame it has one tick."""
+    ax.set_xlabel("time (min)")
+    if len(minutes) == 1:
+        ax.set_xlim(minutes[0] - 1, minutes[0] + 1)
+        ax.set_xticks(minutes)
 
 
 def empty(ax: Any, text: str) -> None:
@@ -171,7 +187,7 @@ def trace_plots(field: Field, which: str) -> Any:
                 if single:
                     places = np.array([p for p, _ in single])
                     ax.scatter(*places.T, s=7, c=[c for _, c in single], alpha=alpha, linewidths=0, zorder=2)
-        times, quartiles = quartiles_of(field.table, column)
+        times, quartiles = quartiles_of(field.table, column, field.minutes)
         ax.fill_between(times, quartiles[0], quartiles[2], fc=(0, 0, 0, 0.18), ec="black", lw=0.7, zorder=3)
         ax.plot(times, quartiles[1], color="black", lw=1.6, zorder=4)
         ax.autoscale_view()
@@ -180,22 +196,30 @@ def trace_plots(field: Field, which: str) -> Any:
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     for ax in axes[-1]:
-        ax.set_xlabel("time (min)")
-    figure.suptitle(trace_title(field, which, len(labels) - len(shown)), x=0.01, ha="left", fontsize=10)
+        time_axis(ax, field.minutes)
+    width = int(14 * figure.get_figwidth())  # letters of a line
+    lines = trace_title(field, which, len(labels) - len(shown)).split("\n")
+    figure.suptitle("\n".join(fill(line, width) for line in lines), x=0.01, ha="left", fontsize=10)
     if not shown:
         empty(axes[0, 0], "no feature to show" if cells else "no cell was measured")
     return figure
 
 
-def quartiles_of(table: Table, column: str) -> tuple[NDArray, NDArray]:
-    """Times (n,) and quartiles (3, n) over the cells of each time."""
+def quartiles_of(table: Table, column: str, minutes: NDArray | None = None) -> tuple[NDArray, NDArray]:
+    """Times (n,) and quartiles (3, n) over the cells of each time; NaN at those of `minutes` that have none."""
     if column not in table or not len(table["time"]):
         return np.zeros(0), np.zeros((3, 0))
     good = np.isfinite(table[column])
     times, group = np.unique(table["time"][good], return_inverse=True)
     order = np.argsort(group, kind="stable")
     parts = np.split(table[column][good][order], np.cumsum(np.bincount(group))[:-1]) if len(times) else []
-    return times, np.array([np.percentile(part, (25, 50, 75)) for part in parts]).reshape(-1, 3).T
+    quartiles = np.array([np.percentile(part, (25, 50, 75)) for part in parts]).reshape(-1, 3).T
+    if minutes is None or not len(times):
+        return times, quartiles
+    every = np.union1d(times, minutes)
+    held = np.full((3, len(every)), np.nan)
+    held[:, np.searchsorted(every, times)] = quartiles
+    return every, held
 
 
 def trace_title(field: Field, which: str, hidden: int) -> str:
@@ -205,7 +229,7 @@ def trace_title(field: Field, which: str, hidden: int) -> str:
     if len(field.kept):
         title += "\nblack: median, band: quartiles of all that were kept"
     if max(len(field.kept), sum(field.reasons.values())) > LINES:
-        title += f"; at most {LINES} lines of kept and left out each"
+        title += f"\nat most {LINES} lines of kept and left out each"
     return title + (f"; {hidden} more features are in the tables" if hidden else "")
 
 
@@ -213,21 +237,22 @@ def trace_title(field: Field, which: str, hidden: int) -> str:
 
 
 def count_plot(field: Field, which: str) -> Any:
-    """Cells over time: all that were found, and those whose traces were kept; nothing where nothing was recorded."""
+    """Cells over time: all that were found, and those whose traces were kept; nothing where nothing was to be seen."""
     import matplotlib.pyplot as plt
 
     frames = np.arange(field.view.n_frames)
     found = np.bincount(field.nodes["frame"], minlength=len(frames)).astype(float)
     kept = np.bincount(field.table.get("frame", np.zeros(0, int)), minlength=len(frames)).astype(float)
     figure, ax = plt.subplots(figsize=(9, 3), layout="constrained")
+    blank = {t for t in np.flatnonzero(found == 0).tolist() if t not in field.gaps and field.blank(t)}
     for values, colour, name in ((found, "0.25", "found"), (kept, "tab:blue", "with a trace")):
-        values[sorted(field.gaps)] = np.nan
+        values[sorted(field.gaps | blank)] = np.nan
         ax.plot(field.minutes, values, color=colour, lw=1.4, marker="o", ms=3 if len(frames) < 80 else 1.5, label=name)
     ax.set_ylim(0, max(1.0, float(np.nanmax(found, initial=0)) * 1.08))
-    ax.set_xlabel("time (min)")
+    time_axis(ax, field.minutes)
     ax.set_ylabel("cells")
     ax.legend(frameon=False, loc="lower right")
-    ax.set_title(
-        f"{which}: cells over time" + (f"; {len(field.gaps)} frames were not recorded" if field.gaps else ""), loc="left"
-    )
+    left = (("not recorded", field.gaps), ("blank or saturated", blank))
+    said = "".join(f"\n{what}: frame {listed(sorted(frames))}" for what, frames in left if frames)
+    ax.set_title(f"{which}: cells over time{said}", loc="left")
     return figure

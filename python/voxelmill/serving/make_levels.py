@@ -6,9 +6,10 @@ from functools import partial
 
 from ..core import blocks
 from ..core.provenance import Task
+from ..core.released import create_level
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
-from .resolutions import Resolutions, create, plan, write_shard
+from .resolutions import Resolutions, plan, write_shard
 
 
 class Parameters(Resolutions):
@@ -20,6 +21,6 @@ def run(p: Parameters, task: Task, *, volume: In, block: str, output: Out) -> No
     image = open_image(volume)
     n, shards = block.split(".")
     level = plan(p, image)[int(n)]
-    create(output, int(n), level, p.ome_zarr_version)
+    create_level(output, int(n), level.lay, p.ome_zarr_version)
     write = partial(write_shard, Image(output, level.space), int(n), image, level.steps)
     task.do(write, list(blocks.regions(level.lay, shards)), f"shards of level {n}")

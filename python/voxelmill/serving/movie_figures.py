@@ -184,7 +184,10 @@ def contact_sheet(field: Field, which: str, dpi: int) -> tuple[tuple[float, floa
         if k == 0:
             pen.bar(field, lens)
         ax.imshow(pen.image, interpolation="antialiased")
-        ax.set_title(f"{field.time(t)} (frame {t})", fontsize=8, pad=2)
+        empty = ""
+        if picture.min() == picture.max():
+            empty = ": not recorded" if t in field.gaps else ": saturated" if picture.min() >= 65535 else ": blank"
+        ax.set_title(f"{field.time(t)} (frame {t}{empty})", fontsize=8, pad=2)
         ax.set_axis_off()
     figure.text(0, 1, f"{which}: {field.counts}", fontsize=11, va="top")
     figure.text(0, 1 - 0.2 / height, "; ".join(legend), fontsize=8, va="top", color="0.3")
@@ -242,7 +245,7 @@ class Pen:
     def bar(self, field: Field, lens: Lens) -> None:
         height, width = lens.size
         length, label = round_bar(field.pixel_size_um, width / lens.zoom)
-        size = max(self.size, height // 16)  # readable where the page shows the sheet at half its size
+        size = max(self.size, min(height // 16, 36))  # readable where the page shows the sheet at half its size
         font, line = self.font.font_variant(size=size), max(3, size // 5)
         left, y, right = 6, height - 5 - line, 6 + round(length * lens.zoom)
         self.draw.rectangle((0, y - 1.7 * size, max(right, font.getlength(label) + 6) + 6, height), 0)

@@ -5,16 +5,18 @@ The stack's files are linked, and so are those of levels that `make_levels` has 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from ..core import blocks, levels
 from ..core.provenance import Task
+from ..core.released import create_level
 from ..core.stage import In, Out
 from ..core.volume import Image, multiscales, open_image, write_group
 from .multiscale import SAMPLED, link_level_0, omero
-from .resolutions import Level, Resolutions, create, plan, voxels, write_shard
+from .resolutions import Resolutions, plan, voxels, write_shard
 
 
 class Parameters(Resolutions):
@@ -30,18 +32,22 @@ def run(p: Parameters, task: Task, *, volume: In, parts: list[In] | None = None,
     target = Image(output, found[0].space)
     for n, level in enumerate(found):
         if not target.path(n).exists():
-            create(output, n, level, p.ome_zarr_version)
+            create_level(output, n, level.lay, p.ome_zarr_version)
             shards = list(levels.tiles(tuple(slice(0, e) for e in level.lay.shape), level.lay.shard))
             task.do(partial(write_shard, target, n, image, level.steps), shards, f"shards of level {n}")
         blocks.require(level.lay, target.path(n))
     entry = multiscales([level.space for level in found], name) | {"type": "mean"}
-    write_group(output, {"multiscales": [entry], **omero(name, sample(found, target))}, p.ome_zarr_version)
+    write_group(
+        output,
+        {"multiscales": [entry], **omero(name, sample([level.lay.shape for level in found], target))},
+        p.ome_zarr_version,
+    )
     task.report(shapes=[list(level.lay.shape) for level in found], voxel_sizes_mm=[level.space.scale for level in found])
 
 
-def sample(found: list[Level], target: Image) -> np.ndarray:
+def sample(shapes: Sequence[Sequence[int]], target: Image) -> np.ndarray:
     """(1, value): the finest level that is small enough, or planes from all over the last."""
-    n = next((n for n, level in enumerate(found) if voxels(level.lay.shape) <= SAMPLED), len(found) - 1)
-    planes = found[n].lay.shape[0]
-    step = max(1, int(voxels(found[n].lay.shape) // SAMPLED))
+    n = next((n for n, shape in enumerate(shapes) if voxels(shape) <= SAMPLED), len(shapes) - 1)
+    planes = shapes[n][0]
+    step = max(1, int(voxels(shapes[n]) // SAMPLED))
     return np.concatenate([target.read(np.s_[z : z + 1], n).ravel() for z in range(0, planes, step)])[None]

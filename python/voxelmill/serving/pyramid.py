@@ -20,9 +20,10 @@ from ..core.device import choose
 from ..core.errors import DataError
 from ..core.pool import each
 from ..core.provenance import Task
+from ..core.released import create_v2
 from ..core.shared import Device, Precision, Released
 from ..core.stage import In, Out
-from ..core.volume import Image, Layout, Region, context, create_array, is_label, open_image
+from ..core.volume import Image, Layout, Region, create_array, is_label, open_image
 
 
 class Published(Released, Precision, Device):
@@ -122,28 +123,6 @@ class Pyramid:
                 else mean(values, step, choose(self.use_gpu)[0])
             )
         return made
-
-
-def create_v2(path: Path, lay: Layout) -> Any:
-    """A Zarr v2 array. gzip ends with a crc32, and all readers of 0.4 know it; zlib not all do, zstd has none."""
-    import tensorstore as ts
-
-    spec = {
-        "driver": "zarr",
-        "kvstore": {"driver": "file", "path": f"{path}/"},
-        "store_data_equal_to_fill_value": True,
-        "metadata": {
-            "shape": list(lay.shape),
-            "chunks": list(lay.chunk),
-            "dtype": np.dtype(lay.dtype).str,
-            "compressor": {"id": "gzip", "level": 1},
-            "fill_value": 0,
-            "filters": None,
-            "order": "C",
-            "dimension_separator": "/",
-        },
-    }
-    return ts.open(spec, create=True, open=True, context=context()).result()
 
 
 def mean(values: np.ndarray, step: tuple[int, ...], xp: Any = np) -> np.ndarray:

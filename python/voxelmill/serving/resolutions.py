@@ -13,19 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ..core import levels
 from ..core.params import param
 from ..core.shared import Format, Length
 from ..core.space import MM, NM_PER_MM, Axis, Space
-from ..core.volume import Image, Layout, Region, create_array, layout
-from ..transform.resampling import SAME, along_axes, cells, means
-from .pyramid import create_v2
-
-HELD = 3  # chunks along each axis that are read at a time: 60 MB of float32
+from ..core.volume import Image, Layout, Region, layout
+from ..transform.resampling import SAME, cells, filled
 
 
 class Resolutions(Format):
@@ -88,22 +83,3 @@ def voxels(shape: Sequence[int]) -> float:
 def write_shard(target: Image, n: int, stack: Image, steps: Sequence[float], shard: Region) -> None:
     """Write a shard of level n of a target, a voxel of which is `steps` voxels of the stack."""
     target.write(shard, filled(stack, steps, shard), n)
-
-
-def create(root: Path, n: int, level: Level, version: str) -> None:
-    """The empty array of a level; Zarr v2 for OME-Zarr 0.4."""
-    if version == "0.4":
-        create_v2(root / str(n), level.lay)
-    else:
-        create_array(root / str(n), level.lay)
-
-
-def filled(stack: Image, steps: Sequence[float], region: Region) -> np.ndarray:
-    """A region of a level: float32; of the stack no more is held than HELD chunks along each axis."""
-    shape, chunk = stack.shape, stack.layout().chunk
-    made = np.empty([r.stop - r.start for r in region], np.float32)
-    for tile in levels.tiles(region, [max(1, int(HELD * c / s)) for c, s in zip(chunk, steps)]):
-        at, matrices = zip(*(means(n, t, s) for n, t, s in zip(shape, tile, steps)))
-        inside = tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region))
-        made[inside] = along_axes(stack.read(at), matrices)
-    return made

@@ -1,44 +1,52 @@
-"""Beam profile: the light over depth that focus and detector leave, measured in agarose and taken out.
+"""Beam profile: the light over depth, measured and taken out: what focus and detector leave, and what tissue takes.
 
-Agarose scatters alike everywhere: its mean A-line is the profile of the beam. It begins at the surface; what is read
-above it, without light, is no part of it:
+Agarose scatters alike everywhere: its usual A-line, away from tissue, is the profile of the beam. It begins at the surface;
+what is read above it, without light, is no part of it:
 
     corrected = (value - dark) * usual / (profile(z) - dark) + dark
+
+Tissue then throws shadows on what lies below: see `attenuation.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
+from . import attenuation
 from .slice_notes import Notes, one_step
-from .slice_statistics import Clipped, agarose, levels_of, mean_profile, mean_projection, surface, without_light
+from .slice_statistics import agarose, levels_of, mean_projection, surface, without_light
 from .slice_volume import LEAST, SliceVolume, open_slice
 
 FEWEST = 0.005  # of the columns that must be agarose
+AWAY = (8, 4, 2)  # px from tissue at which agarose is measured, if there is enough: its outline moves with depth
 FAINTEST = 0.05  # of the brightest: where the profile falls below it, it is not followed
 
 
-class Parameters(Clipped, Strict):
-    """Beam profile."""
+class Parameters(Strict):
+    """Light over depth."""
+
+    attenuation_max_gain: float = param(
+        16.0, "Most by which tissue in the shadow of tissue is made brighter; 1: shadows stay", ge=1
+    )
 
 
 def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
     one_step(task, output, notes, lambda: correct(open_slice(volume), p))
 
 
-def correct(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
-    """The slice, as if the beam were the same at all depths."""
+def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
+    """The slice, as if light were the same at all depths."""
     mask = agarose(mean_projection(volume))
     share = float(mask.mean())
     found: Notes = {"agarose_share": share}
     if share < FEWEST:
         return volume, found | {"notes_beam": f"{share:.1%} of the columns are agarose: beam profile left as it is"}
-    most = float(levels_of(volume).percentile(p.clip_percentile_upper, whole=True)[0])
-    profile = mean_profile(volume, mask, most)
+    profile = levels_of(volume, away(mask)).percentile(50)
     gain, dark = gain_of(profile)
     found |= {"profile": profile, "profile_gain": gain.astype(np.float32), "beam_gain_most": float(gain.max())}
     factor, offset = gain.astype(np.float32)[:, None, None], np.float32(dark)
@@ -47,7 +55,22 @@ def correct(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
         corrected = (values - offset) * factor[region[0]] + offset
         return np.where(values == 0, np.float32(0), np.maximum(corrected, LEAST))
 
-    return volume.mapped(even), found
+    made = volume.mapped(even)
+    if p.attenuation_max_gain == 1:
+        return made, found
+    below = int(surface(profile) or 0) + 2
+    tissue = attenuation.squares(made, ~mask)[below:] - dark
+    alpha = attenuation.alpha_of(tissue, p.attenuation_max_gain)
+    found |= {"attenuation_alpha": alpha}
+    return attenuation.compensated(made, alpha, dark, p.attenuation_max_gain) if alpha else made, found
+
+
+def away(mask: np.ndarray) -> np.ndarray:
+    """Of a mask (ny, nx) of agarose what is farthest from tissue, and enough."""
+    import cv2
+
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    return next((distance > px for px in AWAY if (distance > px).mean() >= FEWEST), mask)
 
 
 def gain_of(profile: np.ndarray) -> tuple[np.ndarray, float]:

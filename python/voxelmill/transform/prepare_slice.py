@@ -32,19 +32,20 @@ from .tile_grid import open_grid
 from .tile_positions import Placement
 
 
-class Parameters(
+class Stitching(
     resample_mosaic_grid.Parameters,
     fix_focal_curvature.Parameters,
     fix_illumination.Parameters,
     stitch_3d_with_refinement.Parameters,
-    beam_profile_correction.Parameters,
-    crop_interface.Parameters,
-    normalize.Parameters,
 ):
-    """Preparing slices."""
+    """From the grid to one volume."""
 
     fix_curvature_enabled: bool = param(False, "Flatten the focus: move A-lines so that the surface is as flat as the block")
     fix_illum_enabled: bool = param(True, "Even out the light over a tile")
+
+
+class Parameters(Stitching, beam_profile_correction.Parameters, crop_interface.Parameters, normalize.Parameters):
+    """Preparing slices."""
 
 
 def run(
@@ -71,7 +72,7 @@ def run(
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def stitch(path: Path, p: Parameters, transform: np.ndarray | None) -> tuple[SliceVolume, Placement, Notes]:
+def stitch(path: Path, p: Stitching, transform: np.ndarray | None) -> tuple[SliceVolume, Placement, Notes]:
     """From the grid to one volume, lazily."""
     grid, found = resample_mosaic_grid.resample(open_grid(path), p), Notes()
     if p.fix_curvature_enabled:

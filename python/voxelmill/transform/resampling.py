@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import levels
+from ..core.volume import Image, Region
+
+HELD = 3  # chunks along each axis that are read at a time: 60 MB of float32
 SAME = 1e-3  # relative: voxel sizes that need no resampling
 Triple = tuple[int, int, int]
 
@@ -66,3 +70,14 @@ def along_axes(box: np.ndarray, matrices: Sequence[np.ndarray], xp: Any = np) ->
     for axis, matrix in enumerate(matrices):
         made = xp.moveaxis(xp.tensordot(xp.asarray(matrix), made, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(made if xp is np else xp.asnumpy(made), np.float32)
+
+
+def filled(image: Image, steps: Sequence[float], region: Region, level: int = 0) -> np.ndarray:
+    """A region of what has cells of `steps` voxels of an image's level: float32; HELD chunks of it in memory a time."""
+    shape, chunk = image.level(level).shape, image.layout(level).chunk
+    made = np.empty([r.stop - r.start for r in region], np.float32)
+    for tile in levels.tiles(region, [max(1, int(HELD * c / s)) for c, s in zip(chunk, steps)]):
+        at, matrices = zip(*(means(n, t, s) for n, t, s in zip(shape, tile, steps)))
+        inside = tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region))
+        made[inside] = along_axes(image.read(at, level), matrices)
+    return made

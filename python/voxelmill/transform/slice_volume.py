@@ -15,7 +15,7 @@ import numpy as np
 from ..core import blocks
 from ..core.space import Space
 from ..core.volume import Layout, Region, create_image, layout, open_image
-from .tile_grid import in_mm
+from .tile_grid import in_mm, rounded
 
 CHUNK, SHARD = (32, 128, 128), (64, 256, 256)  # of the stores of slices: a shard is what is worked on at a time
 LEAST = np.float32(1e-6)  # grey value of what was acquired and shows nothing
@@ -56,10 +56,11 @@ class SliceVolume:
 
     def save(self, path: Path) -> SliceVolume:
         """Write it as a store; the slice that reads it."""
-        image = create_image(path, slice_layout(self.shape), self.space)
+        space = rounded(self.space)
+        image = create_image(path, slice_layout(self.shape), space)
         for region, values in self.parts():
             image.write(region, values)
-        return replace(self, read=image.read)
+        return replace(self, space=space, read=image.read)
 
 
 def _by_column(region: Region) -> tuple[int, ...]:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -48,13 +49,16 @@ def stack(p: Parameters, plan: Plan, images: dict[int, Image], target: Image, re
     target.write(region, mixed(p, plan, images, region))
 
 
-def mixed(p: Parameters, plan: Plan, images: dict[int, Image], region: Region) -> np.ndarray:
+Weigh = Callable[[Parameters, Plan, int], list[tuple[Laid, float]]]
+
+
+def mixed(p: Parameters, plan: Plan, images: dict[int, Image], region: Region, weigh: Weigh | None = None) -> np.ndarray:
     """A region of the volume, float32; 0 where no slice shows anything. Plane by plane: memory is that of the region."""
     shape = [r.stop - r.start for r in region]
     out = np.zeros(shape, np.float32)
     for k, z in enumerate(range(region[0].start, region[0].stop)):
         total = np.zeros(shape[1:], np.float32)
-        for slice_, weight in weights(p, plan, z):
+        for slice_, weight in (weigh or weights)(p, plan, z):
             values, there = seen(images[slice_.number], z - slice_.z, np.array(slice_.matrix), region[1:])
             out[k] += weight * values
             total += weight * there

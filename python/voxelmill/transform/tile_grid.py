@@ -28,6 +28,7 @@ from ..core.volume import Layout, create_image, open_image
 
 MM = "millimeter"
 NM_PER_MM = 1e6
+DIGITS = 12  # of lengths in mm: finer ones are lost between mm and nm
 HELD = 128 << 20  # bytes of tiles that are kept for those who ask again
 
 
@@ -103,4 +104,11 @@ def open_grid(path: Path) -> TileGrid:
 def in_mm(space: Space) -> Space:
     """A space of `open_image`, in mm, as the stores of slices have it."""
     axes = [Axis(a.name, a.type, MM) for a in space.axes]
-    return Space.of(axes, *([v / NM_PER_MM for v in values] for values in (space.scale, space.origin)))
+    return rounded(Space.of(axes, *([v / NM_PER_MM for v in values] for values in (space.scale, space.origin))))
+
+
+def rounded(space: Space) -> Space:
+    """A space in mm, the same whether or not it went through a store."""
+    return replace(
+        space, scale=tuple(round(v, DIGITS) for v in space.scale), origin=tuple(round(v, DIGITS) for v in space.origin)
+    )

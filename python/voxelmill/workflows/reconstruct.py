@@ -17,6 +17,12 @@ class Parameters(Given):
     interpolate_missing_slices: bool = param(True, "Fill gaps of one slice; wider ones stay")
     publish_intermediates: bool = param(False, "Publish what stages leave to each other, too")
     auto_exclude_enabled: bool = param(True, "Leave out runs of slices that fit their neighbours badly")
+    diagnostic_mode: bool = param(False, "All analyses that help to find out why a volume is not right")
+    analyze_rotation_drift: bool = param(False, "Analyse how slices turn against each other, and what that adds up to")
+    analyze_acquisition_rotation: bool = param(False, "Analyse whether the stage's axes lie askew to the images'")
+    motor_only_stitch: bool = param(False, "Stitch slices by the stage alone, too")
+    motor_only_stack: bool = param(False, "Stack slices by the stage alone, too")
+    compare_stitching: bool = param(False, "Compare slices by the stage alone with those that are refined")
     subject_name: str = param(
         "",
         "Name of the volume; empty: a part `sub-...` of the path of --input, else the name of its folder",
@@ -24,3 +30,4 @@ class Parameters(Given):
     )
     zip_volume: bool = param(True, "Publish the subject's volume as one file, too (a zip)")
     nifti: bool = param(False, "Publish the subject's volumes as NIfTI, too")
+    correct_bias_field: bool = param(False, "Take slow changes of brightness out of the volume")

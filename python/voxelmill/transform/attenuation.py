@@ -1,0 +1,94 @@
+"""Attenuation: tissue takes light from what lies below it; what it took is known from what it scattered back.
+
+    light at plane z, 1 at the surface:  E(z) = 1 - alpha * sum of signal over the planes above z
+    corrected = signal / E(z)
+
+A-line by A-line, the sum smoothed across by a pixel against speckle (Vermeer et al. 2014, from the surface down, so that the
+last plane needs no guess). alpha is one number a slice: the one with which tissue is as bright below as above. Beam and dark
+level are taken out before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.volume import Region
+from .slice_volume import SliceVolume
+
+ACROSS = 1.0  # px: sigma of the sums
+HALO = 4  # px beside a region that they read
+SQUARE = 8  # px: alpha is found on means of so many px a side
+FEWEST = 16  # squares of tissue by which it can be found
+LEAST_LIGHT = 0.05  # at the last plane, in the mean: alpha is not believed beyond
+
+
+def alpha_of(tissue: np.ndarray, most_gain: float) -> float:
+    """alpha, by signal (planes below the surface, squares) of tissue: with it the mean is even over depth.
+
+    0 where it is not darker below, or too little is seen."""
+    if tissue.shape[0] < 8 or tissue.shape[1] < FEWEST:
+        return 0.0
+    above = np.cumsum(tissue, 0) - tissue
+    z = np.arange(len(tissue)) - (len(tissue) - 1) / 2
+
+    def rise(alpha: float) -> float:
+        """Of the logarithm of the mean, by plane."""
+        mean = (tissue / np.maximum(1 - alpha * above, 1 / (2 * most_gain))).mean(1)
+        return float(z @ np.log(np.maximum(mean, 1e-9)))
+
+    low, high = 0.0, (1 - LEAST_LIGHT) / max(float(above[-1].mean()), 1e-9)
+    if rise(low) >= 0:
+        return 0.0
+    for _ in range(24):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rise(middle) < 0 else (low, middle)
+    return (low + high) / 2
+
+
+def squares(volume: SliceVolume, mask: np.ndarray) -> np.ndarray:
+    """(planes, squares) means over squares of columns that all are in a mask (ny, nx) and were acquired."""
+    found = []
+    for y in range(0, volume.shape[1], 32 * SQUARE):
+        rows = slice(y, min(y + 32 * SQUARE, volume.shape[1] // SQUARE * SQUARE))
+        width = volume.shape[2] // SQUARE * SQUARE
+        if rows.stop <= rows.start or not width:
+            continue
+        values = volume.read((slice(0, volume.shape[0]), rows, slice(0, width)))
+        use = mask[rows, :width] & (values > 0).all(0)
+        parts = (-1, (rows.stop - rows.start) // SQUARE, SQUARE, width // SQUARE, SQUARE)
+        found.append(values.reshape(parts).mean((2, 4))[:, use.reshape(parts[1:]).all((1, 3))])
+    return np.concatenate(found, 1) if found else np.zeros((volume.shape[0], 0), np.float32)
+
+
+def compensated(volume: SliceVolume, alpha: float, dark: float, most_gain: float) -> SliceVolume:
+    """The slice, as if all of it were lit alike; no more than `most_gain` times as bright. 0 stays what was not acquired."""
+    from dataclasses import replace
+
+    def read(region: Region) -> np.ndarray:
+        z, *yx = region
+        wide = [
+            slice(max(0, part.start - HALO), min(n, part.stop + HALO)) for part, n in zip(yx, volume.shape[1:], strict=True)
+        ]
+        inner = tuple(slice(part.start - w.start, part.stop - w.start) for part, w in zip(yx, wide, strict=True))
+        values = volume.read((slice(0, z.stop), *wide))
+        signal = np.where(values == 0, np.float32(0), values - np.float32(dark))
+        light = lit(signal, alpha, z.start)[(slice(None), *inner)]
+        gain = 1 / np.maximum(light, np.float32(1 / most_gain))
+        here, signal = values[(slice(z.start, None), *inner)], signal[(slice(z.start, None), *inner)]
+        # Below what is read without light there is nothing to raise.
+        return np.where(signal > 0, signal * gain + np.float32(dark), here)
+
+    return replace(volume, read=read)
+
+
+def lit(signal: np.ndarray, alpha: float, first: int) -> np.ndarray:
+    """Light at the planes from `first` on, of a column of planes (z, y, x) from the top."""
+    import cv2
+
+    total = np.zeros(signal.shape[1:], np.float32)
+    out = np.empty((len(signal) - first, *signal.shape[1:]), np.float32)
+    for z, plane in enumerate(signal):
+        if z >= first:
+            out[z - first] = 1 - np.float32(alpha) * cv2.GaussianBlur(total, (0, 0), ACROSS)
+        total += plane
+    return out

@@ -1,0 +1,51 @@
+"""Attenuation: shadows of a made block, whose light is known, are taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+from voxelmill.core.space import MM, Axis, Space
+from voxelmill.testing.slices import texture
+from voxelmill.transform.attenuation import alpha_of, compensated, squares
+from voxelmill.transform.slice_volume import SliceVolume
+
+SHAPE = (40, 96, 80)
+SCATTER = texture(SHAPE, seed=3, grain=3.0)
+LIGHT = np.exp(-0.1 * (np.cumsum(SCATTER, 0) - SCATTER))
+DARK = 0.05
+
+
+def volume(values: np.ndarray) -> SliceVolume:
+    space = Space.of([Axis(name, "space", MM) for name in "zyx"], (0.01,) * 3, (0, 0, 0))
+    return SliceVolume(SHAPE, space, lambda region: values[region])
+
+
+SEEN = (SCATTER * LIGHT + DARK).astype(np.float32)
+EVERYWHERE = tuple(slice(0, n) for n in SHAPE)
+
+
+def test_shadows_are_taken_out():
+    alpha = alpha_of(squares(volume(SEEN), np.ones(SHAPE[1:], bool)) - DARK, 16)
+    assert abs(alpha - 0.1) < 0.01
+    made = compensated(volume(SEEN), alpha, DARK, 16).read(EVERYWHERE) - DARK
+    off = lambda values: float(np.std(values[30:] / SCATTER[30:] / np.mean(values[30:] / SCATTER[30:])))  # noqa: E731
+    assert off(made) < 0.1 < 0.9 < made[30:].mean() / SCATTER[30:].mean() < 1.1
+    assert (SEEN[30:] - DARK).mean() / SCATTER[30:].mean() < 0.3
+
+
+def test_gain_is_bounded_and_what_was_not_acquired_stays():
+    seen = SEEN.copy()
+    seen[:, :10] = 0
+    made = compensated(volume(seen), 0.1, DARK, 2).read(EVERYWHERE)
+    assert (made[:, :10] == 0).all() and np.nanmax((made - DARK)[:, 10:] / (seen - DARK)[:, 10:]) < 2.001
+
+
+def test_regions_agree_with_the_whole():
+    """A region is made of what lies above and beside it, whoever asks for it."""
+    one = compensated(volume(SEEN), 0.1, DARK, 16)
+    part = (slice(16, 30), slice(32, 64), slice(10, 80))
+    assert np.abs(one.read(part) - one.read(EVERYWHERE)[part]).max() < 1e-5
+
+
+def test_tissue_that_is_not_darker_below_is_left_alone():
+    assert alpha_of(np.ones((40, 100)), 16) == 0
+    assert alpha_of(np.ones((40, 4)), 16) == 0  # too little to tell
