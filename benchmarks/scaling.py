@@ -70,11 +70,11 @@ def predicted(outdir: Path, stages: dict[str, scaling.Stage], segmentation: str)
     records = scaling.records_of(outdir)
     setting = scaling.Setting(segmentation, block_voxels=BLOCK, shard_voxels=scaling.shard_of(records) * 1e6)
     costs = scaling.predict(scaling.megavoxels_of(records) * 1e6, setting, stages)
-    twice = [c for c in costs if c.stage == "multiscale"]  # raw and aligned
+    more = 2 * [c for c in costs if c.stage == "multiscale"]  # raw, supervoxels, aligned
     return {
-        "tasks": sum(c.tasks for c in costs) + len(twice),
-        "CPU s": 3600 * sum(c.cpu_h for c in [*costs, *twice]),
-        "MB written": 1e3 * sum(c.written_gb for c in [*costs, *twice]),
+        "tasks": sum(c.tasks for c in costs) + len(more),
+        "CPU s": 3600 * sum(c.cpu_h for c in [*costs, *more]),
+        "MB written": 1e3 * sum(c.written_gb for c in [*costs, *more]),
         "GB peak": max(c.task_gb for c in costs if c.stage in scaling.DIVIDED),
     }
 

@@ -64,7 +64,7 @@ class Density:
     edges: float = 0.0  # of the region graph
 
 
-DENSITY = {"learned": Density(1200.0, 35.0, 9500.0), "classic": Density(320.0, 42.0)}
+DENSITY = {"learned": Density(1280.0, 30.0, 10700.0), "classic": Density(320.0, 42.0)}
 
 
 @dataclass

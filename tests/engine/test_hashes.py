@@ -11,17 +11,19 @@ from voxelmill.testing.engine import PROJECT, Run, copied, run
 
 STAGES = json.loads((PROJECT / "nextflow_schema.json").read_text())["x-stages"]
 ENDS = {"FIGURES", "REPORT"}
+ESTIMATES = {"ESTIMATE", "ESTIMATE_MOVIE", "ESTIMATE_SLICES", "ESTIMATE_TILES"}  # nothing stands after them
+ANALYSES = {"ANALYZE_SHIFTS", "ANALYZE_ROTATION_DRIFT", "ANALYZE_ACQUISITION_ROTATION", "COMPARE_STITCHING"}
 # Parameter -> the only processes that may take it; those that stand after them run again, too.
 LATE = {
     "save_minimal": {"ESTIMATE", "MULTISCALE", "PYRAMID"},
     "aligned_dtype": {"ESTIMATE", "MULTISCALE", "PYRAMID"},
-    "ome_zarr_version": {"MULTISCALE", "PYRAMID"},
+    "ome_zarr_version": {"MULTISCALE", "PYRAMID", "PLAN_LEVELS", "MAKE_LEVELS", "PUBLISH_VOLUME"},
     "max_levels": {"MULTISCALE", "PYRAMID"},
     "report_plots": {"REPORT"},
     "min_score": {"GRAPH"},
     "truth": {"INGEST"},  # in the role of truth only: see `ingest_truth` in core/options.py
     "truth_key": {"INGEST"},
-    "figure_dpi": {"FIGURES", "MOVIE_FIGURES", "MOSAIC_FIGURES", "ANALYZE_SHIFTS", "FIT_TRACES"},
+    "figure_dpi": {"FIGURES", "MOVIE_FIGURES", "MOSAIC_FIGURES", "FIT_TRACES", *ANALYSES},
     "figure_fovs": {"MOVIE_FIGURES"},
     "track_formats": {"EXPORT_TRACKS"},
     "view_level": {"CROP_CELLS", "PUBLISH_FOVS"},  # crops have such a level, too
@@ -30,7 +32,7 @@ LATE = {
 
 @pytest.mark.parametrize("name", LATE)
 def test_late_parameters_reach_late_stages_only(name: str) -> None:
-    takers = {stage.upper() for stage, names in STAGES.items() if name in names} - {"ESTIMATE"}
+    takers = {stage.upper() for stage, names in STAGES.items() if name in names} - ESTIMATES
     assert takers <= LATE[name], f"--{name} changes the hash of {sorted(takers - LATE[name])}"
 
 

@@ -134,7 +134,13 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
     assert done.code == 0, done.said
     wanted = {"GENERATE_SLICE_CONFIG": config, "GENERATE_AIP": aips, "GENERATE_MOSAIC_PREVIEW": previews}
     assert done.tasks("COMPLETED") == Counter(
-        {"LIST_TILES": 1, "CREATE_MOSAIC_GRID": 1, "REPORT": 1, **{name: 1 for name, on in wanted.items() if on == "true"}}
+        {
+            "LIST_TILES": 1,
+            "ESTIMATE_TILES": 1,
+            "CREATE_MOSAIC_GRID": 1,
+            "REPORT": 1,
+            **{name: 1 for name, on in wanted.items() if on == "true"},
+        }
     )
 
 
