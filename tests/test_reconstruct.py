@@ -11,6 +11,7 @@ from scipy import ndimage
 from voxelmill.core import shifts, slice_config
 from voxelmill.core.shifts import Shift
 from voxelmill.core.volume import open_image
+from voxelmill.serving.aligner import pairs_in
 from voxelmill.testing.engine import Run, run
 from voxelmill.testing.slices import STEP, slice_store
 
@@ -76,6 +77,7 @@ def test_tissue_comes_together_and_a_gap_is_measured(tmp_path: Path):
     config = tmp_path / "config.csv"
     slice_config.write(config, slice_config.of((7, 8, 9, 10)).stamped({9: {"use": False}}))
     done = reconstruct(tmp_path, (7, 8, 9, 10), "--slice_config", config, "--publish_intermediates", "true",
+                       "--export_manual_align", "true",
                        "--common_space_excluded_slice_mode", "keep")  # fmt: skip
     assert done.code == 0, done.said
     found = {
@@ -87,6 +89,7 @@ def test_tissue_comes_together_and_a_gap_is_measured(tmp_path: Path):
         if len(one):  # the measured slab is no deeper than a slice is thick
             both = (one > 0) & (other > 0)
             assert both.mean() > 0.5 and np.array_equal(one[both], other[both]), (a, b)
+    assert [pair["name"] for pair in pairs_in(done.outdir / "manual_align")] == ["z07-z08", "z08-z09", "z09-z10"]
     final = slice_config.read(done.outdir / "finalise_interpolation/slice_config_final.csv")
     assert final.used == [7, 8, 10] and final.rows[9]["interpolation_method_used"] == "measured"
 

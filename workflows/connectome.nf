@@ -87,7 +87,7 @@ workflow CONNECTOME {
         truth = ofRole(sources, 'truth')
         INGEST_TRUTH(truth, facts, options.flags.ingest_truth)
         READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
-        learned = options.segmentation == 'learned'
+        learned = options.segmentation != 'classic'
         forest = learned ? JOIN_SUPERVOXELS.out.forest : channel.value([])
         tables_of_blocks = learned ? filesInOrder(SEGMENT.out.overlaps) : channel.value([])
         EVALUATE(labels, pieces, tables_of_blocks, forest, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)

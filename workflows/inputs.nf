@@ -107,6 +107,21 @@ def tableOf(options, name, needed) {
     return []
 }
 
+// Transforms of pairs that a person has laid, by the pair's name: NAME/manual.tfm, as `voxelmill align` leaves them, or NAME.tfm.
+def transformsIn(folder) {
+    def files = folder ? localPath("${folder}").toFile().listFiles().sort() : []
+    def plain = files.findAll { one -> one.file && one.name.endsWith('.tfm') }.collectEntries { one -> [one.name - '.tfm', one] }
+    def saved = files.collectEntries { one -> [one.name, new File(one, 'manual.tfm')] }.findAll { _name, one -> one.file }
+    if (folder && !(plain + saved)) {
+        refuse("--manual_transforms_dir ${folder}: neither NAME.tfm nor NAME/manual.tfm in it; make them by voxelmill align")
+    }
+    def strange = (plain + saved).keySet().findAll { name -> !(name ==~ /z\d+-z\d+/) }
+    if (strange) {
+        refuse("--manual_transforms_dir ${folder}: ${strange.sort().join(', ')}; expected names of pairs, such as z07-z08")
+    }
+    return (plain + saved).collectEntries { name, one -> [name, stageable(one.toPath())] }
+}
+
 // [store, its manifest or nothing] of a folder.
 def storeIn(folder, name) {
     def store = localPath("${folder}").resolve("${name}")

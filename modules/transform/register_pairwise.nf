@@ -8,6 +8,7 @@ process REGISTER_PAIRWISE {
 
     output:
     tuple val(meta), path("published/register_pairwise/${meta.id}/pairwise_registration_metrics.json"), emit: metrics
+    tuple val(meta), path("published/register_pairwise/${meta.id}/transform.tfm"), emit: transforms
     path "published/register_pairwise/${meta.id}/*", emit: files
     path '*.provenance.json', emit: provenance, topic: 'records'
 

@@ -61,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
         "--source", nargs="*", default=[], metavar="ADDRESS", help="lay these under it, as precomputed://gs://..."
     )
     one.add_argument("--state", action="store_true", help="print the viewer state as JSON and serve nothing")
+    one = command("align", align, "lay pairs of slices on each other by hand, in a browser on this machine")
+    one.add_argument("folder", type=Path, help="manual_align/ of a run with --export_manual_align true")
+    one.add_argument("--port", type=int, default=8001)
     one = command("export-precomputed", export_precomputed, "write a published volume as Neuroglancer precomputed")
     one.add_argument("store", type=Path, help="NAME.ome.zarr")
     one.add_argument("target", type=Path, help="folder to make")
@@ -80,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
     one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
     one = command("train", train, "train a network, or fine-tune one, on images and labels; goes on where it was killed")
-    one.add_argument("--kind", choices=("neurites", "cells"), required=True)
+    one.add_argument("--kind", choices=("neurites", "cells", "forest"), required=True)
     one.add_argument(
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="checkpoint, learning curve, model and card"
     )
@@ -207,6 +210,18 @@ def view(args: argparse.Namespace) -> None:
         return
     with viewer.server(args.results, args.port) as served:
         print(f"{viewer.link(found)}\n\nserving {args.results} at {here} until Ctrl-C")
+        try:
+            served.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def align(args: argparse.Namespace) -> None:
+    from .serving import aligner
+
+    with aligner.server(args.folder, args.port) as served:
+        print(f"open http://127.0.0.1:{args.port} in a browser; Ctrl-C ends\n\nthen run again with --manual_transforms_dir "
+              f"{args.folder} -resume", flush=True)  # fmt: skip
         try:
             served.serve_forever()
         except KeyboardInterrupt:

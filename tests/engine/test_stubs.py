@@ -33,6 +33,7 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "FIX_ILLUMINATION", "STITCH_3D_WITH_REFINEMENT"), 0),
         **dict.fromkeys(("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE"), 0),
         **dict.fromkeys(("ANALYZE_ROTATION_DRIFT", "ANALYZE_ACQUISITION_ROTATION", "STACK_MOTOR_ONLY"), 0),
+        **dict.fromkeys(("REFINE_MANUAL_TRANSFORMS", "MAKE_MANUAL_ALIGN_PACKAGE"), 0),
         **dict.fromkeys(("STITCH_MOTOR_ONLY", "STITCH_REFINED", "COMPARE_STITCHING"), 0),
     },
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0, "FIT_TRACES": 0},
@@ -190,3 +191,19 @@ def test_diagnostics_have_tasks_where_they_are_wanted(
     done = run(*ARGUMENTS["reconstruct"], *words, "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected("reconstruct", **more)
+
+
+def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None:
+    """Nor are those that nobody has laid refined; all neighbours go into the package. Names that are no pairs are refused."""
+    laid = tmp_path / "laid"
+    (laid / "z01-z02").mkdir(parents=True)
+    (laid / "z00-z01.tfm").touch()
+    (laid / "z01-z02/manual.tfm").touch()
+    words = (*ARGUMENTS["reconstruct"], "--manual_transforms_dir", laid, "--export_manual_align", "true", "-stub-run")
+    done = run(*words, folder=tmp_path)
+    assert done.code == 0, done.said
+    more = {"REGISTER_PAIRWISE": 1, "REFINE_MANUAL_TRANSFORMS": 2, "MAKE_MANUAL_ALIGN_PACKAGE": 2}
+    assert done.tasks("COMPLETED") == expected("reconstruct", **more)
+    (laid / "other.tfm").touch()
+    strange = run(*words, folder=tmp_path / "strange")
+    assert strange.code != 0 and "other; expected names of pairs" in strange.said and not strange.said.count("Submitted")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from voxelmill.inference.track_cells import load_tracks
 from voxelmill.testing.movies import run_timelapse, write_ome_tiff
 from voxelmill.testing.stages import record_of
+from voxelmill.testing.timelapse import make_movie
 from voxelmill.testing.timelapse_score import segmentation
 from voxelmill.timelapse.store import open_channel
 
@@ -40,6 +42,29 @@ def test_cells_are_found(tmp_path: Path, movie_file: Path, movies: list, method:
     assert image.dtype == np.uint16
     assert segmentation(movies[0].labels, image.read())["f1_50"] >= least
     assert quality(tmp_path)["method"] == method
+
+
+@pytest.mark.parametrize("method", ["cells", "logstd"])
+def test_cells_that_are_visibly_apart_never_share_a_label(tmp_path: Path, method: str):
+    """A crowded movie with many divisions: each label is one piece in its frame, and daughters are two cells."""
+    import cc3d
+
+    made = make_movie("dense", frames=13, size=240, channels=0, seed=8, divide=0.1)
+    source = write_ome_tiff(tmp_path / "m.ome.tif", [made.phase[:, None]])
+    given = {"pc_channel": 0, "segmentation_method": method}
+    assert run_timelapse(tmp_path, source, upto="track_cells", **given) == 0
+    for frame in open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read():
+        pieces = cc3d.connected_components(frame, connectivity=8, return_N=True)[1]
+        assert pieces == frame.max() == len(np.unique(frame)) - 1
+    tracks = load_tracks(tmp_path / "tracked" / "fov_000" / "tracks.npz")
+    place = {(int(n["track_id"]), int(n["frame"])): (n["y"], n["x"]) for n in tracks.nodes}
+    last = {int(row["track_id"]): int(row["last"]) for row in tracks.tracks}
+    born = [row for row in tracks.tracks if row["parent"]]
+    assert born
+    for row in born:  # a daughter begins no farther from her mother than a cell's width
+        mother = int(row["parent"])
+        here, there = place[int(row["track_id"]), int(row["first"])], place[mother, last[mother]]
+        assert np.hypot(*np.subtract(here, there)) < 36
 
 
 def test_a_plugin_is_a_method(tmp_path: Path, movie_file: Path, plugins: Path):

@@ -103,10 +103,10 @@ def apart(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     import cc3d
 
     pieces, n = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=8, return_N=True)
+    if n == np.count_nonzero(_areas(labels)[1:]):
+        return labels
     owner = np.zeros(n + 1, np.int64)
     owner[pieces.ravel()] = labels.ravel()
-    if n == len(np.unique(owner[1:])):
-        return labels
     area = np.bincount(pieces.ravel(), minlength=n + 1)
     largest = np.zeros(int(owner.max()) + 1, np.int64)
     np.maximum.at(largest, owner[1:], area[1:])

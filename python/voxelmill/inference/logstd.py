@@ -170,12 +170,13 @@ def _halo_width(frame: NDArray, depth: NDArray[np.float32], window: int, reach: 
     cell: the outline lies where it falls most steeply. Without a crest only the window's own reach is taken.
     """
     bins = reach + 3
-    at = np.minimum(depth[::_EVERY], bins).astype(np.intp).ravel()  # the last bin is all that is deeper
+    every = _EVERY * (2 if depth.size > 1 << 18 else 1)
+    at = np.minimum(depth[::every], bins).astype(np.intp).ravel()  # the last bin is all that is deeper
     n = np.bincount(at, minlength=bins + 1)[:bins]
     base = float(window // 2)
     if n[1:].min() < 8:
         return base
-    profile = np.bincount(at, frame[::_EVERY].ravel(), minlength=bins + 1)[:bins] / n
+    profile = np.bincount(at, frame[::every].ravel(), minlength=bins + 1)[:bins] / n
     crest = 1 + int(np.argmax(profile[1 : reach + 1]))
     fall = np.diff(profile[crest:])
     if profile[crest] <= profile[0] or not fall.size or fall.min() >= 0:

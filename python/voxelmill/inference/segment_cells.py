@@ -118,9 +118,11 @@ def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Pat
                 labels = method.segment(frame(t), {**values, **shared})
             except DataError as error:
                 raise DataError(f"field of view {fov}, frame {t}: {error}") from error
-            if mask is not None or isinstance(p, Cells):  # no two cells that are visibly apart share a label
-                labels = labels if mask is None else np.where(mask, labels, 0).astype(np.int32)
-                labels = keep_sizes(apart(labels), p.min_object_size, p.max_object_size)
+            if mask is not None or not isinstance(p, ByPlugin):  # no two cells that are visibly apart share a label
+                whole = labels if mask is None else np.where(mask, labels, 0).astype(np.int32)
+                parts = apart(whole)
+                if parts is not labels:
+                    labels = keep_sizes(parts, p.min_object_size, p.max_object_size)
             count[t] = int(labels.max())
             writer.add(labels)
     empty = [t for t, seen in count.items() if not seen]

@@ -38,7 +38,7 @@ def excluded(p: Parameters, pairs: Sequence[Pair]) -> dict[int, str]:
     run: list[Pair] = []
     found: dict[int, str] = {}
     for pair in [*chain, None]:
-        if pair and pair.z_correlation < p.auto_exclude_z_corr:
+        if pair and pair.source == "images" and pair.z_correlation < p.auto_exclude_z_corr:
             run.append(pair)
             continue
         if len(run) >= p.auto_exclude_consecutive:

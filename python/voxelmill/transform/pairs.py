@@ -20,6 +20,7 @@ from ..core.errors import DataError
 from ..core.params import Params, param
 
 Status = Literal["ok", "warning", "error"]
+Source = Literal["images", "manual", "manual_refined"]  # who says so: registration, a person, both
 # name: unit, what it is, warning, error; smaller is better but for correlations. A turn is no sign of a bad registration:
 # pairs turned by 3 degrees are found as well as others.
 THRESHOLDS = {
@@ -34,6 +35,15 @@ class Surface(Params):
     """The top of a slice, where the knife went."""
 
     moving_slice_first_index: int = param(4, "First plane of a slice below its surface that is sound", ge=0)
+
+
+class Laid(BaseModel, frozen=True):
+    """A slice in the volume: number, first plane, planes it has, 2x3 matrix from px of the volume to px of the slice."""
+
+    number: int
+    z: int
+    planes: int
+    matrix: list[list[float]]
 
 
 class Pair(BaseModel, frozen=True):
@@ -52,6 +62,7 @@ class Pair(BaseModel, frozen=True):
     confidence: float = 0.0
     status: Status = "error"
     why: str = ""
+    source: Source = "images"
 
     @property
     def translation(self) -> float:
@@ -113,6 +124,28 @@ def read_metrics(path: Path) -> Pair:
         return Pair.model_validate(json.loads(path.read_text())["info"])
     except (KeyError, ValueError, ValidationError) as error:
         raise DataError(f"{path.name}: no metrics of a pair of slices ({str(error).splitlines()[0]})") from None
+
+
+def read_itk(path: Path) -> np.ndarray:
+    """The (2, 3) matrix, in the order (dim 1, dim 2), of an ITK Euler2D or Euler3D transform, px, from fixed to moving.
+
+    Raises DataError for other transforms, and for one that leaves the plane."""
+    try:
+        lines = dict(line.split(": ", 1) for line in path.read_text().splitlines() if ": " in line)
+        kind = lines["Transform"].split("_")[0]
+        values, (x0, y0, *_) = ([float(v) for v in lines[key].split()] for key in ("Parameters", "FixedParameters"))
+        angle, x, y = values if kind == "Euler2DTransform" else (values[2], values[3], values[4])
+        tilted = kind == "Euler3DTransform" and max(map(abs, values[:2])) > 1e-9
+    except (KeyError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{path.name}: no ITK transform ({type(error).__name__}: {error}); expected Euler3DTransform"
+        ) from None
+    if kind not in ("Euler2DTransform", "Euler3DTransform") or tilted:
+        what = "turns out of the plane" if tilted else kind
+        raise DataError(f"{path.name}: {what}; expected an Euler2DTransform or Euler3DTransform that turns in the plane")
+    from .warp import rigid_matrix
+
+    return rigid_matrix(y, x, -math.degrees(angle), (y0, x0))
 
 
 def write_itk(path: Path, matrix: np.ndarray, shape: tuple[int, int]) -> None:

@@ -25,7 +25,8 @@ from ..core.shared import Sectioning, Storage, Tasks
 from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, layout, open_image
-from .pairs import Pair, read_metrics
+from .blend_refinement import moved, rests
+from .pairs import Laid, Pair, read_metrics
 from .register_pairwise import number
 from .slice_solution import Believed, Decision, Solution, decided, joint, solve
 from .warp import centre_of, compose, invert, rigid_matrix
@@ -46,15 +47,10 @@ class Parameters(Believed, Sectioning, Storage, Tasks):
         5, "Planes by which a slice may lie off its expected place where both are blended", unit="voxel", ge=0
     )
     blend_z_refine_min_confidence: float = param(0.5, "Least confidence of a pair for that", ge=0, le=1)
-
-
-class Laid(BaseModel, frozen=True):
-    """A slice in the volume: number, first plane, planes it has, 2x3 matrix from px of the volume to px of the slice."""
-
-    number: int
-    z: int
-    planes: int
-    matrix: list[list[float]]
+    blend_refinement_px: float = param(
+        0.0, "Farthest shift by which slices are laid on each other once more, where they are mixed; 0: not at all",
+        unit="px", ge=0,
+    )  # fmt: skip
 
 
 class Plan(BaseModel, frozen=True):
@@ -67,7 +63,8 @@ class Plan(BaseModel, frozen=True):
 
 
 def run(
-    p: Parameters, task: Task, *, volumes: list[In], metrics: list[In] | None = None, config: In, plan: Out, matches: Out,
+    p: Parameters, task: Task, *, volumes: list[In], metrics: list[In] | None = None, manual: list[str] | None = None,
+    config: In, plan: Out, matches: Out,
     decisions: Out, block_list: Out,
 ) -> None:  # fmt: skip
     used = slice_config.read(config)
@@ -80,10 +77,18 @@ def run(
     strangers = {n for q in found for n in (q.fixed, q.moving)} - set(images) - skipped
     if strangers:
         raise DataError(f"transforms name slices {sorted(strangers)}, which are not there; expected those of this run")
+    laid_by_hand = {f"{slices.name_of(q.fixed)}-{slices.name_of(q.moving)}" for q in found if q.source != "images"}
+    if unknown := set(manual or ()) - laid_by_hand:
+        pairs = ", ".join(sorted(unknown))
+        raise DataError(f"--manual_transforms_dir: no pair {pairs} in this run; expected transforms of its own pairs")
     made = decided(p, [q for q in found if q.fixed in images and q.moving in images])
     solution = solve(p, made, list(images), max(next(iter(images.values())).shape[1:]))
     depth = depths(p, made, images)
     done = laid(p, images, solution, depth)
+    if p.blend_refinement_px:
+        by = rests(images, done.slices, p.blend_refinement_px)
+        done = done.model_copy(update={"slices": [moved(s, shift) for s, shift in zip(done.slices, by, strict=True)]})
+        solution = solution._replace(shift=solution.shift + by)
     plan.write_text(done.model_dump_json())
     write_decisions(decisions, made)
     write_matches(matches, p, done, solution)

@@ -11,6 +11,7 @@ reach; the depth where planes are most alike wins, to a part of a voxel, and the
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,10 +34,17 @@ from .warp import apply, centre_of, compose
 SLAB = 8  # planes averaged
 FINEST = 1024  # px: longer side at which shifts are measured
 SEARCHED = 384  # px: longer side at which depths are compared
+TILE = 512  # px a side, read at a time
 Initial = Literal["both", "none", "com", "gradient"]
 
 
-class Parameters(Surface, Sectioning):
+class Expected(Surface, Sectioning):
+    """Where planes of a pair meet."""
+
+    registration_allowed_drifting_mm: float = param(0.1, "Depths looked at, to either side of the expected", unit="mm", ge=0)
+
+
+class Parameters(Expected):
     """Pairwise registration."""
 
     registration_transform: Literal["euler", "translation"] = param("euler", "What is looked for: shift and turn, or shift")
@@ -46,7 +54,6 @@ class Parameters(Surface, Sectioning):
         "both",
         "Starts that are tried: where the stage says (none), centres of mass (com), edges (gradient); the best is taken",
     )
-    registration_allowed_drifting_mm: float = param(0.1, "Depths looked at, to either side of the expected", unit="mm", ge=0)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,11 @@ def run(p: Parameters, task: Task, *, fixed: In, moving: In, name: str, transfor
     numbers = (number(fixed), number(moving))
     images = (open_image(fixed), open_image(moving))
     pair, matrix = registered(p, images, numbers)
+    made_up = [slices.name_of(n) for n, path in zip(numbers, (fixed, moving), strict=True) if "interpolated" in path.name]
+    if made_up:
+        pair = pair.model_copy(
+            update={"status": "error", "why": f"{' and '.join(made_up)} interpolated: no tissue of its own"}
+        )
     write_metrics(metrics, pair)
     write_itk(transform, matrix, images[0].shape[1:])  # type: ignore[arg-type]
     offsets.write_text(f"{round(pair.fixed_z)} {round(pair.moving_z)}\n")
@@ -76,21 +88,11 @@ def number(path: Path) -> int:
 def registered(p: Parameters, images: tuple[Image, Image], numbers: tuple[int, int]) -> tuple[Pair, np.ndarray]:
     """The pair, and the matrix from px of fixed to px of moving. Raises DataError for slices that are not on one canvas."""
     fixed, moving = images
-    if fixed.shape[1:] != moving.shape[1:] or not np.allclose(fixed.scale, moving.scale, rtol=1e-4):
-        raise DataError(
-            f"slices {numbers[0]} and {numbers[1]}: {fixed.shape[1:]} px of {fixed.scale} nm and {moving.shape[1:]} of "
-            f"{moving.scale} nm; expected both on one canvas, as bring_to_common_space leaves them"
-        )
-    step = fixed.scale[0] / NM_PER_MM
-    first = min(p.moving_slice_first_index, moving.shape[0] - 1)
-    expected = first + (numbers[1] - numbers[0]) * p.registration_slicing_interval_mm / step
-    reach = Reach(first, expected, round(p.registration_allowed_drifting_mm / step))
-    about: dict[str, Any] = {"fixed": numbers[0], "moving": numbers[1], "moving_z": first, "expected_z": expected}
-    if expected > fixed.shape[0] - SLAB // 4:
-        why = f"{fixed.shape[0]} planes end above plane {expected:.0f}, where the next slice begins: nothing is seen by both"
-        return Pair(**about, fixed_z=expected, why=why), np.eye(2, 3)
-    # Pixel p of both lie at one place of the stage but for what is left of whole pixels.
-    beside = (np.array(fixed.origin[1:]) - moving.origin[1:]) / fixed.scale[1:]
+    about, reach, beside = expectation(p, images, numbers)
+    if reach.expected > fixed.shape[0] - SLAB // 4:
+        begins = f"plane {reach.expected:.0f}, where the next slice begins"
+        why = f"{fixed.shape[0]} planes end above {begins}: nothing is seen by both"
+        return Pair(**about, fixed_z=reach.expected, why=why), np.eye(2, 3)
     found, z, z_correlation = matched(p, fixed, moving, reach)
     off = apply(found.matrix, np.array(centre_of(found.shape))) - centre_of(found.shape) - beside
     turn = float(np.rad2deg(np.arctan2(found.matrix[1, 0], found.matrix[0, 0])))
@@ -99,6 +101,25 @@ def registered(p: Parameters, images: tuple[Image, Image], numbers: tuple[int, i
         correlation=found.correlation,
     )  # fmt: skip
     return believed(p, pair, found)
+
+
+def expectation(
+    p: Expected, images: tuple[Image, Image], numbers: tuple[int, int]
+) -> tuple[dict[str, Any], Reach, np.ndarray]:
+    """What is known of a pair beforehand: what `Pair` says of it, where its planes are looked for, and the px by which
+    pixel p of moving lies beside pixel p of fixed, left of whole pixels. Raises DataError as `registered` does."""
+    fixed, moving = images
+    if fixed.shape[1:] != moving.shape[1:] or not np.allclose(fixed.scale, moving.scale, rtol=1e-4):
+        raise DataError(
+            f"slices {numbers[0]} and {numbers[1]}: {fixed.shape[1:]} px of {fixed.scale} nm and {moving.shape[1:]} of "
+            f"{moving.scale} nm; expected both on one canvas, as bring_to_common_space leaves them"
+        )
+    step = fixed.scale[0] / NM_PER_MM
+    first = min(p.moving_slice_first_index, moving.shape[0] - 1)
+    expected = first + (numbers[1] - numbers[0]) * p.registration_slicing_interval_mm / step
+    about: dict[str, Any] = {"fixed": numbers[0], "moving": numbers[1], "moving_z": first, "expected_z": expected}
+    beside = (np.array(fixed.origin[1:]) - moving.origin[1:]) / fixed.scale[1:]
+    return about, Reach(first, expected, round(p.registration_allowed_drifting_mm / step)), beside
 
 
 def believed(p: Parameters, pair: Pair, found: PairResult) -> tuple[Pair, np.ndarray]:
@@ -126,10 +147,19 @@ def matched(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> tuple[P
 
 
 def slab(image: Image, z: int, planes: int) -> np.ndarray:
-    """Mean of `planes` planes from z on, or of those that there are: (dim 1, dim 2) float32; plane by plane."""
+    """Mean of `planes` planes from z on, or of those that there are: (dim 1, dim 2) float32."""
     z = int(np.clip(z, 0, image.shape[0] - 1))
-    use = range(z, min(z + planes, image.shape[0]))
-    return (sum(image.read(np.s_[k]).astype(np.float32) for k in use) / len(use)).astype(np.float32)  # type: ignore
+    out = np.empty(image.shape[1:], np.float32)
+    for tile in tiles(image.shape[1:], TILE):
+        out[tile] = image.read((slice(z, min(z + planes, image.shape[0])), *tile)).mean(0, dtype=np.float32)
+    return out
+
+
+def tiles(shape: Sequence[int], side: int) -> Iterator[tuple[slice, slice]]:
+    """Of a plane: what is read at a time. Chunks are many planes deep, so that planes are not read one by one."""
+    for y in range(0, shape[0], side):
+        for x in range(0, shape[1], side):
+            yield slice(y, min(y + side, shape[0])), slice(x, min(x + side, shape[1]))
 
 
 # --- in the plane ---------------------------------------------------------------------------------
@@ -198,8 +228,9 @@ def depth_of(fixed: Image, moving: Image, matrix: np.ndarray, reach: Reach, plan
     """Depth at which planes of both are most alike, and how alike they are there."""
     low = max(0, int(np.floor(reach.expected)) - reach.drift)
     high = min(fixed.shape[0], int(np.ceil(reach.expected)) + reach.drift + len(planes))
-    deep = np.stack([small(fixed.read(np.s_[z])) for z in range(low, high)])
-    laid = np.stack([small(on_fixed(moving.read(np.s_[z]), matrix)) for z in planes])
+    factor = max(1, -(-max(fixed.shape[1:]) // SEARCHED))
+    deep, other = small(fixed, range(low, high), factor), small(moving, planes, factor)
+    laid = np.stack([on_fixed(plane, smaller(matrix, factor)) for plane in other])
     use = (deep.min(0) > 0) & (laid.min(0) > 0)
     if use.sum() < 64:
         return reach.expected, 0.0
@@ -220,16 +251,26 @@ def on_fixed(plane: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """A plane of moving as fixed would show it."""
     from .registration import _warped
 
-    return _warped(plane.astype(np.float32), matrix, plane.shape)
+    return _warped(plane, matrix, plane.shape)
 
 
-def small(plane: np.ndarray) -> np.ndarray:
-    """At most SEARCHED px a side, float32."""
-    import cv2
+def small(image: Image, planes: range, factor: int) -> np.ndarray:
+    """(planes, dim 1, dim 2) float32: means of factor x factor px, 0 where one of them is 0."""
+    out = np.empty((len(planes), *(n // factor for n in image.shape[1:])), np.float32)
+    for y, x in tiles([n * factor for n in out.shape[1:]], TILE // factor * factor):
+        values = image.read((slice(planes.start, planes.stop), y, x)).astype(np.float32)
+        ny, nx = values.shape[1] // factor, values.shape[2] // factor
+        parts = values.reshape(len(planes), ny, factor, nx, factor)
+        at = (slice(y.start // factor, y.start // factor + ny), slice(x.start // factor, x.start // factor + nx))
+        out[(slice(None), *at)] = np.where((parts > 0).all((2, 4)), parts.mean((2, 4)), 0)
+    return out
 
-    factor = max(1, -(-max(plane.shape) // SEARCHED))
-    size = (max(1, plane.shape[1] // factor), max(1, plane.shape[0] // factor))
-    return cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+def smaller(matrix: np.ndarray, factor: int) -> np.ndarray:
+    """A matrix between px, for px p that are means of factor x factor, with centres at factor p + (factor - 1) / 2."""
+    beside = (factor - 1) / 2
+    move = matrix[:, :2] @ [beside, beside] + matrix[:, 2] - beside
+    return np.hstack([matrix[:, :2], move[:, None] / factor])
 
 
 def high_pass(plane: np.ndarray, use: np.ndarray) -> np.ndarray:

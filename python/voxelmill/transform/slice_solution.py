@@ -80,8 +80,18 @@ class Solution(NamedTuple):
 
 
 def decided(p: Believed, pairs: Sequence[Pair]) -> list[Decision]:
-    """In order of the slices."""
-    return [Decision(pair, *_use(p, pair)) for pair in sorted(pairs, key=lambda q: (q.fixed, q.moving))]
+    """In order of the slices. What a person has laid counts: neither gates nor pairs that reach across it say otherwise."""
+    by_hand = [q for q in pairs if q.source != "images"]
+    made = []
+    for pair in sorted(pairs, key=lambda q: (q.fixed, q.moving)):
+        across = any(pair.fixed <= q.fixed and q.moving <= pair.moving for q in by_hand)
+        if not p.apply_pairwise_transforms or not across:
+            made.append(Decision(pair, *_use(p, pair)))
+        elif pair.source == "images":
+            made.append(Decision(pair, "skipped", "reaches across a pair that was aligned by hand"))
+        else:
+            made.append(Decision(pair, "rotation only" if p.apply_rotation_only else "full", "aligned by hand"))
+    return made
 
 
 def _use(p: Believed, pair: Pair) -> tuple[Use, str]:

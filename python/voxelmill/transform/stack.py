@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..core.stage import In, Out
 from ..core.volume import Image, Region, create_image, layout, open_image
 from .pairs import Surface
 from .plan_stack import Laid, Plan
-from .register_pairwise import number
+from .register_pairwise import TILE, number, tiles
 
 REACH = 2  # px that interpolation reads beside a position
 
@@ -53,17 +53,33 @@ Weigh = Callable[[Parameters, Plan, int], list[tuple[Laid, float]]]
 
 
 def mixed(p: Parameters, plan: Plan, images: dict[int, Image], region: Region, weigh: Weigh | None = None) -> np.ndarray:
-    """A region of the volume, float32; 0 where no slice shows anything. Plane by plane: memory is that of the region."""
-    shape = [r.stop - r.start for r in region]
-    out = np.zeros(shape, np.float32)
-    for k, z in enumerate(range(region[0].start, region[0].stop)):
-        total = np.zeros(shape[1:], np.float32)
-        for slice_, weight in (weigh or weights)(p, plan, z):
-            values, there = seen(images[slice_.number], z - slice_.z, np.array(slice_.matrix), region[1:])
-            out[k] += weight * values
-            total += weight * there
-        out[k] /= np.where(total > 0, total, 1)
+    """A region of the volume, float32; 0 where no slice shows anything. Tile by tile: memory is that of the region."""
+    z, y, x = region
+    out = np.empty([r.stop - r.start for r in region], np.float32)
+    for rows, columns in tiles(out.shape[1:], TILE):
+        of = (z, slice(y.start + rows.start, y.start + rows.stop), slice(x.start + columns.start, x.start + columns.stop))
+        out[:, rows, columns] = tile(partial(weigh or weights, p, plan), plan, images, of)
     return out
+
+
+def tile(
+    weigh: Callable[[int], list[tuple[Laid, float]]], plan: Plan, images: dict[int, Image], region: Region
+) -> np.ndarray:
+    """A part of a region: each slice is read once, all planes that are asked for. weigh(z): slices and what they count."""
+    z, *yx = region
+    out = np.zeros([r.stop - r.start for r in region], np.float32)
+    total = np.zeros_like(out)
+    share = {k: {s.number: weight for s, weight in weigh(k)} for k in range(z.start, z.stop)}
+    for s in plan.slices:
+        of = [k for k in share if s.number in share[k]]
+        if not of:
+            continue
+        views = seen(images[s.number], range(of[0] - s.z, of[-1] + 1 - s.z), np.array(s.matrix), yx)
+        for k, (values, there) in enumerate(views, of[0]):
+            weight = share[k].get(s.number, 0.0)
+            out[k - z.start] += weight * values
+            total[k - z.start] += weight * there
+    return out / np.where(total > 0, total, 1)
 
 
 def weights(p: Parameters, plan: Plan, z: int) -> list[tuple[Laid, float]]:
@@ -97,8 +113,8 @@ def fade(z: int, planes: int, plan: Plan, k: int) -> float:
     return max(ramp(planes - 1 - z, shared), 1e-6)
 
 
-def seen(image: Image, z: int, matrix: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
-    """What plane z of a slice shows in a region (dim 1, dim 2) of the volume, and where it shows anything (0 or 1)."""
+def seen(image: Image, planes: range, matrix: np.ndarray, region: Sequence[slice]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What planes of a slice show in a region (dim 1, dim 2) of the volume, and where they show anything (0 or 1)."""
     import cv2
 
     size = [r.stop - r.start for r in region]
@@ -107,12 +123,15 @@ def seen(image: Image, z: int, matrix: np.ndarray, region: Region) -> tuple[np.n
     low = np.maximum(np.floor(reached.min(0)).astype(int) - REACH, 0)
     high = np.minimum(np.ceil(reached.max(0)).astype(int) + REACH + 1, image.shape[1:])
     if (high <= low).any():
-        return np.zeros(size, np.float32), np.zeros(size, np.float32)
-    crop = image.read(np.s_[z : z + 1, low[0] : high[0], low[1] : high[1]])[0].astype(np.float32)
+        yield from [(np.zeros(size, np.float32), np.zeros(size, np.float32))] * len(planes)
+        return
+    crop = image.read(np.s_[planes.start : planes.stop, low[0] : high[0], low[1] : high[1]]).astype(np.float32, copy=False)
     # p of the region -> matrix @ (p + start) - low of the crop; OpenCV has x = dim 2 first.
     move = matrix[:, :2] @ [r.start for r in region] + matrix[:, 2] - low
     xy = np.array([[matrix[1, 1], matrix[1, 0], move[1]], [matrix[0, 1], matrix[0, 0], move[0]]])
     how: dict[str, Any] = {"dsize": (size[1], size[0]), "borderMode": cv2.BORDER_CONSTANT, "borderValue": 0}
-    there = cv2.warpAffine((crop > 0).astype(np.float32), xy, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **how) > 0.999
-    values = cv2.warpAffine(crop, xy, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, **how)
-    return np.where(there, np.maximum(values, 0), 0), there.astype(np.float32)
+    for plane in crop:
+        mask = cv2.warpAffine((plane > 0).astype(np.float32), xy, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **how)
+        there = (mask > 0.999).astype(np.float32)
+        values = cv2.warpAffine(plane, xy, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, **how)
+        yield np.maximum(values, 0) * there, there

@@ -16,6 +16,10 @@ class Parameters(Given, Kept):
     auto_assess_quality: bool = param(False, "Leave out slices that are unlike their neighbours")
     interpolate_missing_slices: bool = param(True, "Fill gaps of one slice; wider ones stay")
     auto_exclude_enabled: bool = param(True, "Leave out runs of slices that fit their neighbours badly")
+    export_manual_align: bool = param(False, "Write a package for `voxelmill align`: pairs of slices, to be laid by hand")
+    manual_transforms_dir: str = param(
+        "", "Folder of transforms that were laid by hand; pairs in it are not registered", path=True
+    )
     diagnostic_mode: bool = param(False, "All analyses that help to find out why a volume is not right")
     analyze_rotation_drift: bool = param(False, "Analyse how slices turn against each other, and what that adds up to")
     analyze_acquisition_rotation: bool = param(False, "Analyse whether the stage's axes lie askew to the images'")
