@@ -109,6 +109,7 @@ def test_every_process_of_plain_tiles_has_its_tasks(parser: str, stack, tmp_path
     all_of_them = (
         "LIST_FILES",
         "INSPECT_TILES",
+        "ESTIMATE_TILES",
         "PLACE_TILES",
         "PLAN_MOSAIC",
         "STITCH_TILES",
