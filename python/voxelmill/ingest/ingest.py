@@ -135,7 +135,8 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
     corner, shape = place_truth(p, volume, own, raw) if labels else place(p, volume, own)
     space = Space.zyx(raw["voxel_size"], raw["origin"]) if raw else own.crop(corner)
     lay = layout(shape, check_type(volume, p, labels), p.shard, p.chunk)
-    disk.check({role: float(np.prod([float(n) for n in lay.shape])) * np.dtype(lay.dtype).itemsize}, Path.cwd(), LESS)
+    bytes_held = float(np.prod([float(n) for n in lay.shape])) * np.dtype(lay.dtype).itemsize
+    print(f"[ingest] {disk.check({role: bytes_held}, Path.cwd(), LESS)}")
     grey = rescaling(p, volume, lay, corner) if p.rescale and not labels else None
     reads = [whole(lay)] if volume.forward else [row["block"] for row in plans.by_sections(lay, p, plans.READ_BLOCKS)]
     where = source or local(location)
