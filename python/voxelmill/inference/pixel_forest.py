@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 SIGMAS = (0.7, 1.5, 3.0, 6.0)  # px
 FEATURES = 6 * len(SIGMAS)
-EVEN = -1.8  # logit of the affinity where a boundary is an even chance: fits agglomeration's threshold, on FIB-25 z 100-124
+EVEN = -2.0  # logit of the affinity where a boundary is an even chance: fits agglomeration's threshold, on FIB-25 z 100-124
 
 
 def features(sections: NDArray[np.float32], z: int) -> NDArray[np.float32]:
