@@ -107,6 +107,17 @@ def tableOf(options, name, needed) {
     return []
 }
 
+// The atlas: a file or folder by its parameter, or what BrainGlobe has fetched for this user.
+def atlasOf(options) {
+    def cache = localPath(System.getenv('BRAINGLOBE_DIR') ?: "${System.getProperty('user.home')}/.brainglobe")
+    def wanted = "allen_mouse_${options.allen_resolution}um_v"
+    def cached = (cache.toFile().list()?.toList() ?: []).findAll { name -> name.startsWith(wanted) }.sort()
+    if (!options.atlas && !cached) {
+        refuse("--align_to_ras_enabled: no atlas at hand, and nothing is downloaded; give --atlas FILE (.nii.gz, .nrrd, OME-Zarr), or fetch ${wanted}* by BrainGlobe to ${cache}")
+    }
+    return sourceOf('atlas', options.atlas ?: cache.resolve(cached.last()))[1]
+}
+
 // Transforms of pairs that a person has laid, by the pair's name: NAME/manual.tfm, as `voxelmill align` leaves them, or NAME.tfm.
 def transformsIn(folder) {
     def files = folder ? localPath("${folder}").toFile().listFiles().sort() : []
@@ -220,6 +231,17 @@ def inBatches(tuples) {
 // The files of [meta, file] tuples in order, as one list.
 def filesInOrder(tuples) {
     return allInOrder(tuples).map { all -> all.collect { one -> one[1] } }
+}
+
+// A list of tuples [meta, a, b, ...], all in order, as [all a, all b, ...].
+def columns(found) {
+    return found.map { all -> all.collect { one -> one.drop(1) }.transpose() }
+}
+
+// Things by number in batches, `0-of-3`: those that leave 0 divided by 3; one for so many blocks.
+def batchesOf(blocks) {
+    def count = Math.max(1, blocks.intdiv(32))
+    return (0..<count).collect { n -> [id: "${n}-of-${count}".toString(), batch: "${n}-of-${count}".toString()] }
 }
 
 // All files of a channel of files, as one list that does not depend on who came first.

@@ -32,3 +32,9 @@ class Parameters(Given, Kept):
         pattern=r"^[\w.+-]*$",
     )
     correct_bias_field: bool = param(False, "Take slow changes of brightness out of the volume")
+    align_to_ras_enabled: bool = param(False, "Bring the volume into the frame of an atlas")
+    atlas: str = param(
+        "",
+        "Atlas: NIfTI, NRRD, OME-Zarr or a folder of BrainGlobe; empty: the Allen mouse atlas in BrainGlobe's cache",
+        path=True,
+    )
