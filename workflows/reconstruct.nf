@@ -3,6 +3,7 @@
 include { allInOrder ; byName ; filesInOrder ; localPath ; metasOf ; ofRole ; settled ; sourcesAtStart ; storeIn ; tableOf ; unlisted } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { LIST_SLICES } from '../modules/ingest/list_slices'
+include { ESTIMATE_SLICES } from '../modules/transform/estimate_slices'
 include { PREPARE_SLICE } from '../modules/transform/prepare_slice'
 include { ANALYZE_SHIFTS } from '../modules/serving/analyze_shifts'
 include { DETECT_REHOMING_EVENTS } from '../modules/transform/detect_rehoming_events'
@@ -36,6 +37,8 @@ workflow RECONSTRUCT {
     shifts = channel.value(tableOf(options, 'shifts_xy', true))
     LIST_SLICES(source, shifts, channel.value(tableOf(options, 'slice_config', false)), options.flags.list_slices)
     config = LIST_SLICES.out.config
+    ESTIMATE_SLICES(source, LIST_SLICES.out.slices, options.flags.estimate_slices)
+    ESTIMATE_SLICES.out.sizes.view { file -> file.text }
 
     pictures = channel.empty()
     if (options.analyze_shifts) {
