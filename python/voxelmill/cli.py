@@ -47,6 +47,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--per-slice", action="store_true", help="score each section by itself and average")
     one.add_argument("--truth-key", default="", help="dataset inside the truth (HDF5, NPZ)")
     one.add_argument("--pred-key", default="", help="dataset inside the prediction")
+    one = command("make-oct", make_oct, "make raw tiles of serial sections by OCT, whose truth is known, for a demo")
+    one.add_argument("folder", type=Path, help="folder to make")
+    one = command("score-oct", score_oct, "compare what reconstruct made of them with the truth")
+    one.add_argument("folder", type=Path, help="as of make-oct")
+    one.add_argument("results", type=Path, help="--outdir of reconstruct")
     one = command("runs", runs, "list the runs of a results folder")
     one.add_argument("outdir", nargs="?", default="results")
     one.add_argument("--json", action="store_true", help="all columns, as JSON")
@@ -76,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--voxels", type=float, default=1e12, help="voxels of the volume [1e12]")
     one.add_argument("--nodes", type=int, default=1)
     one.add_argument("--cores", type=int, default=32, help="of a node [32]")
+    one.add_argument("--segmentation", choices=("learned", "classic"), help="as of the run [learned]")
     one.add_argument("--block_voxels", type=float, help="as of the run [its default]")
     one.add_argument("--shard_voxels", type=float, help="product of --shard [its default]")
     one.add_argument("--tuned", action="store_true", help="choose --block_voxels and --shard for the size")
@@ -142,6 +148,18 @@ def score(args: argparse.Namespace) -> None:
                 rows.append(section.result())
     result = averaged(rows) if args.per_slice else whole.result()
     print(json.dumps(result, indent=1, sort_keys=True))
+
+
+def make_oct(args: argparse.Namespace) -> None:
+    from .testing import oct_demo
+
+    oct_demo.make(args.folder)
+
+
+def score_oct(args: argparse.Namespace) -> None:
+    from .testing import oct_demo
+
+    print("\n".join(oct_demo.scores(oct_demo.read(args.folder), args.results)))
 
 
 def runs(args: argparse.Namespace) -> None:
@@ -251,9 +269,9 @@ def train(args: argparse.Namespace) -> None:
 def scale(args: argparse.Namespace) -> None:
     from . import scaling
 
-    stages = scaling.load(args.measured or scaling.MEASURED)
-    given = {name: getattr(args, name) for name in ("nodes", "cores", "block_voxels", "shard_voxels")}
+    given = {name: getattr(args, name) for name in ("segmentation", "nodes", "cores", "block_voxels", "shard_voxels")}
     setting = scaling.Setting(**{name: value for name, value in given.items() if value is not None})
+    stages = scaling.load(setting.segmentation, args.measured or scaling.MEASURED)
     if args.limits:
         for voxels, what, remedy in scaling.breaking_points(setting, stages, args.tuned):
             print(f"{voxels:9.2g} voxels  {what}: {remedy}")
