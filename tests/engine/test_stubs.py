@@ -25,7 +25,7 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
     },
     "reconstruct": {
-        **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN"), 0),
+        **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN", "SLICE_PREVIEW"), 0),
         **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK", "MAKE_LEVELS"), 2),
         "REGISTER_PAIRWISE": 3,
         "JOIN_STACK": 1,
@@ -136,7 +136,13 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
     assert done.code == 0, done.said
     wanted = {"GENERATE_SLICE_CONFIG": config, "GENERATE_AIP": aips, "GENERATE_MOSAIC_PREVIEW": previews}
     assert done.tasks("COMPLETED") == Counter(
-        {"LIST_TILES": 1, "CREATE_MOSAIC_GRID": 1, "REPORT": 1, **{name: 1 for name, on in wanted.items() if on == "true"}}
+        {
+            "LIST_TILES": 1,
+            "ESTIMATE_TILES": 1,
+            "CREATE_MOSAIC_GRID": 1,
+            "REPORT": 1,
+            **{name: 1 for name, on in wanted.items() if on == "true"},
+        }
     )
 
 
@@ -170,9 +176,9 @@ def test_slices_step_by_step(tmp_path: Path) -> None:
     steps = ("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "STITCH_3D_WITH_REFINEMENT")
     steps += ("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
     switches = ("--publish_intermediates", "true", "--fix_curvature_enabled", "true", "--fix_illum_enabled", "false")
-    done = run(*ARGUMENTS["reconstruct"], *switches, "-stub-run", folder=tmp_path)
+    done = run(*ARGUMENTS["reconstruct"], *switches, "--slice_previews", "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected("reconstruct", PREPARE_SLICE=0, **dict.fromkeys(steps, 2))
+    assert done.tasks("COMPLETED") == expected("reconstruct", PREPARE_SLICE=0, SLICE_PREVIEW=2, **dict.fromkeys(steps, 2))
 
 
 ANALYSES = {"ANALYZE_ROTATION_DRIFT": 1, "ANALYZE_ACQUISITION_ROTATION": 1, "STACK_MOTOR_ONLY": 1}

@@ -132,6 +132,14 @@ class Precision(Params):
     )
 
 
+class Kept(Params):
+    """What is published beside the volume of a subject."""
+
+    publish_intermediates: bool = param(False, "Publish what stages leave to each other, too")
+    zip_volume: bool = param(True, "Publish the subject's volume as one file, too (a zip)")
+    nifti: bool = param(False, "Publish the subject's volumes as NIfTI, too")
+
+
 class Extensions(Params):
     """Code of the user's own."""
 
