@@ -22,6 +22,7 @@ BY_SLICE, BY_PAIR, BY_BLOCK = ("prepare_slice", "bring_to_common_space"), ("regi
 WHOLE = ("publish_volume",)  # cautious: beyond a block its levels are made by blocks (MAKE_LEVELS)
 ORDER = (*BY_SLICE, *BY_PAIR, *BY_BLOCK, *WHOLE)
 BLOCK = 32e6  # voxels of a block, up to 16 times as many beyond 256 blocks (core/shared.py)
+SHARD = 1024 * 1024 / 1e6  # Mpx of a plane that the stack holds at a time
 DISK_GB = 10_000.0  # of a work folder
 
 
@@ -142,7 +143,7 @@ def predict(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured], l
         wall = max(math.ceil(tasks / (nodes * cores)) * task_s, tasks / SUBMITS_PER_SECOND) + latency_s
         found.append(
             Cost(
-                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(brain.plane) / 1e9, task_s / 3600,
+                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(min(brain.plane, SHARD) if stage in BY_BLOCK else brain.plane) / 1e9, task_s / 3600,
                 tasks * cost.bytes_out.at(made) / 1e9,
             )
         )  # fmt: skip
