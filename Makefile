@@ -1,6 +1,7 @@
-# make demo   run the demo          make test   run every test
-# make setup  only set up           make quick  only the fast tests
-.PHONY: setup demo test quick lint test-cluster bench clean
+# make demo   run the demo          make demo-oct   run that of serial sections
+# make setup  only set up           make test       run every test
+#                                   make quick      only the fast tests
+.PHONY: setup demo demo-oct test quick lint test-cluster bench clean
 SHELL := /bin/bash
 VENV := .venv/bin
 export PATH := $(CURDIR)/$(VENV):$(PATH)
@@ -10,6 +11,16 @@ setup:
 
 demo: setup
 	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf -profile demo --outdir results/demo -resume
+
+OCT := results/demo-oct
+
+demo-oct: setup
+	voxelmill make-oct $(OCT)/made
+	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow mosaic --input $(OCT)/made/raw --axial_resolution 10 --exclude_first_slices 0 \
+	    --generate_aips --generate_previews --outdir $(OCT)/mosaic -resume
+	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow reconstruct --input $(OCT)/mosaic --subject_name demo --stitch_overlap_fraction 0.25 \
+	    --registration_slicing_interval_mm 0.16 --outdir $(OCT)/volume -resume
+	@voxelmill score-oct $(OCT)/made $(OCT)/volume
 
 lint: setup
 	$(VENV)/ruff check .

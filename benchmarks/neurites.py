@@ -1,6 +1,7 @@
 """Neurites raw -> labels by the stages as they run: scores at several thresholds, CPU seconds, memory; peers beside them.
 
-    python benchmarks/neurites.py DATA [--sets fib25 gala vnc] [--part validation] [--model DIR] [--size 0] [--out X.json]
+    python benchmarks/neurites.py DATA [--sets fib25 gala vnc] [--part validation] [--segmentation learned] [--model DIR]
+                                  [--size 0] [--out X.json]
 
 DATA is the folder with `em/`. fib25 is the part of the shipped network's recipe that is named: it has not been learnt from.
 gala and vnc the network has never seen. `held_back` is looked at once, when everything is chosen. VNC is scored section by
@@ -44,13 +45,13 @@ def volumes(args: argparse.Namespace):
                 yield name, stored["raw"], stored[key].astype(np.int32), size, name == "vnc"
 
 
-def ours(folder: Path, raw: np.ndarray, size: tuple[float, ...], model: Path | None) -> dict:
+def ours(folder: Path, raw: np.ndarray, size: tuple[float, ...], model: Path | None, method: str = "learned") -> dict:
     """Labels per threshold, and what they cost."""
     grey = contrast.enhance(raw)
     store = make_store(folder / "aligned.ome.zarr", grey, tuple(map(float, size)), shard=SHARD, chunk=(32, 128, 128))
     lay = open_image(store).layout()
     block = f"0-{int(np.prod(lay.grid)) - 1}"
-    more = {"model": model} if model else {}
+    more = {"segmentation": method, **({"model": model} if model else {})}
     begun = time.process_time()
     assert (
         run_stage("inference.segment", folder, volume=store, block=block, output="s.ome.zarr", overlaps="o.npz", **more) == 0
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="*", default=["fib25", "gala", "vnc"])
     parser.add_argument("--part", default="validation", choices=("validation", "held_back"))
+    parser.add_argument("--segmentation", default="learned", choices=("learned", "forest"))
     parser.add_argument("--model", type=Path)
     parser.add_argument("--size", type=int, default=0)
     parser.add_argument("--peers", action="store_true")
@@ -123,11 +125,11 @@ def main() -> None:
         raw = next(volumes(argparse.Namespace(**{**vars(args), "sets": ["fib25"]})))[1]
         raw = np.pad(raw, [(0, max(0, args.size - n)) for n in raw.shape], mode="symmetric")[(slice(args.size),) * 3]
         with tempfile.TemporaryDirectory() as folder:
-            figures[f"{args.size}^3"] = ours(Path(folder), raw, (10, 10, 10), args.model)["cost"]
+            figures[f"{args.size}^3"] = ours(Path(folder), raw, (10, 10, 10), args.model, args.segmentation)["cost"]
     else:
         for name, raw, truth, size, flat in volumes(args):
             with tempfile.TemporaryDirectory() as folder:
-                made = ours(Path(folder), raw, size, args.model)
+                made = ours(Path(folder), raw, size, args.model, args.segmentation)
                 figures[name] = {"ours": rows(truth, made["labels"], flat), "cost": made["cost"]}
                 if args.peers:
                     try:

@@ -28,13 +28,16 @@ ONCE = {
     "AGGLOMERATE": 1,
     "EXPORT_LABELS": 1,
     "SYNAPSES": 1,
+    "SHAPES": 1,
     "GRAPH": 1,
+    "NEURITES": 1,
+    "NEURONS": 1,
     "EVALUATE": 1,
     "MULTISCALE": 3,
     "FIGURES": 1,
     "REPORT": 1,
 }
-PER_BLOCK = ("SIMULATE_MISALIGNMENT", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "EXPORT_LABELS", "SYNAPSES")
+PER_BLOCK = ("SIMULATE_MISALIGNMENT", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "EXPORT_LABELS", "SYNAPSES", "SHAPES")
 
 
 def test_every_process_runs_as_often_as_it_should(connectome: Run):
@@ -50,16 +53,30 @@ def test_fixed_names_are_there(connectome: Run):
         "tables/merge",
         "tables/alignment.csv",
         "tables/score.json",
+        "meshes/info",
+        "skeletons/precomputed/info",
+        "figures/neurites_3d.png",
         "graph/wiring.graphml",
         "report.html",
         "runs.sqlite",
         "provenance",
         "pipeline_info",
-        *(f"tables/{t}.{e}" for t in ("synapses", "edges", "nodes") for e in ("parquet", "csv")),
+        *(f"tables/{t}.{e}" for t in ("synapses", "edges", "nodes", "neurons") for e in ("parquet", "csv")),
         *(f"figures/figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_alignment") for e in ("png", "pdf")),
     ):
         assert (connectome.outdir / name).exists(), name
     assert not (connectome.outdir / "INCOMPLETE").exists()
+
+
+def test_neurites_have_meshes_skeletons_and_rows(connectome: Run):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(connectome.outdir / "tables/neurons.parquet").to_pydict()
+    traced = {root for root, size in zip(table["root_id"], table["voxels"], strict=True) if size >= 5000}
+    assert traced and sum(table["voxels"]) <= 28 * 96 * 96
+    assert {int(path.stem) for path in (connectome.outdir / "skeletons").glob("*.swc")} == traced
+    assert {int(path.name[:-2]) for path in (connectome.outdir / "meshes").glob("*:0")} == traced
+    assert {root for root, cable in zip(table["root_id"], table["cable_um"], strict=True) if cable is not None} == traced
 
 
 def test_alignment_table_and_score(connectome: Run):
@@ -210,7 +227,7 @@ def test_a_changed_source_runs_all_again_and_a_changed_chunk_is_refused(phantom:
     assert done.code == 0, done.said
     assert not done.tasks("CACHED")
     again = run("--input", source, *args, "--min_score", 0.3, "-resume", folder=tmp_path)
-    assert set(again.tasks("COMPLETED")) == {"GRAPH", "FIGURES", "REPORT"}
+    assert set(again.tasks("COMPLETED")) == {"GRAPH", "NEURONS", "FIGURES", "REPORT"}
 
     (task,) = (row for row in again.trace() if row["process"] == "EXPORT_LABELS")
     labels = Path(task["workdir"]) / "neurites.ome.zarr/0/c"

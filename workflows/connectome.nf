@@ -1,6 +1,6 @@
 // EM volume -> aligned volume, neurites, synapse candidates, wiring graph.
 
-include { byName ; filesInOrder ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourceOf ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
+include { allInOrder ; batchesOf ; byName ; columns ; filesInOrder ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourceOf ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { ESTIMATE } from '../modules/ingest/estimate'
 include { INGEST } from '../modules/ingest/ingest'
@@ -12,10 +12,13 @@ include { ALIGN } from '../modules/transform/align'
 include { RENDER } from '../modules/transform/render'
 include { SEGMENT } from '../modules/inference/segment'
 include { EXPORT_LABELS } from '../modules/postprocess/export_labels'
+include { SHAPES } from '../modules/postprocess/shapes'
 include { SYNAPSES } from '../modules/postprocess/synapses'
 include { GRAPH } from '../modules/postprocess/graph'
 include { EVALUATE } from '../modules/postprocess/evaluate'
 include { FIGURES } from '../modules/serving/figures'
+include { NEURITES } from '../modules/serving/neurites'
+include { NEURONS } from '../modules/serving/neurons'
 include { REPORT } from '../modules/serving/report'
 include { SCENE } from '../modules/serving/scene'
 include { READ_SLABS } from './slabs'
@@ -34,9 +37,9 @@ workflow CONNECTOME {
     options // map of checked parameters
 
     main:
-    found = channel.fromList(sourcesAtStart([raw: options.input, truth: options.truth]))
-    LIST_FILES(unlisted(found))
-    sources = settled(found, LIST_FILES.out.listing)
+    given = channel.fromList(sourcesAtStart([raw: options.input, truth: options.truth]))
+    LIST_FILES(unlisted(given))
+    sources = settled(given, LIST_FILES.out.listing)
     // A queue for INGEST, whose outputs may be missing; for all others volumes, facts and transforms are value channels
     // (`first`, or made of values alone): a queue would be empty after the first task of a stage.
     input = ofRole(sources, 'raw')
@@ -81,12 +84,18 @@ workflow CONNECTOME {
     SYNAPSES(aligned, labels, pieces, blocks, options.flags.synapses)
     GRAPH(filesInOrder(SYNAPSES.out.candidates), labels, options.flags.graph)
 
-    tables = GRAPH.out.tables.mix(ALIGN.out.table)
+    // Meshes and skeletons: what a block has of each neurite, then neurites in batches.
+    SHAPES(labels, blocks, options.flags.shapes)
+    found = allInOrder(SHAPES.out.shapes)
+    NEURITES(labels, columns(found), found.flatMap { all -> batchesOf(all.size()) }, options.flags.neurites)
+    NEURONS(columns(allInOrder(NEURITES.out.neurites)), GRAPH.out.tables, options.flags.neurons)
+
+    tables = GRAPH.out.tables.mix(ALIGN.out.table, NEURONS.out.tables)
     if (options.truth) {
         truth = ofRole(sources, 'truth')
         INGEST_TRUTH(truth, facts, options.flags.ingest_truth)
         READ_TRUTH(truth.first(), INGEST_TRUTH.out.plan, INGEST_TRUTH.out.volume, INGEST_TRUTH.out.facts, options.flags)
-        learned = options.segmentation == 'learned'
+        learned = options.segmentation != 'classic'
         forest = learned ? JOIN_SUPERVOXELS.out.forest : channel.value([])
         tables_of_blocks = learned ? filesInOrder(SEGMENT.out.overlaps) : channel.value([])
         EVALUATE(labels, pieces, tables_of_blocks, forest, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
@@ -106,5 +115,6 @@ workflow CONNECTOME {
     }
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)
 
-    REPORT(byName(channel.topic('records')), FIGURES.out.figures, byName(tables), 'report', options.flags.report)
+    drawn = byName(FIGURES.out.figures.mix(NEURONS.out.figure))
+    REPORT(byName(channel.topic('records')), drawn, byName(tables), 'report', options.flags.report)
 }

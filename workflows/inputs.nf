@@ -222,6 +222,17 @@ def filesInOrder(tuples) {
     return allInOrder(tuples).map { all -> all.collect { one -> one[1] } }
 }
 
+// A list of tuples [meta, a, b, ...], all in order, as [all a, all b, ...].
+def columns(found) {
+    return found.map { all -> all.collect { one -> one.drop(1) }.transpose() }
+}
+
+// Things by number in batches, `0-of-3`: those that leave 0 divided by 3; one for so many blocks.
+def batchesOf(blocks) {
+    def count = Math.max(1, blocks.intdiv(32))
+    return (0..<count).collect { n -> [id: "${n}-of-${count}".toString(), batch: "${n}-of-${count}".toString()] }
+}
+
 // All files of a channel of files, as one list that does not depend on who came first.
 def byName(files) {
     return files.flatten().unique().toSortedList { a, b -> a.name <=> b.name ?: "${a}" <=> "${b}" }

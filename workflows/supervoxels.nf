@@ -12,7 +12,7 @@ workflow JOIN_SUPERVOXELS {
     options // map of checked parameters
 
     main:
-    at_once = options.segmentation == 'learned'
+    at_once = options.segmentation != 'classic'
     whole = allInOrder(overlaps).map { all -> [[id: 'all', block: 'all'], all.collect { one -> one[1] }] }
     AGGLOMERATE(at_once ? whole : inBatches(overlaps), options.flags.agglomerate)
     borders = allInOrder(AGGLOMERATE.out.border)

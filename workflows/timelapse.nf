@@ -91,7 +91,7 @@ workflow TIMELAPSE {
         )
         figures = MOVIE_FIGURES.out.figures
         if (options.fit) {
-            FIT_TRACES(EXTRACT_TRACES.out.traces, facts, options.flags.fit_traces)
+            FIT_TRACES(EXTRACT_TRACES.out.traces, facts, plugins, options.flags.fit_traces)
             figures = figures.mix(FIT_TRACES.out.figures)
         }
         if (options.samples) {

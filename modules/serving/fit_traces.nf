@@ -6,6 +6,7 @@ process FIT_TRACES {
     input:
     tuple val(meta), path(traces), path(traces_manifest)
     path facts
+    tuple path(plugins), val(plugins_fingerprint)
     val flags
 
     output:
@@ -15,7 +16,7 @@ process FIT_TRACES {
 
     script:
     """
-    fit_traces.py ${flags} --traces ${traces} --facts ${facts} --batch ${meta.block} --output published/fits --figures published/figures
+    fit_traces.py ${flags} --traces ${traces} --facts ${facts} --batch ${meta.block} ${plugins ? "--plugins ${plugins}" : ''} --output published/fits --figures published/figures
     """
 
     stub:

@@ -47,6 +47,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--per-slice", action="store_true", help="score each section by itself and average")
     one.add_argument("--truth-key", default="", help="dataset inside the truth (HDF5, NPZ)")
     one.add_argument("--pred-key", default="", help="dataset inside the prediction")
+    one = command("make-oct", make_oct, "make raw tiles of serial sections by OCT, whose truth is known, for a demo")
+    one.add_argument("folder", type=Path, help="folder to make")
+    one = command("score-oct", score_oct, "compare what reconstruct made of them with the truth")
+    one.add_argument("folder", type=Path, help="as of make-oct")
+    one.add_argument("results", type=Path, help="--outdir of reconstruct")
     one = command("runs", runs, "list the runs of a results folder")
     one.add_argument("outdir", nargs="?", default="results")
     one.add_argument("--json", action="store_true", help="all columns, as JSON")
@@ -88,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
     one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
     one = command("train", train, "train a network, or fine-tune one, on images and labels; goes on where it was killed")
-    one.add_argument("--kind", choices=("neurites", "cells"), required=True)
+    one.add_argument("--kind", choices=("neurites", "cells", "forest"), required=True)
     one.add_argument(
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="checkpoint, learning curve, model and card"
     )
@@ -148,6 +153,18 @@ def score(args: argparse.Namespace) -> None:
                 rows.append(section.result())
     result = averaged(rows) if args.per_slice else whole.result()
     print(json.dumps(result, indent=1, sort_keys=True))
+
+
+def make_oct(args: argparse.Namespace) -> None:
+    from .testing import oct_demo
+
+    oct_demo.make(args.folder)
+
+
+def score_oct(args: argparse.Namespace) -> None:
+    from .testing import oct_demo
+
+    print("\n".join(oct_demo.scores(oct_demo.read(args.folder), args.results)))
 
 
 def runs(args: argparse.Namespace) -> None:

@@ -1,9 +1,9 @@
 """What a `reconstruct` run of any size will cost, and what breaks first: from the measured costs of small runs.
 
 Slices are independent until the stack, pairs until its plan, and the stack is made by blocks: each task's CPU time and bytes
-are lines over the voxels of slices that it works on, its memory one over the pixels of a plane, since it goes through depth piece by
-piece. `prepare_slice` reads the raw grid besides, at its own resolution. `benchmarks/scale_slices.py` measures the lines
-(scaling_slices.json beside this file).
+are lines over the voxels of slices that it works on, its memory one over the pixels of a plane, since it goes through depth
+piece by piece. `prepare_slice` reads the raw grid besides, at its own resolution. `benchmarks/scale_slices.py` measures the
+lines (scaling_slices.json beside this file).
 """
 
 from __future__ import annotations
@@ -140,10 +140,11 @@ def predict(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured], l
         # A raw voxel as large as one of the volume is in the line already.
         more = max(0.0, brain.raw - made) * cost.raw_s
         task_s = cost.cpu_s.at(made) + more
+        plane = min(brain.plane, SHARD) if stage in BY_BLOCK else brain.plane
         wall = max(math.ceil(tasks / (nodes * cores)) * task_s, tasks / SUBMITS_PER_SECOND) + latency_s
         found.append(
             Cost(
-                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(min(brain.plane, SHARD) if stage in BY_BLOCK else brain.plane) / 1e9, task_s / 3600,
+                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(plane) / 1e9, task_s / 3600,
                 tasks * cost.bytes_out.at(made) / 1e9,
             )
         )  # fmt: skip

@@ -121,7 +121,7 @@ def test_models_that_do_not_fit(made, store: Path, tmp_path: Path, capsys):
     card = json.loads((other / "card.json").read_text())
     (other / "card.json").write_text(json.dumps({**card, "kind": "cells"}))
     segment(tmp_path, store, "0-0", 65, model=other)
-    assert "a network for cells; expected one for neurites" in capsys.readouterr().err
+    assert "a model of kind cells; --segmentation learned expects one of neurites" in capsys.readouterr().err
     (broken / "model.onnx").write_bytes(b"no network")
     sha = hashlib.sha256(b"no network").hexdigest()
     (broken / "card.json").write_text(json.dumps({**card, "sha256": sha}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from voxelmill.postprocess.fits import Rates, chain, fit
+from voxelmill.postprocess.fits import Rates, chain, fit, own
 
 KNOWN = Rates(beta=0.00522, km=1.28)
 HOURS = np.arange(120) / 6
@@ -65,3 +65,15 @@ def test_gaps_are_passed_over():
 )
 def test_what_cannot_be_told_is_said(values, note):
     assert note in fit("translation" if "range" not in note else "decay", HOURS, -values, KNOWN).note
+
+
+def test_a_model_of_ones_own_starts_from_its_defaults():
+    model = own(lambda hours, height=1.0, rate=0.5: height * np.exp(-rate * hours))
+    hours = np.arange(30) / 2
+    found = model.fit(hours, 3e4 * np.exp(-0.2 * hours))
+    assert model.names == ("height", "rate") and found.note == ""
+    assert [found.parameters[n] for n in model.names] == pytest.approx([3e4, 0.2], rel=1e-6)
+    assert found.r_squared == pytest.approx(1) and np.allclose(found.fitted, 3e4 * np.exp(-0.2 * hours))
+    assert model.fit(hours, np.full(30, 2.0)).note == "the trace is flat"
+    wild = own(lambda hours, rate=3.0: np.log(rate - hours))  # not a number of most hours: far off, no error
+    assert wild.fit(hours, hours + 1).r_squared < 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -46,6 +47,53 @@ def test_a_table_and_a_figure(tmp_path: Path, facts: Path):
     assert (tmp_path / "figures/fov_000_5_fits.png").stat().st_size > 1000
     figures = record_of(tmp_path, "fit_traces")["quality"]["per_fov"]["0"]
     assert figures["not_fitted"] == 2 and figures["fits"] == 4
+
+
+PULSE = """import numpy as np
+def fit_pulse(hours, offset=100.0, height=1000.0, peak_h=3.0, width_h=1.0):
+    return offset + height * np.exp(-((hours - peak_h) / width_h) ** 2 / 2)
+"""
+
+
+def test_a_model_of_the_users_own(tmp_path: Path, facts: Path):
+    """Chosen by its name, beside a built-in one; its parameters are columns."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/pulse.py").write_text(PULSE)
+    hours = np.arange(60) / 4
+    signal = 70 + 2e5 * np.exp(-(((hours - 6) / 2.5) ** 2) / 2)
+    signal[7] = np.nan
+    for fov in json.loads(facts.read_text())["chosen"]:
+        (tmp_path / f"traces/fov_{fov:03d}").mkdir(parents=True)
+        table = {"cell": np.full(60, 3), "time": hours * 60, "intensity_total_ch_1": signal}
+        write_csv(tmp_path / f"traces/fov_{fov:03d}/run_fov_{fov:03d}_traces.csv", table)
+    manifest.write(tmp_path / "traces")
+    given = {"traces": tmp_path / "traces", "facts": facts, "batch": "0-1", "output": "fits", "figures": "figures"}
+    given["plugins"] = tmp_path / "plugins"
+    assert run_stage("serving.fit_traces", tmp_path, **given, fit="decay,pulse") == 0
+    with open(tmp_path / "fits/run_fov_000_fits.csv") as file:
+        decay, pulse = csv.DictReader(file)
+    assert (decay["model"], pulse["model"], pulse["note"]) == ("decay", "pulse", "")
+    assert [float(pulse[n]) for n in ("height", "peak_h", "width_h")] == pytest.approx([2e5, 6, 2.5], rel=1e-3)
+    assert float(pulse["r_squared"]) > 0.999 > float(decay["r_squared"]) and decay["peak_h"] in ("", "nan")
+    assert (tmp_path / "figures/fov_000_5_fits.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def fit_pulse(hours, rate=None):\n    return hours", "needs a number that it starts from"),
+        ("def fit_pulse(hours, cell=1.0):\n    return hours * cell", "called 'cell' as is a column"),
+        ("PLUGIN_NAME = 'decay'\ndef fit_pulse(hours, a=1.0):\n    return hours * a", "a built-in model has this name"),
+        ("def fit_pulse(hours, a=1.0):\n    return a", "gave an array of shape (), expected (24,)"),
+        ("def fit_pulse(hours, values, a=1.0):\n    return hours", "takes 2 arguments, expected 1"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused_before_any_work(tmp_path: Path, facts: Path, capsys, text: str, message: str):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/pulse.py").write_text(text)
+    given = {"facts": facts, "plugins": tmp_path / "plugins", "checked": "checked.txt"}
+    assert run_stage("serving.check_inputs", tmp_path, **given, fit="pulse,decay") == 64
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,16 @@ def test_labels_volume_and_source_lie_over_each_other(results: Path):
     assert state["position"] == [41 + 149 / 2, 20 + 129 / 2, 3 + 3 / 2]
 
 
+def test_neurites_have_their_meshes_and_skeletons(results: Path):
+    for name in ("meshes", "skeletons/precomputed"):
+        (results / name).mkdir(parents=True)
+        (results / name / "info").write_text("{}")
+    state = viewer.of_results(results)
+    sources = {layer["name"]: layer["source"] for layer in state["layers"]}
+    assert sources["neurites"][1:] == [f"precomputed://{viewer.HERE}/{n}" for n in ("meshes", "skeletons/precomputed")]
+    assert isinstance(sources["raw"], str)
+
+
 def test_without_a_voxel_size_there_is_no_metre(results: Path):
     unknown = viewer.Layer("a", "zarr://x", Space.zyx(None))
     assert viewer.state([unknown], (4, 8, 8))["dimensions"]["x"] == [1.0, ""]

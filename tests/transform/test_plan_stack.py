@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from voxelmill.testing.slices import THICK, pair, registered, stacked
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.pairs import Pair
 from voxelmill.transform.plan_common_space import LOST
-from voxelmill.transform.plan_stack import write_table
+from voxelmill.transform.plan_stack import Parameters, depths, write_table
 from voxelmill.transform.slice_solution import Believed, decided, solve
 
 
@@ -101,3 +102,47 @@ def test_one_wrong_pair_is_outvoted():
     assert np.abs(shifts(wrong)).max() < 1
     sure = [pair(0, 1), pair(1, 2, dim1_px=0.6, confidence=0.61), pair(2, 3), pair(0, 2), pair(1, 3)]
     assert np.abs(shifts(sure)).max() < np.abs(shifts(sure, stack_confidence_weight_translations=False)).max()
+
+
+def planned(folder, stores, metrics, config, **flags) -> list[dict]:
+    """The slices of the plan."""
+    out = {"plan": "plan.json", "matches": "z.csv", "decisions": "d.csv", "block_list": "blocks.csv"}
+    given = {"volumes": stores, "config": config, "registration_slicing_interval_mm": THICK, **flags}
+    assert run_stage("transform.plan_stack", folder, **given, **({"metrics": metrics} if metrics else {}), **out) == 0
+    return json.loads((folder / "plan.json").read_text())["slices"]
+
+
+def test_one_slice_is_a_stack(tmp_path):
+    _, source, stores = registered()
+    (alone,) = planned(tmp_path, [stores[1]], [], source / "config.csv")
+    assert (alone["number"], alone["z"]) == (1, 0) and np.allclose(alone["matrix"], np.eye(2, 3))
+
+
+def test_all_pairs_rejected_is_the_stage_alone(tmp_path):
+    _, source, stores = registered()
+    metrics = [source / f"{k}-{k + 1}.json" for k in range(3)]
+    rejected = planned(tmp_path / "r", list(stores.values()), metrics, source / "config.csv", load_transform_min_zcorr=1)
+    stage = planned(tmp_path / "s", list(stores.values()), [], source / "config.csv")
+    assert rejected == stage
+    rows = list(csv.DictReader((tmp_path / "r/d.csv").open()))
+    assert len(rows) == 3 and all(row["use"] == "skipped" and "z_correlation" in row["why"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "of_pair", "off"),
+    [
+        ({}, {}, 3),
+        ({"stack_blend_z_refine_vox": 1}, {}, 2),  # each slice by 1, about the mean
+        ({}, {"confidence": 0.45}, 0),
+        ({"blend_z_refine_min_confidence": 0.4, "transform_confidence_high": 0.4}, {"confidence": 0.45}, 3),
+        ({"use_expected_z_overlap": False, "stack_blend_z_refine_vox": 1}, {}, 3),
+        ({"use_expected_z_overlap": False}, {"z_correlation": 0.45}, 0),
+        ({"use_expected_z_overlap": False, "z_overlap_min_corr": 0.4}, {"z_correlation": 0.45}, 3),
+    ],
+)
+def test_depths(flags, of_pair, off):
+    """A pair says that its second slice lies three planes deeper than expected."""
+    said = pair(0, 1, **of_pair).model_copy(update={"fixed_z": 23.0})
+    p = Parameters(**flags)
+    found = depths(p, decided(p, [said]), {0: None, 1: None})
+    assert found[1] - found[0] == pytest.approx(off)

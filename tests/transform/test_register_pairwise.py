@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
+from voxelmill.core import manifest
 from voxelmill.core.volume import open_image
-from voxelmill.testing.slices import THICK, registered
+from voxelmill.testing.slices import THICK, registered, slice_store, texture
+from voxelmill.testing.stages import run_stage
 from voxelmill.transform import register_pairwise
 from voxelmill.transform.pairs import read_metrics
+from voxelmill.transform.slice_solution import Believed, decided
 
 
 def test_itk_reads_the_transform():
@@ -38,13 +43,44 @@ def test_the_pair_lies_where_it_was_cut():
         )
 
 
-@pytest.mark.parametrize("searched", [80, 384])
+@pytest.mark.parametrize("searched", [110, 384])
 def test_large_slices_are_compared_smaller(monkeypatch, searched):
-    """Depth on means of 3 x 3 px; slices read in tiles."""
+    """Depth on means of 2 x 2 px; slices read in tiles."""
     made, _, stores = registered()
     monkeypatch.setattr(register_pairwise, "SEARCHED", searched)
     monkeypatch.setattr(register_pairwise, "TILE", 100)
     p = register_pairwise.Parameters(registration_slicing_interval_mm=THICK)
-    pair, matrix = register_pairwise.registered(p, (open_image(stores[1]), open_image(stores[2])), (1, 2))
+    pair, _ = register_pairwise.registered(p, (open_image(stores[1]), open_image(stores[2])), (1, 2))
     assert pair.status == "ok" and abs(pair.fixed_z - pair.expected_z) < 0.5
     assert abs(abs(pair.rotation_deg) - abs(made.rotations[2] - made.rotations[1])) < 0.15
+
+
+def test_a_pair_with_an_interpolated_slice_is_an_error(tmp_path):
+    """However alike: it shows what its neighbours show."""
+    _, _, stores = registered()
+    made_up = tmp_path / "slice_z01_interpolated.ome.zarr"
+    shutil.copytree(stores[1], made_up)
+    manifest.write(made_up)
+    given = {"fixed": stores[0], "moving": made_up, "name": "z00-z01", "registration_slicing_interval_mm": THICK}
+    out = {"transform": "t.tfm", "metrics": "m.json", "offsets": "o.txt"}
+    assert run_stage("transform.register_pairwise", tmp_path, **given, **out) == 0
+    pair = read_metrics(tmp_path / "m.json")
+    assert pair.status == "error" and "z01 interpolated" in pair.why and pair.z_correlation > 0.5
+    (found,) = decided(Believed(), [pair])
+    assert found.use == "skipped" and "z01 interpolated" in found.why
+
+
+def test_slices_of_different_pixels(tmp_path, capsys):
+    _, _, stores = registered()
+    other = slice_store(tmp_path, 1, texture((24, 64, 64)), step=0.02)
+    out = {"transform": "t.tfm", "metrics": "m.json", "offsets": "o.txt"}
+    assert run_stage("transform.register_pairwise", tmp_path, fixed=stores[0], moving=other, name="z00-z01", **out) == 65
+    assert "slices 0 and 1" in (said := capsys.readouterr().err) and "expected both on one canvas" in said
+
+
+def test_what_cannot_be_seen_by_both_is_said():
+    """Slices thicker than the depth that is seen: no overlap."""
+    _, _, stores = registered()
+    p = register_pairwise.Parameters(registration_slicing_interval_mm=0.6)
+    pair, matrix = register_pairwise.registered(p, (open_image(stores[0]), open_image(stores[1])), (0, 1))
+    assert pair.status == "error" and "nothing is seen by both" in pair.why and np.array_equal(matrix, np.eye(2, 3))

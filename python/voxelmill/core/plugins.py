@@ -11,6 +11,8 @@ the file's name without ".py":
     segmentation  segment_stem(image)                          labels (y, x), integers, 0 = background
     tracking      track_stem(labels)                           tracked labels (t, y, x), integers
     background    estimate_stem(image, labels)                 background (y, x), counts
+    fit           fit_stem(hours, rate=0.1, height=100.0)      the model's signal (n,) at `hours` (n,); the values are where
+                                                               its parameters start from
 
 `PLUGIN_NAME` (default: the stem), `PLUGIN_TYPE` (the kind; default: read off the function's name) and, for
 features, `PLUGIN_FEATURE_TYPE` ("phase", "fluorescence"; default: both) are module constants. The
@@ -42,8 +44,9 @@ PREFIXES = {
     "segmentation": "segment",
     "tracking": "track",
     "background": "estimate",
+    "fit": "fit",
 }
-ARGUMENTS = {"feature": (1, 3), "preprocessor": (1,), "segmentation": (1,), "tracking": (1,), "background": (2,)}
+ARGUMENTS = {"feature": (1, 3), "preprocessor": (1,), "segmentation": (1,), "tracking": (1,), "background": (2,), "fit": (1,)}
 FEATURE_TYPES = ("phase", "fluorescence")
 
 
@@ -294,6 +297,7 @@ def _example(kind: str) -> tuple[Any, ...]:
         "segmentation": (counts,),
         "tracking": (np.stack([labels, labels]),),
         "background": (counts, labels),
+        "fit": (np.linspace(0, 6, 24),),
     }[kind]
 
 

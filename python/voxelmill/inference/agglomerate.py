@@ -32,6 +32,12 @@ class Learned(Params):
     min_segment: int = param(300, "Smaller segments go to the neighbour that they belong to most", unit="voxel", ge=0)
 
 
+class Forest(Learned):
+    """By mean affinity, of `--segmentation forest`."""
+
+    segmentation: Literal["forest"] = param("forest", HOW)  # type: ignore[assignment]
+
+
 class Linked(Params):
     """By overlap from section to section."""
 
@@ -41,7 +47,7 @@ class Linked(Params):
     min_seam_iou: float = param(0.5, "The same for the pixels along a tile seam", ge=0, le=1)
 
 
-Parameters = Methods("segmentation", Learned, Linked)
+Parameters = Methods("segmentation", Learned, Forest, Linked)
 
 
 def run(

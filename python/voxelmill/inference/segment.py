@@ -26,6 +26,7 @@ from .slabs import Column, columns_of, histograms, slabs_of
 
 HOW = "How neurites are segmented: by a network, or by grey level alone"
 MODEL = Path(__file__).with_name("neurites_model")
+FOREST = Path(__file__).with_name("forest_model")
 
 
 class Learned(Params):
@@ -36,6 +37,12 @@ class Learned(Params):
     model_mismatch: Literal["warn", "refuse"] = param(
         "warn", "What happens where the network has not been shown voxels of this size"
     )
+
+
+class Forest(Learned):
+    """`--segmentation forest`: the same, of affinities that decision trees find."""
+
+    segmentation: Literal["forest"] = param("forest", HOW)  # type: ignore[assignment]
 
 
 class Classic(Params):
@@ -53,7 +60,7 @@ class Classic(Params):
     )
 
 
-Parameters = Methods("segmentation", Learned, Classic)
+Parameters = Methods("segmentation", Learned, Forest, Classic)
 
 
 def run(
@@ -63,15 +70,16 @@ def run(
     lay = source.layout()
     target = create_image(output, Layout(lay.shape, "uint64", lay.chunk, lay.shard), source.space, label=True)
     if isinstance(p, Learned):
-        learned(p, task, source, target, block, model or MODEL, overlaps)
+        learned(p, task, source, target, block, model or (FOREST if isinstance(p, Forest) else MODEL), overlaps)
     else:
         classic(p, task, source, target, block, overlaps)
 
 
 def learned(p: Learned, task: Task, source: Image, target: Image, block: str, folder: Path, overlaps: Path) -> None:
     card = task.model(folder).card
-    if card["kind"] != "neurites":
-        raise DataError(f"{folder}: a network for {card['kind']}; expected one for neurites")
+    kind = "forest" if isinstance(p, Forest) else "neurites"
+    if card["kind"] != kind:
+        raise DataError(f"{folder}: a model of kind {card['kind']}; --segmentation {p.segmentation} expects one of {kind}")
     if remark := unlike(card, source):
         if p.model_mismatch == "refuse":
             raise DataError(f"{folder}: {remark}; give another --model, or --model_mismatch warn")

@@ -19,7 +19,7 @@ from ..core import ids, levels, models
 from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.volume import Image, Region
-from . import affinities, affinity_basins, region_graph, seeded_watershed, slabs
+from . import affinities, affinity_basins, pixel_forest, region_graph, seeded_watershed, slabs
 from .region_graph import Edges, Nodes
 
 SIDE = 512  # px, of a tile
@@ -102,8 +102,11 @@ def is_flat(source: Image) -> bool:
 
 @cache
 def network(folder: Path) -> affinities.Network:
-    """The network of a folder, as a function; one a process."""
-    session = models.load(folder).session
+    """The network or forest of a folder, as a function; one a process."""
+    model = models.load(folder)
+    session = model.session
+    if model.card["kind"] == "forest":
+        return pixel_forest.network(session)
     (name,) = (entry.name for entry in session.get_inputs())
     return lambda x: session.run(None, {name: x})[0][0]
 

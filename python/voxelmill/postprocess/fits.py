@@ -12,11 +12,15 @@ order, so that a trace is a sum of exponentials (Bateman, 1910; for transfected 
 ktl is the first translation rate times the mRNA at t0, intensity per hour; delta the decay of mRNA (of the signal in
 `decay`), beta that of protein, km maturation, all per hour. Intensities are linear in offset and ktl (amplitude),
 so these are solved exactly on a grid of t0 and delta, and the best point is refined by `scipy.optimize.least_squares`.
+A model of the user's own is a function of hours and of parameters; it is refined from the values that these begin with.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +29,7 @@ Array = NDArray[np.float64]
 MODELS = ("maturation", "translation", "decay")
 DELTA = (1e-3, 20.0)  # 1/h, bounds of the decay that is fitted
 DELTAS, STARTS = 24, 24  # of the grid
+FAR = 1e6  # times the spread of a trace
 NAMES = {
     "maturation": ("t0_h", "delta_per_h", "offset", "ktl_per_h"),
     "translation": ("t0_h", "delta_per_h", "offset", "ktl_per_h"),
@@ -42,13 +47,32 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """parameters: by name (`NAMES`), empty where nothing could be fitted. r_squared: share of the variance explained.
+    """parameters: by name, empty where nothing could be fitted. r_squared: share of the variance explained.
     fitted: (n,) intensities at the given times. note: what is doubtful, or empty."""
 
     parameters: dict[str, float]
     r_squared: float
     fitted: Array
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """names: of what is fitted. fit: a trace's hours and values, both (n,), -> its fit."""
+
+    names: tuple[str, ...]
+    fit: Callable[[Array, Array], Fit]
+
+
+def built_in(name: str, known: Rates) -> Model:
+    """One of MODELS."""
+    return Model(NAMES[name], lambda hours, values: fit(name, hours, values, known))
+
+
+def own(signal: Callable[..., Any]) -> Model:
+    """A model that is a function: `signal(hours, **parameters)`, whose defaults are where the parameters start from."""
+    start = {n: float(one.default) for n, one in list(inspect.signature(signal).parameters.items())[1:]}
+    return Model(tuple(start), lambda hours, values: fit_own(signal, start, hours, values))
 
 
 def chain(tau: Array, rates: list[float]) -> Array:
@@ -76,13 +100,9 @@ def shape_of(model: str, hours: Array, t0: float, delta: float, known: Rates) ->
 def fit(model: str, hours: Array, values: Array, known: Rates) -> Fit:
     """Fit a model to one trace. hours, values: (n,), times rising; frames without a value (NaN) are passed over."""
     seen = np.isfinite(values)
-    n_free, nothing = len(NAMES[model]), np.full(len(values), np.nan)
-    if seen.sum() <= n_free:
-        return Fit({}, np.nan, nothing, f"{int(seen.sum())} values are too few for {n_free} parameters")
+    if refused := _refused(values[seen], len(NAMES[model])):
+        return Fit({}, np.nan, np.full(len(values), np.nan), refused)
     t, y = hours[seen], values[seen]
-    spread = float(np.ptp(y))
-    if spread <= 1e-9 * max(float(np.abs(y).max()), 1e-30):
-        return Fit({}, np.nan, nothing, "the trace is flat")
     # a rise that begins before the first frame by up to a third of the movie is still seen
     starts = np.array([0.0]) if model == "decay" else np.linspace(t[0] - np.ptp(t) / 3, t[-2], STARTS)
     deltas = np.geomspace(*DELTA, DELTAS)
@@ -94,6 +114,36 @@ def fit(model: str, hours: Array, values: Array, known: Rates) -> Fit:
     values_of = {"t0_h": t0, "delta_per_h": delta, "offset": offset, "ktl_per_h": height, "amplitude": height}
     r_squared = 1 - left / float(((y - y.mean()) ** 2).sum())
     return Fit({name: values_of[name] for name in NAMES[model]}, r_squared, fitted, end)
+
+
+def fit_own(signal: Callable[..., Any], start: dict[str, float], hours: Array, values: Array) -> Fit:
+    """As `fit`, with a model that is a function. What it gives that is not finite counts as far off."""
+    from scipy.optimize import least_squares
+
+    seen = np.isfinite(values)
+    if refused := _refused(values[seen], len(start)):
+        return Fit({}, np.nan, np.full(len(values), np.nan), refused)
+    y = values[seen]
+    scale = float(np.ptp(y))
+
+    def off(x: Array) -> Array:
+        found = np.asarray(signal(hours[seen], **dict(zip(start, x.tolist()))), np.float64)
+        return np.nan_to_num((found - y) / scale, nan=FAR, posinf=FAR, neginf=-FAR)
+
+    with np.errstate(all="ignore"):
+        found = least_squares(off, list(start.values()), x_scale="jac", max_nfev=2000)
+        parameters = dict(zip(start, found.x.tolist()))
+        fitted = np.where(seen, np.asarray(signal(hours, **parameters), np.float64), np.nan)
+    left = 2 * found.cost * scale**2
+    r_squared = 1 - left / float(((y - y.mean()) ** 2).sum())
+    return Fit(parameters, r_squared, fitted, "" if found.success else "not converged: other start values may help")
+
+
+def _refused(y: Array, n_free: int) -> str:
+    """Why nothing can be fitted to these values; empty where something can."""
+    if len(y) <= n_free:
+        return f"{len(y)} values are too few for {n_free} parameters"
+    return "the trace is flat" if float(np.ptp(y)) <= 1e-9 * max(float(np.abs(y).max()), 1e-30) else ""
 
 
 def _linear(model: str, t: Array, y: Array, t0: float, delta: float, known: Rates) -> tuple[float, float, float]:

@@ -37,7 +37,7 @@ def run(p: Parameters, task: Task, *, facts: In, sheet: In | None = None, plugin
         refuse_unknown("pc_features", named(p.pc_features), "phase", added)
     if known.fluorescence:
         refuse_unknown("fl_features", named(p.fl_features), "fluorescence", added)
-    check_fits(p, named(p.fl_features), known.fluorescence)
+    check_fits(p, named(p.fl_features), known.fluorescence, added)
     if p.background_method == "plugin" and find(added, "background", p.background_plugin) is None:
         raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of --plugins")
     if added:

@@ -198,8 +198,8 @@ def trace_plots(field: Field, which: str) -> Any:
     for ax in axes[-1]:
         time_axis(ax, field.minutes)
     width = int(14 * figure.get_figwidth())  # letters of a line
-    lines = trace_title(field, which, len(labels) - len(shown)).split("\n")
-    figure.suptitle("\n".join(fill(line, width) for line in lines), x=0.01, ha="left", fontsize=10)
+    title = [fill(line, width) for line in trace_title(field, which, len(labels) - len(shown)).split("\n")]
+    figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=10)
     if not shown:
         empty(axes[0, 0], "no feature to show" if cells else "no cell was measured")
     return figure

@@ -12,23 +12,26 @@ import numpy as np
 
 from ..core.errors import ParameterError
 from ..core.params import param
+from ..core.plugins import Plugin, PluginError, find, load_plugins
 from ..core.provenance import Task
-from ..core.shared import Strict
+from ..core.shared import Extensions, Strict
 from ..core.stage import In, OutFiles
-from ..postprocess.fits import MODELS, NAMES, Fit, Rates, fit
+from ..postprocess.fits import MODELS, Fit, Model, Rates, built_in, own
 from ..postprocess.traces import Table, read_csv, traces_name, write_csv
 from ..timelapse.store import Facts, each_fov, fov_name, fovs_in
 from .figures import Figures, save
 
+COLUMNS = ("fov", "cell", "trace", "model", "r_squared")
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
 SHOWN = 12  # cells of a figure
 WEAK = 0.5  # R2 below which a fit is called poor
 
 
-class Fitting(Strict):
+class Fitting(Extensions, Strict):
     """Fits to traces."""
 
     fit: tuple[str, ...] = param(
-        (), "Models fitted to the fluorescence of each kept cell: maturation, translation, decay, or none"
+        (), "Models fitted to the fluorescence of each kept cell: maturation, translation, decay, or those of --plugins"
     )
     fit_feature: str = param("intensity_total", "Feature that models are fitted to; one of --fl_features")
     fit_maturation: float = param(1.28, "Rate at which the fluorophore matures", unit="1/h", gt=0, le=1000)
@@ -39,31 +42,60 @@ class Parameters(Figures, Fitting):
     """Fits to traces."""
 
 
-def check_fits(p: Fitting, features: list[str], fluorescence: list[int]) -> None:
-    """Raise ParameterError for models that are not known, and where there is nothing to fit them to."""
-    if not p.fit:
-        return
+def models_of(p: Fitting, added: list[Plugin]) -> dict[str, Model]:
+    """The models of --fit by name. Raises ParameterError for one that is not known, or cannot be in the table."""
+    rates, found = Rates(p.fit_protein_decay, p.fit_maturation), {}
+    ours = {plugin.name: plugin for plugin in added if plugin.kind == "fit"}
+    if taken := set(ours) & set(MODELS):
+        raise PluginError(f"{ours[min(taken)]}: a built-in model has this name; change PLUGIN_NAME")
     for name in p.fit:
-        if name not in MODELS:
-            raise ParameterError(f"--fit {name!r} is not known; there are {', '.join(MODELS)}")
+        plugin = find(added, "fit", name)
+        if plugin is None and name not in MODELS:
+            raise ParameterError(f"--fit {name!r} is not known; there are {', '.join([*MODELS, *ours])}")
+        if plugin is None:
+            found[name] = built_in(name, rates)
+            continue
+        try:
+            found[name] = own(plugin.function)
+        except (TypeError, ValueError):
+            raise PluginError(f"{plugin}: each parameter after hours needs a number that it starts from") from None
+        if same := set(found[name].names) & {*COLUMNS, "note"}:
+            raise PluginError(f"{plugin}: a parameter is called {min(same)!r} as is a column of the table; rename it")
+    return found
+
+
+def check_fits(p: Fitting, features: list[str], fluorescence: list[int], added: list[Plugin]) -> None:
+    """Raise ParameterError for models that are not known, and where there is nothing to fit them to."""
+    if not models_of(p, added):
+        return
     if not fluorescence:
         raise ParameterError("--fit needs fluorescence traces; give --fl_channels")
     if p.fit_feature not in features:
         raise ParameterError(f"--fit_feature {p.fit_feature!r} is not measured; --fl_features gives {', '.join(features)}")
 
 
-def run(p: Parameters, task: Task, *, traces: In, facts: In, batch: str, output: OutFiles, figures: OutFiles) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    traces: In,
+    facts: In,
+    batch: str,
+    plugins: In | None = None,
+    output: OutFiles,
+    figures: OutFiles,
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    known = Facts.read(facts)
+    known, models = Facts.read(facts), models_of(p, load_plugins(plugins) if plugins else [])
     for folder in (output, figures):
         folder.mkdir(parents=True, exist_ok=True)
 
     def work(fov: int) -> dict[str, Any]:
         found = read_csv(traces / fov_name(fov) / traces_name(known.base, fov))
-        fits = fits_of(p, found, known.fluorescence)
-        write_csv(output / f"{known.base}_{fov_name(fov)}_fits.csv", table_of(p, fov, fits))
+        fits = fits_of(models, found, [f"{p.fit_feature}_ch_{c}" for c in known.fluorescence])
+        write_csv(output / f"{known.base}_{fov_name(fov)}_fits.csv", table_of(models, fov, fits))
         if fits:
             save(fit_figure(found, fits, f"Field of view {fov}"), figures / f"{fov_name(fov)}_5_fits", p.figure_dpi)
         return {"fits": len(fits), **counted(fits)}
@@ -74,14 +106,14 @@ def run(p: Parameters, task: Task, *, traces: In, facts: In, batch: str, output:
 Row = tuple[int, str, str, Fit]  # cell, column, model, fit
 
 
-def fits_of(p: Fitting, traces: Table, channels: list[int]) -> list[Row]:
-    """Every cell, channel and model."""
-    rates, fits = Rates(p.fit_protein_decay, p.fit_maturation), []
+def fits_of(models: dict[str, Model], traces: Table, columns: list[str]) -> list[Row]:
+    """Every cell, column and model."""
+    fits = []
     for cell in np.unique(traces["cell"]).tolist():
         rows = traces["cell"] == cell
         hours = traces["time"][rows] / 60
-        for column in (f"{p.fit_feature}_ch_{c}" for c in channels):
-            fits += [(cell, column, model, fit(model, hours, traces[column][rows], rates)) for model in p.fit]
+        for column in columns:
+            fits += [(cell, column, name, model.fit(hours, traces[column][rows])) for name, model in models.items()]
     return fits
 
 
@@ -96,15 +128,18 @@ def counted(fits: list[Row]) -> dict[str, Any]:
     }
 
 
-def table_of(p: Fitting, fov: int, fits: list[Row]) -> Table:
+def table_of(models: dict[str, Model], fov: int, fits: list[Row]) -> Table:
     """One row per fit; parameters that a model does not have are NaN."""
-    names = list(dict.fromkeys(name for model in p.fit for name in NAMES[model]))
+    names = list(dict.fromkeys(name for model in models.values() for name in model.names))
+    values = (
+        np.full(len(fits), fov, np.int64),
+        np.array([cell for cell, *_ in fits], np.int64),
+        np.array([column for _, column, _, _ in fits], str),
+        np.array([model for _, _, model, _ in fits], str),
+        np.array([one.r_squared for *_, one in fits], float),
+    )
     return {
-        "fov": np.full(len(fits), fov, np.int64),
-        "cell": np.array([cell for cell, *_ in fits], np.int64),
-        "trace": np.array([column for _, column, _, _ in fits], str),
-        "model": np.array([model for _, _, model, _ in fits], str),
-        "r_squared": np.array([one.r_squared for *_, one in fits], float),
+        **dict(zip(COLUMNS, values)),
         **{n: np.array([one.parameters.get(n, np.nan) for *_, one in fits], float) for n in names},
         "note": np.array([one.note for *_, one in fits], str),
     }
@@ -120,8 +155,11 @@ def fit_figure(traces: Table, fits: list[Row], which: str) -> Any:
     shown = [order[k] for k in np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int))]
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 2.0 * rows + 0.6), squeeze=False, layout="constrained")
-    colours = dict(zip(MODELS, ("#d55e00", "#0072b2", "#009e73")))
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(max(2.6 * columns, 5.2), 2.0 * rows + 0.6), squeeze=False, layout="constrained"
+    )
+    names = dict.fromkeys(model for _, _, model, _ in fits)
+    colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(names)}
     for axis, (cell, column) in zip(axes.flat, shown):
         mine = traces["cell"] == cell
         hours = traces["time"][mine] / 60

@@ -33,12 +33,15 @@ class Layer:
     space: Space
     labels: bool = False
     shown: bool = True
+    more: tuple[str, ...] = ()  # addresses of its meshes and skeletons, which lie where it lies
 
     def entry(self) -> dict[str, Any]:
         source: Any = self.url
         if self.url.startswith("precomputed:"):
             rows = [[float(r == c) for c in range(3)] + [-0.5] for r in range(3)]
             source = {"url": self.url, "transform": {"outputDimensions": dimensions(self.space), "matrix": rows}}
+        if self.more:
+            source = [source, *self.more]
         kind = "segmentation" if self.labels else "image"
         return {"type": kind, "name": self.name, "source": source, **({} if self.shown else {"visible": False})}
 
@@ -82,11 +85,20 @@ def of_results(results: Path, base: str = HERE, source: Sequence[str] = ()) -> d
         url = f"zarr://{base.rstrip('/')}/{urllib.parse.quote(store.relative_to(results).as_posix())}"
         image, name = open_image(store), store.name.removesuffix(".ome.zarr")
         layers.append(Layer(name, url, image.space, "image-label" in attributes(store), store == stores[0]))
-        layers += [Layer(of, f"{url}/labels/{of}", open_image(store, of).space, True) for of in list_labels(store)]
+        layers += [
+            Layer(of, f"{url}/labels/{of}", open_image(store, of).space, True, more=forms(results, base, of))
+            for of in list_labels(store)
+        ]
     known = layers[0].space
     layers += [Layer(f"source {n}" if n else "source", address, known) for n, address in enumerate(source)]
     layers.sort(key=lambda layer: layer.labels)  # labels lie on top
     return state(layers, open_image(stores[0]).shape)
+
+
+def forms(results: Path, base: str, labels: str) -> tuple[str, ...]:
+    """Addresses of the meshes and skeletons that a run has made of its neurites."""
+    there = [name for name in ("meshes", "skeletons/precomputed") if (results / name / "info").exists()]
+    return tuple(f"precomputed://{base.rstrip('/')}/{name}" for name in there if labels == "neurites")
 
 
 def link(found: dict[str, Any], viewer: str = NEUROGLANCER) -> str:

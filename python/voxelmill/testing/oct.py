@@ -124,11 +124,11 @@ class Acquisition:
     def to_block(self, s: int, points: np.ndarray) -> np.ndarray:
         """Points (n, 2) of slice s, as the stage has them -> where they lie in the block."""
         p = np.asarray(points, float) - self.stage[s] - self.canvas / 2
-        return self.centre + p @ _rotation(self.rotations[s]).T + self.seen[s]
+        return self.centre + p @ rotation(self.rotations[s]).T + self.seen[s]
 
     def from_block(self, s: int, points: np.ndarray) -> np.ndarray:
         """The inverse of `to_block`."""
-        return (np.asarray(points, float) - self.centre - self.seen[s]) @ _rotation(self.rotations[s]) + (
+        return (np.asarray(points, float) - self.centre - self.seen[s]) @ rotation(self.rotations[s]) + (
             self.canvas / 2 + self.stage[s]
         )
 
@@ -170,13 +170,7 @@ class Acquisition:
             self._splines[plane] = ndimage.spline_filter(self.block[plane], order=3, output=np.float32)
         corner = self.to_block(s, self.positions(s)[n : n + 1] + self.stage[s])[0]
         return ndimage.affine_transform(
-            self._splines[plane],
-            _rotation(self.rotations[s]),
-            corner,
-            self.tile[1:],
-            order=3,
-            prefilter=False,
-            mode="nearest",
+            self._splines[plane], rotation(self.rotations[s]), corner, self.tile[1:], order=3, prefilter=False, mode="nearest"
         )
 
     def _signal(self, scatter: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -227,7 +221,7 @@ class Acquisition:
         return {**settings, "canvas_px": self.canvas.tolist(), "block_centre_px": self.centre.tolist(), "drawn": drawn}
 
 
-def _rotation(degrees: float) -> np.ndarray:
+def rotation(degrees: float) -> np.ndarray:
     a = np.deg2rad(degrees)
     return np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .oct import Acquisition
+from .oct import Acquisition, rotation
 
 
 def tile_error(made: Acquisition, s: int, positions: np.ndarray) -> float:
@@ -40,9 +40,11 @@ def motor_error(made: Acquisition, fixed: int, moving: int) -> float:
 def volume_score(made: Acquisition, volume: np.ndarray, origin: tuple[int, int, int] | None = None) -> dict[str, float]:
     """How like the block a volume (z, dim 1, dim 2) is, in tissue: correlation, NRMSE after a linear fit, SSIM, plane shifts.
 
-    `origin` is where its voxel 0 lies in the block; searched for when not given. 0 in it means nothing there."""
+    `origin` is where its voxel 0 lies in the block; searched for when not given, and one turn of all of it left out,
+    which nobody can know. 0 in it means nothing there."""
     z0, *across = origin or place(made, volume)
-    block, part = _overlap(made.block, volume, (z0, across[0], across[1]))
+    truth = made.block if origin else turned(made.block, volume, (z0, across[0], across[1]))
+    block, part = _overlap(truth, volume, (z0, across[0], across[1]))
     use = (part > 0) & _tissue(block)
     truth, found = block[use].astype(float), part[use].astype(float)
     slope, offset = np.polyfit(found, truth, 1)
@@ -72,6 +74,31 @@ def place(made: Acquisition, volume: np.ndarray) -> tuple[int, int, int]:
         best = max(best, (r, z - middle.start, int(a), int(b)))
     _, z, a, b = best
     return max((_agreement(block, volume, (k, a, b)), k, a, b) for k in range(z - 6, z + 7))[1:]
+
+
+def turned(block: np.ndarray, volume: np.ndarray, origin: tuple[int, int, int]) -> np.ndarray:
+    """The block as the volume has it, which lies turned and by less than a pixel beside `origin`.
+
+    Found by the means over depth; the same for all planes."""
+    from scipy import ndimage, optimize
+
+    shared, part = _overlap(block, volume, origin)
+    (z, *low), (planes, *size) = np.maximum(origin, 0), shared.shape
+    whole, part = block[z : z + planes].mean(0), part.mean(0)
+    window = tuple(slice(a, a + n) for a, n in zip(low, size))
+    centre, seen = low + np.array(size) / 2, ndimage.minimum_filter(part, 9) > 0
+
+    def laid(plane: np.ndarray, move: np.ndarray, order: int) -> np.ndarray:
+        matrix = rotation(move[0])
+        return ndimage.affine_transform(plane, matrix, centre - matrix @ centre + move[1:], order=order, mode="nearest")
+
+    def unlike(move: np.ndarray) -> float:
+        return -float(np.corrcoef(laid(whole, move, 1)[window][seen], part[seen])[0, 1])
+
+    start = np.zeros((4, 3))
+    start[1:] = np.diag((0.5, 1, 1))
+    move = optimize.minimize(unlike, start[0], method="Nelder-Mead", options={"initial_simplex": start, "xatol": 0.01}).x
+    return np.stack([laid(plane, move, 3) for plane in block])
 
 
 def _agreement(block: np.ndarray, volume: np.ndarray, origin: tuple[int, int, int]) -> float:

@@ -68,8 +68,6 @@ def export(kind: Kind, network: Any, out: Path, *, training: dict[str, Any], fig
     """Write the model folder; a reader sees the old model or the new one, and the card says which it is of."""
     import torch
 
-    from .. import __version__
-
     told = kind.card()
     axes = {0: "n"} if kind.kind == "cells" else {1: "z"}
     names = {"x": {**axes, 2: "y", 3: "x"}}
@@ -82,16 +80,29 @@ def export(kind: Kind, network: Any, out: Path, *, training: dict[str, Any], fig
             output_names=list(told["outputs"]), dynamic_axes=names, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
     weights = partial.read_bytes()
+    partial.unlink()
+    write_model(out, weights, {"kind": kind.kind, **told}, training={**training, "torch": torch.__version__}, figures=figures)
+
+
+def write_model(
+    out: Path, weights: bytes, told: dict[str, Any], *, training: dict[str, Any], figures: dict[str, float]
+) -> None:
+    """`model.onnx` and its card, which says `told` and the digest; each is replaced whole."""
+    from .. import __version__
+
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / "model.onnx.partial"
+    partial.write_bytes(weights)
     card = {
         "card": VERSION,
-        "kind": kind.kind,
+        "kind": told["kind"],
         "voxelmill": __version__,
         "file": "model.onnx",
         "sha256": hashlib.sha256(weights).hexdigest(),
         "bytes": len(weights),
         "licence": "BSD-3-Clause",
         **told,
-        "training": {**training, "torch": torch.__version__},
+        "training": training,
         "figures": figures,
     }
     (out / "card.json.partial").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")

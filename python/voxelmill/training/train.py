@@ -189,15 +189,22 @@ def run(
     """What `voxelmill train` does: a recipe, or a user's own files, into a model folder."""
     from .data import load_recipe, own_recipe
 
-    try:
-        import torch
-    except ImportError as error:
-        raise ParameterError("training needs torch, which is not here; pip install 'voxelmill[train]'") from error
+    if kind != "forest":
+        try:
+            import torch
+        except ImportError as error:
+            raise ParameterError("training needs torch, which is not here; pip install 'voxelmill[train]'") from error
     if (recipe is None) == (not images):
         raise ParameterError("give either --recipe, or --image and --labels")
-    chosen = load_recipe(recipe, root) if recipe else own_recipe(kind, images or [], labels or [], voxel_size, licence)
-    if chosen.kind != kind:
-        raise ParameterError(f"{recipe}: a recipe for {chosen.kind}; expected {kind}, as --kind says")
+    of = "neurites" if kind == "forest" else kind  # the data are the same
+    chosen = load_recipe(recipe, root) if recipe else own_recipe(of, images or [], labels or [], voxel_size, licence)
+    if chosen.kind != of:
+        raise ParameterError(f"{recipe}: a recipe for {chosen.kind}; expected {of}, for --kind {kind}")
+    said = json.loads(json.dumps(chosen.said()))
+    if kind == "forest":
+        from .forest import train_forest
+
+        return train_forest(chosen, out, seed=how.get("seed", 0), data=said)
     if threads:
         import cv2
 
@@ -212,4 +219,4 @@ def run(
         from .neurites import Neurites
 
         task = Neurites(chosen)
-    return train(task, out, data=json.loads(json.dumps(chosen.said())), **how)
+    return train(task, out, data=said, **how)

@@ -37,6 +37,15 @@ class Surface(Params):
     moving_slice_first_index: int = param(4, "First plane of a slice below its surface that is sound", ge=0)
 
 
+class Laid(BaseModel, frozen=True):
+    """A slice in the volume: number, first plane, planes it has, 2x3 matrix from px of the volume to px of the slice."""
+
+    number: int
+    z: int
+    planes: int
+    matrix: list[list[float]]
+
+
 class Pair(BaseModel, frozen=True):
     """See above. `seen`: something was found that both show."""
 

@@ -26,7 +26,8 @@ from ..core.shared import Sectioning, Storage, Strict, Tasks
 from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, layout, open_image
-from .pairs import Pair, read_metrics
+from .blend_refinement import moved, rests
+from .pairs import Laid, Pair, read_metrics
 from .plan_common_space import LOST
 from .register_pairwise import number
 from .slice_solution import Believed, Decision, Solution, decided, joint, solve
@@ -48,15 +49,10 @@ class Parameters(Believed, Sectioning, Storage, Tasks, Strict):
         5, "Planes by which a slice may lie off its expected place where both are blended", unit="voxel", ge=0
     )
     blend_z_refine_min_confidence: float = param(0.5, "Least confidence of a pair for that", ge=0, le=1)
-
-
-class Laid(BaseModel, frozen=True):
-    """A slice in the volume: number, first plane, planes it has, 2x3 matrix from px of the volume to px of the slice."""
-
-    number: int
-    z: int
-    planes: int
-    matrix: list[list[float]]
+    blend_refinement_px: float = param(
+        0.0, "Farthest shift by which slices are laid on each other once more, where they are mixed; 0: not at all",
+        unit="px", ge=0,
+    )  # fmt: skip
 
 
 class Plan(BaseModel, frozen=True):
@@ -93,6 +89,10 @@ def run(
     solution = solve(p, made, list(images), max(next(iter(images.values())).shape[1:]))
     depth = depths(p, made, images)
     done = laid(p, images, solution, depth)
+    if p.blend_refinement_px:
+        by = rests(images, done.slices, p.blend_refinement_px)
+        done = done.model_copy(update={"slices": [moved(s, shift) for s, shift in zip(done.slices, by, strict=True)]})
+        solution = solution._replace(shift=solution.shift + by)
     plan.write_text(done.model_dump_json())
     write_decisions(decisions, made)
     write_matches(matches, p, done, solution)

@@ -69,6 +69,11 @@ def run(p: Parameters, task: Task, *, fixed: In, moving: In, name: str, transfor
     numbers = (number(fixed), number(moving))
     images = (open_image(fixed), open_image(moving))
     pair, matrix = registered(p, images, numbers)
+    made_up = [slices.name_of(n) for n, path in zip(numbers, (fixed, moving), strict=True) if "interpolated" in path.name]
+    if made_up:
+        pair = pair.model_copy(
+            update={"status": "error", "why": f"{' and '.join(made_up)} interpolated: no tissue of its own"}
+        )
     write_metrics(metrics, pair)
     write_itk(transform, matrix, images[0].shape[1:])  # type: ignore[arg-type]
     offsets.write_text(f"{round(pair.fixed_z)} {round(pair.moving_z)}\n")
@@ -262,7 +267,7 @@ def small(image: Image, planes: range, factor: int) -> np.ndarray:
 
 
 def smaller(matrix: np.ndarray, factor: int) -> np.ndarray:
-    """A matrix between px, for px p that are means of factor x factor of them, with centres at factor p + (factor - 1) / 2."""
+    """A matrix between px, for px p that are means of factor x factor, with centres at factor p + (factor - 1) / 2."""
     beside = (factor - 1) / 2
     move = matrix[:, :2] @ [beside, beside] + matrix[:, 2] - beside
     return np.hstack([matrix[:, :2], move[:, None] / factor])
