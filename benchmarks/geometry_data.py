@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
+from voxelmill.testing.mosaics import texture as ridges
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _standardised(image: np.ndarray) -> np.ndarray:
 def _canvas(shape: tuple[int, int], texture: list[np.ndarray], rng: np.random.Generator, feather: int = 48) -> np.ndarray:
     """Textures quilted at random turns and flips with feathered seams; noise with ridges without any."""
     if not texture:
-        return _ridges(shape, rng)
+        return ridges(shape, rng, clouds=0.8)
     total, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     n = texture[0].shape[0]
     ramp = np.clip(np.minimum(np.arange(n) + 1, n - np.arange(n)) / feather, 1e-3, 1).astype(np.float32)
@@ -107,13 +108,3 @@ def _canvas(shape: tuple[int, int], texture: list[np.ndarray], rng: np.random.Ge
                 total[y0:y1, x0:x1] += t[part] * window[part]
                 weight[y0:y1, x0:x1] += window[part]
     return total / weight
-
-
-def _ridges(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Noise of several widths; where two of them cross zero, a ridge like a membrane."""
-    out = np.zeros(shape, np.float32)
-    for sigma, weight in ((1.2, 0.5), (3, 1), (8, 1), (25, 0.8)):
-        noise = ndimage.gaussian_filter(rng.standard_normal(shape).astype(np.float32), sigma, mode="wrap")
-        noise /= noise.std()
-        out += weight * (np.exp(-4 * noise**2) - 0.5 if sigma in (3, 8) else noise)
-    return (out - out.min()) / (out.max() - out.min())

@@ -254,7 +254,9 @@ def pairs_of(run: Made) -> list[dict[str, Any]]:
 
 def report(name: str, run: Made) -> list[dict[str, Any]]:
     """What is printed of a case; its pairs."""
-    score = volume_score(run.made, stacked(run))
+    volume = stacked(run)
+    with get_context("spawn").Pool(1) as apart:
+        score = apart.apply(volume_score, (run.made, volume))
     rows = pairs_of(run)
     mine = [row for row in rows if row["who"] == "ours"]
     worst = " ".join(f"{max((row[k] for row in mine), default=np.nan):7.3f}" for k in ("px", "turn", "z"))

@@ -1,6 +1,6 @@
 """Measure the scale model and check it: calibrate at some sizes, predict others, compare.
 
-    python benchmarks/scaling.py [--calibrate 128 256] [--check 160 208 288] [--write] [--folder DIR]
+    python benchmarks/scaling.py [--calibrate 128 256] [--check 160 208 288] [--segmentation classic] [--write] [--folder DIR]
 
 Cubes are the demo crop, mirrored and repeated; sections below about 128 px are aligned by another, slower, way. CPU
 seconds, bytes written and tasks are compared, since they do not depend on what else a machine does; wall time is
@@ -30,22 +30,12 @@ def cube(edge: int, folder: Path) -> Path:
     return path
 
 
-def measured(edge: int, folder: Path, block: float) -> Path:
+def measured(edge: int, folder: Path, block: float, segmentation: str = "learned") -> Path:
     """The results folder of a run over a cube; one that is there already is taken."""
-    place = folder / f"run{edge}-{block:.0f}"
+    place = folder / f"run{edge}-{block:.0f}-{segmentation}"
     if not (place / "out/report.html").exists():
-        done = run(
-            "--input",
-            cube(edge, folder),
-            "--voxel_size",
-            "10,10,10",
-            "--block_voxels",
-            block,
-            "--report_plots",
-            "false",
-            folder=place,
-            timeout=3600,
-        )
+        data = ("--input", cube(edge, folder), "--voxel_size", "10,10,10", "--report_plots", "false")
+        done = run(*data, "--block_voxels", block, "--segmentation", segmentation, folder=place, timeout=3600)
         if done.code:
             sys.exit(done.said)
         print(f"{edge}^3: {done.seconds:.0f} s wall", flush=True)
@@ -64,26 +54,27 @@ def totals(outdir: Path) -> dict[str, float]:
 
 
 def densities(outdir: Path) -> str:
-    """What scaling.SUPERVOXELS and scaling.NEURITES are taken from."""
+    """What scaling.DENSITY is taken from."""
     records = scaling.records_of(outdir)
     quality = {r["stage"]: r["quality"] for r in records}
-    supervoxels = sum(r["quality"]["supervoxels"] for r in records if r["stage"] == "agglomerate")
+    rows = {k: sum(r["quality"].get(k, 0) for r in records if r["stage"] == "agglomerate") for k in ("supervoxels", "edges")}
     size = scaling.megavoxels_of(records)
     return (
-        f"{supervoxels / size:.0f} supervoxels, {quality['graph']['nodes'] / size:.0f} neurites with synapses, "
+        f"{rows['supervoxels'] / size:.0f} supervoxels, {rows['edges'] / size:.0f} edges, "
+        f"{quality['graph']['nodes'] / size:.0f} neurites with synapses, "
         f"{quality['graph']['synapses'] / size:.0f} synapse candidates a megavoxel"
     )
 
 
-def predicted(outdir: Path, stages: dict[str, scaling.Stage]) -> dict[str, float]:
+def predicted(outdir: Path, stages: dict[str, scaling.Stage], segmentation: str) -> dict[str, float]:
     records = scaling.records_of(outdir)
-    setting = scaling.Setting(block_voxels=BLOCK, shard_voxels=scaling.shard_of(records) * 1e6)
+    setting = scaling.Setting(segmentation, block_voxels=BLOCK, shard_voxels=scaling.shard_of(records) * 1e6)
     costs = scaling.predict(scaling.megavoxels_of(records) * 1e6, setting, stages)
-    twice = [c for c in costs if c.stage == "multiscale"]  # raw and aligned
+    more = 2 * [c for c in costs if c.stage == "multiscale"]  # raw, supervoxels, aligned
     return {
-        "tasks": sum(c.tasks for c in costs) + len(twice),
-        "CPU s": 3600 * sum(c.cpu_h for c in [*costs, *twice]),
-        "MB written": 1e3 * sum(c.written_gb for c in [*costs, *twice]),
+        "tasks": sum(c.tasks for c in costs) + len(more),
+        "CPU s": 3600 * sum(c.cpu_h for c in [*costs, *more]),
+        "MB written": 1e3 * sum(c.written_gb for c in [*costs, *more]),
         "GB peak": max(c.task_gb for c in costs if c.stage in scaling.DIVIDED),
     }
 
@@ -92,26 +83,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calibrate", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--check", type=int, nargs="+", default=[160, 208, 288])
+    parser.add_argument("--segmentation", choices=tuple(scaling.DENSITY), default="learned")
     parser.add_argument("--folder", type=Path, help="keep the runs here")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        runs = [measured(edge, folder, WHOLE) for edge in args.calibrate]
+        runs = [measured(edge, folder, WHOLE, args.segmentation) for edge in args.calibrate]
         stages = scaling.calibrate(runs)
         worst = 0.0
         print(f"{'size':>6} {'what':12} {'measured':>10} {'predicted':>10} {'error':>7}")
         for edge in args.check:
-            runs.append(outdir := measured(edge, folder, BLOCK))
-            found, told = totals(outdir), predicted(outdir, stages)
+            runs.append(outdir := measured(edge, folder, BLOCK, args.segmentation))
+            found, told = totals(outdir), predicted(outdir, stages, args.segmentation)
             for what, value in found.items():
                 error = told[what] / value - 1
                 worst = max(worst, abs(error))
                 print(f"{edge:>4}^3 {what:12} {value:10.2f} {told[what]:10.2f} {100 * error:6.1f}%", flush=True)
         print(densities(runs[-1]))
         if args.write:
-            scaling.save(scaling.calibrate(runs))
+            scaling.save(scaling.calibrate(runs), args.segmentation)
     print(f"largest error {100 * worst:.1f}% (asked: 20%)")
     return 0 if worst <= 0.2 else 1
 

@@ -32,7 +32,8 @@ CHAIN = {
     "agglomerate": "--overlaps overlaps.npz --block {block} --components components.npz --border border.npz",
     "export_labels": "--supervoxels sv.ome.zarr --components components.npz --block {block} --output labels.ome.zarr "
     "--merge merge",
-    "synapses": "--volume aligned.ome.zarr --labels labels.ome.zarr --block {block} --candidates c.parquet",
+    "synapses": "--volume aligned.ome.zarr --labels labels.ome.zarr --supervoxels sv.ome.zarr --block {block} "
+    "--candidates c.parquet",
     "graph": "--candidates c.parquet --labels labels.ome.zarr --tables tables --graph graph",
     "multiscale": "--volume aligned.ome.zarr --labels labels.ome.zarr --name aligned --output out.ome.zarr",
 }

@@ -50,21 +50,15 @@ def stages(tmp_path_factory: pytest.TempPathFactory, movie_file: Path) -> Path:
 SMALL = ("--voxel_size", "30,8,8", "--chunk", "4,32,32", "--shard", "4,96,96", "--report_plots", "false")
 
 
+def whole(phantom: Path, blocks: int) -> tuple[object, ...]:
+    """Words of a run of `connectome` on the phantom, with truth and simulated jitter."""
+    data = ("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy")
+    return (*data, "--simulate_misalignment", "true", "--blocks", blocks, *SMALL)
+
+
 @pytest.fixture(scope="session")
 def connectome(tmp_path_factory: pytest.TempPathFactory, phantom: Path) -> Run:
-    """One whole run of `connectome` on the phantom, in one block, with truth and simulated jitter."""
-    folder = tmp_path_factory.mktemp("connectome")
-    done = run(
-        "--input",
-        phantom / "raw.npy",
-        "--truth",
-        phantom / "truth.npy",
-        "--simulate_misalignment",
-        "true",
-        "--blocks",
-        "1",
-        *SMALL,
-        folder=folder,
-    )
+    """One whole run of `connectome` on the phantom, in one block."""
+    done = run(*whole(phantom, 1), folder=tmp_path_factory.mktemp("connectome"))
     assert done.code == 0, done.said
     return done

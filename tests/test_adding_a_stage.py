@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
+from voxelmill.testing.engine import NEXTFLOW, PARTS, QUIET, copied
 
 BLOCK = re.compile(r"<!-- (file|insert): (\S+)(?: before: (.*?))? -->\n```\w+\n(.*?)```", re.S)
 
 
 @pytest.mark.slow
 def test_the_page_works(tmp_path: Path):
-    copy = tmp_path / "project"
-    copy.mkdir()
-    for name in (
-        "bin",
-        "conf",
-        "modules",
-        "python",
-        "workflows",
-        "main.nf",
-        "nextflow.config",
-        "pyproject.toml",
-        "assets",
-        "docs",
-        "tests",
-    ):
-        source = PROJECT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, copy / name)
+    copy = copied(tmp_path / "project", (*PARTS, "pyproject.toml", "docs", "tests"))
     page = (copy / "docs/adding_a_stage.md").read_text()
     steps = BLOCK.findall(page)
     assert len(steps) == 6

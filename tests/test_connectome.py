@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from conftest import SMALL, whole
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import PROJECT, Run, killed, run
 
@@ -168,9 +168,7 @@ def test_a_changed_result_cannot_be_followed(connectome: Run, phantom: Path, tmp
 @pytest.mark.parametrize("segmentation, blocks", [("learned", 2), ("learned", 7), ("classic", 7)])
 def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp_path: Path, segmentation: str, blocks: int):
     def blockwise(blocks: int) -> Run:
-        words = ("--input", phantom / "raw.npy", "--truth", phantom / "truth.npy", "--simulate_misalignment", "true")
-        more = ("--segmentation", segmentation, "--blocks", blocks, *SMALL)
-        done = run(*words, *more, folder=tmp_path / f"{blocks}")
+        done = run(*whole(phantom, blocks), "--segmentation", segmentation, folder=tmp_path / f"{blocks}")
         assert done.code == 0, done.said
         return done
 
@@ -194,17 +192,7 @@ def test_same_bytes_for_any_number_of_blocks(connectome: Run, phantom: Path, tmp
 @pytest.mark.slow
 def test_resume_after_a_kill_runs_only_what_is_unfinished(connectome: Run, phantom: Path, tmp_path: Path):
     """The head process is killed three times, each time after more tasks have been done."""
-    args = (
-        "--input",
-        phantom / "raw.npy",
-        "--truth",
-        phantom / "truth.npy",
-        "--simulate_misalignment",
-        "true",
-        "--blocks",
-        1,
-        *SMALL,
-    )
+    args = whole(phantom, 1)
     finished = killed(*args, folder=tmp_path, after=(2, 6, 11))
     done = run(*args, "-resume", folder=tmp_path)
     assert done.code == 0, done.said

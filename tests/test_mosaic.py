@@ -53,7 +53,7 @@ def mosaic(stack, tmp_path_factory) -> Run:
 
 
 def test_tasks_and_what_is_published(mosaic: Run):
-    once = ("INSPECT_TILES", "PLAN_MOSAIC", "JOIN", "MULTISCALE", "MOSAIC_FIGURES", "REPORT")
+    once = ("INSPECT_TILES", "ESTIMATE_TILES", "PLAN_MOSAIC", "JOIN", "MULTISCALE", "MOSAIC_FIGURES", "REPORT")
     assert mosaic.tasks("COMPLETED") == {**dict.fromkeys(once, 1), "PLACE_TILES": 3, "STITCH_TILES": 3, "PYRAMID": 2}
     names = {path.name for path in mosaic.outdir.iterdir()}
     assert {"mosaic.ome.zarr", "tile_positions.csv", "tile_seams.csv", "figures", "report.html", "published.json"} <= names
@@ -109,6 +109,7 @@ def test_every_process_of_plain_tiles_has_its_tasks(parser: str, stack, tmp_path
     all_of_them = (
         "LIST_FILES",
         "INSPECT_TILES",
+        "ESTIMATE_TILES",
         "PLACE_TILES",
         "PLAN_MOSAIC",
         "STITCH_TILES",

@@ -36,7 +36,7 @@ def done(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_tasks_and_what_is_published(done: Run):
     a_slice = ("CREATE_MOSAIC_GRID", "GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW")
-    once = ("LIST_TILES", "GENERATE_SLICE_CONFIG", "REPORT")
+    once = ("LIST_TILES", "ESTIMATE_TILES", "GENERATE_SLICE_CONFIG", "REPORT")
     assert done.tasks("COMPLETED") == dict.fromkeys(a_slice, 3) | dict.fromkeys(once, 1)
     names = {path.relative_to(done.outdir).as_posix() for path in done.outdir.glob("*")}
     names |= {path.relative_to(done.outdir).as_posix() for path in done.outdir.glob("[ap]*/*.png")}

@@ -43,7 +43,16 @@ def test_every_slice_has_its_tasks(volume: Run):
     tasks = volume.tasks("COMPLETED")
     assert (tasks["PREPARE_SLICE"], tasks["BRING_TO_COMMON_SPACE"], tasks["INTERPOLATE_MISSING_SLICE"]) == (3, 3, 1)
     assert tasks["REGISTER_PAIRWISE"] == 3 + 2  # neighbours, and pairs two apart
-    once = ("LIST_SLICES", "PLAN_COMMON_SPACE", "PLAN_STACK", "PUBLISH_VOLUME", "ZIP_VOLUME", "VOLUME_PREVIEW", "REPORT")
+    once = (
+        "LIST_SLICES",
+        "ESTIMATE_SLICES",
+        "PLAN_COMMON_SPACE",
+        "PLAN_STACK",
+        "PUBLISH_VOLUME",
+        "ZIP_VOLUME",
+        "VOLUME_PREVIEW",
+        "REPORT",
+    )
     assert all(tasks[name] == 1 for name in once)
     assert (tasks["FIT_BIAS_FIELD"], tasks["JOIN_CORRECTED"], tasks["EXPORT_NIFTI"]) == (1, 1, 2)
     assert tasks["CORRECT_BIAS_FIELD"] == 4  # levels, each a block

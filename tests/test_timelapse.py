@@ -28,7 +28,7 @@ PER_BATCH = (
     "MOVIE_FIGURES",
     "PUBLISH_FOVS",
 )
-ONCE = ("INSPECT_MOVIE", "CHECK_INPUTS", "MERGE_SAMPLES", "SUMMARIZE", "REPORT")
+ONCE = ("INSPECT_MOVIE", "ESTIMATE_MOVIE", "CHECK_INPUTS", "MERGE_SAMPLES", "SUMMARIZE", "REPORT")
 COUNTS = dict.fromkeys(PER_BATCH, 2) | dict.fromkeys(ONCE, 1)
 BASE = "fov,cell,frame,time,good,position_x,position_y,bbox_x0,bbox_y0,bbox_x1,bbox_y1"
 
@@ -218,7 +218,9 @@ def test_copy_only_stops_after_copying(tmp_path: Path, source: Path):
         folder=tmp_path,
     )
     assert done.code == 0, done.said
-    assert dict(done.tasks()) == dict.fromkeys(("INSPECT_MOVIE", "COPY_MOVIE", "PUBLISH_FOVS", "SUMMARIZE", "REPORT"), 1)
+    assert dict(done.tasks()) == dict.fromkeys(
+        ("INSPECT_MOVIE", "ESTIMATE_MOVIE", "COPY_MOVIE", "PUBLISH_FOVS", "SUMMARIZE", "REPORT"), 1
+    )
     images = tmp_path / "out/fov_001/images.zarr"
     assert sorted(p.name for p in images.iterdir()) == ["fl_ch_1", "pc_ch_0", "zarr.json"]
     assert not (images / "pc_ch_0/1").exists()
@@ -232,6 +234,7 @@ def test_without_a_phase_channel_cells_are_skipped_and_that_is_said(tmp_path: Pa
     assert done.code == 0, done.said
     assert set(done.tasks()) == {
         "INSPECT_MOVIE",
+        "ESTIMATE_MOVIE",
         "CHECK_INPUTS",
         "COPY_MOVIE",
         "ESTIMATE_BACKGROUND",

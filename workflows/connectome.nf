@@ -44,6 +44,7 @@ workflow CONNECTOME {
     // (`first`, or made of values alone): a queue would be empty after the first task of a stage.
     input = ofRole(sources, 'raw')
     ESTIMATE(input, options.flags.estimate)
+    ESTIMATE.out.sizes.view { file -> file.text }
     INGEST(input, [], options.flags.ingest)
     READ_SLABS(input.first(), INGEST.out.plan, INGEST.out.volume, INGEST.out.facts, options.flags)
     blocks = INGEST.out.blocks.flatMap { list -> metasOf(list) }

@@ -107,6 +107,17 @@ def tableOf(options, name, needed) {
     return []
 }
 
+// The atlas: a file or folder by its parameter, or what BrainGlobe has fetched for this user.
+def atlasOf(options) {
+    def cache = localPath(System.getenv('BRAINGLOBE_DIR') ?: "${System.getProperty('user.home')}/.brainglobe")
+    def wanted = "allen_mouse_${options.allen_resolution}um_v"
+    def cached = (cache.toFile().list()?.toList() ?: []).findAll { name -> name.startsWith(wanted) }.sort()
+    if (!options.atlas && !cached) {
+        refuse("--align_to_ras_enabled: no atlas at hand, and nothing is downloaded; give --atlas FILE (.nii.gz, .nrrd, OME-Zarr), or fetch ${wanted}* by BrainGlobe to ${cache}")
+    }
+    return sourceOf('atlas', options.atlas ?: cache.resolve(cached.last()))[1]
+}
+
 // Transforms of pairs that a person has laid, by the pair's name: NAME/manual.tfm, as `voxelmill align` leaves them, or NAME.tfm.
 def transformsIn(folder) {
     def files = folder ? localPath("${folder}").toFile().listFiles().sort() : []

@@ -3,6 +3,7 @@
 include { allInOrder ; byName ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourceOf ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_TILES } from '../modules/ingest/inspect_tiles'
+include { ESTIMATE_TILES } from '../modules/transform/estimate_tiles'
 include { PLACE_TILES } from '../modules/transform/place_tiles'
 include { PLAN_MOSAIC } from '../modules/transform/plan_mosaic'
 include { STITCH_TILES } from '../modules/transform/stitch_tiles'
@@ -24,6 +25,8 @@ workflow PLAIN_TILES {
 
     INSPECT_TILES(source, positions, options.flags.inspect_tiles)
     tiles = INSPECT_TILES.out.tiles
+    ESTIMATE_TILES(tiles, options.flags.estimate_tiles)
+    ESTIMATE_TILES.out.sizes.view { file -> file.text }
     PLACE_TILES(source, tiles, INSPECT_TILES.out.sections.flatMap { list -> metasOf(list) }, options.flags.place_tiles)
     placed = allInOrder(PLACE_TILES.out.placed).map { all -> (1..3).collect { n -> all.collect { one -> one[n] } } }
     PLAN_MOSAIC(tiles, placed, options.flags.plan_mosaic)

@@ -3,6 +3,7 @@
 include { byName ; metasOf ; ofRole ; settled ; sourcesAtStart ; unlisted } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { LIST_TILES } from '../modules/ingest/list_tiles'
+include { ESTIMATE_TILES } from '../modules/transform/estimate_tiles'
 include { CREATE_MOSAIC_GRID } from '../modules/transform/create_mosaic_grid'
 include { GENERATE_SLICE_CONFIG } from '../modules/ingest/generate_slice_config'
 include { GENERATE_AIP } from '../modules/serving/generate_aip'
@@ -21,6 +22,8 @@ workflow RAW_TILES {
     LIST_TILES(source, options.flags.list_tiles)
     tiles = LIST_TILES.out.tiles
     tables = LIST_TILES.out.tables
+    ESTIMATE_TILES(tiles, options.flags.estimate_tiles)
+    ESTIMATE_TILES.out.sizes.view { file -> file.text }
 
     CREATE_MOSAIC_GRID(source, tiles, LIST_TILES.out.slices.flatMap { list -> metasOf(list) }, options.flags.create_mosaic_grid)
     grids = CREATE_MOSAIC_GRID.out.volume

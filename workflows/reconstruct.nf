@@ -3,6 +3,7 @@
 include { allInOrder ; byName ; filesInOrder ; localPath ; metasOf ; ofRole ; settled ; sourcesAtStart ; storeIn ; tableOf ; unlisted } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { LIST_SLICES } from '../modules/ingest/list_slices'
+include { ESTIMATE_SLICES } from '../modules/transform/estimate_slices'
 include { PREPARE_SLICE } from '../modules/transform/prepare_slice'
 include { ANALYZE_SHIFTS } from '../modules/serving/analyze_shifts'
 include { DETECT_REHOMING_EVENTS } from '../modules/transform/detect_rehoming_events'
@@ -18,6 +19,7 @@ include { PLAN_COMMON_SPACE } from '../modules/transform/plan_common_space'
 include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_space'
 include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
 include { FINALISE_INTERPOLATION } from '../modules/transform/finalise_interpolation'
+include { SLICE_PREVIEW } from '../modules/serving/slice_preview'
 include { STACK_SLICES } from './stack_slices'
 include { SUBJECT } from './subject'
 include { DIAGNOSTICS } from './diagnostics'
@@ -36,6 +38,8 @@ workflow RECONSTRUCT {
     shifts = channel.value(tableOf(options, 'shifts_xy', true))
     LIST_SLICES(source, shifts, channel.value(tableOf(options, 'slice_config', false)), options.flags.list_slices)
     config = LIST_SLICES.out.config
+    ESTIMATE_SLICES(source, LIST_SLICES.out.slices, options.flags.estimate_slices)
+    ESTIMATE_SLICES.out.sizes.view { file -> file.text }
 
     pictures = channel.empty()
     if (options.analyze_shifts) {
@@ -56,6 +60,7 @@ workflow RECONSTRUCT {
             raw: true
         }
     grids = storesOf(listed.raw, options)
+    notes = channel.empty()
     // The same steps, each a task whose output is published, or all in one: the same bytes.
     if (options.publish_intermediates) {
         if (options.resolution > 0) {
@@ -69,16 +74,23 @@ workflow RECONSTRUCT {
         if (options.fix_illum_enabled) {
             FIX_ILLUMINATION(grids, options.flags.fix_illumination)
             grids = FIX_ILLUMINATION.out.volume
+            notes = FIX_ILLUMINATION.out.notes
         }
         STITCH_3D_WITH_REFINEMENT(grids, [], options.flags.stitch_3d_with_refinement)
         BEAM_PROFILE_CORRECTION(STITCH_3D_WITH_REFINEMENT.out.volume, options.flags.beam_profile_correction)
         CROP_INTERFACE(BEAM_PROFILE_CORRECTION.out.volume, options.flags.crop_interface)
         NORMALIZE(CROP_INTERFACE.out.volume, options.flags.normalize)
         prepared = NORMALIZE.out.volume
+        notes = notes.mix(STITCH_3D_WITH_REFINEMENT.out.notes, BEAM_PROFILE_CORRECTION.out.notes, NORMALIZE.out.notes)
     }
     else {
         PREPARE_SLICE(grids, [], options.flags.prepare_slice)
         prepared = PREPARE_SLICE.out.volume
+        notes = PREPARE_SLICE.out.notes
+    }
+    if (options.slice_previews) {
+        SLICE_PREVIEW(prepared.join(ofSlices(notes)), options.flags.slice_preview)
+        pictures = pictures.mix(SLICE_PREVIEW.out.pictures)
     }
     prepared = prepared.mix(storesOf(listed.ready, options))
     everything = allInOrder(prepared).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
@@ -130,6 +142,11 @@ def subjectOf(options) {
 // [meta, store, manifest or []] of slices of --input
 def storesOf(slices, options) {
     return slices.map { meta -> [[id: meta.id, slice: meta.slice]] + storeIn(options.input, meta.store) }
+}
+
+// [meta, file] of several steps -> [meta, all files of the slice, in order]
+def ofSlices(notes) {
+    return notes.groupTuple().map { meta, files -> [meta, files.toSorted { a, b -> a.name <=> b.name }] }
 }
 
 // [meta of a gap, store and manifest of the slice before, of the slice after]

@@ -1,6 +1,6 @@
 // One stack -> the subject's volume with its levels, as one file, and its pictures. A part of `reconstruct`.
 
-include { allInOrder ; metasOf } from './inputs'
+include { allInOrder ; atlasOf ; metasOf } from './inputs'
 include { PLAN_LEVELS } from '../modules/serving/plan_levels'
 include { MAKE_LEVELS } from '../modules/serving/make_levels'
 include { PUBLISH_VOLUME } from '../modules/serving/publish_volume'
@@ -9,6 +9,9 @@ include { EXPORT_NIFTI } from '../modules/serving/export_nifti'
 include { FIT_BIAS_FIELD } from '../modules/transform/fit_bias_field'
 include { CORRECT_BIAS_FIELD } from '../modules/transform/correct_bias_field'
 include { JOIN_LEVELS as JOIN_CORRECTED } from '../modules/serving/join_levels'
+include { REGISTER_TO_ATLAS } from '../modules/transform/register_to_atlas'
+include { ALIGN_TO_RAS } from '../modules/transform/align_to_ras'
+include { JOIN_LEVELS as JOIN_RAS } from '../modules/serving/join_levels'
 include { VOLUME_PREVIEW } from '../modules/serving/volume_preview'
 
 workflow SUBJECT {
@@ -37,6 +40,15 @@ workflow SUBJECT {
         JOIN_CORRECTED(corrected, volume, partsOf(CORRECT_BIAS_FIELD.out.levels), options.flags.join_levels)
         volume = JOIN_CORRECTED.out.volume
         published = published.mix(volume.map { store, manifest -> corrected + [store, manifest] })
+    }
+    if (options.align_to_ras_enabled) {
+        REGISTER_TO_ATLAS(subject, volume, channel.value(atlasOf(options)), options.flags.register_to_atlas)
+        pictures = pictures.mix(REGISTER_TO_ATLAS.out.picture)
+        ALIGN_TO_RAS(volume, REGISTER_TO_ATLAS.out.template, REGISTER_TO_ATLAS.out.blocks.flatMap { list -> metasOf(list) }, options.flags.align_to_ras)
+        ras = ['align_to_ras', "${subject}_ras".toString()]
+        // With --ras_preview_only there is no template, and no task from here on.
+        JOIN_RAS(ras, REGISTER_TO_ATLAS.out.template, partsOf(ALIGN_TO_RAS.out.levels), options.flags.join_levels)
+        published = published.mix(JOIN_RAS.out.volume.map { store, manifest -> ras + [store, manifest] })
     }
     if (options.nifti) {
         EXPORT_NIFTI(published, options.flags.export_nifti)

@@ -3,6 +3,7 @@
 include { along ; byName ; inspectedIn ; metasOf ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
+include { ESTIMATE_MOVIE } from '../modules/ingest/estimate_movie'
 include { CHECK_INPUTS } from '../modules/serving/check_inputs'
 include { COPY_MOVIE } from '../modules/ingest/copy_movie'
 include { READ_DETECTIONS } from '../modules/ingest/read_detections'
@@ -33,6 +34,8 @@ workflow TIMELAPSE {
     sheet = channel.value(options.samples ? sourceOf('samples', options.samples)[1] : [])
     INSPECT_MOVIE(source, options.flags.inspect_movie)
     facts = INSPECT_MOVIE.out.facts
+    ESTIMATE_MOVIE(facts, options.flags.estimate_movie)
+    ESTIMATE_MOVIE.out.sizes.view { file -> file.text }
     batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
     if (!options.copy_only) {
         // What only late stages need is checked before any work; that it was is no input of that work.

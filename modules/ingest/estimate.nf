@@ -6,16 +6,16 @@ process ESTIMATE {
     val flags
 
     output:
-    path 'sizes.json', emit: sizes
+    path 'sizes.txt', emit: sizes
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    estimate.py ${flags} ${source ? "--source ${source}" : ''} --sizes sizes.json
+    estimate.py ${flags} ${source ? "--source ${source}" : ''} --sizes sizes.txt
     """
 
     stub:
     """
-    stub.sh sizes.json estimate.provenance.json
+    stub.sh sizes.txt estimate.provenance.json
     """
 }

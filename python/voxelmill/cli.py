@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--voxels", type=float, default=1e12, help="connectome: voxels of the volume [1e12]")
     one.add_argument("--nodes", type=int, default=1)
     one.add_argument("--cores", type=int, default=32, help="of a node [32]")
+    one.add_argument("--segmentation", choices=("learned", "classic"), help="as of the run [learned]")
     one.add_argument("--block_voxels", type=float, help="as of the run [its default]")
     one.add_argument("--shard_voxels", type=float, help="product of --shard [its default]")
     one.add_argument("--tuned", action="store_true", help="choose --block_voxels and --shard for the size")
@@ -279,9 +280,9 @@ def scale(args: argparse.Namespace) -> None:
         measured = scaling_slices.load(args.measured or scaling_slices.MEASURED)
         print(scaling_slices.report(brain, args.nodes, args.cores, measured))
         return
-    stages = scaling.load(args.measured or scaling.MEASURED)
-    given = {name: getattr(args, name) for name in ("nodes", "cores", "block_voxels", "shard_voxels")}
+    given = {name: getattr(args, name) for name in ("segmentation", "nodes", "cores", "block_voxels", "shard_voxels")}
     setting = scaling.Setting(**{name: value for name, value in given.items() if value is not None})
+    stages = scaling.load(setting.segmentation, args.measured or scaling.MEASURED)
     if args.limits:
         for voxels, what, remedy in scaling.breaking_points(setting, stages, args.tuned):
             print(f"{voxels:9.2g} voxels  {what}: {remedy}")

@@ -50,10 +50,21 @@ SUBMITS_PER_SECOND = 20.0  # conf/slurm.config
 QUEUE_SIZE = 1000  # conf/slurm.config
 LONGEST = float(Limits.model_fields["max_time"].default.removesuffix(".h")) * 3600
 BLOCK_GB, SINGLE_GB = 16.0, 64.0  # of memory: what many tasks, what one may have
-# Of the tables; supervoxels and neurites per megavoxel as benchmarks/scaling.py prints them.
-SUPERVOXELS, NEURITES = 320.0, 42.0
-LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 310.0, 60.0, 110.0, 150.0  # of memory, per row of each table
-LINK_SECONDS, BORDER_SECONDS = 2e-6, 1e-6  # per supervoxel; benchmarks/tables.py
+# Of memory, per row of each table, and CPU seconds; benchmarks/tables.py.
+EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 180.0, 310.0, 60.0, 110.0, 150.0
+EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 2.7e-6, 2e-6, 1e-6
+
+
+@dataclass(frozen=True)
+class Density:
+    """Rows of tables per megavoxel, as benchmarks/scaling.py prints them."""
+
+    supervoxels: float
+    neurites: float  # that have synapses
+    edges: float = 0.0  # of the region graph
+
+
+DENSITY = {"learned": Density(1280.0, 30.0, 10700.0), "classic": Density(320.0, 42.0)}
 
 
 @dataclass
@@ -67,6 +78,11 @@ class Line:
         return self.fixed + self.slope * extent
 
 
+# Bytes of a task of `segment --segmentation learned` by megavoxels of a shard: a patch of the network with its halo, from
+# sections of 512 px on, which the lines through smaller runs do not know.
+PATCH_MEMORY = Line(1.9e9, 23e6)
+
+
 @dataclass
 class Stage:
     """The measured cost of one task of a stage."""
@@ -78,8 +94,9 @@ class Stage:
 
 @dataclass
 class Setting:
-    """Machine and division: what a user chooses."""
+    """Machine, division and method: what a user chooses."""
 
+    segmentation: str = "learned"
     nodes: int = 1
     cores: int = 32  # of a node
     latency_s: float = 10.0  # from submission to start, and from end to noticing
@@ -124,7 +141,7 @@ def megavoxels_of(records: list[dict]) -> float:
 
 def extent(stage: str, megavoxels: float, sections: float, records: int) -> float:
     """What the cost of one task of a stage goes with. Figures draw a fixed number of pixels and neurites."""
-    return {"align": sections, "report": records, "figures": 0}.get(stage, megavoxels)
+    return {"align": sections, "report": records, "figures": 0, "estimate": 0}.get(stage, megavoxels)
 
 
 def shard_of(records: list[dict]) -> float:
@@ -160,18 +177,27 @@ def calibrate(outdirs: Iterable[Path]) -> dict[str, Stage]:
     }
 
 
-def save(stages: dict[str, Stage], path: Path = MEASURED) -> None:
-    path.write_text(json.dumps({name: asdict(s) for name, s in sorted(stages.items())}, indent=1) + "\n")
+def save(stages: dict[str, Stage], segmentation: str = "learned", path: Path = MEASURED) -> None:
+    """Keep the lines of a run with one --segmentation, beside those of the other."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[segmentation] = {name: asdict(s) for name, s in sorted(stages.items())}
+    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
-def load(path: Path = MEASURED) -> dict[str, Stage]:
-    return {name: Stage(**{k: Line(**v) for k, v in stage.items()}) for name, stage in json.loads(path.read_text()).items()}
+def load(segmentation: str = "learned", path: Path = MEASURED) -> dict[str, Stage]:
+    found = json.loads(path.read_text())[segmentation]
+    return {name: Stage(**{k: Line(**v) for k, v in stage.items()}) for name, stage in found.items()}
+
+
+def is_divided(stage: str, setting: Setting) -> bool:
+    """Whether tasks share a stage's work; by affinities, what is joined first depends on the whole volume."""
+    return stage in DIVIDED and not (stage == "agglomerate" and setting.segmentation == "learned")
 
 
 def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
     """Tasks that go side by side. A block is at least one shard, one layer of shards where whole sections are wanted,
     one superblock for multiscale; volumes are cubes."""
-    if stage not in DIVIDED:
+    if not is_divided(stage, setting):
         return 1
     piece = block_size(voxels, setting.block_voxels * TIMES.get(stage, 1))
     wanted = math.ceil(voxels / max(piece, TABLE_VOXELS if stage == "agglomerate" else 0))
@@ -198,21 +224,23 @@ def serial(stage: str, voxels: float, tasks: int, setting: Setting, cost: Stage)
     if stage == "multiscale":
         seconds += cost.cpu_s.at(superblock(voxels, setting)[1] / 1e6)
     if stage == "agglomerate":
-        border = (tasks - 1) * SUPERVOXELS * voxels ** (2 / 3) / 1e6
+        border = (tasks - 1) * DENSITY[setting.segmentation].supervoxels * voxels ** (2 / 3) / 1e6
         seconds, memory = border * BORDER_SECONDS, 7e7 + border * BORDER_BYTES
     return seconds, memory
 
 
 def held(stage: str, voxels: float, tasks: int, size: float, setting: Setting, cost: Stage) -> float:
     """Bytes of memory of one of the tasks side by side: of a shard, or of its tables. `size` is its extent."""
-    megavoxels = voxels / tasks / 1e6
+    megavoxels, rows = voxels / tasks / 1e6, DENSITY[setting.segmentation]
     memory = cost.memory.at(min(size, setting.shard_voxels / 1e6) if stage in BY_SHARD else size)
+    if stage == "segment" and setting.segmentation == "learned":
+        memory = min(memory, PATCH_MEMORY.at(setting.shard_voxels / 1e6))
     if stage == "agglomerate":
-        memory = cost.memory.fixed + LINK_BYTES * SUPERVOXELS * megavoxels
+        memory = cost.memory.fixed + (EDGE_BYTES * rows.edges or LINK_BYTES * rows.supervoxels) * megavoxels
     if stage == "export_labels":
-        memory += TABLE_BYTES * SUPERVOXELS * voxels / tasks_of("agglomerate", voxels, setting) / 1e6
+        memory += TABLE_BYTES * rows.supervoxels * voxels / tasks_of("agglomerate", voxels, setting) / 1e6
     if stage == "graph":  # the database sorts within a fixed share of memory
-        memory = cost.memory.fixed + NODE_BYTES * NEURITES * megavoxels
+        memory = cost.memory.fixed + NODE_BYTES * rows.neurites * megavoxels
     return memory
 
 
@@ -220,6 +248,7 @@ def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[C
     """Costs of every stage. A task has one core; a divided stage runs in waves over all slots.
 
     Memory of a task grows with its shards, not with its block: it goes through them one by one."""
+    rows = DENSITY[setting.segmentation]
     slots = min(setting.nodes * setting.cores, QUEUE_SIZE)
     counts = {name: tasks_of(name, voxels, setting) for name in ORDER if name in stages}
     around = {name: len(AROUND.get(name, ())) if tasks > 1 else 0 for name, tasks in counts.items()}
@@ -231,7 +260,7 @@ def predict(voxels: float, setting: Setting, stages: dict[str, Stage]) -> list[C
         size = extent(name, voxels / tasks / 1e6, voxels ** (1 / 3), records)
         task_s = cost.cpu_s.at(size)
         if name == "agglomerate":
-            task_s = cost.cpu_s.fixed + LINK_SECONDS * SUPERVOXELS * voxels / tasks / 1e6
+            task_s = cost.cpu_s.fixed + (EDGE_SECONDS * rows.edges or LINK_SECONDS * rows.supervoxels) * voxels / tasks / 1e6
         join_s, join_bytes = serial(name, voxels, tasks, setting, cost)
         total = tasks * task_s + join_s + around[name] * cost.cpu_s.fixed
         submit_s = tasks / max(1, setting.array_size) / SUBMITS_PER_SECOND
@@ -270,15 +299,17 @@ def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterato
     """(what, value, limit, what to do); broken where the value is over the limit."""
     costs = predict(voxels, setting, stages)
     files = voxels / setting.shard_voxels
-    divided = [c for c in costs if c.stage in DIVIDED]
+    divided = [c for c in costs if is_divided(c.stage, setting)]
     most = max((c.tasks for c in divided), default=1)
     yield "stores in one JOIN command", most * BYTES_PER_STORE_NAME, ARGUMENT_BYTES, "--block_voxels"
     yield "head memory for all tasks", sum(c.tasks for c in costs) * HEAD_BYTES_PER_TASK, HEAD_MEMORY, "--block_voxels"
     yield "files in a store", files, FILES_IN_STORE, "--shard"
     yield "manifest that every task reads (MB)", files * MANIFEST_BYTES_PER_FILE / 1e6, 100.0, "--shard"
     for cost in costs:
-        if cost.stage in DIVIDED:
-            yield f"memory of a {cost.stage.upper()} task (GB)", cost.task_gb, BLOCK_GB, "a smaller --shard"
+        if is_divided(cost.stage, setting):
+            tables = cost.stage in ("agglomerate", "export_labels")
+            remedy = "give it more by a config" if tables else "a smaller --shard"
+            yield f"memory of a {cost.stage.upper()} task (GB)", cost.task_gb, BLOCK_GB, remedy
         single = cost.stage if cost.tasks == 1 else AROUND.get(cost.stage, ["join"])[-1]
         yield f"memory of the one {single.upper()} task (GB)", cost.single_gb, SINGLE_GB, "give it more by a config"
         yield f"longest task of {cost.stage.upper()} (h)", cost.longest_h, LONGEST / 3600, "give it longer by a config"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from voxelmill import doctor
-from voxelmill.testing.engine import PROJECT
+from voxelmill.testing.engine import PROJECT, copied
 
 COMMANDS = (
     "bash",
@@ -50,12 +50,7 @@ def script(path: Path, text: str) -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project that was not set up."""
-    folder = tmp_path / "project"
-    shutil.copytree(PROJECT / "python", folder / "python", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copytree(PROJECT / "tools", folder / "tools")
-    for name in ("requirements.lock", "pyproject.toml"):
-        shutil.copy(PROJECT / name, folder)
-    return folder
+    return copied(tmp_path / "project", ("python", "tools", "requirements.lock", "pyproject.toml"))
 
 
 def setup(project: Path, path: Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from voxelmill.testing.engine import PROJECT, Run, run
+from voxelmill.testing.engine import PROJECT, Run, copied, run
 
 STAGES = json.loads((PROJECT / "nextflow_schema.json").read_text())["x-stages"]
 ENDS = {"FIGURES", "REPORT"}
+ESTIMATES = {"ESTIMATE", "ESTIMATE_MOVIE", "ESTIMATE_SLICES", "ESTIMATE_TILES"}  # nothing stands after them
+ANALYSES = {"ANALYZE_SHIFTS", "ANALYZE_ROTATION_DRIFT", "ANALYZE_ACQUISITION_ROTATION", "COMPARE_STITCHING"}
 # Parameter -> the only processes that may take it; those that stand after them run again, too.
 LATE = {
     "save_minimal": {"ESTIMATE", "MULTISCALE", "PYRAMID"},
     "aligned_dtype": {"ESTIMATE", "MULTISCALE", "PYRAMID"},
-    "ome_zarr_version": {"MULTISCALE", "PYRAMID"},
+    "ome_zarr_version": {"MULTISCALE", "PYRAMID", "PLAN_LEVELS", "MAKE_LEVELS", "PUBLISH_VOLUME"},
     "max_levels": {"MULTISCALE", "PYRAMID"},
     "report_plots": {"REPORT"},
     "min_score": {"GRAPH"},
     "truth": {"INGEST"},  # in the role of truth only: see `ingest_truth` in core/options.py
     "truth_key": {"INGEST"},
-    "figure_dpi": {"FIGURES", "MOVIE_FIGURES", "MOSAIC_FIGURES", "ANALYZE_SHIFTS", "FIT_TRACES"},
+    "figure_dpi": {"FIGURES", "MOVIE_FIGURES", "MOSAIC_FIGURES", "FIT_TRACES", *ANALYSES},
     "figure_fovs": {"MOVIE_FIGURES"},
     "track_formats": {"EXPORT_TRACKS"},
     "view_level": {"CROP_CELLS", "PUBLISH_FOVS"},  # crops have such a level, too
@@ -31,7 +32,7 @@ LATE = {
 
 @pytest.mark.parametrize("name", LATE)
 def test_late_parameters_reach_late_stages_only(name: str) -> None:
-    takers = {stage.upper() for stage, names in STAGES.items() if name in names} - {"ESTIMATE"}
+    takers = {stage.upper() for stage, names in STAGES.items() if name in names} - ESTIMATES
     assert takers <= LATE[name], f"--{name} changes the hash of {sorted(takers - LATE[name])}"
 
 
@@ -48,23 +49,7 @@ Step = Callable[..., Run]
 @pytest.fixture
 def step(tmp_path: Path) -> Step:
     """`step(words)`: a stub run of `connectome` in a checkout of its own, with what an earlier one has done."""
-    copy = tmp_path / "project"
-    copy.mkdir()
-    for name in (
-        "bin",
-        "conf",
-        "modules",
-        "python",
-        "workflows",
-        "main.nf",
-        "nextflow.config",
-        "nextflow_schema.json",
-        "assets",
-    ):
-        if (PROJECT / name).is_dir():
-            shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(PROJECT / name, copy / name)
+    copy = copied(tmp_path / "project")
 
     def go(*words: object) -> Run:
         done = run("-profile", "demo", "-stub-run", "-resume", *words, folder=tmp_path, project=copy)

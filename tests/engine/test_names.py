@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import SMALL
 from voxelmill.core.stage import Stage, split
 from voxelmill.testing.engine import PROJECT, run
 
@@ -91,8 +92,7 @@ def test_connectome_with_odd_names(odd: Path, tmp_path: Path, phantom: Path):
     for z, section in enumerate(np.load(phantom / "raw.npy")[:8]):
         tifffile.imwrite(odd / "raw '$(touch PWNED)" / f"z {z} '$(touch PWNED)'.tif", section)
     np.save(odd / "-truth [x]%20.npy", np.load(phantom / "truth.npy")[:8])
-    size = ("--voxel_size", "30,8,8", "--chunk", "4,32,32", "--shard", "4,96,96", "--report_plots", "false")
-    words = ("--input", odd / "raw '$(touch PWNED)", "--truth", odd / "-truth [x]%20.npy", *size)
+    words = ("--input", odd / "raw '$(touch PWNED)", "--truth", odd / "-truth [x]%20.npy", *SMALL)
     done = run(*words, folder=tmp_path / "run", outdir=odd / "out $(touch PWNED)", env={"NXF_SYNTAX_PARSER": "v2"})
     assert done.code == 0, done.said
     assert unharmed(tmp_path)

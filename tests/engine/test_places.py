@@ -9,18 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from voxelmill.testing.engine import PROJECT, run
+from voxelmill.testing.engine import PROJECT, copied, run
 
 pytestmark = pytest.mark.slow
-PARTS = ("bin", "conf", "modules", "python", "workflows", "main.nf", "nextflow.config", "nextflow_schema.json")
 
 
-def copied(folder: Path) -> Path:
+def with_data(folder: Path) -> Path:
     """A copy of the project, with data whose name has a space and umlauts."""
-    folder.mkdir()
-    for name in PARTS:
-        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
-        copy(PROJECT / name, folder / name)
+    copied(folder)
     (folder / ".venv").symlink_to(PROJECT / ".venv")
     shutil.copy(PROJECT / "assets/demo/fib25_crop.npz", folder / "größe 1.npz")
     return folder
@@ -28,7 +24,7 @@ def copied(folder: Path) -> Path:
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    return copied(tmp_path / "vöxel mill (копия)")
+    return with_data(tmp_path / "vöxel mill (копия)")
 
 
 def words(project: Path) -> tuple[object, ...]:
@@ -38,7 +34,7 @@ def words(project: Path) -> tuple[object, ...]:
 @pytest.mark.parametrize("parser, name", [("v1", "vöxel mill (копия)"), ("v2", "voxel mill (copy)")])
 def test_stub_from_an_odd_path(parser: str, name: str, tmp_path: Path) -> None:
     """The strict parser of Nextflow 25.04 finds no include in a project whose path is not ASCII; data may be."""
-    odd = copied(tmp_path / name)
+    odd = with_data(tmp_path / name)
     done = run(
         *words(odd),
         "-stub-run",
@@ -70,33 +66,13 @@ def test_real_run_in_odd_places_on_one_core_with_two_gigabytes(
     """All at once: odd names for project, input, results and work folder, which is a link besides."""
     (tmp_path / "wörk real").mkdir()
     (tmp_path / "work link").symlink_to(tmp_path / "wörk real")
-    done = run(
-        *words(odd),
-        "--max_cpus",
-        1,
-        "--max_memory",
-        "2.GB",
-        project=odd,
-        folder=tmp_path / "lauf 1",
-        outdir=tmp_path / "er gebnis",
-        work=tmp_path / "work link",
-        before=two_gigabytes,
-    )
+    small = (*words(odd), "--max_cpus", 1, "--max_memory", "2.GB")
+    places = {"folder": tmp_path / "lauf 1", "outdir": tmp_path / "er gebnis", "work": tmp_path / "work link"}
+    done = run(*small, project=odd, before=two_gigabytes, **places)
     assert done.code == 0, done.said
     assert (tmp_path / "er gebnis/volumes/aligned.ome.zarr/0/zarr.json").exists()
     assert {row["cpus"] for row in done.trace()} == {"1"}
-    again = run(
-        *words(odd),
-        "--max_cpus",
-        1,
-        "--max_memory",
-        "2.GB",
-        "-resume",
-        project=odd,
-        folder=tmp_path / "lauf 1",
-        outdir=tmp_path / "er gebnis",
-        work=tmp_path / "work link",
-    )
+    again = run(*small, "-resume", project=odd, **places)
     assert set(again.tasks()) == set(again.tasks("CACHED")), again.said
 
 

@@ -25,11 +25,12 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
     },
     "reconstruct": {
-        **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN"), 0),
+        **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN", "SLICE_PREVIEW"), 0),
         **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK", "MAKE_LEVELS"), 2),
         "REGISTER_PAIRWISE": 3,
         "JOIN_STACK": 1,
         **dict.fromkeys(("EXPORT_NIFTI", "FIT_BIAS_FIELD", "CORRECT_BIAS_FIELD", "JOIN_LEVELS"), 0),
+        **dict.fromkeys(("REGISTER_TO_ATLAS", "ALIGN_TO_RAS"), 0),
         **dict.fromkeys(("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "FIX_ILLUMINATION", "STITCH_3D_WITH_REFINEMENT"), 0),
         **dict.fromkeys(("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE"), 0),
         **dict.fromkeys(("ANALYZE_ROTATION_DRIFT", "ANALYZE_ACQUISITION_ROTATION", "STACK_MOTOR_ONLY"), 0),
@@ -136,10 +137,17 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
     assert done.code == 0, done.said
     wanted = {"GENERATE_SLICE_CONFIG": config, "GENERATE_AIP": aips, "GENERATE_MOSAIC_PREVIEW": previews}
     assert done.tasks("COMPLETED") == Counter(
-        {"LIST_TILES": 1, "CREATE_MOSAIC_GRID": 1, "REPORT": 1, **{name: 1 for name, on in wanted.items() if on == "true"}}
+        {
+            "LIST_TILES": 1,
+            "ESTIMATE_TILES": 1,
+            "CREATE_MOSAIC_GRID": 1,
+            "REPORT": 1,
+            **{name: 1 for name, on in wanted.items() if on == "true"},
+        }
     )
 
 
+RAS = {"REGISTER_TO_ATLAS": 1, "ALIGN_TO_RAS": 2, "JOIN_RAS": 1}
 BIAS = {"FIT_BIAS_FIELD": 1, "CORRECT_BIAS_FIELD": 2, "JOIN_CORRECTED": 1}
 
 
@@ -148,10 +156,20 @@ BIAS = {"FIT_BIAS_FIELD": 1, "CORRECT_BIAS_FIELD": 2, "JOIN_CORRECTED": 1}
 )
 def test_volumes_as_wanted(switches: tuple[str, ...], more: dict[str, int], tmp_path: Path) -> None:
     """What is switched on beside the stack, and what is switched off, each has its tasks and nothing else changes."""
-    words = [word for name in switches for word in (f"--{name}", "true")]
+    words: list[object] = [word for name in switches for word in (f"--{name}", "true")]
+    words += ["--atlas", TILES] if "align_to_ras_enabled" in switches else []
     done = run(*ARGUMENTS["reconstruct"], *words, "--zip_volume", "false", "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected("reconstruct", ZIP_VOLUME=0, **more)
+
+
+def test_no_atlas_at_hand(tmp_path: Path) -> None:
+    words = (*ARGUMENTS["reconstruct"], "--align_to_ras_enabled", "true", "-stub-run")
+    done = run(*words, folder=tmp_path, env={"BRAINGLOBE_DIR": str(tmp_path)})
+    assert done.code != 0 and "no atlas at hand, and nothing is downloaded; give --atlas FILE" in done.said
+    (tmp_path / "allen_mouse_25um_v1.2").mkdir()
+    done = run(*words, folder=tmp_path / "again", env={"BRAINGLOBE_DIR": str(tmp_path)})
+    assert done.code == 0, done.said
 
 
 def test_slices_step_by_step(tmp_path: Path) -> None:
@@ -159,9 +177,9 @@ def test_slices_step_by_step(tmp_path: Path) -> None:
     steps = ("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "STITCH_3D_WITH_REFINEMENT")
     steps += ("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
     switches = ("--publish_intermediates", "true", "--fix_curvature_enabled", "true", "--fix_illum_enabled", "false")
-    done = run(*ARGUMENTS["reconstruct"], *switches, "-stub-run", folder=tmp_path)
+    done = run(*ARGUMENTS["reconstruct"], *switches, "--slice_previews", "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected("reconstruct", PREPARE_SLICE=0, **dict.fromkeys(steps, 2))
+    assert done.tasks("COMPLETED") == expected("reconstruct", PREPARE_SLICE=0, SLICE_PREVIEW=2, **dict.fromkeys(steps, 2))
 
 
 ANALYSES = {"ANALYZE_ROTATION_DRIFT": 1, "ANALYZE_ACQUISITION_ROTATION": 1, "STACK_MOTOR_ONLY": 1}
@@ -182,7 +200,8 @@ def test_diagnostics_have_tasks_where_they_are_wanted(
     switches: tuple[str, ...], more: dict[str, int], tmp_path: Path
 ) -> None:
     """Each switch brings its own tasks, and takes none away from the volume."""
-    words = [word for name in switches for word in (f"--{name}", "true")]
+    words: list[object] = [word for name in switches for word in (f"--{name}", "true")]
+    words += ["--atlas", TILES] if "align_to_ras_enabled" in switches else []
     done = run(*ARGUMENTS["reconstruct"], *words, "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected("reconstruct", **more)

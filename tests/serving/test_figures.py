@@ -93,3 +93,16 @@ def test_a_bar_is_in_pixels_where_no_voxel_size_is_known(tmp_path: Path):
         figures.scale_bar(ax, image, 1, 100)
         assert ax.texts[0].get_text() == bar and figures.depth(image, 1) == title
         plt.close(figure)
+
+
+def test_a_large_section_is_read_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No part is larger than READ_PX, and the picture is that of one read."""
+    raw = np.random.default_rng(0).integers(0, 255, (2, 70, 50), np.uint8)
+    image = open_image(make_store(tmp_path / "a.ome.zarr", raw))
+    monkeypatch.setattr(figures, "MOST_PX", 24)  # every third pixel
+    monkeypatch.setattr(figures, "READ_PX", 16)
+    sides: list[int] = []
+    read = image.read
+    monkeypatch.setattr(image, "read", lambda at: (sides.extend(s.stop - s.start for s in at), read(at))[1])
+    shown, step = figures.section(image, 1)
+    assert step == 3 and np.array_equal(shown, raw[1, ::3, ::3]) and max(sides) <= 16

@@ -10,9 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from voxelmill.core.space import Space
-from voxelmill.postprocess.shapes import Steps, from_fragment, mode
-from voxelmill.serving.neurites import Parameters
+from voxelmill.postprocess.shapes import from_fragment
 from voxelmill.testing.stages import make_store, record_of, run_stage
 
 SIZE, ORIGIN = (20.0, 10.0, 10.0), (1000.0, 200.0, 300.0)
@@ -151,21 +149,3 @@ def test_neither_meshes_nor_skeletons(tmp_path: Path):
     assert not (folder / "out").exists() and not (folder / "neurites.png").exists()
     row = rows_of(folder)["5"]
     assert row["voxels"] == str(12 * 24 * 112) and row["surface_um2"] == row["cable_um"] == ""
-
-
-def test_steps_come_as_near_as_whole_voxels_can():
-    p = Parameters(mesh_resolution=20, skeleton_resolution=40)
-    assert Steps.of(p, Space.zyx((30, 8, 8))) == ((1, 2, 2), (1, 4, 4))
-    assert Steps.of(p, Space.zyx((4, 4, 4))) == ((5, 5, 5), (10, 10, 10))
-    assert Steps.of(p, Space.zyx(None)) == ((2, 2, 2), (4, 4, 4))
-
-
-def test_mode_is_what_most_voxels_have():
-    rng = np.random.default_rng(2)
-    values = rng.integers(0, 4, (6, 7, 9)).astype(np.uint32)
-    found = mode(values, (2, 3, 2))
-    padded = np.pad(values, [(0, 0), (0, 2), (0, 1)], mode="edge")
-    for at in np.ndindex(found.shape):
-        box = padded[tuple(slice(i * s, i * s + s) for i, s in zip(at, (2, 3, 2)))]
-        count = np.bincount(box.ravel())
-        assert found[at] == np.flatnonzero(count == count.max())[-1]

@@ -11,7 +11,6 @@ from voxelmill.core import plans
 from voxelmill.core.volume import open_image
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.testing.subject import lit_sections
-from voxelmill.transform import fit_bias_field
 from voxelmill.transform.fit_bias_field import Bias, held
 
 
@@ -45,12 +44,10 @@ def test_every_level_has_its_blocks_and_bare_sections_are_named(tmp_path: Path):
     assert json.loads(plan.read_text())["slices"][1]["z"] * 0.01 + 1 - 0.005 == pytest.approx(bias.begins[1])
 
 
-def test_what_is_held_is_small(tmp_path: Path, monkeypatch):
+def test_what_is_held_is_small(tmp_path: Path):
     path, *_ = lit_sections(tmp_path)
     image = open_image(path)
-    whole, _ = held(image)
-    monkeypatch.setattr(fit_bias_field, "MOST", 20_000)
-    level, places = held(image)
-    assert whole.shape == image.shape and level.shape == image.level(1).shape and places[0][0] == pytest.approx(1.0075)
-    monkeypatch.setattr(fit_bias_field, "MOST", 20)
-    assert held(image)[0].size <= 64  # means of the coarsest
+    assert held(image, 1e6)[0].shape == image.shape and held(image, 1e6, 2)[0].shape == image.level(2).shape
+    level, places = held(image, 20_000)
+    assert level.shape == image.level(1).shape and places[0][0] == pytest.approx(1.0075)
+    assert held(image, 20)[0].size <= 64  # means of the coarsest

@@ -1,26 +1,38 @@
-"""Stack: profiles on data where registration is good; blocks agree."""
+"""Stack: profiles on data where registration is good, and where it is bad; blocks agree."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from voxelmill.core.volume import open_image
 from voxelmill.testing.oct_score import volume_score
-from voxelmill.testing.slices import registered, stacked
+from voxelmill.testing.slices import alignment_error, registered, stacked, torn
+from voxelmill.transform.slice_solution import Believed
 
-PROFILES = {
-    "aggressive": {
-        "skip_warning_transforms": False, "skip_error_transforms": False, "transform_confidence_low": 0,
-        "transform_confidence_high": 0.3,
-    },
-    "conservative": {"apply_rotation_only": True},
-    "minimal": {"apply_pairwise_transforms": False},
-}  # fmt: skip
+NAMES = ("aggressive", "conservative", "minimal")
+
+
+def flags_of(profile: str) -> dict:
+    """What a profile sets of how far pairs are believed."""
+    said = {name: (field.json_schema_extra or {}).get("profiles", {}) for name, field in Believed.model_fields.items()}
+    return {name: values[profile] for name, values in said.items() if profile in values}
+
+
+@pytest.mark.parametrize(("data", "best_first"), [(registered, NAMES), (torn, NAMES[::-1])])
+def test_profiles_by_how_good_registration_is(tmp_path, data, best_first):
+    """Alignment error against the truth: the more is believed, the better where pairs are right, the worse where not."""
+    made, source, stores = data()
+    off = []
+    for name in best_first:
+        stacked(tmp_path / name, stores, source, block="0-0", **flags_of(name))
+        off.append(alignment_error(made, stores, tmp_path / name / "plan.json"))
+    assert off == sorted(off) and off[0] < 0.6 * off[-1], dict(zip(best_first, off, strict=True))
 
 
 def test_profiles_where_registration_is_good(tmp_path):
     made, source, stores = registered()
     scores = {}
-    for name, flags in PROFILES.items():
+    for name, flags in ((name, flags_of(name)) for name in NAMES):
         scores[name] = volume_score(made, open_image(stacked(tmp_path / name, stores, source, **flags)).read())
     off = {name: score["plane_shift_rms_px"] for name, score in scores.items()}
     alike = {name: score["correlation"] for name, score in scores.items()}

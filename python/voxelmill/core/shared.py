@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .orientation import PATTERN
 from .params import Params, param
 
 Positive = Annotated[int, Field(ge=1)]
@@ -106,6 +107,18 @@ class Sectioning(Params):
     registration_slicing_interval_mm: float = param(0.2, "Thickness of what is cut away between two slices", unit="mm", gt=0)
 
 
+class Oriented(Params):
+    """How the brain lies in the block."""
+
+    ras_input_orientation: str = param(
+        "",
+        "Where dim 0 (stack), dim 1 (stage x), dim 2 (stage y) of the slices point to: PIR is posterior, inferior, right",
+        more="Letters: R or L, A or P, S or I. Coronal from the front: PIR, from behind: AIR; sagittal from the left: RIA, "
+        "from the right: LIA; axial from above: IPR, from below: SPR.",
+        pattern=PATTERN,
+    )
+
+
 class Precision(Params):
     """What the aligned volume is stored as, and what is kept."""
 
@@ -117,6 +130,14 @@ class Precision(Params):
         "Publish only the aligned volume, labels, tables and figures: no raw volume, no pyramid levels",
         profiles={"minimal": True},
     )
+
+
+class Kept(Params):
+    """What is published beside the volume of a subject."""
+
+    publish_intermediates: bool = param(False, "Publish what stages leave to each other, too")
+    zip_volume: bool = param(True, "Publish the subject's volume as one file, too (a zip)")
+    nifti: bool = param(False, "Publish the subject's volumes as NIfTI, too")
 
 
 class Extensions(Params):

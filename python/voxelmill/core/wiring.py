@@ -26,7 +26,8 @@ def read(workflow: str, root: Path) -> Wiring:
     text, parts = _part(folder / f"{workflow}.nf", workflow.upper())
     calls = [name for name in CALL.findall(text) if name in parts]
     order = [stage for name in calls for stage in _stages(*parts[name])]
-    leaves = [name for name in calls[:-1] if f"{name}.out" not in text]
+    used = re.sub(r".*\.view \{.*", "", text)  # what is only shown is not waited for
+    leaves = [name for name in calls[:-1] if f"{name}.out" not in used]
     joins = [name for name, (file, _) in parts.items() if "join" in _stages(file, parts[name][1])]
     joined = re.findall(rf"(?:{'|'.join(joins)})\((?:\w+\()?(\w+)\.out\.volume[,)]", text)
     of_blocks = {path.stem for path in root.glob("modules/*/*.nf") if "label 'per_block'" in path.read_text()}

@@ -99,8 +99,6 @@ def segment(
     Returns int32 (y, x): 0 = background, cells 1..n of this frame; none in a blank frame.
     Raises ParameterError for values out of bounds, DataError for a frame that is no image.
     """
-    import cv2
-
     if cell_diameter != 0 and not 2 <= cell_diameter <= 500:
         raise ParameterError(f"cell_diameter is {cell_diameter}; expected 2 to 500 px, or 0 to estimate it")
     if not 0 <= min_object_size <= max_object_size:
@@ -109,7 +107,15 @@ def segment(
         )
     frame = check_frame(frame)
     diameter = cell_diameter or cell_diameter_of([frame])
-    maps = _maps(_shrunk(frame, diameter), mirrored=diameter >= _ROOMY * cell_flows.WIDTH)
+    labels = _outlined(frame, diameter, mirrored=diameter >= _ROOMY * cell_flows.WIDTH)
+    return keep_sizes(labels, min_object_size, max_object_size)
+
+
+def _outlined(frame: NDArray, diameter: float, mirrored: bool) -> NDArray[np.int32]:
+    """Cells of any size, on the frame's own grid."""
+    import cv2
+
+    maps = _maps(_shrunk(frame, diameter), mirrored)
     _fill_small_holes(maps[0])
     parts = cell_flows.decode(maps)
     # the outline is found on the frame's own grid, between the shrunk pixels, so parts must reach past it
@@ -117,8 +123,7 @@ def segment(
     size = frame.shape[::-1]
     # float32: OpenCV's exact nearest neighbour takes no int32
     near = cv2.resize(np.where(parts > 0, parts, rim).astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
-    labels = near.astype(np.int32) * (cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR) > _OUTLINE)
-    return keep_sizes(labels, min_object_size, max_object_size)
+    return near.astype(np.int32) * (cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR) > _OUTLINE)
 
 
 def _window(frame: NDArray, diameter: float) -> NDArray:
@@ -177,7 +182,8 @@ def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
         maps, scale = _network()(_shrunk(frame, cell_diameter))
         seen = maps[0] > 0
         widths = [float(np.clip(cell_diameter * f, 2, 500)) for f in (1, *cell_doubt.OTHER_WIDTHS)]
-        labels, *others = [segment(frame, cell_diameter=w, min_object_size=1, max_object_size=frame.size) for w in widths]
+        # one look each, at all widths alike
+        labels, *others = [keep_sizes(_outlined(frame, w, mirrored=False), 1, frame.size) for w in widths]
         wider = scale[seen[::2, ::2]]
         looks.append(
             cell_doubt.Look(

@@ -5,11 +5,11 @@ It stands apart from `ingest`, since it depends on what is kept at the end and i
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from ..core import disk
 from ..core.provenance import Task
 from ..core.shared import Precision
 from ..core.stage import Out
@@ -28,8 +28,7 @@ def run(p: Parameters, task: Task, *, source: Path | None = None, sizes: Out) ->
     _, shape = ingest.place(p, volume, own)
     need = estimate(layout(shape, ingest.check_type(volume, p, False), p.shard, p.chunk), p)
     volume.close()
-    ingest.check_disk(need, Path.cwd())
-    sizes.write_text(json.dumps(need, indent=1))
+    sizes.write_text(disk.check(need, Path.cwd(), ingest.LESS))
     task.report(most_gb_on_disk=round(sum(need.values()) / 2**30, 3))
 
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..core import plans, pool
-from ..core.errors import DataError, ParameterError, StorageError
+from ..core import disk, plans, pool
+from ..core.errors import DataError, ParameterError
 from ..core.manifest import digest_of
 from ..core.params import param
 from ..core.provenance import Task
@@ -33,6 +33,8 @@ from .volumes.window import Window, window
 
 PRESETS = {"safe8gb": (192, 192, 48), "medium": (256, 256, 48)}
 Percent = Annotated[float, Field(ge=0, le=100)]
+
+LESS = "take a smaller --cutout"  # where the disk is too small
 
 
 class Parameters(Given, Grid, Channel, Storage, Tasks, Seeded, Strict):
@@ -133,7 +135,8 @@ def make_plan(p: Parameters, role: str, source: Path | None, raw: dict[str, Any]
     corner, shape = place_truth(p, volume, own, raw) if labels else place(p, volume, own)
     space = Space.zyx(raw["voxel_size"], raw["origin"]) if raw else own.crop(corner)
     lay = layout(shape, check_type(volume, p, labels), p.shard, p.chunk)
-    check_disk({role: float(np.prod([float(n) for n in lay.shape])) * np.dtype(lay.dtype).itemsize}, Path.cwd())
+    bytes_held = float(np.prod([float(n) for n in lay.shape])) * np.dtype(lay.dtype).itemsize
+    print(f"[ingest] {disk.check({role: bytes_held}, Path.cwd(), LESS)}")
     grey = rescaling(p, volume, lay, corner) if p.rescale and not labels else None
     reads = [whole(lay)] if volume.forward else [row["block"] for row in plans.by_sections(lay, p, plans.READ_BLOCKS)]
     where = source or local(location)
@@ -309,19 +312,3 @@ def sizes(p: Parameters, volume: Source, raw: dict[str, Any] | None = None) -> t
         raise ParameterError(f"{volume.name} does not state a voxel size; give --voxel_size Z,Y,X in nm")
     volume.remarks.append("its voxel size is not known: nothing has a physical size or place. Give --voxel_size Z,Y,X in nm")
     return Space.zyx(None), "not known"
-
-
-def check_disk(need: dict[str, float], folder: Path) -> None:
-    """Print the sizes; raises StorageError when they cannot fit."""
-    import shutil
-
-    free = shutil.disk_usage(folder.resolve()).free
-    for name, size in need.items():
-        print(f"[ingest] {name:>12}: {size / 2**30:9.3f} GB uncompressed")
-    total = sum(need.values())
-    print(f"[ingest] {'in all':>12}: {total / 2**30:9.3f} GB; free here: {free / 2**30:.1f} GB")
-    if total > free:
-        raise StorageError(
-            f"the products need up to {total / 2**30:.1f} GB and {folder.resolve()} has "
-            f"{free / 2**30:.1f} GB free; take a smaller --cutout, or put -work-dir elsewhere"
-        )

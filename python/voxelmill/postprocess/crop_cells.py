@@ -28,7 +28,7 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Image, write_group
-from ..timelapse.parameters import Views
+from ..timelapse.parameters import Crops, Views
 from ..timelapse.small import SmallArray
 from ..timelapse.store import Facts, acquired_in, describe_movie, each_fov, fov_name, fovs_in, open_channel
 from .crops import TrackBoxes, frames_per_block, iter_crops, track_boxes
@@ -37,12 +37,9 @@ from .views import Limits, all_of_it, half_shape, limits_of, view_facts, view_of
 BLOCK_BYTES = 64 << 20  # of frames in memory at a time
 
 
-class Parameters(Views, Strict):
+class Parameters(Crops, Views, Strict):
     """Crops of cells."""
 
-    crops: bool = param(
-        True, "Write cells.zarr, a movie of every cell; false spares its many small files", profiles={"minimal": False}
-    )
     crop_padding: int = param(0, "Margin around a cell's boxes, within the frame", unit="px", ge=0, le=1000)
 
 
@@ -50,8 +47,7 @@ def run(
     p: Parameters, task: Task, *, movie: In, tracked: In, background: In | None = None, facts: In, batch: str, output: Out
 ) -> None:
     known = Facts.read(facts)
-
-    fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
+    fovs = fovs_in(tracked, background)
     each_fov(task, known, fovs, partial(crop, p, known, movie, tracked, background, output), output=output)
 
 

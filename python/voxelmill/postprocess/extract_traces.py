@@ -61,7 +61,7 @@ def run(
     output: Out,
 ) -> None:
     known = Facts.read(facts)
-    fovs = [f for f in fovs_in(tracked) if background is None or f in fovs_in(background)]
+    fovs = fovs_in(tracked, background)
     each_fov(task, known, fovs, partial(extract, p, known, movie, tracked, background, plugins, output), output=output)
     rows = task.quality["per_fov"]
     task.report(left_out_cells={f: n.pop("says") for f, n in rows.items() if n["kept"] < n["cells"] or n["notes"]})

@@ -25,6 +25,8 @@ from ..core.volume import Image, Region, open_image
 from . import surface
 
 TILE = (32, 512, 512)  # voxels looked at together: some 500 MB where meshes are made of single voxels
+BOX = ("z0", "z1", "y0", "y1", "x0", "x1")
+NOWHERE = np.iinfo(np.int64).max
 UNKNOWN = 2  # voxels that one of a mesh stands for where no voxel size is known; of a skeleton twice as many
 
 
@@ -77,13 +79,12 @@ def shapes(p: Shapes, image: Image, tile: Region) -> Found:
     """All that is in a tile."""
     steps = Steps.of(p, image.space)
     rows = sizes_of(image.read(tile), tile)
-    pieces = []
+    pieces, areas = [], {}
+    for label, position, triangles in meshes(image, tile, steps.mesh) if p.meshes else ():
+        areas[label] = surface.area(position, triangles)
+        pieces.append((label, as_fragment(position, triangles)))
     if p.meshes:
-        area = np.zeros(len(rows["root_id"]))
-        for label, position, triangles in meshes(image, tile, steps.mesh):
-            area[np.searchsorted(rows["root_id"], label)] = surface.area(position, triangles)
-            pieces.append((label, as_fragment(position, triangles)))
-        rows["surface"] = area
+        rows = with_areas(rows, areas)
     voxels = list(voxels_of(image, tile, steps)) if p.skeletons else []
     name = "_".join(str(s.start) for s in tile)
     return Found(name, rows, pieces, [(label, at.astype("<i4").tobytes()) for label, at in voxels])
@@ -95,13 +96,24 @@ def sizes_of(labels: np.ndarray, tile: Region) -> dict[str, np.ndarray]:
     place = place.reshape(labels.shape)
     rows = {"root_id": present.astype(np.uint64), "voxels": np.bincount(place.ravel(), minlength=len(present))}
     for axis, name in enumerate("zyx"):
-        low, high = np.full(len(present), np.iinfo(np.int64).max), np.zeros(len(present), np.int64)
+        low, high = np.full(len(present), NOWHERE), np.zeros(len(present), np.int64)
         for n in range(labels.shape[axis]):
             there = np.flatnonzero(np.bincount(np.take(place, n, axis).ravel(), minlength=len(present)))
             low[there] = np.minimum(low[there], tile[axis].start + n)
             high[there] = tile[axis].start + n + 1
         rows |= {f"{name}0": low, f"{name}1": high}
     return {name: column[present > 0] for name, column in rows.items()}
+
+
+def with_areas(rows: dict[str, np.ndarray], areas: dict[int, float]) -> dict[str, np.ndarray]:
+    """The rows with `surface`; a segment that only touches the tile gets one without voxels, whose box adds nothing."""
+    labels = np.union1d(rows["root_id"], np.array(list(areas), np.uint64))
+    place = np.searchsorted(labels, rows["root_id"])
+    found: dict[str, np.ndarray] = {"root_id": labels, "surface": np.array([areas.get(n, 0.0) for n in labels.tolist()])}
+    for name in ("voxels", *BOX):
+        found[name] = np.full(len(labels), NOWHERE if name.endswith("0") else 0)
+        found[name][place] = rows[name]
+    return found
 
 
 def meshes(image: Image, tile: Region, step: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -209,6 +221,3 @@ def write(found: Iterator[Found], sizes: Path, fragments: Path, coarse: Path) ->
                 )
             total += sum((len(data) - 4 - 12 * int(np.frombuffer(data, "<u4", 1)[0])) // 12 for _, data in one.fragments)
     return total
-
-
-BOX = ("z0", "z1", "y0", "y1", "x0", "x1")

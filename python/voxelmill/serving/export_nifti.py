@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
-from ..core.orientation import PATTERN, RAS, affine
-from ..core.params import Params, param
+from ..core.orientation import RAS, affine
+from ..core.params import param
 from ..core.provenance import Task
+from ..core.shared import Oriented
 from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
@@ -26,18 +27,6 @@ from ..core.volume import Image, open_image
 HELD = 32 << 20  # voxels in memory at a time
 LONGEST = 32767  # voxels along an axis, in NIfTI-1
 FLOAT32, MM, SCANNER = 16, 2, 1  # codes of the format
-
-
-class Oriented(Params):
-    """How the brain lies in the block."""
-
-    ras_input_orientation: str = param(
-        "",
-        "Where dim 0 (stack), dim 1 (stage x), dim 2 (stage y) of the slices point to: PIR is posterior, inferior, right",
-        more="Letters: R or L, A or P, S or I. Coronal from the front: PIR, from behind: AIR; sagittal from the left: RIA, "
-        "from the right: LIA; axial from above: IPR, from below: SPR.",
-        pattern=PATTERN,
-    )
 
 
 class Parameters(Oriented):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..core.stage import In, InFiles, OutFiles
 from ..core.volume import Image, open_image
 
 MOST_PX = 2048  # a section is shown at most this large
+READ_PX = 2048  # a side of what is read of it at a time: decoded chunks take memory, too
 NODES_SHOWN = 60
 DOTS_SHOWN = 10_000  # best candidates of a section
 BATCH_ROWS = 1 << 17  # of a table, in memory at a time
@@ -120,7 +122,14 @@ def middle(shifts: dict[str, np.ndarray]) -> int:
 def section(image: Image, z: int) -> tuple[np.ndarray, int]:
     """One section, every n-th pixel where it is large, and n."""
     step = max(1, -(-max(image.shape[1:]) // MOST_PX))
-    return image.read((slice(z, z + 1), slice(None, None, step), slice(None, None, step)))[0], step
+    out = np.empty([-(-n // step) for n in image.shape[1:]], image.dtype)
+    side = max(1, READ_PX // step) * step  # whole steps: parts meet without a seam
+    spans = ([slice(at, min(at + side, n), step) for at in range(0, n, side)] for n in image.shape[1:])
+    for y, x in itertools.product(*spans):
+        out[y.start // step : -(-y.stop // step), x.start // step : -(-x.stop // step)] = image.read((slice(z, z + 1), y, x))[
+            0
+        ]
+    return out, step
 
 
 def scale_bar(axes: Any, image: Image, step: int, width_px: int, colour: str = "white") -> None:

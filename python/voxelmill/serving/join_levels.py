@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from ..core import blocks
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from ..core.volume import Image, multiscales, open_image, write_group
+from ..core.volume import Image, attributes, multiscales, open_image, write_group
 from .multiscale import omero
 from .publish_volume import sample
 from .resolutions import in_mm
@@ -24,6 +27,14 @@ def run(p: Parameters, task: Task, *, parts: list[In], like: In, name: str = "",
     for n in range(image.levels):
         blocks.require(image.layout(n), target.path(n))
     entry = multiscales([in_mm(space) for space in image.spaces], name) | {"type": "mean"}
+    entry["axes"] = [axis | oriented for axis, oriented in zip(entry["axes"], orientations(like))]
     shapes = [image.level(n).shape for n in range(image.levels)]
     write_group(output, {"multiscales": [entry], **omero(name, sample(shapes, target))}, image.version)
     task.report(levels=image.levels, blocks=len(parts))
+
+
+def orientations(store: Path) -> list[dict[str, Any]]:
+    """What the axes of a store say of where they point to, if they say it."""
+    entry = attributes(store)["multiscales"][0]
+    axes = entry.get("axes") or entry["coordinateSystems"][0]["axes"]
+    return [{"orientation": axis["orientation"]} if "orientation" in axis else {} for axis in axes]

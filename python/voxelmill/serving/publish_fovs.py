@@ -36,8 +36,7 @@ class Parameters(Copying, Views, Strict):
 
 def run(p: Parameters, task: Task, *, stores: list[In], facts: In, batch: str, output: OutFiles) -> None:
     known = Facts.read(facts)
-    complete = set.intersection(*(set(fovs_in(store)) for store in stores))
-    each_fov(task, known, sorted(complete), partial(publish, p, known, stores, output), output=output)
+    each_fov(task, known, fovs_in(*stores), partial(publish, p, known, stores, output), output=output)
 
 
 def publish(p: Parameters, known: Facts, stores: Sequence[Path], output: Path, fov: int) -> dict[str, Any]:

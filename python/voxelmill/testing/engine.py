@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +18,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[3]
 NEXTFLOW = PROJECT / ".venv/bin/nextflow"
+# What runs: all that a checkout needs.
+PARTS = ("bin", "conf", "modules", "python", "workflows", "assets", "main.nf", "nextflow.config", "nextflow_schema.json")
 QUIET = {"NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false", "NXF_DISABLE_CHECK_LATEST": "true"}
 # What holds dates, durations or names of runs differs from run to run; all else must not.
 NOT_COMPARED = ("provenance", "pipeline_info", "runs.sqlite", "published.json", ".voxelmill.lock")
@@ -143,6 +146,16 @@ def killed(*args: object, folder: Path, after: Sequence[int]) -> int:
         launched.kill(tasks=True)
         time.sleep(0.5)
     return finished
+
+
+def copied(folder: Path, parts: Sequence[str] = PARTS) -> Path:
+    """A checkout of its own, in a new folder: parts of this project."""
+    for name in parts:
+        if (PROJECT / name).is_dir():
+            shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(PROJECT / name, folder / name)
+    return folder
 
 
 def digests(outdir: Path) -> dict[str, str]:

@@ -27,15 +27,16 @@ class Mosaic:
         return float(np.sqrt(((off - off.mean(0)) ** 2).sum(1).mean()))
 
 
-def texture(shape: tuple[int, int], seed: int) -> np.ndarray:
-    """A scene of blobs and ridges of several sizes, 0 to 1, float32."""
+def texture(shape: tuple[int, int], seed: int | np.random.Generator, clouds: float = 0.0) -> np.ndarray:
+    """A scene of blobs and ridges of several sizes, 0 to 1, float32; clouds: weight of slow unevenness."""
     import cv2
 
     rng, out = np.random.default_rng(seed), np.zeros(shape, np.float32)
-    for sigma, weight in ((1.2, 0.5), (3, 1.0), (8, 1.0)):
+    for sigma, weight in ((1.2, 0.5), (3, 1.0), (8, 1.0), (25, clouds)):
         noise = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), sigma)
         noise /= noise.std()
-        out += weight * (np.exp(-4 * noise**2) if sigma > 2 else noise)
+        # where noise crosses zero, a ridge like a membrane
+        out += weight * (np.exp(-4 * noise**2) if sigma in (3, 8) else noise)
     return (out - out.min()) / (out.max() - out.min())
 
 

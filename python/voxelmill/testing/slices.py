@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..core import manifest, slice_config
-from ..core.space import MM, Axis, Space
-from ..core.volume import create_image, layout
+from ..core.space import MM, NM_PER_MM, Axis, Space
+from ..core.volume import create_image, layout, open_image
 from ..transform.pairs import Pair
+from ..transform.warp import SectionTransform, apply, centre_of, render, rigid_matrix
 from .oct import Acquisition
 from .stages import run_stage
 
@@ -56,7 +57,6 @@ def in_common_space(folder: Path, made: Acquisition) -> dict[int, Path]:
     """Slices of a made acquisition on one canvas, with `common_space.json` beside them; by number."""
     from ..core.shifts import Shift, places
     from ..core.stage import Out
-    from ..core.volume import open_image
     from ..transform.bring_to_common_space import place_on_canvas
     from ..transform.plan_common_space import extents, plan
 
@@ -78,13 +78,49 @@ def registered(missing: tuple[int, ...] = ()) -> tuple[Acquisition, Path, dict[i
     folder = Path(mkdtemp())
     made = one_tile(slices=4, missing=missing)
     stores = in_common_space(folder, made)
+    register(folder, made, stores)
+    return made, folder, stores
+
+
+@cache
+def torn() -> tuple[Acquisition, Path, dict[int, Path]]:
+    """As `registered`, where of each second slice the larger part has slipped by 11 px and turned by 2 degrees."""
+    made, _, whole = registered()
+    folder, stores = Path(mkdtemp()), {}
+    for s, path in whole.items():
+        image = open_image(path)
+        values = image.read()
+        if s % 2:
+            cut, slip = int(0.4 * values.shape[1]), rigid_matrix(9, -7, 2.0, centre_of(values.shape[1:]))
+            for plane in values:
+                plane[cut:] = render(plane, SectionTransform(slip))[cut:]
+        origin = tuple(v / NM_PER_MM for v in image.origin)
+        stores[s] = slice_store(folder, s, values, origin, image.scale[0] / NM_PER_MM)  # type: ignore[arg-type]
+    register(folder, made, stores)
+    return made, folder, stores
+
+
+def register(folder: Path, made: Acquisition, stores: dict[int, Path]) -> None:
+    """Metrics and transforms of neighbours, and a slice configuration."""
     for a, b in zip(made.kept[:-1], made.kept[1:]):
         out = {"transform": f"{a}-{b}.tfm", "metrics": f"{a}-{b}.json", "offsets": f"{a}-{b}.txt"}
         given = {"fixed": stores[a], "moving": stores[b], "name": f"z{a:02d}-z{b:02d}"}
         flags = {"registration_slicing_interval_mm": THICK}
         assert run_stage("transform.register_pairwise", folder, **given, **flags, **out) == 0
     slice_config.write(folder / "config.csv", slice_config.of(made.kept))
-    return made, folder, stores
+
+
+def alignment_error(made: Acquisition, stores: dict[int, Path], plan: Path) -> float:
+    """px RMS by which what slices show at one place of the volume lies apart in the block, by a plan of the stack."""
+    laid = json.loads(plan.read_text())
+    side = np.linspace(0.25, 0.75, 7)
+    points = np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2) * laid["shape"][1:]
+    found = []
+    for s in laid["slices"]:
+        origin = np.array(open_image(stores[s["number"]]).origin[1:]) / NM_PER_MM / STEP
+        found.append(made.to_block(s["number"], apply(np.array(s["matrix"]), points) + origin + made.stage[0]))
+    off = np.array(found) - np.mean(found, axis=0)
+    return float(np.sqrt((off**2).sum(-1).mean()))
 
 
 def stacked(folder: Path, stores: dict[int, Path], source: Path, *, block: str = "", **flags: Any) -> Path:

@@ -11,6 +11,14 @@ class Copying(Params):
     copy_only: bool = param(False, "Stop when the chosen channels are copied")
 
 
+class Crops(Params):
+    """Movies of single cells."""
+
+    crops: bool = param(
+        True, "Write cells.zarr, a movie of every cell; false spares its many small files", profiles={"minimal": False}
+    )
+
+
 class Views(Params):
     """Quick looks."""
 

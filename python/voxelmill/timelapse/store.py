@@ -41,9 +41,10 @@ def channel_path(store: Path, fov: int, channel: str) -> Path:
     return store / fov_name(fov) / "images.zarr" / channel
 
 
-def fovs_in(store: Path) -> list[int]:
-    """Fields of view that a store holds, ascending."""
-    return sorted(int(path.name.removeprefix("fov_")) for path in store.glob("fov_*") if path.is_dir())
+def fovs_in(*stores: Path | None) -> list[int]:
+    """Fields of view that are in all stores, ascending; a store that is None has no say."""
+    held = [{path.name for path in store.glob("fov_*") if path.is_dir()} for store in stores if store]
+    return sorted(int(name.removeprefix("fov_")) for name in set.intersection(*held))
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,7 @@ def run(
     """Without `labels` every pixel may be background; cells are then outliers that tiles put up with."""
     known = Facts.read(facts)
     plugin_of(p, plugins)  # what is not there is said before any work
-
-    fovs = [f for f in fovs_in(movie) if labels is None or f in fovs_in(labels)]
+    fovs = fovs_in(movie, labels)
     each_fov(task, known, fovs, partial(estimate, p, known, movie, labels, plugins, output), output=output)
     if labels is None:
         task.report(notes=["No cells were looked for: they are not left out of the background."])

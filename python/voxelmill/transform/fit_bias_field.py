@@ -71,7 +71,7 @@ class Bias(BaseModel, frozen=True):
 def run(p: Parameters, task: Task, *, volume: In, plan: In, bias: Out, picture: Out, block_list: Out) -> None:
     image = open_image(volume)
     made = Plan.model_validate_json(plan.read_text())
-    values, positions = held(image)
+    values, positions = held(image, MOST)
     begins = [made.origin[0] + (s.z - 0.5) * made.scale[0] for s in made.slices]
     found, bare = fitted(p.bias_mode, values, positions, begins)
     bias.write_text(found.model_dump_json())
@@ -84,11 +84,11 @@ def run(p: Parameters, task: Task, *, volume: In, plan: In, bias: Out, picture: 
     )  # fmt: skip
 
 
-def held(image: Image) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A level, or means of the last, of MOST voxels at most; and where its voxels lie along each axis, in mm."""
+def held(image: Image, most: float, first: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The first level from `first` on of so many voxels at most, or means of the last; and where its voxels lie, in mm."""
     sizes = [math.prod(map(float, image.level(n).shape)) for n in range(image.levels)]
-    n = next((n for n, size in enumerate(sizes) if size <= MOST), len(sizes) - 1)
-    step = max(1.0, (sizes[n] / MOST) ** (1 / 3))
+    n = next((n for n in range(first, len(sizes)) if sizes[n] <= most), len(sizes) - 1)
+    step = max(1.0, (sizes[n] / most) ** (1 / 3))
     shape = [cells(k, step) for k in image.level(n).shape]
     space = image.at_level(n).level((step,) * 3)
     values = filled(image, (step,) * 3, tuple(slice(0, k) for k in shape), n)

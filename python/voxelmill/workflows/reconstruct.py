@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..core.params import param
-from ..core.shared import Given
+from ..core.shared import Given, Kept
 
 
-class Parameters(Given):
+class Parameters(Given, Kept):
     """Reconstruction."""
 
     shifts_xy: str = param("", "Table of shifts; without it shifts_xy.csv in --input", path=True)
@@ -14,8 +14,8 @@ class Parameters(Given):
     analyze_shifts: bool = param(True, "Write statistics and drift plots of the shifts")
     detect_rehoming: bool = param(True, "Take steps of the stage that are none of the tissue out of the shifts")
     auto_assess_quality: bool = param(False, "Leave out slices that are unlike their neighbours")
+    slice_previews: bool = param(False, "Draw a page for each slice: tiles and seams, light before and after, a cut")
     interpolate_missing_slices: bool = param(True, "Fill gaps of one slice; wider ones stay")
-    publish_intermediates: bool = param(False, "Publish what stages leave to each other, too")
     auto_exclude_enabled: bool = param(True, "Leave out runs of slices that fit their neighbours badly")
     export_manual_align: bool = param(False, "Write a package for `voxelmill align`: pairs of slices, to be laid by hand")
     manual_transforms_dir: str = param(
@@ -32,6 +32,10 @@ class Parameters(Given):
         "Name of the volume; empty: a part `sub-...` of the path of --input, else the name of its folder",
         pattern=r"^[\w.+-]*$",
     )
-    zip_volume: bool = param(True, "Publish the subject's volume as one file, too (a zip)")
-    nifti: bool = param(False, "Publish the subject's volumes as NIfTI, too")
     correct_bias_field: bool = param(False, "Take slow changes of brightness out of the volume")
+    align_to_ras_enabled: bool = param(False, "Bring the volume into the frame of an atlas")
+    atlas: str = param(
+        "",
+        "Atlas: NIfTI, NRRD, OME-Zarr or a folder of BrainGlobe; empty: the Allen mouse atlas in BrainGlobe's cache",
+        path=True,
+    )

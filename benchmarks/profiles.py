@@ -1,0 +1,49 @@
+"""The three profiles of `reconstruct` on made slices, well registered and torn: docs/images/profiles.png.
+
+python benchmarks/profiles.py PICTURE
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from voxelmill.core.volume import open_image
+from voxelmill.testing.slices import alignment_error, registered, stacked, torn
+from voxelmill.transform.slice_solution import Believed
+
+NAMES = ("minimal", "conservative", "aggressive")
+
+
+def flags_of(profile: str) -> dict[str, Any]:
+    extra: dict[str, Any] = {name: field.json_schema_extra or {} for name, field in Believed.model_fields.items()}
+    said = {name: of.get("profiles", {}) for name, of in extra.items()}
+    return {name: values[profile] for name, values in said.items() if profile in values}
+
+
+def main() -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(9, 3.6), layout="constrained")
+    for row, (label, data) in zip(axes, (("good pairs", registered), ("torn slices", torn)), strict=True):
+        made, source, stores = data()
+        for ax, name in zip(row, NAMES, strict=True):
+            folder = Path(tempfile.mkdtemp())
+            volume = open_image(stacked(folder, stores, source, **flags_of(name))).read()
+            section = volume[:, :, volume.shape[2] // 2]
+            ax.imshow(section, cmap="gray", vmin=0, vmax=np.percentile(section, 99.5))
+            ax.set_title(f"{label}, {name}\n{alignment_error(made, stores, folder / 'plan.json'):.2f} px off", fontsize=9)
+            ax.set_xticks([])
+            ax.set_xlabel("stage x", fontsize=7)
+            ax.set_yticks([made.thickness * s for s in made.kept], [f"z{s:02d}" for s in made.kept], fontsize=7)
+    figure.savefig(sys.argv[1], dpi=150, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
