@@ -12,7 +12,7 @@ from voxelmill.core import shifts, slice_config
 from voxelmill.core.shifts import Shift
 from voxelmill.core.volume import open_image
 from voxelmill.serving.aligner import pairs_in
-from voxelmill.testing.engine import Run, run
+from voxelmill.testing.engine import Run, killed, run
 from voxelmill.testing.slices import STEP, slice_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reconstruct")]
@@ -92,6 +92,20 @@ def test_tissue_comes_together_and_a_gap_is_measured(tmp_path: Path):
     assert [pair["name"] for pair in pairs_in(done.outdir / "manual_align")] == ["z07-z08", "z08-z09", "z09-z10"]
     final = slice_config.read(done.outdir / "finalise_interpolation/slice_config_final.csv")
     assert final.used == [7, 8, 10] and final.rows[9]["interpolation_method_used"] == "measured"
+
+
+def test_killed_anywhere_and_resumed_it_makes_the_same_bytes(tmp_path: Path):
+    whole = reconstruct(tmp_path / "whole", (98, 100, 101))
+    assert whole.code == 0, whole.said
+    given = tmp_path / "whole/slices"
+    words = ("--workflow", "reconstruct", "--input", given, "--report_plots", "false")
+    words += ("--registration_slicing_interval_mm", T * STEP)  # type: ignore[assignment]
+    finished = killed(*words, folder=tmp_path / "killed", after=(3, 8, 13))
+    done = run(*words, "-resume", folder=tmp_path / "killed")
+    assert done.code == 0, done.said
+    assert done.tasks() == whole.tasks("COMPLETED")
+    assert sum(done.tasks("CACHED").values()) >= finished - 6  # at each kill two may have ended before Nextflow noted it
+    assert done.digests() == whole.digests()
 
 
 def test_shifts_are_needed(tmp_path: Path):

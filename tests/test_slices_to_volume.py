@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from voxelmill.core import slice_config
 from voxelmill.core.volume import open_image
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, run
 from voxelmill.testing.oct import Acquisition, write_raw
+from voxelmill.transform.plan_common_space import LOST
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oct")]
 
@@ -78,3 +80,34 @@ def test_all_can_be_followed_to_the_mosaic_grids(volume: Run, mosaic: Run):
     assert len(sources) == 3
     sources += [mosaic.outdir, mosaic.outdir / "shifts_xy.csv", mosaic.outdir / "slice_config.csv"]
     assert len(check_chain(volume.outdir, sources)) == sum(volume.tasks("COMPLETED").values())
+
+
+LOSES = "process {{ withName: {} {{ beforeScript = {{ meta.id == '{}' ? 'exit {}' : '' }} }} }}"
+
+
+def losing(mosaic: Run, folder: Path, process: str, item: str, code: int, *words: object) -> Run:
+    """A run in which a task of one slice, or pair, fails each time."""
+    folder.mkdir(exist_ok=True)
+    (folder / "trouble.config").write_text(LOSES.format(process, item, code))
+    given = ("--workflow", "reconstruct", "--input", mosaic.outdir, "--subject_name", "sub-01", "--report_plots", "false")
+    more = ("--registration_slicing_interval_mm", MADE.thickness * MM, "--max_retries", 1, "-c", folder / "trouble.config")
+    return run(*given, *more, *words, folder=folder)
+
+
+def first_planes(done: Run) -> dict[str, int]:
+    with open(done.outdir / "stack/z_matches.csv") as file:
+        return {row["slice_id"]: int(row["first_plane"]) for row in csv.DictReader(file)}
+
+
+def test_a_slice_that_fails_for_good_is_named_and_keeps_its_place(mosaic: Run, tmp_path: Path):
+    """Out of memory, twice: in the slice configuration, the report and the closing lines; the others lie where they did."""
+    done = losing(mosaic, tmp_path, "PREPARE_SLICE", "z01", 137)
+    assert done.code == 0, done.said
+    tries = [row["exit"] for row in done.trace() if row["process"] == "PREPARE_SLICE" and row["status"] == "FAILED"]
+    assert tries == ["137", "137"]
+    assert first_planes(done) == {"00": 0, "03": 3 * MADE.thickness}
+    config = slice_config.read(done.outdir / "finalise_interpolation/slice_config_final.csv")
+    assert config.used == [0, 3] and config.rows[1]["exclude_reason"] == LOST
+    assert f"NOTE     plan_common_space: left out z01: {LOST}" in done.said
+    page = (done.outdir / "sub-01_quality_report.html").read_text()
+    assert f"left out z01: {LOST}" in page and ">failed</b>" in page

@@ -30,6 +30,7 @@ workflow RECONSTRUCT {
     options // map of checked parameters
 
     main:
+    System.setProperty('voxelmill.strict', "${options.strict}") // for conf/base.config
     found = channel.fromList(sourcesAtStart([input: options.input]))
     LIST_FILES(unlisted(found))
     source = ofRole(settled(found, LIST_FILES.out.listing), 'input').first()
@@ -112,7 +113,7 @@ workflow RECONSTRUCT {
         decided = filesInOrder(INTERPOLATE_MISSING_SLICE.out.manifest)
     }
 
-    STACK_SLICES(brought, config, options)
+    STACK_SLICES(brought, PLAN_COMMON_SPACE.out.offsets, config, options)
     subject = subjectOf(options)
     SUBJECT(STACK_SLICES.out.volume, STACK_SLICES.out.plan, subject, options)
 
@@ -122,7 +123,7 @@ workflow RECONSTRUCT {
     )
 
     // Published only, for people and the report: nothing waits for it. Without a gap `decided` is an empty list, not nothing.
-    FINALISE_INTERPOLATION(STACK_SLICES.out.config, decided, options.flags.finalise_interpolation)
+    FINALISE_INTERPOLATION(STACK_SLICES.out.config, PLAN_COMMON_SPACE.out.offsets, STACK_SLICES.out.tables, decided, options.flags.finalise_interpolation)
     tables = STACK_SLICES.out.tables.mix(FINALISE_INTERPOLATION.out.config, PLAN_COMMON_SPACE.out.offsets)
     REPORT(
         byName(channel.topic('records')), byName(pictures.mix(SUBJECT.out.pictures, DIAGNOSTICS.out.pictures)), byName(tables),

@@ -12,6 +12,7 @@ include { JOIN as JOIN_STACK } from '../modules/transform/join'
 workflow STACK_SLICES {
     take:
     slices // [meta, store, manifest] of each slice in common space
+    placed // table of the slices that have a place there, a value channel
     config // slice configuration, a value channel
     options // map of checked parameters
 
@@ -38,7 +39,7 @@ workflow STACK_SLICES {
         config = AUTO_EXCLUDE_SLICES.out.config
     }
     everything = allInOrder(slices).map { all -> [all.collect { one -> one[1] }, all.collect { one -> one[2] }] }
-    PLAN_STACK(everything, metrics, manual.keySet().sort(), config, options.flags.plan_stack)
+    PLAN_STACK(everything, metrics, manual.keySet().sort(), placed, config, options.flags.plan_stack)
     STACK(everything, PLAN_STACK.out.plan, PLAN_STACK.out.blocks.flatMap { list -> metasOf(list) }, options.flags.stack)
     JOIN_STACK(several(STACK.out.volume), options.flags.join)
     volume = joined(STACK.out.volume, JOIN_STACK.out.volume)

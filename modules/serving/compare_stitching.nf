@@ -1,6 +1,7 @@
 process COMPARE_STITCHING {
     tag "${meta.id}"
     label 'process_single'
+    label 'per_slice'
 
     input:
     tuple val(meta), path(motor, stageAs: 'motor/*'), path(motor_manifest, stageAs: 'motor/*'), path(motor_tiles, stageAs: 'motor/*'), path(motor_seams, stageAs: 'motor/*'), path(refined, stageAs: 'refined/*'), path(refined_manifest, stageAs: 'refined/*'), path(refined_tiles, stageAs: 'refined/*'), path(refined_seams, stageAs: 'refined/*')

@@ -1,6 +1,7 @@
 process BRING_TO_COMMON_SPACE {
     tag "${meta.id}"
     label 'process_single'
+    label 'per_slice'
 
     input:
     tuple val(meta), path(volume, stageAs: 'given/*'), path(manifest, stageAs: 'given/*')

@@ -3,6 +3,8 @@ process FINALISE_INTERPOLATION {
 
     input:
     path(config, stageAs: 'given/*')
+    path placed
+    path stacked
     path(manifests, stageAs: 'gaps/*')
     val flags
 
@@ -12,7 +14,7 @@ process FINALISE_INTERPOLATION {
 
     script:
     """
-    finalise_interpolation.py ${flags} --config ${config} ${manifests ? "--manifests ${manifests}" : ''} --output published/finalise_interpolation/slice_config_final.csv
+    finalise_interpolation.py ${flags} --config ${config} --placed ${placed} --stacked ${stacked} ${manifests ? "--manifests ${manifests}" : ''} --output published/finalise_interpolation/slice_config_final.csv
     """
 
     stub:

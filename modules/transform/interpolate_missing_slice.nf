@@ -1,6 +1,7 @@
 process INTERPOLATE_MISSING_SLICE {
     tag "${meta.id}"
     label 'process_medium'
+    label 'per_slice'
 
     input:
     tuple val(meta), path(before, stageAs: 'before/*'), path(before_manifest, stageAs: 'before/*'), path(after, stageAs: 'after/*'), path(after_manifest, stageAs: 'after/*')

@@ -1,6 +1,7 @@
 process NORMALIZE {
     tag "${meta.id}"
     label 'process_single'
+    label 'per_slice'
 
     input:
     tuple val(meta), path(volume, stageAs: 'given/*'), path(manifest, stageAs: 'given/*')

@@ -18,7 +18,7 @@ process PLAN_COMMON_SPACE {
 
     script:
     """
-    plan_common_space.py ${flags} --volumes ${volumes} --shifts_xy ${shifts_xy} --config ${config} --listed ${listed} --common_space common_space.json --offsets published/bring_to_common_space/common_space.csv --stamped published/bring_to_common_space/slice_config.csv --slice_list slices.csv --gap_list gaps.csv
+    plan_common_space.py ${flags} ${volumes ? "--volumes ${volumes}" : ''} --shifts_xy ${shifts_xy} --config ${config} --listed ${listed} --common_space common_space.json --offsets published/bring_to_common_space/common_space.csv --stamped published/bring_to_common_space/slice_config.csv --slice_list slices.csv --gap_list gaps.csv
     """
 
     stub:

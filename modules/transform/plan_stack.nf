@@ -5,6 +5,7 @@ process PLAN_STACK {
     tuple path(volumes), path(manifests)
     path metrics, stageAs: 'pair?/*'
     val manual
+    path placed
     path config
     val flags
 
@@ -16,7 +17,7 @@ process PLAN_STACK {
 
     script:
     """
-    plan_stack.py ${flags} --volumes ${volumes} ${metrics ? "--metrics ${metrics}" : ''} ${manual ? "--manual ${manual.join(' ')}" : ''} --config ${config} --plan stack.json --matches published/stack/z_matches.csv --decisions published/stack/stacking_decisions.csv --block_list blocks.csv
+    plan_stack.py ${flags} --volumes ${volumes} ${metrics ? "--metrics ${metrics}" : ''} ${manual ? "--manual ${manual.join(' ')}" : ''} --placed ${placed} --config ${config} --plan stack.json --matches published/stack/z_matches.csv --decisions published/stack/stacking_decisions.csv --block_list blocks.csv
     """
 
     stub:

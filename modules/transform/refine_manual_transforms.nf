@@ -1,6 +1,7 @@
 process REFINE_MANUAL_TRANSFORMS {
     tag "${meta.id}"
     label 'process_single'
+    label 'per_slice'
 
     input:
     tuple val(meta), path(fixed, stageAs: 'fixed/*'), path(fixed_manifest, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(moving_manifest, stageAs: 'moving/*'), path(manual, stageAs: 'manual/*')

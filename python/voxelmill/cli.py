@@ -77,8 +77,14 @@ def parser() -> argparse.ArgumentParser:
     one = command("plugins", plugins, "list what a folder of plug-ins holds, each tried on an example")
     one.add_argument("folder", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
-    one = command("scale", scale, "predict cost and limits of a connectome run of any size")
-    one.add_argument("--voxels", type=float, default=1e12, help="voxels of the volume [1e12]")
+    one = command("scale", scale, "predict cost and limits of a run of any size")
+    one.add_argument("--workflow", choices=("connectome", "reconstruct"), default="connectome")
+    one.add_argument("--slices", type=int, default=100, help="reconstruct: slices of the block [100]")
+    one.add_argument("--plane_mm", type=float, default=10.0, help="reconstruct: side of a slice [10]")
+    one.add_argument(
+        "--resolution_um", type=float, nargs=2, default=(10.0, 10.0), metavar=("Z", "XY"), help="reconstruct: voxel [10 10]"
+    )
+    one.add_argument("--voxels", type=float, default=1e12, help="connectome: voxels of the volume [1e12]")
     one.add_argument("--nodes", type=int, default=1)
     one.add_argument("--cores", type=int, default=32, help="of a node [32]")
     one.add_argument("--segmentation", choices=("learned", "classic"), help="as of the run [learned]")
@@ -267,8 +273,13 @@ def train(args: argparse.Namespace) -> None:
 
 
 def scale(args: argparse.Namespace) -> None:
-    from . import scaling
+    from . import scaling, scaling_slices
 
+    if args.workflow == "reconstruct":
+        brain = scaling_slices.Brain(args.slices, args.plane_mm, resolution_um=tuple(args.resolution_um))
+        measured = scaling_slices.load(args.measured or scaling_slices.MEASURED)
+        print(scaling_slices.report(brain, args.nodes, args.cores, measured))
+        return
     given = {name: getattr(args, name) for name in ("segmentation", "nodes", "cores", "block_voxels", "shard_voxels")}
     setting = scaling.Setting(**{name: value for name, value in given.items() if value is not None})
     stages = scaling.load(setting.segmentation, args.measured or scaling.MEASURED)

@@ -64,6 +64,7 @@ def test_every_process_has_its_tasks(workflow: str, parser: str, tmp_path: Path)
     done = run(*ARGUMENTS[workflow], "-stub-run", folder=tmp_path, env={"NXF_SYNTAX_PARSER": parser})
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected(workflow)
+    assert "useless when applied to a value channel" not in done.said  # `.first()` where the channel is a value already
 
 
 def test_without_truth_and_jitter(tmp_path: Path) -> None:
@@ -220,3 +221,11 @@ def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None
     (laid / "other.tfm").touch()
     strange = run(*words, folder=tmp_path / "strange")
     assert strange.code != 0 and "other; expected names of pairs" in strange.said and not strange.said.count("Submitted")
+
+
+def test_a_slice_that_fails_for_good_ends_a_strict_run(tmp_path: Path) -> None:
+    """Without --strict it is left out: tests/test_slices_to_volume.py."""
+    trouble = tmp_path / "trouble.config"
+    trouble.write_text("process { withName: PREPARE_SLICE { beforeScript = 'exit 70' } }")
+    done = run(*ARGUMENTS["reconstruct"], "--strict", "true", "-c", trouble, "-stub-run", folder=tmp_path)
+    assert done.code != 0 and "PLAN_COMMON_SPACE" not in done.tasks()

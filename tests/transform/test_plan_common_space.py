@@ -131,3 +131,9 @@ def test_a_slice_without_a_place(tmp_path, capsys):
     stores = {n: slice_store(tmp_path, n, texture((4, 9, 9))) for n in (0, 1, 2)}
     assert plan_stage(tmp_path, stores, [Shift(0, 1, 0, 0)]) == 65
     assert "no row for z02" in capsys.readouterr().err
+
+
+def test_no_slice_left_is_said(tmp_path, capsys):
+    """All were lost on the way: bad data, not a bad call."""
+    assert plan_stage(tmp_path, {}, [Shift(1, 2, 0, 0)]) == 65
+    assert "no slice is left" in capsys.readouterr().err

@@ -8,9 +8,10 @@ import json
 import numpy as np
 import pytest
 from voxelmill.testing.slices import THICK, pair, registered, stacked
-from voxelmill.testing.stages import run_stage
+from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.pairs import Pair
-from voxelmill.transform.plan_stack import Parameters, depths
+from voxelmill.transform.plan_common_space import LOST
+from voxelmill.transform.plan_stack import Parameters, depths, write_table
 from voxelmill.transform.slice_solution import Believed, decided, solve
 
 
@@ -31,6 +32,21 @@ def test_transforms_of_another_run(tmp_path, capsys):
     given = {"volumes": [stores[0], stores[1]], "metrics": [source / "2-3.json"], "config": source / "config.csv"}
     assert run_stage("transform.plan_stack", tmp_path, **given, **out) == 65
     assert "transforms name slices [2, 3], which are not there" in capsys.readouterr().err
+
+
+def test_what_failed_for_good_is_named(tmp_path):
+    """A slice that has a place and is not there, and neighbours that were not registered: both lie where they would."""
+    _, source, stores = registered()
+    write_table(tmp_path / "placed.csv", ("slice_id",), [[f"{n:02d}"] for n in range(4)])
+    there = {n: path for n, path in stores.items() if n != 3}
+    out = {"plan": "plan.json", "matches": "z.csv", "decisions": "d.csv", "block_list": "blocks.csv"}
+    given = {"volumes": list(there.values()), "metrics": source / "0-1.json", "config": source / "config.csv"}
+    given |= {"placed": "placed.csv", "registration_slicing_interval_mm": THICK}
+    assert run_stage("transform.plan_stack", tmp_path, **given, **out) == 0
+    record = record_of(tmp_path, "plan_stack")
+    assert record["left_out"] == {"z03": LOST}
+    assert record["quality"]["notes"] == ["z01 to z02 lie as the stage says: registration failed"]
+    assert run_stage("transform.plan_stack", tmp_path, **given, **out, strict=True) == 65
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .common_space import CommonSpace, Extent, Gap, Mode, gaps, plan, replaced
 
-LOST = "its own tasks failed, no clean slice came of it"
+LOST = "its own tasks failed"
 COLUMNS = ("slice_id", "dim1_px", "dim2_px", "origin_dim1_mm", "origin_dim2_mm")
 
 
@@ -51,7 +51,7 @@ def run(
     p: Parameters,
     task: Task,
     *,
-    volumes: list[In],
+    volumes: list[In] | None = None,
     shifts_xy: In,
     config: In,
     listed: In | None = None,
@@ -62,7 +62,7 @@ def run(
     gap_list: Out,
 ) -> None:
     known = slice_config.read(config)
-    images = {n: open_image(path) for n, path in sorted((number(path), path) for path in volumes) if n in known.used}
+    images = {n: open_image(path) for n, path in sorted((number(path), path) for path in volumes or []) if n in known.used}
     if not images:
         raise DataError("no slice is left; the records of the tasks before this one say why")
     table = sorted(shifts.read(shifts_xy), key=lambda row: row.fixed)

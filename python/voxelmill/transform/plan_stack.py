@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from ..core import plans, slice_config, slices
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
-from ..core.shared import Sectioning, Storage, Tasks
+from ..core.shared import Sectioning, Storage, Strict, Tasks
 from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, layout, open_image
 from .blend_refinement import moved, rests
 from .pairs import Laid, Pair, read_metrics
+from .plan_common_space import LOST
 from .register_pairwise import number
 from .slice_solution import Believed, Decision, Solution, decided, joint, solve
 from .warp import centre_of, compose, invert, rigid_matrix
@@ -38,7 +40,7 @@ DECISIONS = (
 MATCHES = ("slice_id", "first_plane", "expected_plane", "planes", "dim1_px", "dim2_px", "rotation_deg")
 
 
-class Parameters(Believed, Sectioning, Storage, Tasks):
+class Parameters(Believed, Sectioning, Storage, Tasks, Strict):
     """Planning the stack."""
 
     use_expected_z_overlap: bool = param(True, "Slices lie one thickness apart; else where planes are most alike")
@@ -64,16 +66,18 @@ class Plan(BaseModel, frozen=True):
 
 def run(
     p: Parameters, task: Task, *, volumes: list[In], metrics: list[In] | None = None, manual: list[str] | None = None,
-    config: In, plan: Out, matches: Out,
+    placed: In | None = None, config: In, plan: Out, matches: Out,
     decisions: Out, block_list: Out,
 ) -> None:  # fmt: skip
     used = slice_config.read(config)
     images = {n: open_image(path) for path in volumes for n in [number(path)]}
+    alone = without_pair(images, found := [read_metrics(path) for path in metrics or []])
+    if placed and (lost := in_column(placed) - set(images)):
+        task.quarantine(map(slices.name_of, sorted(lost)), LOST)
     skipped = {n for n in images if used.flag(n, "auto_excluded")}
     images = {n: images[n] for n in sorted(images) if n not in skipped}
     if not images:
         raise DataError("no slice is left to stack; slice_config.csv and the records of the tasks before say why")
-    found = [read_metrics(path) for path in metrics or []]
     strangers = {n for q in found for n in (q.fixed, q.moving)} - set(images) - skipped
     if strangers:
         raise DataError(f"transforms name slices {sorted(strangers)}, which are not there; expected those of this run")
@@ -97,8 +101,21 @@ def run(
     task.report(
         shape=list(done.shape), slices=len(images), pairs=counts, largest_shift_px=float(np.abs(solution.shift).max()),
         largest_turn_deg=float(np.abs(np.rad2deg(solution.turn)).max()),
-        left_out=[slices.name_of(n) for n in sorted(skipped)],
+        left_out=[slices.name_of(n) for n in sorted(skipped)], **({"notes": alone} if alone else {}),
     )  # fmt: skip
+
+
+def without_pair(images: Mapping[int, Image], pairs: Sequence[Pair]) -> list[str]:
+    """Neighbours whose registration failed for good: said, and laid as the stage says."""
+    known = {(q.fixed, q.moving) for q in pairs}
+    missing = [pair for pair in pairwise(sorted(images)) if pair not in known]
+    return [f"{slices.name_of(a)} to {slices.name_of(b)} lie as the stage says: registration failed" for a, b in missing]
+
+
+def in_column(path: Path) -> set[int]:
+    """Slices of a table with the column `slice_id`."""
+    with open(path, newline="") as file:
+        return {slices.number_of(row["slice_id"], path.name) for row in csv.DictReader(file)}
 
 
 def expected(p: Parameters, n: int, step: float) -> float:

@@ -1,0 +1,181 @@
+"""What a `reconstruct` run of any size will cost, and what breaks first: from the measured costs of small runs.
+
+Slices are independent until the stack, pairs until its plan, and the stack is made by blocks: each task's CPU time and bytes
+are lines over the voxels of slices that it works on, its memory one over the pixels of a plane, since it goes through depth
+piece by piece. `prepare_slice` reads the raw grid besides, at its own resolution. `benchmarks/scale_slices.py` measures the
+lines (scaling_slices.json beside this file).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .scaling import BLOCK_GB, LONGEST, SINGLE_GB, SUBMITS_PER_SECOND, Line, fit, records_of
+
+MEASURED = Path(__file__).with_suffix(".json")
+# A task a slice, a pair, a block; all others see little more than tables.
+BY_SLICE, BY_PAIR, BY_BLOCK = ("prepare_slice", "bring_to_common_space"), ("register_pairwise",), ("stack",)
+WHOLE = ("publish_volume",)  # cautious: beyond a block its levels are made by blocks (MAKE_LEVELS)
+ORDER = (*BY_SLICE, *BY_PAIR, *BY_BLOCK, *WHOLE)
+BLOCK = 32e6  # voxels of a block, up to 16 times as many beyond 256 blocks (core/shared.py)
+SHARD = 1024 * 1024 / 1e6  # Mpx of a plane that the stack holds at a time
+DISK_GB = 10_000.0  # of a work folder
+
+
+@dataclass
+class Measured:
+    """One task: CPU s and bytes written over Mvoxel made, bytes of memory over Mpx of a plane; CPU s per raw Mvoxel read."""
+
+    cpu_s: Line
+    bytes_out: Line
+    memory: Line
+    raw_s: float = 0.0
+
+
+@dataclass
+class Brain:
+    """What is acquired: slices of a plane of plane_mm x plane_mm, depth_um kept of each, one every thickness_um."""
+
+    slices: int = 100
+    plane_mm: float = 10.0
+    depth_um: float = 600.0
+    thickness_um: float = 200.0
+    resolution_um: tuple[float, float] = (10.0, 10.0)  # of the volume: along z, in the plane
+    raw_um: tuple[float, float] = (1.36, 3.0)
+    overlap: float = 0.2
+
+    @property
+    def plane(self) -> float:
+        """Mpx."""
+        return (self.plane_mm * 1e3 / self.resolution_um[1]) ** 2 / 1e6
+
+    @property
+    def slice(self) -> float:
+        """Mvoxel of a clean slice."""
+        return self.plane * self.depth_um / self.resolution_um[0]
+
+    @property
+    def raw(self) -> float:
+        """Mvoxel of a mosaic grid, overlaps included."""
+        plane = (self.plane_mm * 1e3 / self.raw_um[1]) ** 2 / 1e6
+        return plane * self.depth_um / self.raw_um[0] / (1 - self.overlap) ** 2
+
+    @property
+    def volume(self) -> float:
+        """Mvoxel of the stack."""
+        return self.plane * (self.slices * self.thickness_um) / self.resolution_um[0]
+
+
+@dataclass
+class Cost:
+    """One stage."""
+
+    stage: str
+    tasks: int
+    cpu_h: float
+    wall_h: float
+    task_gb: float
+    longest_h: float
+    written_gb: float
+
+
+def calibrate(outdirs: Sequence[Path]) -> dict[str, Measured]:
+    """Lines from the records of runs of different sizes, raw voxels as large as those of the volume."""
+    seen: dict[str, list[tuple[float, float, dict]]] = {}
+    for outdir in outdirs:
+        records = records_of(outdir)
+        plan = next(r["quality"] for r in records if r["stage"] == "plan_stack")
+        (nz, n1, n2), stacked = plan["shape"], plan["slices"]
+        depth = next(r["quality"]["depth_um"] for r in records if r["stage"] == "prepare_slice") / 10
+        blocks = {stage: sum(r["stage"] == stage for r in records) for stage in ORDER}
+        for r in records:
+            stage = r["stage"]
+            if stage in ORDER:
+                planes = nz if stage in WHOLE else depth * (stacked / blocks[stage] if stage in BY_BLOCK else 1)
+                made = n1 * n2 * planes / 1e6
+                seen.setdefault(stage, []).append((made, n1 * n2 / 1e6, r))
+    return {
+        stage: Measured(
+            fit((made, r["cpu_s"] + r["startup_cpu_s"]) for made, _, r in found),
+            fit((made, float(r["bytes_out"])) for made, _, r in found),
+            fit((plane, float(r["peak_memory_bytes"])) for _, plane, r in found),
+        )
+        for stage, found in seen.items()
+    }
+
+
+def save(stages: dict[str, Measured], path: Path = MEASURED) -> None:
+    path.write_text(json.dumps({name: asdict(s) for name, s in sorted(stages.items())}, indent=1) + "\n")
+
+
+def load(path: Path = MEASURED) -> dict[str, Measured]:
+    def one(stage: dict) -> Measured:
+        lines = {k: Line(**v) for k, v in stage.items() if k != "raw_s"}
+        return Measured(**lines, raw_s=stage["raw_s"])
+
+    return {name: one(stage) for name, stage in json.loads(path.read_text()).items()}
+
+
+def tasks_of(stage: str, brain: Brain) -> int:
+    if stage in BY_SLICE:
+        return brain.slices
+    if stage in BY_PAIR:
+        return max(1, 2 * brain.slices - 3)
+    if stage in BY_BLOCK:
+        blocks = brain.volume * 1e6 / BLOCK
+        return max(1, math.ceil(blocks / min(16, max(1, blocks / 256))))
+    return 1
+
+
+def predict(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured], latency_s: float = 10.0) -> list[Cost]:
+    """Costs of every stage; a task has one core, stages follow each other in waves over all cores."""
+    found = []
+    for stage in (s for s in ORDER if s in stages):
+        cost, tasks = stages[stage], tasks_of(stage, brain)
+        made = brain.volume if stage in WHOLE else brain.slice * (brain.slices / tasks if stage in BY_BLOCK else 1)
+        # A raw voxel as large as one of the volume is in the line already.
+        more = max(0.0, brain.raw - made) * cost.raw_s
+        task_s = cost.cpu_s.at(made) + more
+        plane = min(brain.plane, SHARD) if stage in BY_BLOCK else brain.plane
+        wall = max(math.ceil(tasks / (nodes * cores)) * task_s, tasks / SUBMITS_PER_SECOND) + latency_s
+        found.append(
+            Cost(
+                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(plane) / 1e9, task_s / 3600,
+                tasks * cost.bytes_out.at(made) / 1e9,
+            )
+        )  # fmt: skip
+    return found
+
+
+def limits(brain: Brain, costs: Sequence[Cost]) -> Iterator[tuple[str, float, float, str]]:
+    """(what, value, limit, what to do); broken where the value is over the limit."""
+    for c in costs:
+        most = SINGLE_GB if c.tasks == 1 else BLOCK_GB
+        yield f"memory of a {c.stage.upper()} task (GB)", c.task_gb, most, "--max_memory, or a coarser --resolution"
+        yield f"longest task of {c.stage.upper()} (h)", c.longest_h, LONGEST / 3600, "--max_time, or a coarser --resolution"
+    yield "disk of work folder and results (GB)", 2 * sum(c.written_gb for c in costs), DISK_GB, "a larger disk"
+
+
+def report(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured]) -> str:
+    """The prediction as text: costs, what breaks, and else what comes nearest to breaking."""
+    costs = predict(brain, nodes, cores, stages)
+    z, xy = brain.resolution_um
+    rows = [
+        f"{brain.slices} slices of {brain.slice:,.0f} Mvoxel at {z:g} x {xy:g} um, of raw grids of {brain.raw:,.0f}; "
+        f"volume {brain.volume / 1e3:,.1f} Gvoxel; {nodes} x {cores} cores",
+        "",
+        f"{'stage':22} {'tasks':>6} {'CPU h':>9} {'wall h':>8} {'GB/task':>8} {'h/task':>7} {'GB written':>11}",
+    ]
+    for c in costs:
+        figures = f"{c.cpu_h:9,.2f} {c.wall_h:8,.2f} {c.task_gb:8.2f} {c.longest_h:7.2f} {c.written_gb:11,.1f}"
+        rows.append(f"{c.stage:22} {c.tasks:6,} {figures}")
+    cpu, wall, written = (sum(getattr(c, name) for c in costs) for name in ("cpu_h", "wall_h", "written_gb"))
+    rows += [f"{'in all':22} {sum(c.tasks for c in costs):6,} {cpu:9,.2f} {wall:8,.2f} {'':8} {'':7} {written:11,.1f}", ""]
+    near = sorted(limits(brain, costs), key=lambda row: -row[1] / row[2])
+    broken = [f"  BREAKS  {what}: {v:,.3g}, limit {most:,.3g}; {remedy}" for what, v, most, remedy in near if v > most]
+    what, v, most, remedy = near[0]
+    return "\n".join([*rows, *(broken or [f"  nothing breaks; first would {what}: {v:,.3g} of {most:,.3g}; {remedy}"])])

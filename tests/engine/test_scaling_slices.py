@@ -1,0 +1,59 @@
+"""The scale model of `reconstruct`: it goes with what it should, says what breaks, and its figures are measured ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from voxelmill.cli import main
+from voxelmill.scaling_slices import BLOCK, ORDER, Brain, limits, load, predict, report, tasks_of
+
+STAGES = load()
+FINE = Brain(resolution_um=(1.36, 3.0))
+
+
+def test_every_stage_that_grows_was_measured() -> None:
+    assert set(STAGES) == set(ORDER)
+    assert all(s.cpu_s.slope >= 0 and s.cpu_s.fixed >= 0 for s in STAGES.values())
+    assert STAGES["prepare_slice"].cpu_s.slope > 0 and STAGES["stack"].cpu_s.slope > 0
+
+
+def test_sizes_are_those_of_the_geometry() -> None:
+    brain = Brain()
+    assert brain.slice == pytest.approx(60) and brain.volume == pytest.approx(2000)
+    assert FINE.slice == pytest.approx(600 / 1.36 * 100 / 9) and FINE.raw == pytest.approx(FINE.slice / 0.64)
+
+
+def test_tasks_are_those_of_the_workflow() -> None:
+    assert [tasks_of(stage, Brain()) for stage in ORDER] == [100, 100, 197, 63, 1]
+    assert tasks_of("stack", FINE) < FINE.volume * 1e6 / BLOCK  # blocks grow beyond 256 of them
+    assert tasks_of("register_pairwise", Brain(slices=1)) == 1
+
+
+def test_nodes_divide_the_time_and_not_the_work() -> None:
+    one, many = (predict(FINE, nodes, 32, STAGES) for nodes in (1, 8))
+    assert sum(c.cpu_h for c in one) == pytest.approx(sum(c.cpu_h for c in many))
+    assert sum(c.wall_h for c in many) < sum(c.wall_h for c in one)
+    assert [c.wall_h for c in many][-1] == pytest.approx([c.wall_h for c in one][-1])  # of a single task
+
+
+def test_twice_the_slices_are_twice_the_work() -> None:
+    one, two = (predict(Brain(slices=n), 1, 32, STAGES) for n in (100, 200))
+    assert two[0].cpu_h == pytest.approx(2 * one[0].cpu_h) and two[0].task_gb == one[0].task_gb
+
+
+def test_raw_voxels_are_read_at_their_own_resolution() -> None:
+    coarse = Brain(raw_um=(10.0, 10.0), overlap=0.0)
+    assert predict(Brain(), 1, 1, STAGES)[0].cpu_h > predict(coarse, 1, 1, STAGES)[0].cpu_h
+
+
+def test_it_says_what_breaks_or_would_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scale", "--workflow", "reconstruct"]) == 0
+    said = capsys.readouterr().out
+    assert "100 slices" in said and "nothing breaks; first would" in said
+    assert main(["scale", "--workflow", "reconstruct", "--slices", "100000", "--resolution_um", "1.36", "3"]) == 0
+    assert "BREAKS" in capsys.readouterr().out
+    costs = predict(FINE, 1, 32, STAGES)
+    heavy = [replace(c, task_gb=1e3) for c in costs]
+    assert sum(v > most for _, v, most, _ in limits(FINE, heavy)) >= len(costs)
+    assert report(FINE, 1, 32, STAGES)
