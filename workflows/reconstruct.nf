@@ -8,6 +8,7 @@ include { PREPARE_SLICE } from '../modules/transform/prepare_slice'
 include { ANALYZE_SHIFTS } from '../modules/serving/analyze_shifts'
 include { DETECT_REHOMING_EVENTS } from '../modules/transform/detect_rehoming_events'
 include { AUTO_ASSESS_QUALITY } from '../modules/transform/auto_assess_quality'
+include { ESTIMATE_GLOBAL_TRANSFORM } from '../modules/transform/estimate_global_transform'
 include { RESAMPLE_MOSAIC_GRID } from '../modules/transform/resample_mosaic_grid'
 include { FIX_FOCAL_CURVATURE } from '../modules/transform/fix_focal_curvature'
 include { FIX_ILLUMINATION } from '../modules/transform/fix_illumination'
@@ -60,6 +61,12 @@ workflow RECONSTRUCT {
             raw: true
         }
     grids = storesOf(listed.raw, options)
+    transform = channel.value([])
+    if (options.stitch_global_transform) {
+        pooled = allInOrder(grids).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
+        ESTIMATE_GLOBAL_TRANSFORM(pooled, options.flags.estimate_global_transform)
+        transform = ESTIMATE_GLOBAL_TRANSFORM.out.transform
+    }
     notes = channel.empty()
     // The same steps, each a task whose output is published, or all in one: the same bytes.
     if (options.publish_intermediates) {
@@ -76,7 +83,7 @@ workflow RECONSTRUCT {
             grids = FIX_ILLUMINATION.out.volume
             notes = FIX_ILLUMINATION.out.notes
         }
-        STITCH_3D_WITH_REFINEMENT(grids, [], options.flags.stitch_3d_with_refinement)
+        STITCH_3D_WITH_REFINEMENT(grids, transform, options.flags.stitch_3d_with_refinement)
         BEAM_PROFILE_CORRECTION(STITCH_3D_WITH_REFINEMENT.out.volume, options.flags.beam_profile_correction)
         CROP_INTERFACE(BEAM_PROFILE_CORRECTION.out.volume, options.flags.crop_interface)
         NORMALIZE(CROP_INTERFACE.out.volume, options.flags.normalize)
@@ -84,7 +91,7 @@ workflow RECONSTRUCT {
         notes = notes.mix(STITCH_3D_WITH_REFINEMENT.out.notes, BEAM_PROFILE_CORRECTION.out.notes, NORMALIZE.out.notes)
     }
     else {
-        PREPARE_SLICE(grids, [], options.flags.prepare_slice)
+        PREPARE_SLICE(grids, transform, options.flags.prepare_slice)
         prepared = PREPARE_SLICE.out.volume
         notes = PREPARE_SLICE.out.notes
     }

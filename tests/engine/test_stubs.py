@@ -177,9 +177,11 @@ def test_slices_step_by_step(tmp_path: Path) -> None:
     steps = ("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "STITCH_3D_WITH_REFINEMENT")
     steps += ("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
     switches = ("--publish_intermediates", "true", "--fix_curvature_enabled", "true", "--fix_illum_enabled", "false")
+    switches += ("--stitch_global_transform", "true")  # one model, which goes to every slice
     done = run(*ARGUMENTS["reconstruct"], *switches, "--slice_previews", "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected("reconstruct", PREPARE_SLICE=0, SLICE_PREVIEW=2, **dict.fromkeys(steps, 2))
+    more = {"PREPARE_SLICE": 0, "SLICE_PREVIEW": 2, "ESTIMATE_GLOBAL_TRANSFORM": 1}
+    assert done.tasks("COMPLETED") == expected("reconstruct", **more, **dict.fromkeys(steps, 2))
 
 
 ANALYSES = {"ANALYZE_ROTATION_DRIFT": 1, "ANALYZE_ACQUISITION_ROTATION": 1, "STACK_MOTOR_ONLY": 1}

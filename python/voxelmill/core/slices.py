@@ -32,16 +32,24 @@ def tasks(numbers: Iterable[int]) -> list[Row]:
     return [{"id": name_of(n), "slice": str(n)} for n in sorted(numbers)]
 
 
-def chosen(text: str) -> set[int] | None:
-    """Of `25,27-29`; nothing chosen: None. Raises DataError for what is no list of slices."""
+def in_name(name: str) -> int:
+    """The number in the name of a slice's store, such as mosaic_grid_3d_z07.ome.zarr. Raises DataError without one."""
+    found = re.search(r"_z(\d+)", name)
+    if not found:
+        raise DataError(f"{name}: no slice in this name; expected one such as mosaic_grid_3d_z07.ome.zarr")
+    return int(found[1])
+
+
+def chosen(text: str, where: str = "debug_slices") -> set[int] | None:
+    """Of `25,27-29`; nothing chosen: None. Raises DataError for what is no list of slices; `where` it stands."""
     if not text.strip():
         return None
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        low = number_of(first, "debug_slices")
-        high = number_of(last, "debug_slices") if dash else low
+        low = number_of(first, where)
+        high = number_of(last, where) if dash else low
         if high < low:
-            raise DataError(f"debug_slices: {part.strip()!r} runs backwards; expected FIRST-LAST")
+            raise DataError(f"{where}: {part.strip()!r} runs backwards; expected FIRST-LAST")
         found |= set(range(low, high + 1))
     return found

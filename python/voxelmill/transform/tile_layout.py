@@ -85,7 +85,12 @@ def expected(s: Seam, grid: TileGrid, matrix: np.ndarray) -> np.ndarray:
 
 def fitted(found: Iterable[Seam], grid: TileGrid, otherwise: np.ndarray) -> np.ndarray:
     """The displacement model that seams of a grid say; where none does, as it is `otherwise`."""
-    sure = [(s, grid.places[s.b] - grid.places[s.a]) for s in found if s.weight > 0]
+    return model_of([(s, grid.places[s.b] - grid.places[s.a]) for s in found if s.weight > 0], otherwise)
+
+
+def model_of(sure: Iterable[tuple[Seam, np.ndarray]], otherwise: np.ndarray) -> np.ndarray:
+    """The displacement model (2, 2) that seams say, each with the steps (mx, my) between its tiles."""
+    sure = list(sure)
     columns = [robust_mean([s for s, d in sure if (d == e).all()], c) for e, c in zip(np.eye(2), otherwise.T)]
     return np.stack(columns, 1)
 

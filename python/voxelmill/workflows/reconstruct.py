@@ -14,6 +14,7 @@ class Parameters(Given, Kept):
     analyze_shifts: bool = param(True, "Write statistics and drift plots of the shifts")
     detect_rehoming: bool = param(True, "Take steps of the stage that are none of the tissue out of the shifts")
     auto_assess_quality: bool = param(False, "Leave out slices that are unlike their neighbours")
+    stitch_global_transform: bool = param(False, "Lay the tiles of all slices out as their seams say together")
     slice_previews: bool = param(False, "Draw a page for each slice: tiles and seams, light before and after, a cut")
     interpolate_missing_slices: bool = param(True, "Fill gaps of one slice; wider ones stay")
     auto_exclude_enabled: bool = param(True, "Leave out runs of slices that fit their neighbours badly")
