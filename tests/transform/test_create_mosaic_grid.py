@@ -103,3 +103,16 @@ def test_a_slice_without_any_tile_is_left_out_whole(tmp_path: Path):
     assert not (tmp_path / STORE).exists() and not (tmp_path / "galvo.json").exists()
     left = record_of(tmp_path, "create_mosaic_grid")["left_out"]
     assert "none of its 6 tiles can be read; the first: z00/tile_x00_y00_z00: 0 B-scans" in left["z00"]
+
+
+def test_samples_that_are_no_number_are_counted(tmp_path: Path):
+    def spoil(raw: Path) -> None:
+        path = sorted((raw / "z00/tile_x01_y00_z00").glob("image_*.bin"))[0]
+        values = np.fromfile(path, "<f4")
+        values[:7] = np.nan
+        values.tofile(path)
+
+    assert create(tmp_path, MADE, spoil, resolution=-1, fix_galvo_shift=False) == 0
+    assert np.isfinite(open_image(tmp_path / STORE).read()).all()
+    (note,) = record_of(tmp_path, "create_mosaic_grid")["quality"]["notes"]
+    assert note.startswith("slice 0: 7 samples of 1 tiles are NaN or infinite, most in z00/tile_x01_y00_z00")

@@ -27,7 +27,7 @@ from ..core.space import Axis, Space
 from ..core.stage import In, Out
 from ..core.volume import Image, Layout, create_image
 from ..ingest.list_tiles import UM_PER_MM, Recorded
-from ..ingest.tiles.oct import RawTile, read_table, read_tile
+from ..ingest.tiles.oct import RawTile, acquired, read_table, read_tile
 from .galvo import find_shift, profile, without_return
 from .resampling import along_axes, sizes_at, weights
 
@@ -65,8 +65,11 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, slice: str, outpu
     image = create_image(output, lay, space)
     corners = [(i, j) for i in range(lay.grid[1]) for j in range(lay.grid[2])]
     bad: dict[str, str] = {}
-    for unread, digests in task.each(partial(fill_shard, p, source, listed, found, image), corners, "files of tiles written"):
+    lost: dict[str, int] = {}
+    work = partial(fill_shard, p, source, listed, found, image)
+    for unread, digests, holes in task.each(work, corners, "files of tiles written"):
         bad |= unread
+        lost |= holes
         for folder, digest in digests.items():
             task.used(source / folder, digest)
     for name, why in bad.items():
@@ -76,7 +79,9 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, slice: str, outpu
     task.device = choose(p.use_gpu)[1]
     galvo.write_text(json.dumps(asdict(found)))
     task.report(
-        tiles=len(listed) - len(bad), **{k: v for k, v in asdict(found).items() if k != "slice"}, **remark(p, listed, found)
+        tiles=len(listed) - len(bad),
+        **{k: v for k, v in asdict(found).items() if k != "slice"},
+        **remarks(p, listed, found, lost),
     )
 
 
@@ -107,8 +112,9 @@ def voxel_size(p: Parameters, tile: RawTile) -> tuple[float, float, float]:
 
 def fill_shard(
     p: Parameters, source: Path, tiles: list[RawTile], found: Galvo, image: Image, corner: tuple[int, int]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Write a file of the store. By folder: why tiles could not be read, the digests of those that were."""
+) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
+    """Write a file of the store. By folder: why tiles could not be read, the digests of those that were, and how many of
+    their samples are no number."""
     lay = image.layout()
     first = [k * s for k, s in zip(corner, lay.shard[1:])]
     last = [min(a + s, n) for a, s, n in zip(first, lay.shard[1:], lay.shape[1:])]
@@ -116,17 +122,20 @@ def fill_shard(
     mx, my = min(t.mx for t in tiles), min(t.my for t in tiles)
     bad: dict[str, str] = {}
     digests: dict[str, str] = {}
+    holes: dict[str, int] = {}
     for tile in tiles:
         a, b = (tile.mx - mx) * lay.chunk[1] - first[0], (tile.my - my) * lay.chunk[2] - first[1]
         if not (0 <= a < values.shape[1] and 0 <= b < values.shape[2]):
             continue
         try:
-            values[:, a : a + lay.chunk[1], b : b + lay.chunk[2]] = as_seen(p, read_tile(source, tile), tile, found)
+            raw, lost = acquired(read_tile(source, tile))
+            values[:, a : a + lay.chunk[1], b : b + lay.chunk[2]] = as_seen(p, raw, tile, found)
+            holes |= {tile.folder: lost} if lost else {}
             digests[tile.folder] = manifest.digest_of(source / tile.folder)
         except DataError as error:
             bad[tile.folder] = str(error)
     image.write((slice(0, lay.shape[0]), *map(slice, first, last)), values)
-    return bad, digests
+    return bad, digests, holes
 
 
 def as_seen(p: Parameters, raw: np.ndarray, tile: RawTile, found: Galvo) -> np.ndarray:
@@ -164,7 +173,7 @@ def find_galvo(p: Parameters, source: Path, tiles: list[RawTile]) -> Galvo:
     order = sorted(range(len(middle)), key=lambda i: (i % max(1, len(middle) // LOOKED_AT) != 0, i))  # spread first
     for i in order if n_extra else []:
         try:
-            raw = read_tile(source, middle[i])
+            raw, _ = acquired(read_tile(source, middle[i]))
         except DataError:
             continue  # said where the tile is wanted
         if p.fix_camera_shift:
@@ -179,10 +188,16 @@ def find_galvo(p: Parameters, source: Path, tiles: list[RawTile]) -> Galvo:
     return Galvo(tiles[0].slice, shift, round(sure, 4), fix, len(profiles))
 
 
-def remark(p: Parameters, tiles: list[RawTile], found: Galvo) -> dict[str, list[str]]:
-    """What a user must know: that the galvo's return was not found where there is one."""
-    if found.galvo_fix or not p.fix_galvo_shift or not tiles[0].n_extra:
-        return {}
-    sure = f"sure by {found.galvo_confidence:.2f}, below {p.galvo_confidence_threshold:g}"
-    why = sure if found.looked_at else "its tiles are empty"
-    return {"notes": [f"slice {found.slice}: the galvo's return was not found ({why}); A-lines stay as recorded"]}
+def remarks(p: Parameters, tiles: list[RawTile], found: Galvo, lost: dict[str, int]) -> dict[str, list[str]]:
+    """What a user must know: that the galvo's return was not found where there is one, and what is no number."""
+    notes = []
+    if p.fix_galvo_shift and tiles[0].n_extra and not found.galvo_fix:
+        sure = f"sure by {found.galvo_confidence:.2f}, below {p.galvo_confidence_threshold:g}"
+        why = sure if found.looked_at else "its tiles are empty"
+        notes.append(f"slice {found.slice}: the galvo's return was not found ({why}); A-lines stay as recorded")
+    if lost:
+        notes.append(
+            f"slice {found.slice}: {sum(lost.values())} samples of {len(lost)} tiles are NaN or infinite, most in "
+            f"{max(lost, key=lambda name: lost[name])}; they count as not acquired"
+        )
+    return {"notes": notes} if notes else {}

@@ -136,7 +136,7 @@ def _number(said: Mapping[str, str], key: str, path: str) -> float:
 
 
 def read_tile(root: Path, tile: RawTile) -> np.ndarray:
-    """(nz, nx + n_extra, ny) float32, as recorded; more B-scans than ny are passed over, NaN and infinities are 0.
+    """(nz, nx + n_extra, ny) float32, as recorded; more B-scans than ny are passed over.
 
     Raises DataError where B-scans are missing or cut off."""
     lines, files = tile.nx + tile.n_extra, sorted((root / tile.folder).glob("image_*.bin"))
@@ -154,10 +154,15 @@ def read_tile(root: Path, tile: RawTile) -> np.ndarray:
     if scans < tile.ny:
         raise DataError(f"{tile.folder}: {scans} B-scans in {len(files)} image_*.bin; expected {tile.ny}, as info.txt says")
     values = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    values = values[: tile.ny].transpose(2, 1, 0)
-    if not np.isfinite(values.sum(dtype=np.float64)):
-        values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
-    return values
+    return values[: tile.ny].transpose(2, 1, 0)
+
+
+def acquired(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """A tile with 0, which is no grey value, in place of what is no number; and how much that is."""
+    if np.isfinite(values.sum(dtype=np.float64)):
+        return values, 0
+    there = np.isfinite(values)
+    return np.where(there, values, np.float32(0)), int(values.size - np.count_nonzero(there))
 
 
 def write_table(path: Path, tiles: list[RawTile]) -> None:
