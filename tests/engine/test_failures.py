@@ -69,7 +69,7 @@ def test_resume_runs_what_depends_on_a_change_and_nothing_else(config: Config, t
     assert first.code == 0, first.said
     again = run(*STUB, "-resume", "--min_score", 0.3, folder=tmp_path)
     assert again.code == 0, again.said
-    assert set(again.tasks("COMPLETED")) == {"GRAPH", "FIGURES", "REPORT"}
+    assert set(again.tasks("COMPLETED")) == {"GRAPH", "NEURONS", "FIGURES", "REPORT"}
     assert again.tasks() == first.tasks()
 
 
