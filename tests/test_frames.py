@@ -165,7 +165,8 @@ def stages(folder: Path, source: Path, **flags: str) -> Path:
         output="l.ome.zarr",
         merge="merge",
     )
-    run("postprocess.synapses", volume="a.ome.zarr", labels="l.ome.zarr", block=block, candidates="c.parquet")
+    words = {"labels": "l.ome.zarr", "supervoxels": "s.ome.zarr", "candidates": "c.parquet"}
+    run("postprocess.synapses", volume="a.ome.zarr", block=block, **words)
     run("postprocess.graph", candidates="c.parquet", labels="l.ome.zarr", tables="tables", graph="graph")
     return folder / "tables"
 
