@@ -189,8 +189,9 @@ def test_the_same_synapses_at_the_same_nanometres(tmp_path: Path, reference: Any
     found = pq.read_table(tables / "synapses.parquet")
     shift = np.zeros(3) if placed else np.array(ORIGIN)  # what the format cannot say
     for column in reference.column_names:
-        of = shift["zyx".index(column[0])] if column.endswith("_nm") else 0
-        np.testing.assert_allclose(found[column].to_numpy() + of, reference[column].to_numpy(), rtol=1e-6, err_msg=column)
+        of = shift["zyx".index(column[0])] if column.endswith("_nm") else shift[::-1] if column.endswith("_position") else 0
+        here, there = (np.array(table[column].to_pylist()) for table in (found, reference))
+        np.testing.assert_allclose(here + of, there, rtol=1e-6, err_msg=column)
     for axis, at, size in zip("zyx", PLACE, SIZE, strict=True):
         np.testing.assert_allclose(reference[f"{axis}_nm"], at + reference[axis].to_numpy() * size)
     frame = json.loads((tables / "frame.json").read_text())
