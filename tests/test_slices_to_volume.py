@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oct")]
 
 MADE = Acquisition(slices=4, missing=(2,), grid=(2, 2))
 MM = MADE.voxel_um[0] / 1000
+AS_ACQUIRED = ("--registration_slicing_interval_mm", MADE.thickness * MM, "--stitch_overlap_fraction", 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,9 @@ def mosaic(tmp_path_factory) -> Run:
 @pytest.fixture(scope="module")
 def volume(mosaic: Run, tmp_path_factory) -> Run:
     words = ("--workflow", "reconstruct", "--input", mosaic.outdir, "--subject_name", "sub-01", "--report_plots", "false")
-    more = ("--registration_slicing_interval_mm", MADE.thickness * MM, "--nifti", "true", "--correct_bias_field", "true")
-    done = run(*words, *more, folder=tmp_path_factory.mktemp("volume"))
+    done = run(
+        *words, *AS_ACQUIRED, "--nifti", "true", "--correct_bias_field", "true", folder=tmp_path_factory.mktemp("volume")
+    )
     assert done.code == 0, done.said
     return done
 
@@ -90,8 +92,8 @@ def losing(mosaic: Run, folder: Path, process: str, item: str, code: int, *words
     folder.mkdir(exist_ok=True)
     (folder / "trouble.config").write_text(LOSES.format(process, item, code))
     given = ("--workflow", "reconstruct", "--input", mosaic.outdir, "--subject_name", "sub-01", "--report_plots", "false")
-    more = ("--registration_slicing_interval_mm", MADE.thickness * MM, "--max_retries", 1, "-c", folder / "trouble.config")
-    return run(*given, *more, *words, folder=folder)
+    trouble = ("--max_retries", 1, "-c", folder / "trouble.config")
+    return run(*given, *AS_ACQUIRED, *trouble, *words, folder=folder)
 
 
 def first_planes(done: Run) -> dict[str, int]:
