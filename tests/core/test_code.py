@@ -36,7 +36,7 @@ def changed(root: Path, name: str) -> set[str]:
 def test_an_edit_touches_the_stages_that_import_it(copy: Path):
     everything = set(digests(copy))
     assert changed(copy, "transform/align.py") == {"align"}
-    assert changed(copy, "postprocess/wiring.py") == {"graph"}
+    assert changed(copy, "postprocess/wiring.py") == {"graph", "neurons"}
     assert changed(copy, "inference/cell_flows.py") == {"segment_cells"}  # through inference/cells.py
     assert changed(copy, "ingest/volumes/nrrd.py") >= {"ingest", "read_slab"}  # imported late, in a function
     assert changed(copy, "ingest/volumes/nrrd.py").isdisjoint({"segment", "graph", "report"})

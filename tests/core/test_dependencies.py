@@ -32,6 +32,7 @@ NOT_IMPORTED = {"imagecodecs", "pytest-xdist", "flask", "flask-cors", "ruff", "m
 UNDECLARED = {
     "pydantic_core",
     "waterz",
+    "nibabel",
     "ctc_metrics",
     "geff",
     "ashlar",

@@ -23,7 +23,7 @@ LATE = {
     "min_score": {"GRAPH"},
     "truth": {"INGEST"},  # in the role of truth only: see `ingest_truth` in core/options.py
     "truth_key": {"INGEST"},
-    "figure_dpi": {"FIGURES", "MOVIE_FIGURES", "MOSAIC_FIGURES", "FIT_TRACES", *ANALYSES},
+    "figure_dpi": {"FIGURES", "MOVIE_FIGURES", "MOSAIC_FIGURES", "FIT_TRACES", "NEURONS", *ANALYSES},
     "figure_fovs": {"MOVIE_FIGURES"},
     "track_formats": {"EXPORT_TRACKS"},
     "view_level": {"CROP_CELLS", "PUBLISH_FOVS"},  # crops have such a level, too

@@ -18,7 +18,9 @@ MODULES = sorted((PROJECT / "modules").rglob("*.nf"))
 # Values of our own making; what a process gets as `path` has a plain name, see stageable() in workflows/inputs.nf.
 OURS = {
     *("flags", "role", "name", "meta.block", "meta.id", "meta.slice", "place", "blocks"),
-    *("filesOf", "task.memory", "toMega", "placeOf"),
+    *("filesOf", "task.memory", "toMega", "placeOf", "meta.batch"),
+    *("folder", "subject"),  # words of workflows; letters, digits, _ . + - only: subjectOf() in workflows/reconstruct.nf
+    *("manual", "manual.join"),  # names of pairs, which transformsIn() in workflows/inputs.nf has looked at
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from voxelmill.core.errors import DataError
 from voxelmill.inference import supervoxels
-from voxelmill.inference.region_graph import Edges
+from voxelmill.inference.region_graph import Edges, Nodes
 from voxelmill.postprocess.score import Contingency, score_volumes
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
@@ -93,7 +93,8 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     pairs = np.array([(one, other) for one, other in itertools.pairwise(names.tolist()) if one // 4 == other // 4], np.uint64)
     faces = np.full(len(pairs), 20)
     edges = Edges(pairs, (0.45 * 255 * faces).astype(np.int64) + 1, faces)
-    graph = supervoxels.Graph(slice(0, 4), [], names, np.bincount(pieces.ravel())[names], edges, {}, {})
+    nodes = Nodes(names, np.bincount(pieces.ravel())[names], np.zeros(len(names), np.int32))
+    graph = supervoxels.Graph(slice(0, 4), [], nodes, edges, {}, {})
     supervoxels.save(tmp_path / "o.npz", graph)
     words = {"overlaps": [tmp_path / "o.npz"], "block": "all", "components": "c.npz", "border": "b.npz", "min_segment": 0}
     assert run_stage("inference.agglomerate", tmp_path, **words, forest="forest.npz") == 0

@@ -18,6 +18,7 @@ def plan_stage(folder, stores, table):
         "offsets": "common_space.csv",
         "slice_list": "slices.csv",
         "gap_list": "gaps.csv",
+        "stamped": "stamped.csv",
     }
     files = {"volumes": list(stores.values()), "shifts_xy": "s.csv", "config": "c.csv"}
     return run_stage("transform.plan_common_space", folder, **files, **out)

@@ -68,7 +68,7 @@ def test_a_coarser_level_and_rigid(tmp_path: Path):
     assert record_of(tmp_path, "register_to_atlas")["quality"]["voxel_mm"] == pytest.approx([0.1] * 3)
 
 
-def test_an_oblique_cut_needs_its_first_guess(tmp_path: Path):
+def test_an_oblique_cut_is_found_from_a_first_guess_good_or_bad(tmp_path: Path):
     """The block is the brain turned by 45 degrees about S, as `0 0 45` says."""
     turn = first_guess("0 0 45")
     assert turn is not None
@@ -78,7 +78,7 @@ def test_an_oblique_cut_needs_its_first_guess(tmp_path: Path):
     assert registered(tmp_path, path, "PIR", ras_initial_rotation="0 0 40") == 0
     assert off(tmp_path, truth) <= 0.5
     assert registered(tmp_path, path, "PIR", ras_initial_rotation="0 0 -45") == 0
-    assert off(tmp_path, truth) > 5
+    assert off(tmp_path, truth) <= 0.5
 
 
 def test_only_a_preview(tmp_path: Path):
