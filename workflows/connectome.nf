@@ -92,6 +92,7 @@ workflow CONNECTOME {
     NEURONS(columns(allInOrder(NEURITES.out.neurites)), GRAPH.out.tables, options.flags.neurons)
 
     tables = GRAPH.out.tables.mix(ALIGN.out.table, NEURONS.out.tables)
+    curve = channel.empty()
     if (options.truth) {
         truth = ofRole(sources, 'truth')
         INGEST_TRUTH(truth, facts, options.flags.ingest_truth)
@@ -101,6 +102,7 @@ workflow CONNECTOME {
         tables_of_blocks = learned ? filesInOrder(SEGMENT.out.overlaps) : channel.value([])
         EVALUATE(labels, pieces, tables_of_blocks, forest, READ_TRUTH.out.volume, ALIGN.out.transforms, options.flags.evaluate)
         tables = tables.mix(EVALUATE.out.score)
+        curve = EVALUATE.out.figure
     }
 
     published = aligned.combine(labels).map { store, manifest, label, label_manifest -> ['aligned', store, manifest, label, label_manifest] }
@@ -116,6 +118,6 @@ workflow CONNECTOME {
     }
     FIGURES(acquired, preprocessed, aligned, labels, ALIGN.out.table, GRAPH.out.tables, options.flags.figures)
 
-    drawn = byName(FIGURES.out.figures.mix(NEURONS.out.figure))
+    drawn = byName(FIGURES.out.figures.mix(NEURONS.out.figure, curve))
     REPORT(byName(channel.topic('records')), drawn, byName(tables), 'report', options.flags.report)
 }
