@@ -11,23 +11,10 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from scipy import ndimage
+from voxelmill.testing.uneven import lit
 from voxelmill.transform.bias_field import estimate, tissue
 
 N, SEEDS = 48, range(40, 43)
-
-
-def lit(seed: int, looks: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    z, y, x = np.mgrid[:N, :N, :N] / (N - 1) * 2 - 1
-    inside = (z / 0.85) ** 2 + (y / 0.75) ** 2 + (x / 0.9) ** 2 < 1
-    regions = ndimage.gaussian_filter(rng.normal(size=(N, N, N)), N / 30)
-    regions /= regions.std()
-    values = np.select([regions < -0.6, regions < 0.3, regions < 1], [0.35, 0.5, 0.62], 0.8)
-    a, b, c, d = rng.normal(size=4) * 0.2
-    log = a * z + b * y + c * (x * x - 0.33) + d * y * x + 0.24 * np.cos(1.5 * y + x)
-    speckle = rng.gamma(looks, 1 / looks, (N, N, N))
-    return (np.where(inside, values * np.exp(log), 0.02) * speckle).astype(np.float32), inside, log
 
 
 def n4(values: np.ndarray, mask: np.ndarray, scales: int) -> np.ndarray:
@@ -53,7 +40,8 @@ def main() -> None:
         for name, method in methods.items():
             left = []
             for seed in SEEDS:
-                values, inside, log = lit(seed, looks)
+                values, inside, log = lit(seed, N, looks=looks)
+                values = values.astype(np.float32)
                 begun = time.process_time()
                 found = method(np.maximum(values, 1e-6), tissue(values))
                 left.append((100 * (found - log)[inside].std(), time.process_time() - begun))

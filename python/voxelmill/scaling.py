@@ -116,7 +116,7 @@ class Cost:
     task_gb: float
     written_gb: float
     longest_h: float  # of one task: one of the blocks, or the one that joins them
-    single_gb: float  # of a task that is the only one of its kind
+    single_gb: float = 0.0  # of a task that is the only one of its kind
 
 
 def fit(points: Iterable[tuple[float, float]]) -> Line:

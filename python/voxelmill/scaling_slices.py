@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .scaling import BLOCK_GB, LONGEST, SINGLE_GB, SUBMITS_PER_SECOND, Line, fit, records_of
+from .scaling import BLOCK_GB, LONGEST, SINGLE_GB, SUBMITS_PER_SECOND, Cost, Line, fit, records_of
 
 MEASURED = Path(__file__).with_suffix(".json")
 # A task a slice, a pair, a block; all others see little more than tables.
@@ -68,19 +68,6 @@ class Brain:
     def volume(self) -> float:
         """Mvoxel of the stack."""
         return self.plane * (self.slices * self.thickness_um) / self.resolution_um[0]
-
-
-@dataclass
-class Cost:
-    """One stage."""
-
-    stage: str
-    tasks: int
-    cpu_h: float
-    wall_h: float
-    task_gb: float
-    longest_h: float
-    written_gb: float
 
 
 def calibrate(outdirs: Sequence[Path]) -> dict[str, Measured]:
@@ -144,8 +131,8 @@ def predict(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured], l
         wall = max(math.ceil(tasks / (nodes * cores)) * task_s, tasks / SUBMITS_PER_SECOND) + latency_s
         found.append(
             Cost(
-                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(plane) / 1e9, task_s / 3600,
-                tasks * cost.bytes_out.at(made) / 1e9,
+                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(plane) / 1e9,
+                tasks * cost.bytes_out.at(made) / 1e9, task_s / 3600,
             )
         )  # fmt: skip
     return found

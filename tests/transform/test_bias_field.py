@@ -3,23 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from voxelmill.testing.uneven import lit
 from voxelmill.transform.bias_field import Gain, basis, estimate, sharpened, tissue
-
-
-def lit(seed: int = 20, n: int = 36, strength: float = 0.4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An egg of four tissues with speckle, where it is, and log of the gain that it is seen with."""
-    from scipy import ndimage
-
-    rng = np.random.default_rng(seed)
-    z, y, x = np.mgrid[:n, :n, :n] / (n - 1) * 2 - 1
-    inside = (z / 0.85) ** 2 + (y / 0.75) ** 2 + (x / 0.9) ** 2 < 1
-    regions = ndimage.gaussian_filter(rng.normal(size=(n, n, n)), n / 30)
-    regions /= regions.std()
-    values = np.select([regions < -0.6, regions < 0.3, regions < 1], [0.35, 0.5, 0.62], 0.8)
-    a, b, c, d = rng.normal(size=4) * strength / 2
-    log = a * z + b * y + c * (x * x - 0.33) + d * y * x + 0.6 * strength * np.cos(1.5 * y + x)
-    speckle = rng.gamma(60, 1 / 60, (n, n, n))
-    return np.where(inside, values * np.exp(log), 0.02) * speckle, inside, log
 
 
 def rest(log: np.ndarray, found: np.ndarray, inside: np.ndarray) -> float:
