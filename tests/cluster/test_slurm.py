@@ -19,6 +19,7 @@ BLOCK_PROCESSES = (
     "SEGMENT",
     "AGGLOMERATE",
     "EXPORT_LABELS",
+    "SHAPES",
     "SYNAPSES",
     "PYRAMID",
 )
