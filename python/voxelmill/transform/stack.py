@@ -26,6 +26,7 @@ from ..core.volume import Image, Region, create_image, layout, open_image
 from .pairs import Surface
 from .plan_stack import Laid, Plan
 from .register_pairwise import TILE, number, tiles
+from .slice_volume import LEAST
 
 REACH = 2  # px that interpolation reads beside a position
 SEAM = 4  # planes over which a slice fades in, and out
@@ -141,4 +142,4 @@ def seen(image: Image, planes: range, matrix: np.ndarray, region: Sequence[slice
         mask = cv2.warpAffine((plane > 0).astype(np.float32), xy, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **how)
         there = (mask > 0.999).astype(np.float32)
         values = cv2.warpAffine(plane, xy, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, **how)
-        yield np.maximum(values, 0) * there, there
+        yield np.maximum(values, LEAST) * there, there  # 0 is where nothing was acquired
