@@ -33,6 +33,8 @@ class Fov:
     step: minutes between frames by the file's own word, for frames without stamps; NaN where it says nothing.
     pixel_size_um: side of a pixel in micrometres, or None when the file does not say.
     origin_um: where the file says that the centre of pixel 0 lies, y and x in micrometres; None where it does not.
+    stage_um: where the stage was, y and x in micrometres. Which way its axes run on the picture no file says, so that
+        it is kept as a fact and moves no pixel.
     channels: names, in the order in which this field of view stores them.
     there: bool (n_frames, channels as stored, n_planes), the planes that the file holds; None: all of them.
     planned: frames that the acquisition was to have; 0: as many as there are.
@@ -55,6 +57,7 @@ class Fov:
     notes: tuple[str, ...] = ()
     broken: str = ""
     origin_um: tuple[float, float] | None = None
+    stage_um: tuple[float, float] | None = None
 
 
 def trimmed(there: NDArray[np.bool_]) -> int:
@@ -148,6 +151,7 @@ class Movie:
                     "n_planes": f.n_planes,
                     "pixel_size_um": f.pixel_size_um,
                     **({"origin_um": list(f.origin_um)} if f.origin_um and any(f.origin_um) else {}),
+                    **({"stage_um": list(f.stage_um)} if f.stage_um else {}),
                     "times": [round(float(t), 6) for t in f.times],
                 }
                 for f in self.fovs
