@@ -30,8 +30,9 @@ from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .bandpass import prepare
+from .pair_results import PairResult
 from .pairs import Pair, Surface, confidence, judged, write_itk, write_metrics
-from .registration import PairResult, estimate_pair
+from .registration import estimate_pair
 from .warp import apply, centre_of, compose
 
 SLAB = 8  # planes averaged
