@@ -67,10 +67,12 @@ def ours(
     labels = open_image(folder / "s.ome.zarr").read() if scored else np.zeros(0, np.uint64)
     index = np.searchsorted(names, labels)
     out = {}
-    for threshold in THRESHOLDS if scored else THRESHOLDS[-1:]:
+    for threshold in THRESHOLDS:
         again = time.process_time()
         agglomeration.cut(len(names), forest, threshold)
         recut = time.process_time() - again
+        if not scored:
+            continue
         root = graph.cut(threshold, forest, 300)
         out[threshold] = np.where(labels > 0, root[np.minimum(index, len(root) - 1)] + 1, 0)
     cost = {
