@@ -21,7 +21,7 @@ from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
 from voxelmill.ingest.volumes import reading
 from voxelmill.ingest.volumes.window import window
-from voxelmill.testing.stages import make_store
+from voxelmill.testing.stages import make_store, record_of
 
 EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
 NANOMETRES = Space.zyx((1, 1, 1))
@@ -248,6 +248,7 @@ def test_one_hot_pixel_does_not_take_the_grey_levels(ingest, tmp_path):
     assert 800 < low < 900 and 1100 < high < 1250
     assert "0.1" in done.out and "above, and are clipped" in done.out
     assert done.facts["clipped"] == pytest.approx([0.001, 0.001], abs=2e-4)
+    assert record_of(tmp_path, "ingest")["quality"]["clipped_share"] == done.facts["clipped"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -404,6 +405,14 @@ def test_what_a_truth_does_not_cover_is_said_and_empty(ingest, placed_em, tmp_pa
     np.testing.assert_array_equal(found[3:, :, 10:], ids[:3, :, :10])
     assert not found[:3].any() and not found[:, :, :10].any()
     assert "WARNING [ingest] t.ome.zarr: covers 25.0% of the volume; the rest is not scored" in done.out
+
+
+def test_a_truth_beside_the_grid_of_the_volume_is_said(ingest, placed_em, tmp_path):
+    ids = truth_at(tmp_path, (2, 5, 9.4), (20, 50, 60))
+    ingest("--input", placed_em, "--cutout=20,16,6", "--center=50,30,7")
+    done = ingest("--truth=t.ome.zarr", "--like=raw.json", role="truth")
+    np.testing.assert_array_equal(done.volume.read(), ids[5:11, 7:23, 11:31])
+    assert "WARNING [ingest] t.ome.zarr: lies 0.40 voxels beside the volume's grid; laid to the nearest" in done.out
 
 
 def test_a_truth_that_lies_elsewhere_is_refused(ingest, placed_em, tmp_path):
