@@ -71,7 +71,7 @@ def test_the_command_makes_a_model(tmp_path, capsys):
     pytest.importorskip("onnx")
     rng = np.random.default_rng(0)
     raw = rng.normal(160, 6, (40, 120, 120))
-    places, others = rng.integers(8, (32, 112, 112), (24, 3)), rng.integers(8, (32, 112, 112), (24, 3))
+    places, others = rng.integers(3, (37, 112, 112), (24, 3)), rng.integers(3, (37, 112, 112), (24, 3))
     where = np.indices(raw.shape)
     for at, flat in [(p, 1.0) for p in places] + [(p, 3.0) for p in others]:
         away = (where[0] - at[0]) ** 2 + (where[1] - at[1]) ** 2 * flat + (where[2] - at[2]) ** 2 / flat
