@@ -243,9 +243,3 @@ def test_without_a_phase_channel_cells_are_skipped_and_that_is_said(tmp_path: Pa
         "REPORT",
     }
     assert "no --pc_channel and no --detections" in done.said
-
-
-def test_a_channel_that_is_not_there_stops_with_one_line(tmp_path: Path, source: Path):
-    done = run("--workflow", "timelapse", "--input", source / "run.ome.tif", "--pc_channel", "7", folder=tmp_path)
-    assert done.code != 0
-    assert "ERROR [inspect_movie]" in done.said and "there is no channel 7; the file has 0 phase, 1 GFP" in done.said
