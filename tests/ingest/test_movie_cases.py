@@ -17,7 +17,8 @@ from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.ingest.movies.conversion import check_pixels
 from voxelmill.ingest.movies.formats import open_movie
 from voxelmill.ingest.movies.movie import Movie
-from voxelmill.ingest.movies.times import listed, mended
+from voxelmill.ingest.movies.ranges import listed
+from voxelmill.ingest.movies.times import mended
 from voxelmill.testing.movies import make_fovs, run_timelapse, stack_of
 from voxelmill.testing.stages import record_of
 from voxelmill.timelapse.store import acquired_in, open_channel

@@ -29,6 +29,7 @@ def score(folder: Path, labels: np.ndarray, truth: np.ndarray, moves: list, **pa
             truth=make_store(folder / "truth.ome.zarr", truth, label=True),
             transforms=folder / "t.npz",
             output="score.json",
+            evaluation="evaluation.json",
             **params,
         )
         == 0
@@ -62,6 +63,7 @@ def test_unlike_shapes_are_refused(tmp_path: Path, capsys):
             truth=make_store(tmp_path / "t.ome.zarr", truth),
             transforms=tmp_path / "t.npz",
             output="s.json",
+            evaluation="e.json",
         )
         == 65
     )
@@ -78,9 +80,9 @@ def test_shards_do_not_matter(tmp_path: Path):
             name: make_store(tmp_path / f"{name}{shard[1]}.ome.zarr", values, shard=shard, label=True)
             for name, values in (("labels", labels), ("truth", truth))
         }
-        arguments = {"transforms": tmp_path / "t.npz", "output": "s.json", "score_border": 5, **files}
+        arguments = {"transforms": tmp_path / "t.npz", "output": "s.json", "evaluation": "e.json", "score_border": 5, **files}
         assert run_stage("postprocess.evaluate", tmp_path, **arguments) == 0
-        found.append(json.loads((tmp_path / "s.json").read_text()))
+        found.append({**json.loads((tmp_path / "s.json").read_text()), **json.loads((tmp_path / "e.json").read_text())})
     assert found[0] == found[1] and "border_5" in found[0]
 
 
@@ -105,8 +107,12 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     given = {"overlaps": [tmp_path / "o.npz"], "forest": tmp_path / "forest.npz"}
     more = {"transforms": tmp_path / "t.npz", **given, **outputs}
     assert run_stage("postprocess.evaluate", tmp_path, **stores, **more) == 0
-    rows = {row["threshold"]: row for row in json.loads((tmp_path / "e.json").read_text())["thresholds"]}
+    told = json.loads((tmp_path / "e.json").read_text())
+    rows = {row["threshold"]: row for row in told["thresholds"]}
     first, second = rows[0.2], rows[0.6]
+    assert first["splits"] == first["merges"] == second["merges"] == told["default"]["splits"] == 0 < second["splits"]
+    assert first["expected_run_length"] == round(told["default"]["expected_run_length_of_truth"], 1)
+    assert 0 < second["expected_run_length"] <= first["expected_run_length"]
     assert first["threshold"] == 0.2 and first["voi"] == 0 and first["arand"] == pytest.approx(0, abs=1e-9)
     wanted = score_volumes(truth, pieces.astype(np.int64))
     assert second["voi_split"] == pytest.approx(wanted["voi_split"], abs=1e-4) and second["voi_merge"] == 0

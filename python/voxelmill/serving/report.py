@@ -148,6 +148,11 @@ def cards(records: list[dict], tables: Path) -> str:
             (f"{result['voi_split']:.2f} / {result['voi_merge']:.2f}", "VOI split / merge (bits)"),
             (f"{result['arand']:.3f}", "adapted Rand error"),
         ]
+        if "splits" in result:
+            shown.append((f"{result['splits']:,} / {result['merges']:,}", "splits / merges"))
+            runs = [result[f"expected_run_length{of}"] for of in ("", "_of_truth")]
+            per, unit = (1000, "µm") if result["run_length_unit"] == "nm" else (1, "voxels")
+            shown.append((f"{runs[0] / per:.3g} of {runs[1] / per:.3g} {unit}", "expected run length"))
     cpu = sum(r["cpu_s"] for r in records)
     shown.append((f"{cpu:.1f} s", "CPU time of all tasks"))
     return (

@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DataError
+from ..core.metadata import multiscales
 from ..core.provenance import Task
 from ..core.space import Axis, Space
-from ..core.volume import Image, Layout, create_array, multiscales, open_image
+from ..core.volume import Image, Layout, create_array, open_image
 
 SHARD_BYTES = 16 << 20  # frames are gathered into files of about this size
 CHUNK = 512  # px a side at most

@@ -47,7 +47,7 @@ class Laid(BaseModel, frozen=True):
 
 
 class Pair(BaseModel, frozen=True):
-    """See above. `seen`: something was found that both show."""
+    """See above. `thin`: the last planes of fixed were registered, which ends above sound planes of moving."""
 
     fixed: int
     moving: int
@@ -60,6 +60,7 @@ class Pair(BaseModel, frozen=True):
     z_correlation: float = 0.0
     correlation: float = 0.0
     confidence: float = 0.0
+    thin: bool = False
     status: Status = "error"
     why: str = ""
     source: Source = "images"
@@ -70,13 +71,14 @@ class Pair(BaseModel, frozen=True):
 
     @property
     def values(self) -> dict[str, float]:
-        """What the thresholds are for."""
-        return {
+        """What the thresholds are for. Thin slabs say nothing of depth."""
+        found = {
             "translation": self.translation,
             "rotation": abs(self.rotation_deg),
             "z_correlation": self.z_correlation,
             "correlation": self.correlation,
         }
+        return {name: value for name, value in found.items() if not (self.thin and name == "z_correlation")}
 
 
 def confidence(z_correlation: float, translation: float, rotation: float, most: tuple[float, float]) -> float:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError
 
 from .czi_segments import Segments, Subblock
-from .movie import Fov, Movie, trimmed
+from .fov import Fov, trimmed
+from .movie import Movie
 from .times import best, usable
 
 PIXEL_TYPES = {0: ("Gray8", np.uint8), 1: ("Gray16", np.uint16), 2: ("Gray32Float", np.float32)}  # as subblocks number them

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError
 from voxelmill.core.files import below
 
-from .movie import Fov, Movie, trimmed
+from .fov import Fov, trimmed
+from .movie import Movie
 from .ome_tiff import OmeTiffMovie, Pages, has_ome_xml
 
 FRAMES = (".tif", ".tiff")

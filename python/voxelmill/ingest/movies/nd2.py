@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from .movie import Fov, Movie, trimmed
+from .fov import Fov, trimmed
+from .movie import Movie
 from .times import best
 
 SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"

@@ -21,7 +21,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from ...core.errors import DataError, StorageError, TransientError, VoxelmillError
-from ...core.volume import MOST_METADATA, context, first_line
+from ...core.metadata import MOST_METADATA
+from ...core.volume import context, first_line
 
 SCHEMES = ("http://", "https://", "s3://", "gs://")
 PATIENCE = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}  # with a server
