@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SMALL, whole
+from test_report_page import CHROMIUM, probed
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import PROJECT, Run, killed, run
-
-pytestmark = pytest.mark.xdist_group(name="connectome")
 
 ONCE = {
     "ESTIMATE": 1,
@@ -164,6 +163,37 @@ def test_a_changed_result_cannot_be_followed(connectome: Run, phantom: Path, tmp
         file.write(b" ")
     with pytest.raises(AssertionError, match=f"{name}: not the bytes"):
         check_chain(tmp_path / "out", [phantom / "raw.npy", phantom / "truth.npy"])
+
+
+# What the page says of itself once its scripts have run.
+PROBE = """<script>addEventListener('load', () => { document.title = JSON.stringify({
+  bars: document.querySelectorAll('#costs .bars .point').length,
+  broken: [...document.images].filter(i => !i.complete || !i.naturalWidth).length,
+  images: document.images.length, wide: document.documentElement.scrollWidth <= innerWidth}) })</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
+def test_the_report_is_drawn(connectome: Run, tmp_path: Path):
+    from voxelmill.testing.stages import run_stage
+
+    # The session's run has no plots, to be quick: make the page again from its records, with them.
+    shutil.copytree(connectome.outdir / "provenance", tmp_path / "records/1")
+    assert (
+        run_stage(
+            "serving.report",
+            tmp_path,
+            records="records",
+            figures=connectome.outdir / "figures",
+            tables=connectome.outdir / "tables",
+            title="test",
+            output="report.html",
+        )
+        == 0
+    )
+    found = probed(tmp_path / "report.html", PROBE)
+    drawn = len(list((connectome.outdir / "figures").glob("*.png")))
+    assert found["bars"] >= 20 and found["broken"] == 0 and found["wide"]
+    assert found["images"] == drawn >= 5, (found["images"], drawn)
 
 
 @pytest.fixture(scope="module")

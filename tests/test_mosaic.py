@@ -16,7 +16,7 @@ from voxelmill.testing.chain import check_chain
 from voxelmill.testing.em import neurites
 from voxelmill.testing.engine import Run, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mosaic")]
+pytestmark = pytest.mark.slow
 
 SIDE, STEP, JITTER = 160, 112, 3  # px
 

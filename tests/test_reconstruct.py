@@ -15,7 +15,7 @@ from voxelmill.serving.aligner import pairs_in
 from voxelmill.testing.engine import Run, killed, run
 from voxelmill.testing.slices import STEP, slice_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reconstruct")]
+pytestmark = pytest.mark.slow
 
 T, DEPTH, SIDE = 6, 12, 90
 

@@ -15,8 +15,6 @@ from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, killed, run
 from voxelmill.testing.movies import make_fovs, spoil_page, stack_of, write_ome_tiff
 
-pytestmark = pytest.mark.xdist_group(name="timelapse")
-
 PER_BATCH = (
     "COPY_MOVIE",
     "SEGMENT_CELLS",
