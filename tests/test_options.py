@@ -152,6 +152,23 @@ def early(given: dict, seen: dict | None = None, folder: Path = PROJECT, **env: 
     return subprocess.run([str(w) for w in words], cwd=folder, capture_output=True, text=True, env={**os.environ, **env})
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"workflow": "timelapse", "input": "https://example.org/movie.ome.zarr"},
+        {"workflow": "reconstruct", "input": "S3://bucket/slices"},
+        {"workflow": "timelapse", "input": str(PROJECT), "detections": "gs://bucket/labels.npz"},
+        {"workflow": "connectome", "input": "s3://bucket/em.zarr", "model": "s3://bucket/model"},
+    ],
+)
+def test_what_is_not_read_from_an_address_is_refused_at_the_start(given: dict):
+    *_, (name, value) = given.items()
+    with pytest.raises(ParameterError, match=rf"--{name} {value}: {given['workflow']} reads it from a file .* download it"):
+        options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+    read = {"input": "s3://bucket/em.zarr", "truth": "https://example.org/labels.zarr"}
+    assert options.for_run(PROJECT, {"given": read, "config": {}, "profiles": []})["options"]["truth"] == read["truth"]
+
+
 def test_early_check_answers_and_refuses(tmp_path: Path):
     asked = early({"help": "true"})
     assert asked.returncode == options.ANSWERED and "--cutout" in asked.stdout

@@ -35,7 +35,7 @@ def test_runs_of_lines(found: list[int], each: list[float], expected: float):
 
 
 def test_a_short_touch_makes_no_merger():
-    found = np.array([7, 7, 7, 7, 7, 8] + [8, 8, 9])  # 8 runs 10 along the second, and nowhere else
+    found = np.array([7, 7, 7, 7, 7, 8, 8, 8, 9])  # 8 runs 10 along the second, and nowhere else
     found[4] = 8  # now 10 along both
     assert runs(lines(5, 2), found).run == pytest.approx([30 * 30 / 50, 0])
     assert runs(lines(5, 2), found, least=15).run == pytest.approx([(30 * 30 + 10 * 10) / 50, 10 * 10 / 20])

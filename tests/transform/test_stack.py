@@ -7,7 +7,10 @@ import pytest
 from voxelmill.core.volume import open_image
 from voxelmill.testing.oct_score import volume_score
 from voxelmill.testing.slices import alignment_error, registered, stacked, torn
+from voxelmill.transform.pairs import Laid
+from voxelmill.transform.plan_stack import Plan
 from voxelmill.transform.slice_solution import Believed
+from voxelmill.transform.stack import Parameters, weights
 
 NAMES = ("aggressive", "conservative", "minimal")
 
@@ -38,6 +41,20 @@ def test_profiles_where_registration_is_good(tmp_path):
     alike = {name: score["correlation"] for name, score in scores.items()}
     assert off["aggressive"] < 0.25 and off["minimal"] > 0.5, off  # what the stage did not know of stays
     assert alike["aggressive"] > alike["conservative"] >= alike["minimal"], alike
+
+
+def test_looks_at_the_same_tissue_count_alike():
+    """But for a seam at either end; planes above the first sound one are left to the slice before."""
+    here = np.eye(2, 3).tolist()
+    both = [Laid(number=0, z=0, planes=42, matrix=here), Laid(number=1, z=20, planes=42, matrix=here)]
+    plan = Plan(shape=(62, 8, 8), scale=(0.01,) * 3, origin=(0.0,) * 3, slices=both)
+    share = {}
+    for z in range(62):
+        of = {s.number: weight for s, weight in weights(Parameters(), plan, z)}
+        share[z] = of.get(1, 0.0) / sum(of.values())
+    assert max(share[z] for z in range(24)) < 1e-3 and min(share[z] for z in range(42, 62)) == 1
+    assert [share[z] for z in range(28, 38)] == [0.5] * 10
+    assert all(share[z] < share[z + 1] for z in (*range(23, 27), *range(37, 41)))
 
 
 def test_blocks_agree_with_the_whole(tmp_path):

@@ -269,7 +269,7 @@ def load(project: Path = PROJECT) -> Options:
     return Options(json.loads((project / "nextflow_schema.json").read_text(encoding="utf-8")))
 
 
-READS_URIS = ("connectome",)  # workflows whose inputs may lie behind http, s3, gs
+READS_URIS = {"connectome": ("input", "truth")}  # what may lie behind http, s3, gs; all else is a file or folder
 
 
 def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,10 +283,10 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         if not (options.rules[name].get("x-path") and value):
             continue
         workflow = found["options"]["workflow"]
-        if workflow not in READS_URIS and re.match(r"(?!file://)[a-z0-9+.-]+://", value, re.IGNORECASE):
+        if name not in READS_URIS.get(workflow, ()) and re.match(r"(?!file://)[a-z0-9+.-]+://", value, re.IGNORECASE):
             raise ParameterError(
-                f"--{name} {value}: {workflow} reads files and folders, not a URI; download it first (of a store its whole "
-                "folder), and give the path"
+                f"--{name} {value}: {workflow} reads it from a file or folder, not a URI; download it first (of a store its "
+                "whole folder), and give the path"
             )
         if not _is_there(value):
             raise ParameterError(f"--{name} {value}: no such file or folder")

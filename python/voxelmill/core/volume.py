@@ -24,6 +24,7 @@ import numpy as np
 
 from . import manifest, ngff
 from .errors import DataError, StorageError
+from .files import plain
 from .metadata import attributes, check_metadata, multiscales, read_json, write_group
 from .space import NM, Axis, Space, nm_per
 
@@ -202,7 +203,7 @@ def open_array(path: Path, sparse: bool = False) -> Any:
     check_metadata(read_json(file), file)
     spec = {
         "driver": "zarr3" if v3 else "zarr",
-        "kvstore": {"driver": "file", "path": f"{path}/"},
+        "kvstore": {"driver": "file", "path": f"{plain(path)}/"},
         "fill_missing_data_reads": sparse,
         "store_data_equal_to_fill_value": True,
     }

@@ -34,6 +34,7 @@ details summary{cursor:pointer;font-weight:600}code{overflow-wrap:anywhere}
 
 MANY = 16  # tasks of a stage that are listed one by one
 LONG = 60  # rows of quality figures from which the table is folded
+MOST_PAGES = 6  # of slices; all of them lie beside the report
 WIDE = 1800  # px: a figure at least as wide has a row of the page for itself
 
 
@@ -172,7 +173,13 @@ def warnings(records: list[dict]) -> str:
 
 
 def pictures(folder: Path) -> str:
-    found = [(f.stem, f.read_bytes()) for f in sorted(folder.glob("*.png")) if f.stat().st_size]
+    """All figures; of pages a slice as many as MOST_PAGES, from the first slice to the last."""
+    files = [f for f in sorted(folder.glob("*.png")) if f.stat().st_size]
+    pages = [f for f in files if f.stem.startswith("slice_z")]
+    if len(pages) > MOST_PAGES:
+        left = set(pages) - {pages[round(k * (len(pages) - 1) / (MOST_PAGES - 1))] for k in range(MOST_PAGES)}
+        files = [f for f in files if f not in left]
+    found = [(f.stem, f.read_bytes()) for f in files]
     made = [
         f"<section{' class=wide' if int.from_bytes(data[16:20]) >= WIDE else ''}><img alt='{name}' "
         f"src='data:image/png;base64,{base64.b64encode(data).decode()}'></section>"

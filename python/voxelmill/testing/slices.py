@@ -83,6 +83,16 @@ def registered(missing: tuple[int, ...] = ()) -> tuple[Acquisition, Path, dict[i
 
 
 @cache
+def spoiled() -> tuple[Acquisition, Path, dict[int, Path]]:
+    """As `registered`, but slice 2 shows agarose alone; pairs two apart, too."""
+    folder = Path(mkdtemp())
+    made = one_tile(slices=4, spoiled=(2,))
+    stores = in_common_space(folder, made)
+    register(folder, made, stores, 2)
+    return made, folder, stores
+
+
+@cache
 def torn() -> tuple[Acquisition, Path, dict[int, Path]]:
     """As `registered`, where of each second slice the larger part has slipped by 11 px and turned by 2 degrees."""
     made, _, whole = registered()
@@ -100,9 +110,9 @@ def torn() -> tuple[Acquisition, Path, dict[int, Path]]:
     return made, folder, stores
 
 
-def register(folder: Path, made: Acquisition, stores: dict[int, Path]) -> None:
-    """Metrics and transforms of neighbours, and a slice configuration."""
-    for a, b in zip(made.kept[:-1], made.kept[1:]):
+def register(folder: Path, made: Acquisition, stores: dict[int, Path], steps: int = 1) -> None:
+    """Metrics and transforms of slices up to `steps` apart, and a slice configuration."""
+    for a, b in [pair for step in range(1, steps + 1) for pair in zip(made.kept, made.kept[step:])]:
         out = {"transform": f"{a}-{b}.tfm", "metrics": f"{a}-{b}.json", "offsets": f"{a}-{b}.txt"}
         given = {"fixed": stores[a], "moving": stores[b], "name": f"z{a:02d}-z{b:02d}"}
         flags = {"registration_slicing_interval_mm": THICK}
@@ -123,13 +133,18 @@ def alignment_error(made: Acquisition, stores: dict[int, Path], plan: Path) -> f
     return float(np.sqrt((off**2).sum(-1).mean()))
 
 
-def stacked(folder: Path, stores: dict[int, Path], source: Path, *, block: str = "", **flags: Any) -> Path:
+def metrics_in(source: Path) -> list[Path]:
+    """Of the pairs that `register` has left there."""
+    return [path for path in sorted(source.glob("*-*.json")) if not path.name.endswith(("manifest.json", "provenance.json"))]
+
+
+def stacked(
+    folder: Path, stores: dict[int, Path], source: Path, *, block: str = "", config: Path | None = None, **flags: Any
+) -> Path:
     """The stack of slices, by the pairs in `source`; a store in `folder`."""
-    metrics = sorted(source.glob("*-*.json"))
-    metrics = [path for path in metrics if not path.name.endswith(("manifest.json", "provenance.json"))]
     grid = {"chunk": "8,64,64", "shard": "16,128,128"}
     out = {"plan": "plan.json", "matches": "z.csv", "decisions": "d.csv", "block_list": "blocks.csv"}
-    given = {"volumes": list(stores.values()), "metrics": metrics, "config": source / "config.csv"}
+    given = {"volumes": list(stores.values()), "metrics": metrics_in(source), "config": config or source / "config.csv"}
     flags = {"registration_slicing_interval_mm": THICK, **flags}
     assert run_stage("transform.plan_stack", folder, **given, **grid, **flags, **out) == 0
     shape = json.loads((folder / "plan.json").read_text())["shape"]

@@ -73,7 +73,7 @@ class CziMovie(Movie):
             t, c, z = (np.array(key) - self._first)[1:]
             there[self._scenes.index(key[0]), t, c, z] = True
         fovs = []
-        for scene, (_, _, width, height), held in zip(self._scenes, self._boxes, there):
+        for scene, (left, top, width, height), held in zip(self._scenes, self._boxes, there):
             frames = trimmed(held)
             fovs.append(
                 Fov(
@@ -87,6 +87,7 @@ class CziMovie(Movie):
                     channels=names,
                     there=held[:frames],
                     planned=n_t,
+                    origin_um=(top * pixel_size, left * pixel_size) if pixel_size else None,
                 )
             )
         self.fovs, self.channel_names = tuple(fovs), names

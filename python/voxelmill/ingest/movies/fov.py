@@ -17,6 +17,8 @@ class Fov:
     step: minutes between frames by the file's own word, for frames without stamps; NaN where it says nothing.
     pixel_size_um: side of a pixel in micrometres, or None when the file does not say.
     origin_um: where the file says that the centre of pixel 0 lies, y and x in micrometres; None where it does not.
+    stage_um: where the stage was, y and x in micrometres. Which way its axes run on the picture no file says, so that
+        it is kept as a fact and moves no pixel.
     channels: names, in the order in which this field of view stores them.
     there: bool (n_frames, channels as stored, n_planes), the planes that the file holds; None: all of them.
     planned: frames that the acquisition was to have; 0: as many as there are.
@@ -39,6 +41,7 @@ class Fov:
     notes: tuple[str, ...] = ()
     broken: str = ""
     origin_um: tuple[float, float] | None = None
+    stage_um: tuple[float, float] | None = None
 
 
 def trimmed(there: NDArray[np.bool_]) -> int:

@@ -111,6 +111,7 @@ class Movie:
                     "n_planes": f.n_planes,
                     "pixel_size_um": f.pixel_size_um,
                     **({"origin_um": list(f.origin_um)} if f.origin_um and any(f.origin_um) else {}),
+                    **({"stage_um": list(f.stage_um)} if f.stage_um else {}),
                     "times": [round(float(t), 6) for t in f.times],
                 }
                 for f in self.fovs

@@ -230,4 +230,5 @@ def _fov(image: OmeImage, found: dict, absent: set[str], index: int) -> Fov:
         t,
         image.notes,
         broken,
+        stage_um=image.stage_um,
     )

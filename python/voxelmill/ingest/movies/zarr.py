@@ -122,6 +122,7 @@ class ZarrMovie(Movie):
             size["T"],
             (*notes, *said),
             origin_um=origin,
+            stage_um=image.stage_um if image else None,
         )
 
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
