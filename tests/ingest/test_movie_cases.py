@@ -480,6 +480,19 @@ def test_positions_in_folders_and_metadata_of_micro_manager(tmp_path):
         assert movie.fovs[0].times == pytest.approx([0, 2, 4]) and movie.pixel_size_um == 0.65
 
 
+def test_the_step_by_the_file_s_own_word_is_kept_where_there_are_no_stamps(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for t in range(3):
+        tifffile.imwrite(tmp_path / "frames" / f"img_{t:09d}_Default_000.tif", np.full((8, 8), t, np.uint16))
+    (tmp_path / "frames" / "metadata.txt").write_text(json.dumps({"Summary": {"Interval_ms": 90_000}}))
+    told = {"axes": "ZYX", "finterval": 90.0, "tunit": "sec"}
+    tifffile.imwrite(tmp_path / "z.tif", counts(3, 8, 8), imagej=True, metadata=told)
+    for path, z_is_time in ((tmp_path / "frames", False), (tmp_path / "z.tif", True)):
+        with open_movie(path, z_is_time=z_is_time) as movie:
+            assert movie.fovs[0].times.tolist() == [0, 1.5, 3] and "own word" in movie.time_source
+            assert not any("usable times" in note for note in movie.notes_of([0]))
+
+
 def test_a_folder_that_is_no_folder_of_frames(tmp_path):
     with pytest.raises(DataError, match="holds no TIFF files"):
         open_movie(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 from voxelmill.core.errors import DataError
 from voxelmill.inference import supervoxels
 from voxelmill.inference.region_graph import Edges, Nodes
+from voxelmill.postprocess import evaluate
 from voxelmill.postprocess.score import Contingency, score_volumes
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
@@ -50,6 +51,15 @@ def test_jitter_and_correction_that_cancel_leave_it_in_place(tmp_path: Path):
     moves = [warp.shift_transform(-dy, -dx) for dy, dx in warp.simulate_jitter(4, 1.0, 7)]
     found = score(tmp_path, truth, truth, moves, simulate_misalignment=True)
     assert found["voi_split"] == found["voi_merge"] == 0
+
+
+def test_a_section_is_scored_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Memory follows the shard, not the section."""
+    _, truth = neurites((4, 96, 96))
+    moved, held = evaluate.render_region, []
+    monkeypatch.setattr(evaluate, "render_region", lambda *of: held.append(moved(*of)) or held[-1])
+    score(tmp_path, truth, truth, [warp.shift_transform(0, 0)] * 4)
+    assert len(held) == 4 and max(part.size for part in held) == 4 * (64 + 2) ** 2  # 2: the widest border
 
 
 def test_unlike_shapes_are_refused(tmp_path: Path, capsys):
