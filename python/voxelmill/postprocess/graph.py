@@ -50,7 +50,7 @@ def _nm(axis: str, column: str) -> str:
 
 def _point(side: str) -> str:
     """The columns of one side of a synapse; its point is (x, y, z)."""
-    point = f"array_value({_nm('x', side + '_x')}, {_nm('y', side + '_y')}, {_nm('z', 'z')})"
+    point = f"array_value({_nm('x', side + '_x')}, {_nm('y', side + '_y')}, {_nm('z', side + '_z')})"
     return f"{point} AS {side}_pt_position, {side}_pt_supervoxel_id, {side}_pt_root_id"
 
 
