@@ -5,6 +5,7 @@ A region is (z0, y0, x0, z1, y1, x1) in voxels of the published volume, from 0, 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..core import blocks
 from ..core.errors import DataError, ParameterError
 from ..core.ids import decode
 from ..core.volume import Image, Layout, Region, open_image
+from ..inference import seeded_watershed
 from .store import Store
 
 BLOCK = re.compile(r"(?:^|\.)(\d+-\d+(?:x\d+-\d+)*)$")
@@ -161,10 +163,22 @@ def neurite(store: Store, tag: str, root: int) -> dict[str, Any]:
     own = table["supervoxel"][table["root_id"] == np.uint64(root)]
     if not len(own):
         raise DataError(f"{root}: no neurite of release {tag}")
-    lay = open_image(files_of(store, tag) / SUPERVOXELS).layout()
-    cells = np.unique(decode(own)[0]).astype(int)
-    corners = [blocks.region(lay, int(n)) for n in cells if n < int(np.prod(lay.grid))]
+    image = open_image(files_of(store, tag) / SUPERVOXELS)
+    corners = [blocks.region(image.layout(), n) for n in shards_of(image, own)]
     return {"root_id": str(root), "supervoxels": [str(one) for one in own.tolist()], "shards": corners}
+
+
+def shards_of(image: Image, supervoxels: np.ndarray) -> list[int]:
+    """Numbers of the shards that supervoxels may lie in: an id says the tile of a section in which it begins, and it may
+    reach on into the next shard along each axis."""
+    lay, tiles = image.layout(), seeded_watershed.tiles(image.shape)
+    begins = np.stack(np.unravel_index(np.unique(decode(supervoxels)[0]).astype(int), tiles.grid), axis=1) * tiles.cell
+    ends = np.minimum(begins + tiles.cell, image.shape) - 1
+    found = set[int]()
+    for first, last in zip(begins // lay.shard, ends // lay.shard, strict=True):
+        sides = (range(max(0, a - 1), min(b + 2, n)) for a, b, n in zip(first.tolist(), last.tolist(), lay.grid, strict=True))
+        found.update(int(np.ravel_multi_index(index, lay.grid)) for index in itertools.product(*sides))
+    return sorted(found)
 
 
 def of_neurite(found: dict[str, Any], store: Store, tag: str, shards: Sequence[Region]) -> list[str]:

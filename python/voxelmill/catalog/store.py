@@ -26,7 +26,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..core.errors import DataError, ParameterError, StorageError
 
@@ -179,17 +179,28 @@ def append(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
     Order is that of the numbers: clocks jump."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+") as log:
-        log.seek(0)
-        text = log.read()
-        whole = text.rfind(b"\n") + 1
-        log.truncate(whole)  # of a line cut short by a death nobody was told
-        lines = text[:whole].splitlines()
-        before = hashlib.sha256(lines[-1]).hexdigest() if lines else ""
-        entry = {"seq": len(lines) + 1, "time": now(), "who": who(), "host": socket.gethostname(), **facts, "before": before}
+        line = _last(log)
+        seq = json.loads(line)["seq"] if line else 0
+        before = hashlib.sha256(line).hexdigest() if line else ""
+        entry = {"seq": seq + 1, "time": now(), "who": who(), "host": socket.gethostname(), **facts, "before": before}
         log.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
         log.flush()
         os.fsync(log.fileno())
     return entry
+
+
+def _last(log: BinaryIO) -> bytes:
+    """The last whole line of a log; what was cut short by a death behind it, and nobody was told of, is taken away."""
+    end = log.seek(0, os.SEEK_END)
+    tail, start = b"", end
+    while start and tail.count(b"\n") < 2:
+        start = max(0, start - 65536)
+        log.seek(start)
+        tail = log.read(end - start)
+    whole = tail.rfind(b"\n") + 1
+    log.truncate(start + whole)
+    log.seek(0, os.SEEK_END)
+    return tail[:whole].removesuffix(b"\n").rpartition(b"\n")[2]
 
 
 def who() -> str:
