@@ -55,6 +55,19 @@ def add(command: Command) -> None:
     some.add_argument("--store", type=Path, help="catalogue in which hashes are looked up")
     some.add_argument("--json", action="store_true")
 
+    one = command("incident", incident, "trace a bad artifact, propose what to do, write memo and checklist")
+    some = _of(one.add_subparsers(dest="todo", required=True, metavar="open"), "open", "open an incident")
+    some.add_argument("--bad", required=True, metavar="ARTIFACT", help="as of `voxelmill trace`")
+    some.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    one = command("serve", serve, "serve a catalogue: pages, queries, files; on this machine only unless told otherwise")
+    one.add_argument("store", type=Path)
+    one.add_argument("--host", default="127.0.0.1")
+    one.add_argument("--port", type=int, default=8000)
+    one.add_argument("--edit_tokens", type=Path, metavar="FILE", help="who may proofread; without it nobody may")
+    one.add_argument("--allow_host", nargs="*", default=[], metavar="NAME", help="further names this server is asked by")
+    one.add_argument("--workers", type=int, default=1, help="processes [1]")
+
     one = command("catalogue", catalogue, "make the catalogue's tables again from what is archived and released")
     _of(one.add_subparsers(dest="todo", required=True, metavar="rebuild"), "rebuild", "from nothing")
 
@@ -155,6 +168,27 @@ def params(args: argparse.Namespace) -> int:
 
     found = parameters.diff(args.a, args.b, args.store)
     show(args, found, lambda rows: [f"{r['name']}: {r['a']} -> {r['b']}" for r in rows] or ["no difference"])
+    return 0
+
+
+def incident(args: argparse.Namespace) -> int:
+    from . import incidents
+    from .store import Store
+
+    found = incidents.open_incident(Store(args.store), args.bad, args.out)
+    show(args, found, lambda f: [f"incident {f['number']}: {len(f['files'])} files in {len(f['releases'])} releases; proposed: "
+         f"{f['proposal']['action']} {f['proposal']['to'] or ''}: {f['proposal']['why']}", f"memo: {args.out / 'memo.md'}"])  # fmt: skip
+    return 0
+
+
+def serve(args: argparse.Namespace) -> int:
+    from ..core.errors import ParameterError
+
+    try:
+        from ..server import run
+    except ImportError as error:
+        raise ParameterError(f"serve: {error.name} is not installed; pip install 'voxelmill[serve]'") from None
+    run.run(args.store, args.host, args.port, args.edit_tokens, args.allow_host, args.workers)
     return 0
 
 
