@@ -37,16 +37,23 @@ def add(store: Store, paths: Sequence[Path], second: Path | None = None) -> list
         for (_, name), stored in zip(found, objects.each(put, found), strict=True):
             old = known.get(name)
             if old and old["sha256"] != stored.sha256:
-                raise DataError(f"{name}: in the archive with other bytes (sha256 {old['sha256'][:12]}, now {stored.sha256[:12]});"
-                                " what is archived does not change: give the new file another name")  # fmt: skip
+                raise DataError(
+                    f"{name}: in the archive with other bytes (sha256 {old['sha256'][:12]}, now {stored.sha256[:12]});"
+                    " what is archived does not change: give the new file another name"
+                )
             rows.append({"name": name, **stored._asdict(), "new": old is None})
         for row in rows:
             if row["new"]:
                 append(store.sources, {k: row[k] for k in ("name", "size", "sha256", "blake3")})
         for path in paths:  # a folder is known to records by the digest of all
             if path.is_dir():
-                whole = manifest.digest_files({r["name"].removeprefix(f"{path.name}/"): [r["size"], r["sha256"]] for r in rows
-                                               if r["name"].startswith(f"{path.name}/")})  # fmt: skip
+                whole = manifest.digest_files(
+                    {
+                        r["name"].removeprefix(f"{path.name}/"): [r["size"], r["sha256"]]
+                        for r in rows
+                        if r["name"].startswith(f"{path.name}/")
+                    }
+                )
                 if f"{path.name}/" not in known:
                     append(store.sources, {"name": f"{path.name}/", "size": 0, "sha256": whole, "blake3": ""})
         if second:
@@ -101,8 +108,14 @@ def verify(store: Store) -> dict[str, Any]:
         try:
             listed = json.loads((store.release(tag) / "manifest.json").read_text())["files"]
         except (OSError, ValueError, KeyError) as error:
-            torn.append({"object": f"releases/{tag}/manifest.json", "why": f"cannot be read ({type(error).__name__})",
-                         "sources": [], "files": [{"tag": tag, "path": ""}]})  # fmt: skip
+            torn.append(
+                {
+                    "object": f"releases/{tag}/manifest.json",
+                    "why": f"cannot be read ({type(error).__name__})",
+                    "sources": [],
+                    "files": [{"tag": tag, "path": ""}],
+                }
+            )
             continue
         for path, (size, _, name) in listed.items():
             want(name, size)["files"].append({"tag": tag, "path": path})

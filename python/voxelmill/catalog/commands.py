@@ -34,8 +34,10 @@ def add(command: Command) -> None:
     some = _of(todo, "diff", "what changed: neurites, edges, figures, files")
     some.add_argument("tag1")
     some.add_argument("tag2")
-    for name, help in (("rollback", "make an earlier release the current one; withdraw the one that is"),
-                       ("withdraw", "mark a release as bad; it stays readable")):  # fmt: skip
+    for name, help in (
+        ("rollback", "make an earlier release the current one; withdraw the one that is"),
+        ("withdraw", "mark a release as bad; it stays readable"),
+    ):
         some = _of(todo, name, help)
         some.add_argument("tag")
         some.add_argument("--reason", required=True)
@@ -92,9 +94,22 @@ def archive(args: argparse.Namespace) -> int:
         show(args, rows, lambda rows: [f"{r['sha256']}  {r['name']}{'' if r['new'] else '  (was there)'}" for r in rows])
         return 0
     found = kept.verify(Store(args.store))
-    show(args, found, lambda f: [f"{f['objects']} objects, {f['bytes'] / 1e9:.3f} GB read; {len(f['damaged'])} damaged, {f['orphans']} that "
-         "nothing names", *(f"DAMAGED {d['object']}: {d['why']}; touches " + (", ".join(
-             [f"source {s}" for s in d["sources"]] + [f"{x['tag']}:{x['path']}" for x in d["files"]]) or "nothing") for d in f["damaged"])])  # fmt: skip
+    show(
+        args,
+        found,
+        lambda f: [
+            f"{f['objects']} objects, {f['bytes'] / 1e9:.3f} GB read; {len(f['damaged'])} damaged, {f['orphans']} that "
+            "nothing names",
+            *(
+                f"DAMAGED {d['object']}: {d['why']}; touches "
+                + (
+                    ", ".join([f"source {s}" for s in d["sources"]] + [f"{x['tag']}:{x['path']}" for x in d["files"]])
+                    or "nothing"
+                )
+                for d in f["damaged"]
+            ),
+        ],
+    )
     return BAD_DATA if found["damaged"] else 0
 
 
@@ -113,8 +128,18 @@ def release(args: argparse.Namespace) -> int:
         show(args, releases.show(store, args.tag), _shown)
     elif args.todo == "verify":
         rows = [releases.verify(store, tag) for tag in ([args.tag] if args.tag else store.tags())]
-        show(args, rows, lambda rows: [line for r in rows for line in (f"{r['tag']}: {r['files']} files, {len(r['damaged'])} damaged",
-             *(f"DAMAGED {r['tag']}:{d['path']}: {d['why']}" for d in r["damaged"]))])  # fmt: skip
+        show(
+            args,
+            rows,
+            lambda rows: [
+                line
+                for r in rows
+                for line in (
+                    f"{r['tag']}: {r['files']} files, {len(r['damaged'])} damaged",
+                    *(f"DAMAGED {r['tag']}:{d['path']}: {d['why']}" for d in r["damaged"]),
+                )
+            ],
+        )
         return BAD_DATA if any(row["damaged"] for row in rows) else 0
     elif args.todo == "diff":
         show(args, differences.diff(store, args.tag1, args.tag2), _differs)
@@ -126,14 +151,17 @@ def release(args: argparse.Namespace) -> int:
 
 def _listed(rows: list[dict[str, Any]]) -> list[str]:
     return [
-        f"{'*' if r['current'] else ' '} {r['tag']:16} {r['status']:10} {r['workflow']:12} {r['created']}  {r['id'][:12]}  {r['by']}"
+        f"{'*' if r['current'] else ' '} {r['tag']:16} {r['status']:10} {r['workflow']:12} {r['created']}  {r['id'][:12]}  "
+        f"{r['by']}"
         for r in rows
     ]
 
 
 def _shown(f: dict[str, Any]) -> list[str]:
-    lines = [f"{f['tag']} ({f['status']}{', current' if f['current'] else ''}), id {f['id']}",
-             f"{f['workflow']}, run {f['run_id']}, {f['files']} files, {f['bytes'] / 1e6:.1f} MB"]  # fmt: skip
+    lines = [
+        f"{f['tag']} ({f['status']}{', current' if f['current'] else ''}), id {f['id']}",
+        f"{f['workflow']}, run {f['run_id']}, {f['files']} files, {f['bytes'] / 1e6:.1f} MB",
+    ]
     lines += [
         f"  {e['time']}  {e['action']} by {e['who']}{': ' + e['reason'] if 'reason' in e else ''}" for e in f["history"]
     ]
@@ -176,8 +204,15 @@ def incident(args: argparse.Namespace) -> int:
     from .store import Store
 
     found = incidents.open_incident(Store(args.store), args.bad, args.out)
-    show(args, found, lambda f: [f"incident {f['number']}: {len(f['files'])} files in {len(f['releases'])} releases; proposed: "
-         f"{f['proposal']['action']} {f['proposal']['to'] or ''}: {f['proposal']['why']}", f"memo: {args.out / 'memo.md'}"])  # fmt: skip
+    show(
+        args,
+        found,
+        lambda f: [
+            f"incident {f['number']}: {len(f['files'])} files in {len(f['releases'])} releases; proposed: "
+            f"{f['proposal']['action']} {f['proposal']['to'] or ''}: {f['proposal']['why']}",
+            f"memo: {args.out / 'memo.md'}",
+        ],
+    )
     return 0
 
 

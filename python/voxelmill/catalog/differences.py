@@ -22,12 +22,17 @@ def diff(store: Store, old: str, new: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "from": old,
         "to": new,
-        "files": {"added": sorted(fb.keys() - fa.keys()), "removed": sorted(fa.keys() - fb.keys()),
-                  "changed": sorted(p for p in fa.keys() & fb.keys() if fa[p] != fb[p])},
-        "figures": {name: {"from": a["figures"].get(name), "to": b["figures"].get(name)}
-                    for name in sorted(a["figures"].keys() | b["figures"].keys())
-                    if a["figures"].get(name) != b["figures"].get(name)},
-    }  # fmt: skip
+        "files": {
+            "added": sorted(fb.keys() - fa.keys()),
+            "removed": sorted(fa.keys() - fb.keys()),
+            "changed": sorted(p for p in fa.keys() & fb.keys() if fa[p] != fb[p]),
+        },
+        "figures": {
+            name: {"from": a["figures"].get(name), "to": b["figures"].get(name)}
+            for name in sorted(a["figures"].keys() | b["figures"].keys())
+            if a["figures"].get(name) != b["figures"].get(name)
+        },
+    }
     folders = [regions.files_of(store, tag) for tag in (old, new)]
     if all((folder / regions.MERGE).is_dir() for folder in folders):
         found["neurites"] = neurites(*(regions.merge_table(store, tag) for tag in (old, new)))
@@ -119,8 +124,10 @@ def edges(old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[str, A
         return np.rec.fromarrays([one["pre_root_id"], one["post_root_id"]])
 
     def rows(one: dict[str, np.ndarray], at: np.ndarray) -> list[dict[str, Any]]:
-        return [{"pre_root_id": str(p), "post_root_id": str(q), "weight": int(w)} for p, q, w in
-                zip(*(one[c][at[:NAMED]].tolist() for c in ("pre_root_id", "post_root_id", "weight")), strict=True)]  # fmt: skip
+        return [
+            {"pre_root_id": str(p), "post_root_id": str(q), "weight": int(w)}
+            for p, q, w in zip(*(one[c][at[:NAMED]].tolist() for c in ("pre_root_id", "post_root_id", "weight")), strict=True)
+        ]
 
     if len({v.dtype for one in (old, new) for k, v in one.items() if k != "weight"}) > 1:
         raise DataError(f"{EDGES}: root ids of different kinds in the two releases")

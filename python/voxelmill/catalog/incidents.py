@@ -1,8 +1,8 @@
 """Incidents: what a bad artifact has touched, what to do about it, a memo and a checklist made from what was found.
 
-    bad artifact --forward--> tasks, files, releases        figures by region, of the release before and of the bad one
-                                     |                                       |
-                              what is affected                      where it got worse: rollback, patch, or constrain
+bad artifact --forward--> tasks, files, releases        figures by region, of the release before and of the bad one
+                                 |                                       |
+                          what is affected                      where it got worse: rollback, patch, or constrain
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def open_incident(store: Store, bad: str, out: Path) -> dict[str, Any]:
         "current_affected": current in found["releases"],
         "queries": _queries(found["files"]),
     }
-    facts["proposal"] = propose(facts, [tag for tag in store.tags() if states[tag] == "good" and tag not in found["releases"]])
+    facts["proposal"] = propose(
+        facts, [tag for tag in store.tags() if states[tag] == "good" and tag not in found["releases"]]
+    )
     with store.lock("incident open"):
         event = store.record("incident", bad=bad, releases=found["releases"], files=len(found["files"]))
     facts |= {"number": event["seq"], "opened": event["time"], "by": event["who"]}
@@ -114,12 +116,22 @@ def propose(facts: dict[str, Any], good: list[str]) -> dict[str, Any]:
     current = next((row for row in facts["releases"] if row["tag"] == facts["current"]), None)
     back = good[-1] if good else None
     if current is None:
-        return {"action": "none", "to": None, "why": "the current release holds nothing that came of it; withdraw those that do"}
+        return {
+            "action": "none",
+            "to": None,
+            "why": "the current release holds nothing that came of it; withdraw those that do",
+        }
     bad, known = current["regions"], current["all_regions"]
     if bad and known and len(bad) <= MOSTLY * len(known):
         why = f"worse in {len(bad)} of {len(known)} regions ({', '.join(bad)}); the others stand"
         if back:
-            return {"action": "rollback", "to": back, "regions": bad, "then": "constrained release without these regions", "why": why}
+            return {
+                "action": "rollback",
+                "to": back,
+                "regions": bad,
+                "then": "constrained release without these regions",
+                "why": why,
+            }
         return {"action": "constrain", "to": None, "regions": bad, "why": why}
     if back:
         why = "worse in most regions" if bad else "what came of it is all over the release"
@@ -164,23 +176,43 @@ def memo_of(facts: dict[str, Any]) -> str:
         if row["worse"]:
             lines += ["", f"Figures of {row['tag']} that are worse than those of {row['beside']}:", ""]
             lines += [f"- {w['figure']}: {w['before']:.4g} -> {w['now']:.4g}" for w in row["worse"][:50]]
-    lines += ["", "## What is proposed", "", f"**{plan['action']}**{' to ' + plan['to'] if plan['to'] else ''}: {plan['why']}."]
+    lines += [
+        "",
+        "## What is proposed",
+        "",
+        f"**{plan['action']}**{' to ' + plan['to'] if plan['to'] else ''}: {plan['why']}.",
+    ]
     if plan.get("then"):
         lines.append(f"Then a {plan['then']}.")
     lines += ["", f"    {command_of(facts)}", "", "## Tasks", ""]
-    lines += [f"- {t['stage']}{'.' + t['block'] if t['block'] else ''}, run {t['run']}, {t['started']}" for t in facts["tasks"][:200]]
-    lines += ["", "## To be filled in by people", "", "- How it was noticed, and when:", "- Cause:", "- Who was told:",
-              "- What prevents it next time (a gate in the release policy, a test, a review):", ""]  # fmt: skip
+    lines += [
+        f"- {t['stage']}{'.' + t['block'] if t['block'] else ''}, run {t['run']}, {t['started']}"
+        for t in facts["tasks"][:200]
+    ]
+    lines += [
+        "",
+        "## To be filled in by people",
+        "",
+        "- How it was noticed, and when:",
+        "- Cause:",
+        "- Who was told:",
+        "- What prevents it next time (a gate in the release policy, a test, a review):",
+        "",
+    ]
     return "\n".join(lines)
 
 
 def checklist(facts: dict[str, Any]) -> str:
     """The release checklist, with what this incident adds."""
     gates = sorted({w["figure"] for row in facts["releases"] for w in row["worse"]})
-    lines = ["# Release checklist", "", "- [ ] `voxelmill release verify STORE TAG`: nothing damaged",
-             "- [ ] `voxelmill archive verify STORE`: nothing damaged",
-             "- [ ] `voxelmill release diff STORE OLD NEW`: splits and merges looked at",
-             f"- [ ] the new release holds nothing that came of {facts['bad']} (`voxelmill trace STORE {facts['bad']} --forward`)"]  # fmt: skip
+    lines = [
+        "# Release checklist",
+        "",
+        "- [ ] `voxelmill release verify STORE TAG`: nothing damaged",
+        "- [ ] `voxelmill archive verify STORE`: nothing damaged",
+        "- [ ] `voxelmill release diff STORE OLD NEW`: splits and merges looked at",
+        f"- [ ] the new release holds nothing that came of {facts['bad']} (`voxelmill trace STORE {facts['bad']} --forward`)",
+    ]
     lines += [f"- [ ] gate in the policy: {name}" for name in gates[:50]]
     lines += [f"- [ ] region {r} looked at by a person" for r in facts["proposal"].get("regions") or []]
     return "\n".join([*lines, "- [ ] users of affected releases told", "- [ ] memo filled in and kept", ""])
@@ -190,4 +222,5 @@ def page(memo: str, steps: str) -> str:
     """Memo and checklist as one page, as they are."""
     style = "body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em}pre{white-space:pre-wrap}"
     body = f"<pre>{html.escape(memo)}</pre><hr><pre>{html.escape(steps)}</pre>"
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>Incident</title><style>{style}</style><body>{body}</body></html>"
+    head = f"<meta charset=utf-8><title>Incident</title><style>{style}</style>"
+    return f"<!doctype html><html lang=en>{head}<body>{body}</body></html>"

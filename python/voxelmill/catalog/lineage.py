@@ -20,9 +20,9 @@ from .store import Store
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE artifacts (digest TEXT PRIMARY KEY, kind TEXT, name TEXT, bytes INTEGER) WITHOUT ROWID;
-CREATE TABLE tasks (id TEXT PRIMARY KEY, stage TEXT, block TEXT, run TEXT, task_hash TEXT, started TEXT, ended TEXT, host TEXT,
-    wall_s REAL, cpu_s REAL, memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, device TEXT, code_version TEXT, commit_id TEXT,
-    params TEXT, quality TEXT, left_out TEXT) WITHOUT ROWID;
+CREATE TABLE tasks (id TEXT PRIMARY KEY, stage TEXT, block TEXT, run TEXT, task_hash TEXT, started TEXT, ended TEXT,
+    host TEXT, wall_s REAL, cpu_s REAL, memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, device TEXT, code_version TEXT,
+    commit_id TEXT, params TEXT, quality TEXT, left_out TEXT) WITHOUT ROWID;
 CREATE TABLE used (artifact TEXT, task TEXT, PRIMARY KEY (artifact, task)) WITHOUT ROWID;
 CREATE TABLE generated (artifact TEXT, task TEXT, PRIMARY KEY (artifact, task)) WITHOUT ROWID;
 CREATE TABLE parts (part TEXT, whole TEXT, PRIMARY KEY (part, whole)) WITHOUT ROWID;
@@ -36,7 +36,7 @@ CREATE INDEX files_artifact ON files (artifact); CREATE INDEX files_sha256 ON fi
 
 
 def refresh(store: Store) -> None:
-    """Bring the catalogue up to date; under the lock. What it knows of releases does not change, so only new ones are read."""
+    """Bring the catalogue up to date; under the lock. What it knows of a release does not change: only new ones are read."""
     with opened(store.catalogue) as con:
         known = {tag for (tag,) in con.execute("SELECT tag FROM releases")}
         con.execute("BEGIN IMMEDIATE")
@@ -126,35 +126,60 @@ def _release(con: sqlite3.Connection, store: Store, tag: str) -> None:
         parts = name.removesuffix(".manifest.json").split("/")
         return next((rows[p] for n in range(len(parts), 0, -1) if (p := "/".join(parts[:n])) in rows), "")
 
-    con.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
-                    ((tag, name, sha256, whole(name) or sha256) for name, (_, sha256, _) in held["files"].items()))  # fmt: skip
+    con.executemany(
+        "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
+        ((tag, name, sha256, whole(name) or sha256) for name, (_, sha256, _) in held["files"].items()),
+    )
 
 
 def add_record(con: sqlite3.Connection, record: dict[str, Any], digest: str, tag: str) -> None:
     """A task's record; `digest`, of the record itself, names the task."""
-    columns = ("stage", "block", "run_id", "task_hash", "start", "end", "host", "wall_s", "cpu_s", "peak_memory_bytes",
-               "bytes_in", "bytes_out", "device", "code_version", "commit")  # fmt: skip
+    columns = (
+        "stage",
+        "block",
+        "run_id",
+        "task_hash",
+        "start",
+        "end",
+        "host",
+        "wall_s",
+        "cpu_s",
+        "peak_memory_bytes",
+        "bytes_in",
+        "bytes_out",
+        "device",
+        "code_version",
+        "commit",
+    )
     nested = [json.dumps(record.get(name, {}), sort_keys=True) for name in ("params", "quality", "left_out")]
     con.execute(
         f"INSERT OR IGNORE INTO tasks VALUES ({', '.join('?' * 19)})", (digest, *(record.get(c) for c in columns), *nested)
     )
     con.execute("INSERT OR IGNORE INTO held VALUES (?, ?)", (tag, digest))
-    tools = [(record["params_hash"], "parameters", record["stage"], len(nested[0])),
-             (record["stage_code"], "code", record["stage"], 0),
-             *((m["sha256"], "model", m.get("name", "model"), m.get("bytes", 0)) for m in record.get("models", []))]  # fmt: skip
+    tools = [
+        (record["params_hash"], "parameters", record["stage"], len(nested[0])),
+        (record["stage_code"], "code", record["stage"], 0),
+        *((m["sha256"], "model", m.get("name", "model"), m.get("bytes", 0)) for m in record.get("models", [])),
+    ]
     named = [(i["digest"], "file", i["name"], i["bytes"]) for i in [*record["inputs"], *record["outputs"]]]
-    con.executemany("INSERT OR IGNORE INTO artifacts VALUES (?, ?, ?, ?)",
-                    [*(t for t in tools if t[0]), *named, (digest, "record", record["stage"], 0)])  # fmt: skip
-    con.executemany("INSERT OR IGNORE INTO used VALUES (?, ?)",
-                    [*((i["digest"], digest) for i in record["inputs"]), *((t[0], digest) for t in tools if t[0])])  # fmt: skip
+    con.executemany(
+        "INSERT OR IGNORE INTO artifacts VALUES (?, ?, ?, ?)",
+        [*(t for t in tools if t[0]), *named, (digest, "record", record["stage"], 0)],
+    )
+    con.executemany(
+        "INSERT OR IGNORE INTO used VALUES (?, ?)",
+        [*((i["digest"], digest) for i in record["inputs"]), *((t[0], digest) for t in tools if t[0])],
+    )
     con.executemany(
         "INSERT OR IGNORE INTO generated VALUES (?, ?)",
         [*((o["digest"], digest) for o in record["outputs"]), (digest, digest)],
     )
     for items in (record["inputs"], record["outputs"]):
         wholes = {item["name"]: item["digest"] for item in items}
-        con.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?)",
-                        [(i["digest"], wholes[i["in"]]) for i in items if i.get("in") in wholes])  # fmt: skip
+        con.executemany(
+            "INSERT OR IGNORE INTO parts VALUES (?, ?)",
+            [(i["digest"], wholes[i["in"]]) for i in items if i.get("in") in wholes],
+        )
 
 
 def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
@@ -184,8 +209,10 @@ def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
     order = [tag] if tag else list(dict.fromkeys([store.current() or "", *reversed(store.tags())]))
     for one in order:
         # A store is no file: it is known by the files in it.
-        found = con.execute("SELECT DISTINCT artifact FROM files WHERE tag = ? AND (path = ? OR (path > ? AND path < ?))",
-                            (one, path, f"{path}/", f"{path}0")).fetchall()  # fmt: skip
+        found = con.execute(
+            "SELECT DISTINCT artifact FROM files WHERE tag = ? AND (path = ? OR (path > ? AND path < ?))",
+            (one, path, f"{path}/", f"{path}0"),
+        ).fetchall()
         if found:
             return sorted(digest for (digest,) in found)
     rows = [
@@ -201,20 +228,21 @@ def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
     return rows
 
 
+# Within each release by itself: the same bytes may have been made twice, and only one maker be bad.
 FORWARD = """
-WITH RECURSIVE reached (artifact) AS (
-    SELECT value FROM json_each(?)
-    UNION SELECT g.artifact FROM reached r JOIN used u ON u.artifact = r.artifact JOIN generated g ON g.task = u.task
-        WHERE 1 {task}
-    UNION SELECT p.whole FROM reached r JOIN parts p ON p.part = r.artifact
-) SELECT artifact FROM reached"""
+WITH RECURSIVE reached (tag, artifact) AS (
+    SELECT r.tag, s.value FROM releases r, json_each(?) s {tag}
+    UNION SELECT r.tag, g.artifact FROM reached r JOIN used u ON u.artifact = r.artifact
+        JOIN held h ON h.tag = r.tag AND h.task = u.task JOIN generated g ON g.task = u.task WHERE 1 {task}
+    UNION SELECT r.tag, p.whole FROM reached r JOIN parts p ON p.part = r.artifact
+) SELECT tag, artifact FROM reached"""
 BACKWARD = """
-WITH RECURSIVE reached (artifact) AS (
-    SELECT value FROM json_each(?)
-    UNION SELECT u.artifact FROM reached r JOIN generated g ON g.artifact = r.artifact JOIN used u ON u.task = g.task
-        WHERE 1 {task}
-    UNION SELECT p.whole FROM reached r JOIN parts p ON p.part = r.artifact
-) SELECT artifact FROM reached"""
+WITH RECURSIVE reached (tag, artifact) AS (
+    SELECT r.tag, s.value FROM releases r, json_each(?) s {tag}
+    UNION SELECT r.tag, u.artifact FROM reached r JOIN generated g ON g.artifact = r.artifact
+        JOIN held h ON h.tag = r.tag AND h.task = g.task JOIN used u ON u.task = g.task WHERE 1 {task}
+    UNION SELECT r.tag, p.whole FROM reached r JOIN parts p ON p.part = r.artifact
+) SELECT tag, artifact FROM reached"""
 
 
 # Stages whose output is their input in another form, for people and viewers: who says the one means the other, too.
@@ -224,46 +252,72 @@ PUBLISHERS = ("multiscale", "publish_volume", "publish_fovs", "make_levels", "jo
 def behind(con: sqlite3.Connection, start: Sequence[str]) -> list[str]:
     """Artifacts, and where one is published only, and nothing goes on from it, what it was published from."""
     marks = ", ".join("?" * len(PUBLISHERS))
-    rows = con.execute(f"""SELECT DISTINCT u.artifact FROM json_each(?) s JOIN generated g ON g.artifact = s.value
+    rows = con.execute(
+        f"""SELECT DISTINCT u.artifact FROM json_each(?) s JOIN generated g ON g.artifact = s.value
         JOIN tasks t ON t.id = g.task AND t.stage IN ({marks}) JOIN used u ON u.task = t.id
         JOIN artifacts a ON a.digest = u.artifact AND a.kind NOT IN ('parameters', 'code', 'model')
-        WHERE NOT EXISTS (SELECT 1 FROM used WHERE artifact = s.value)""", (json.dumps(list(start)), *PUBLISHERS))  # fmt: skip
+        WHERE NOT EXISTS (SELECT 1 FROM used WHERE artifact = s.value)""",
+        (json.dumps(list(start)), *PUBLISHERS),
+    )
     return sorted({*start, *(digest for (digest,) in rows)})
 
 
-def trace(con: sqlite3.Connection, start: Sequence[str], forward: bool, tasks: Sequence[str] | None = None) -> dict[str, Any]:
+def trace(
+    con: sqlite3.Connection, start: Sequence[str], forward: bool, tasks: Sequence[str] | None = None, tag: str = ""
+) -> dict[str, Any]:
     """Everything that artifacts have gone into (forward) or come from: artifacts, tasks, files of releases.
 
     Args:
         tasks: only by way of these tasks.
+        tag: only within this release.
     """
-    only = "AND g.task IN (SELECT value FROM json_each(?))" if tasks is not None else ""
-    query = (FORWARD if forward else BACKWARD).format(task=only)
-    given = [json.dumps(list(start)), *([json.dumps(list(tasks))] if tasks is not None else [])]
-    con.execute("CREATE TEMP TABLE IF NOT EXISTS reached (artifact TEXT PRIMARY KEY) WITHOUT ROWID")
+    given: list[str] = [json.dumps(list(start))]
+    only = ("", "", "")
+    if tag:
+        given.append(tag)
+    if tasks is not None:
+        given.append(json.dumps(list(tasks)))
+        only = (
+            "AND u.task IN (SELECT value FROM json_each(?))",
+            "AND g.task IN (SELECT value FROM json_each(?))",
+            "AND t.id IN (SELECT value FROM json_each(?))",
+        )
+    query = (FORWARD if forward else BACKWARD).format(task=only[0 if forward else 1], tag="WHERE r.tag = ?" if tag else "")
+    con.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS reached (tag TEXT, artifact TEXT, PRIMARY KEY (tag, artifact)) WITHOUT ROWID"
+    )
     con.execute("DELETE FROM reached")
     con.execute(f"INSERT OR IGNORE INTO reached {query}", given)
-    con.row_factory = sqlite3.Row
-    try:
-        side = "used" if forward else "generated"
-        limit = "AND t.id IN (SELECT value FROM json_each(?))" if tasks is not None else ""
-        rows = con.execute(f"""SELECT DISTINCT t.id, t.stage, t.block, t.run, t.started FROM reached r JOIN {side} s
-            ON s.artifact = r.artifact JOIN tasks t ON t.id = s.task WHERE 1 {limit} ORDER BY t.started, t.id""", given[1:])  # fmt: skip
-        found: dict[str, Any] = {
-            "artifacts": [dict(r) for r in con.execute(
-                "SELECT a.* FROM artifacts a JOIN reached r ON r.artifact = a.digest WHERE a.kind != 'record' ORDER BY a.kind, a.name, a.digest")],
-            "tasks": [dict(r) for r in rows],
-            "files": [dict(r) for r in con.execute(
-                "SELECT f.tag, f.path, f.sha256, f.artifact FROM files f JOIN reached r ON r.artifact = f.artifact ORDER BY f.tag, f.path")],
-        }  # fmt: skip
-    finally:
-        con.row_factory = None
-    found["releases"] = sorted({file["tag"] for file in found["files"]})
-    return found
+
+    def rows(text: str, values: Sequence[str] = ()) -> list[dict[str, Any]]:
+        cursor = con.execute(text, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    side = "used" if forward else "generated"
+    found: dict[str, Any] = {
+        "artifacts": rows(
+            "SELECT DISTINCT a.* FROM artifacts a JOIN reached r ON r.artifact = a.digest WHERE a.kind != 'record' "
+            "ORDER BY a.kind, a.name, a.digest"
+        ),
+        "tasks": rows(
+            "SELECT DISTINCT t.id, t.stage, t.block, t.run, t.started FROM reached r "
+            f"JOIN {side} s ON s.artifact = r.artifact JOIN held h ON h.tag = r.tag AND h.task = s.task JOIN tasks t ON t.id = s.task WHERE 1 {only[2]} "
+            "ORDER BY t.started, t.id",
+            given[-1:] if tasks is not None else (),
+        ),
+        "files": rows(
+            "SELECT f.tag, f.path, f.sha256, f.artifact FROM files f "
+            "JOIN reached r ON r.tag = f.tag AND r.artifact = f.artifact ORDER BY f.tag, f.path"
+        ),
+    }
+    return {**found, "releases": sorted({file["tag"] for file in found["files"]})}
 
 
 def parameter_sets(con: sqlite3.Connection) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(hash, stage, values) of each set of parameters that a task was run with."""
-    rows = con.execute("SELECT a.digest, t.stage, min(t.params) FROM artifacts a JOIN used u ON u.artifact = a.digest "
-                       "JOIN tasks t ON t.id = u.task WHERE a.kind = 'parameters' GROUP BY a.digest ORDER BY t.stage")  # fmt: skip
+    rows = con.execute(
+        "SELECT a.digest, t.stage, min(t.params) FROM artifacts a JOIN used u ON u.artifact = a.digest "
+        "JOIN tasks t ON t.id = u.task WHERE a.kind = 'parameters' GROUP BY a.digest ORDER BY t.stage"
+    )
     return ((digest, stage, json.loads(params)) for digest, stage, params in rows)

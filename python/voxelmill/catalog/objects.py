@@ -15,7 +15,8 @@ from .store import Store, sync_folder
 
 PIECE = 4 << 20
 THREADS = 8  # hashing and fsync let others go on
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Stored(NamedTuple):

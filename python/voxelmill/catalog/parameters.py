@@ -14,8 +14,11 @@ from .store import Store
 def diff(a: str, b: str, folder: Path | None = None) -> list[dict[str, Any]]:
     """Rows (name, a, b) of the parameters that differ; one that a set lacks is null there."""
     first, second = (load(word, folder) for word in (a, b))
-    return [{"name": name, "a": first.get(name), "b": second.get(name)} for name in sorted(first.keys() | second.keys())
-            if first.get(name) != second.get(name)]  # fmt: skip
+    return [
+        {"name": name, "a": first.get(name), "b": second.get(name)}
+        for name in sorted(first.keys() | second.keys())
+        if first.get(name) != second.get(name)
+    ]
 
 
 def load(word: str, folder: Path | None = None) -> dict[str, Any]:

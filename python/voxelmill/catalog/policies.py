@@ -25,9 +25,9 @@ def figures(results: Path) -> dict[str, float]:
 
     Of several tasks of a stage the sum; `left_out` counts what was left out in all."""
     found: dict[str, float] = {"left_out": 0}
-    for name, path in TABLES.items():
-        if (results / path).exists():
-            found |= dict(flat(json.loads((results / path).read_text()), name))
+    for name, table in TABLES.items():
+        if (results / table).exists():
+            found |= dict(flat(json.loads((results / table).read_text()), name))
     for path in sorted((results / "provenance").glob("*.json")):
         if not path.stat().st_size:
             continue

@@ -17,12 +17,13 @@ def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") ->
     box = regions.parse(bbox) if bbox else None
     with lineage.current(store) as con:
         tag, _, word = artifact.rpartition(":")
-        tag = tag or store.current() or ""
+        of = tag or store.current() or ""
         if word.isdecimal() and len(word) < 20 and not _known(con, store, artifact):
-            return _neurite(con, store, tag, int(word), forward)
+            return _neurite(con, store, of, int(word), forward)
         start = lineage.find(con, store, artifact)
         start = lineage.behind(con, start) if forward else start
-        found = lineage.trace(con, start, forward)
+        # The same bytes are bad wherever they are; where they come from, each release says for itself.
+        found = lineage.trace(con, start, forward, tag="" if forward or tag not in store.tags() else tag)
         if box:
             within = tag if tag in store.tags() else store.current() or (found["releases"] or [""])[-1]
             found = lineage.trace(con, start, forward, regions.in_region(found, store, within, box))
@@ -45,8 +46,10 @@ def _neurite(con: Any, store: Store, tag: str, root: int, forward: bool) -> dict
     merge table, its own files first."""
     made = regions.neurite(store, tag, root)
     start = lineage.find(con, store, f"{tag}:{regions.MERGE}")
-    found = lineage.trace(con, start, forward)
-    found = lineage.trace(con, start, forward, regions.of_neurite(found, store, tag, made["shards"]))
+    found = lineage.trace(con, start, forward, tag=tag)
+    found = lineage.trace(con, start, forward, regions.of_neurite(found, store, tag, made["shards"]), tag)
+    if not forward:
+        found["files"] = [f for f in found["files"] if any(regions.shards_in(store, [f], s) for s in made["shards"])]
     own = (f"meshes/{root}:", f"skeletons/{root}.", f"skeletons/precomputed/{root}")
     files = lineage_files(store, tag)
     mine = [{"tag": tag, "path": path, "sha256": digest} for path, digest in files if path.startswith(own)]
@@ -63,8 +66,10 @@ def lineage_files(store: Store, tag: str) -> list[tuple[str, str]]:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """For people: tasks in order, sources or files, counts."""
-    rows = [f"{found['artifact']}, {found['direction']}: {len(found['artifacts'])} artifacts, {len(found['tasks'])} tasks, "
-            f"{len(found['files'])} files in releases {', '.join(found['releases']) or 'none'}"]  # fmt: skip
+    rows = [
+        f"{found['artifact']}, {found['direction']}: {len(found['artifacts'])} artifacts, {len(found['tasks'])} tasks, "
+        f"{len(found['files'])} files in releases {', '.join(found['releases']) or 'none'}"
+    ]
     if "supervoxels" in found:
         rows.append(f"neurite {found['root_id']}: {len(found['supervoxels'])} supervoxels")
     rows += [

@@ -22,6 +22,7 @@ from .store import Store
 
 BLOCK = re.compile(r"(?:^|\.)(\d+-\d+(?:x\d+-\d+)*)$")
 SHARD = re.compile(r"^(.*?)/(\d+)/(?:c/)?(\d+(?:/\d+)*)$")
+LOOKED_AT = 64  # shards of a neurite that are read to see whether it lies in them
 SUPERVOXELS, MERGE, SYNAPSES = "volumes/supervoxels.ome.zarr", "tables/merge", "tables/synapses.parquet"
 
 
@@ -77,7 +78,7 @@ def in_region(found: dict[str, Any], store: Store, tag: str, box: Region) -> lis
 
 def shards_in(store: Store, paths: Sequence[dict[str, Any]], box: Region) -> list[dict[str, Any]]:
     """Of files of releases those that are no shards, and of the shards those that meet a region."""
-    layouts: dict[tuple[str, str, str], tuple[Layout, float] | None] = {}
+    layouts: dict[tuple[str, str, str], tuple[Layout, list[float]] | None] = {}
 
     def inside(row: dict[str, Any]) -> bool:
         part = SHARD.match(row["path"])
@@ -165,6 +166,8 @@ def neurite(store: Store, tag: str, root: int) -> dict[str, Any]:
         raise DataError(f"{root}: no neurite of release {tag}")
     image = open_image(files_of(store, tag) / SUPERVOXELS)
     corners = [blocks.region(image.layout(), n) for n in shards_of(image, own)]
+    if len(corners) <= LOOKED_AT:  # exactly those, where that is soon seen
+        corners = [corner for corner in corners if np.isin(image.read(corner), own).any()]
     return {"root_id": str(root), "supervoxels": [str(one) for one in own.tolist()], "shards": corners}
 
 

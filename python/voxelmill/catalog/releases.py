@@ -49,8 +49,10 @@ def create(store: Store, results: Path, tag: str, policy: Path | None = None) ->
         made = hashlib.sha256(text.encode()).hexdigest()
         used = {event["tag"]: event["id"] for event in store.events() if event["action"] == "create"}
         if (known := used.get(tag) or (release_of(store, tag)["id"] if target.exists() else "")) and known != made:
-            raise DataError(f"--tag {tag}: used for release {known[:12]}, these results are {made[:12]}; a tag names one release "
-                            "for good: give another")  # fmt: skip
+            raise DataError(
+                f"--tag {tag}: used for release {known[:12]}, these results are {made[:12]}; a tag names one release "
+                "for good: give another"
+            )
         if failed := [gate for gate in content["gates"] if not gate["passed"]]:
             store.record("refuse", tag=tag, id=made, gates=failed)
             raise DataError(f"--tag {tag}: refused by {policy}: " + "; ".join(gate["why"] for gate in failed))
@@ -94,7 +96,8 @@ def _files(results: Path, listed: dict[str, Any]) -> list[str]:
     """What belongs to the run: what is published, the manifests of its stores, records and reports of the engine.
 
     Raises DataError for a file that no record accounts for."""
-    stores, plain = set(), set()
+    stores: set[str] = set()
+    plain: set[str] = set()
     for row in listed["files"]:
         name = safe_name(row["path"], str(results / "published.json"))
         path = results / name
@@ -113,8 +116,10 @@ def _files(results: Path, listed: dict[str, Any]) -> list[str]:
         else:
             stray.append(name)
     if stray:
-        raise DataError(f"{results}: {len(stray)} files that no record accounts for, the first {stray[0]}; "
-                        "take them away, or give the run a folder of its own")  # fmt: skip
+        raise DataError(
+            f"{results}: {len(stray)} files that no record accounts for, the first {stray[0]}; "
+            "take them away, or give the run a folder of its own"
+        )
     return found
 
 
@@ -203,9 +208,19 @@ def list_all(store: Store) -> list[dict[str, Any]]:
     rows = []
     for tag in store.tags():
         facts, event = release_of(store, tag), made.get(tag, {})
-        rows.append({"tag": tag, "id": facts["id"], "seq": facts["seq"], "status": states[tag], "current": tag == current,
-                     "workflow": event.get("workflow", ""), "created": event.get("time", ""), "by": event.get("who", ""),
-                     "files": event.get("files", 0)})  # fmt: skip
+        rows.append(
+            {
+                "tag": tag,
+                "id": facts["id"],
+                "seq": facts["seq"],
+                "status": states[tag],
+                "current": tag == current,
+                "workflow": event.get("workflow", ""),
+                "created": event.get("time", ""),
+                "by": event.get("who", ""),
+                "files": event.get("files", 0),
+            }
+        )
     return rows
 
 
@@ -282,8 +297,10 @@ def rollback(store: Store, tag: str, reason: str) -> dict[str, Any]:
     release_of(store, tag)
     with store.lock(f"release rollback {tag}"):
         if status(store)[tag] == "withdrawn":
-            raise DataError(f"{tag}: withdrawn; roll back to one that is good: "
-                            f"{', '.join(t for t, s in status(store).items() if s == 'good') or 'none is'}")  # fmt: skip
+            raise DataError(
+                f"{tag}: withdrawn; roll back to one that is good: "
+                f"{', '.join(t for t, s in status(store).items() if s == 'good') or 'none is'}"
+            )
         bad = store.current()
         if bad != tag:
             if bad:

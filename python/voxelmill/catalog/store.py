@@ -44,8 +44,10 @@ class Store:
         mark = self.root / "store.json"
         if not mark.exists():
             if not make:
-                raise StorageError(f"{root}: no catalogue here (no store.json); make one with `voxelmill archive add` or "
-                                   "`voxelmill release create`")  # fmt: skip
+                raise StorageError(
+                    f"{root}: no catalogue here (no store.json); make one with `voxelmill archive add` or "
+                    "`voxelmill release create`"
+                )
             if self.root.exists() and any(self.root.iterdir()):
                 raise StorageError(f"{root}: neither a catalogue (no store.json) nor an empty folder; give another")
             self.root.mkdir(parents=True, exist_ok=True)
@@ -116,8 +118,9 @@ class Store:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 held.seek(0)
-                raise StorageError(f"{self.root}: {held.read().strip() or 'another process'} is writing here; try again when "
-                                   "it has ended") from None  # fmt: skip
+                raise StorageError(
+                    f"{self.root}: {held.read().strip() or 'another process'} is writing here; try again when it has ended"
+                ) from None
             held.seek(0)
             held.truncate()
             held.write(f"{what}, process {os.getpid()} on {socket.gethostname()} since {now()}")
@@ -226,7 +229,7 @@ def safe_name(name: str, of: str) -> str:
 
 
 def open_below(root: Path, name: str, of: str = "") -> Path:
-    """A file below a folder. Raises DataError where its name, or a link on the way, leads elsewhere, or it is no plain file."""
+    """A file below a folder. Raises DataError where its name, or a link on the way, leads elsewhere, or it is no file."""
     path = root / safe_name(name, of or str(root))
     if os.path.realpath(path) != os.path.join(os.path.realpath(root), name):
         raise DataError(f"{path}: a link; expected a file of its own")

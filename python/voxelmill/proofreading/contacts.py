@@ -32,7 +32,7 @@ def touching(labels: np.ndarray, own: tuple[int, ...]) -> Pairs:
 
 
 def of_shard(image: Image, n: int, kept: Path | None = None) -> Pairs:
-    """Contacts in a shard, those with the next shards among them; read from `kept`, a folder, where they were found before."""
+    """Contacts in a shard, those with the next shards among them; read from the folder `kept` if they were found before."""
     path = kept / f"{n}.npz" if kept else None
     if path and path.exists():
         with np.load(path, allow_pickle=False) as held:

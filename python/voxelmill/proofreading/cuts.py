@@ -1,6 +1,6 @@
 """Where to split a neurite: the smallest cut between two sets of its supervoxels (max-flow min-cut, Ford and Fulkerson 1956).
 
-    source --oo-- sinks of one side ... contact faces as capacities ... other side --oo-- sink
+source --oo-- sinks of one side ... contact faces as capacities ... other side --oo-- sink
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from ..core.errors import ParameterError
 NEVER = 2**30  # capacity of what must not be cut
 
 
-def smallest(count: int, ends: np.ndarray, faces: np.ndarray, keep: Sequence[int], take: Sequence[int]) -> tuple[np.ndarray, int]:
+def smallest(
+    count: int, ends: np.ndarray, faces: np.ndarray, keep: Sequence[int], take: Sequence[int]
+) -> tuple[np.ndarray, int]:
     """Which of `count` supervoxels go with `take`, and the faces that are cut.
 
     Args:

@@ -179,8 +179,17 @@ class Editor:
                 raise Conflict(f"supervoxels {a} and {b} are of one neurite, {one}, already")
             keep, go = sorted((one, other), key=lambda r: (-len(self.state.members(r)), r))
             places = self.state.members(go)
-            return self._add(by, base_version, key, reason, asked=canonical(asked), op="merge", to=str(keep), **{"from": str(go)},
-                             supervoxels=self._named(places))  # fmt: skip
+            return self._add(
+                by,
+                base_version,
+                key,
+                reason,
+                asked=canonical(asked),
+                op="merge",
+                to=str(keep),
+                **{"from": str(go)},
+                supervoxels=self._named(places),
+            )
 
     def split(self, take: Sequence[int], *, by: str, base_version: int, reason: str, key: str = "") -> dict[str, Any]:
         """Make supervoxels of one neurite a neurite of their own, with a new id."""
@@ -197,8 +206,17 @@ class Editor:
             root = int(roots[0])
             if len(places) == len(self.state.members(root)):
                 raise Conflict(f"these are all the supervoxels of neurite {root}; nothing would be left of it")
-            return self._add(by, base_version, key, reason, asked=canonical(asked), op="split", to=str(self.state.highest + 1),
-                             **{"from": str(root)}, supervoxels=self._named(places))  # fmt: skip
+            return self._add(
+                by,
+                base_version,
+                key,
+                reason,
+                asked=canonical(asked),
+                op="split",
+                to=str(self.state.highest + 1),
+                **{"from": str(root)},
+                supervoxels=self._named(places),
+            )
 
     def undo(self, of: int, *, by: str, base_version: int, reason: str, key: str = "", redo: bool = False) -> dict[str, Any]:
         """Take an operation back, or (redo) do one again that was taken back."""

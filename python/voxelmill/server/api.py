@@ -116,8 +116,14 @@ def _about(release: Release, node: int) -> dict[str, Any]:
     root = int(release.index.roots[node])
     facts = {k: v for k, v in release.neurons.get(root, {}).items() if k != "root_id"}
     out, into = (release.index.partners(node, way)[1] for way in (True, False))
-    return {"root_id": str(root), "synapses_out": int(out.sum()), "synapses_in": int(into.sum()),
-            "partners_out": len(out), "partners_in": len(into), **facts}  # fmt: skip
+    return {
+        "root_id": str(root),
+        "synapses_out": int(out.sum()),
+        "synapses_in": int(into.sum()),
+        "partners_out": len(out),
+        "partners_in": len(into),
+        **facts,
+    }
 
 
 @router.get("/releases/{tag}/neurites/{root_id}")
@@ -168,10 +174,23 @@ async def synapses(
     at = index.synapses(own, other) if direction == "out" else index.synapses(other, own)
     part, said = page(len(at), limit, cursor)
     at = at[part]
-    columns = (index.synapse_id[at].tolist(), index.roots[index.synapse_pre[at]].tolist(),
-               index.roots[index.synapse_post[at]].tolist(), index.synapse_position[at].tolist(), index.synapse_score[at].tolist())  # fmt: skip
-    rows = [{"id": str(i), "pre_root_id": str(p), "post_root_id": str(q), "position_nm": None if xyz[0] != xyz[0] else xyz,
-             "score": None if s != s else s} for i, p, q, xyz, s in zip(*columns, strict=True)]  # fmt: skip
+    columns = (
+        index.synapse_id[at].tolist(),
+        index.roots[index.synapse_pre[at]].tolist(),
+        index.roots[index.synapse_post[at]].tolist(),
+        index.synapse_position[at].tolist(),
+        index.synapse_score[at].tolist(),
+    )
+    rows = [
+        {
+            "id": str(i),
+            "pre_root_id": str(p),
+            "post_root_id": str(q),
+            "position_nm": None if xyz[0] != xyz[0] else xyz,
+            "score": None if s != s else s,
+        }
+        for i, p, q, xyz, s in zip(*columns, strict=True)
+    ]
     return {"release": release.tag, "root_id": root_id, "synapses": rows, **said}
 
 
@@ -205,7 +224,9 @@ async def two_hops(
 
 
 @router.get("/releases/{tag}/paths")
-def path(request: Request, tag: Tag, to: Asked, from_: Annotated[str, Query(alias="from", pattern=r"^[0-9]{1,20}$")]) -> dict[str, Any]:
+def path(
+    request: Request, tag: Tag, to: Asked, from_: Annotated[str, Query(alias="from", pattern=r"^[0-9]{1,20}$")]
+) -> dict[str, Any]:
     """A way of fewest synapses from one neurite to another; `path` is null where there is none."""
     of = context(request)
     release = of.release(tag)
@@ -216,7 +237,10 @@ def path(request: Request, tag: Tag, to: Asked, from_: Annotated[str, Query(alia
 
 @router.get("/releases/{tag}/mapping")
 def mapping(
-    request: Request, tag: Tag, to: Annotated[str, Query(max_length=64)], ids: Annotated[str, Query(pattern=r"^[0-9]{1,20}(,[0-9]{1,20}){0,999}$")]
+    request: Request,
+    tag: Tag,
+    to: Annotated[str, Query(max_length=64)],
+    ids: Annotated[str, Query(pattern=r"^[0-9]{1,20}(,[0-9]{1,20}){0,999}$")],
 ) -> dict[str, Any]:
     """What neurites of this release are in another: candidates, with the share of their supervoxels that each holds."""
     of = context(request)

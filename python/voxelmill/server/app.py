@@ -28,7 +28,14 @@ def create(root: Path, tokens: Path | None = None, hosts: Sequence[str] = LOOPBA
     app.include_router(api.router)
     app.include_router(data.router)
     app.include_router(edits.router)
-    for kind, code in ((Missing, 404), (Conflict, 409), (Gone, 410), (ParameterError, 400), (DataError, 503), (StorageError, 503)):
+    for kind, code in (
+        (Missing, 404),
+        (Conflict, 409),
+        (Gone, 410),
+        (ParameterError, 400),
+        (DataError, 503),
+        (StorageError, 503),
+    ):
         app.add_exception_handler(kind, _say(code))
     app.add_exception_handler(edits.Refused, edits.refused)
     app.add_middleware(Guard, hosts=hosts, origins=origins)

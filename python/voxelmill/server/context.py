@@ -76,7 +76,10 @@ class Context:
                     while len(self.opened) >= KEPT:
                         self.opened.pop(next(iter(self.opened)))
                     self.opened[name] = Release(
-                        name, releases.manifest_of(self.store, name), files_of(self.store, name), indices.load(self.store, name)
+                        name,
+                        releases.manifest_of(self.store, name),
+                        files_of(self.store, name),
+                        indices.load(self.store, name),
                     )
         return self.opened[name]
 

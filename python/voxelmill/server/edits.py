@@ -79,7 +79,7 @@ def number(word: str) -> int:
 
 
 def said(entry: dict[str, Any]) -> dict[str, Any]:
-    shown = {k: entry[k] for k in ("op", "from", "to", "of", "by", "reason", "time") if k in entry}
+    shown: dict[str, Any] = {k: entry[k] for k in ("op", "from", "to", "of", "by", "reason", "time") if k in entry}
     return {"number": entry["seq"], "version": entry["seq"], **shown, "supervoxels": len(entry.get("supervoxels", ()))}
 
 
@@ -98,8 +98,13 @@ def edited(request: Request, tag: Tag, supervoxel: Number) -> dict[str, Any]:
     state = editor(request, tag).refresh()
     root = state.root(number(supervoxel))
     members = state.index.supervoxels[state.members(root)]
-    return {"version": state.version, "root_id": str(root), "supervoxels": [str(s) for s in members[:10_000].tolist()],
-            "total": len(members), "truncated": len(members) > 10_000}  # fmt: skip
+    return {
+        "version": state.version,
+        "root_id": str(root),
+        "supervoxels": [str(s) for s in members[:10_000].tolist()],
+        "total": len(members),
+        "truncated": len(members) > 10_000,
+    }
 
 
 @router.post("/edits/preview")
@@ -119,8 +124,13 @@ def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     ends, faces = contacts.among(release.image, own, folder_of(of.store, release.tag) / "contacts")
     sides = [np.searchsorted(members, side).tolist() for side in (keep, take)]
     side, cost = cuts.smallest(len(own), ends, faces, *sides)
-    return {"version": state.version, "root_id": str(roots[0]), "take": [str(s) for s in own[side].tolist()],
-            "keep": int((~side).sum()), "faces_cut": cost}  # fmt: skip
+    return {
+        "version": state.version,
+        "root_id": str(roots[0]),
+        "take": [str(s) for s in own[side].tolist()],
+        "keep": int((~side).sum()),
+        "faces_cut": cost,
+    }
 
 
 @router.post("/edits/merge")

@@ -15,11 +15,7 @@ from ..core.errors import ParameterError
 LARGEST = 2 << 20  # bytes of a request's body
 ROLES = ("viewer", "proofreader", "admin")
 Scope = MutableMapping[str, Any]
-HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-]
+HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY")]
 
 
 class Guard:
@@ -28,7 +24,9 @@ class Guard:
     def __init__(self, app: Any, hosts: Iterable[str], origins: Iterable[str] = ()):
         self.app, self.hosts, self.origins = app, set(hosts), set(origins)
 
-    async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    async def __call__(
+        self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,9 +1,9 @@
 """What queries need of a release, as arrays: neurites, their partners, synapses, supervoxels. Made once, mapped into memory.
 
-    nodes  0..n-1        roots ascending             out: starts (n + 1), partner, weight        rows by weight, largest first
-                                                     into: the same, of the other direction
-    synapses by (pre, post)                          pre_starts, and `by_post`: their numbers by post
-    supervoxels ascending -> root of each            members: the same by root
+nodes  0..n-1        roots ascending             out: starts (n + 1), partner, weight        rows by weight, largest first
+                                                 into: the same, of the other direction
+synapses by (pre, post)                          pre_starts, and `by_post`: their numbers by post
+supervoxels ascending -> root of each            members: the same by root
 """
 
 from __future__ import annotations
@@ -122,7 +122,9 @@ def load(store: Store, tag: str) -> Index:
         return Index(**{f.name: np.load(folder / f"{f.name}.npy", mmap_mode="r", allow_pickle=False) for f in fields(Index)})
     except (OSError, ValueError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise DataError(f"{folder}: query index damaged ({error}); it was taken away and is made anew at the next try") from None
+        raise DataError(
+            f"{folder}: query index damaged ({error}); it was taken away and is made anew at the next try"
+        ) from None
 
 
 def write(index: Index, folder: Path) -> None:

@@ -33,4 +33,4 @@ def lookup(image: Image, index: Index, points: Sequence[Sequence[float]]) -> tup
         region = tuple(slice(int(c), int(min(c + s, n))) for c, s, n in zip(corner, chunk, image.shape, strict=True))
         values[members] = image.read(region)[tuple((own[members] - corner).T)]
     found[inside] = values
-    return found, index.root_of(found), inside
+    return found, index.root_of(found), np.asarray(inside)

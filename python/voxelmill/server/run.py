@@ -29,10 +29,16 @@ def run(store: Path, host: str, port: int, tokens: Path | None, hosts: Sequence[
             tried.bind((host, port))
         except OSError as error:
             raise StorageError(f"{host}:{port}: {error.strerror}; give another --port") from None
-    given = {"root": str(store.absolute()), "tokens": str(tokens.absolute()) if tokens else "", "hosts": [*LOOPBACK, host, *hosts]}
+    given = {
+        "root": str(store.absolute()),
+        "tokens": str(tokens.absolute()) if tokens else "",
+        "hosts": [*LOOPBACK, host, *hosts],
+    }
     os.environ[GIVEN] = json.dumps(given)
     print(f"serving {store} at http://{host}:{port}/ until Ctrl-C; edits {'by token' if tokens else 'off'}", flush=True)
-    uvicorn.run(f"{__name__}:app", factory=True, host=host, port=port, workers=workers, log_level="warning", server_header=False)
+    uvicorn.run(
+        f"{__name__}:app", factory=True, host=host, port=port, workers=workers, log_level="warning", server_header=False
+    )
 
 
 def app() -> Any:
