@@ -302,8 +302,8 @@ def trace(
         ),
         "tasks": rows(
             "SELECT DISTINCT t.id, t.stage, t.block, t.run, t.started FROM reached r "
-            f"JOIN {side} s ON s.artifact = r.artifact JOIN held h ON h.tag = r.tag AND h.task = s.task JOIN tasks t ON t.id = s.task WHERE 1 {only[2]} "
-            "ORDER BY t.started, t.id",
+            f"JOIN {side} s ON s.artifact = r.artifact JOIN held h ON h.tag = r.tag AND h.task = s.task "
+            f"JOIN tasks t ON t.id = s.task WHERE 1 {only[2]} ORDER BY t.started, t.id",
             given[-1:] if tasks is not None else (),
         ),
         "files": rows(

@@ -56,6 +56,13 @@ def volume_of(store: Store, tag: str) -> Image | None:
     return None
 
 
+def supervoxel_image_of(store: Store, tag: str) -> Image:
+    """Raises DataError where the release has no volume of supervoxels."""
+    if not (files_of(store, tag) / SUPERVOXELS).is_dir():
+        raise DataError(f"release {tag}: no {SUPERVOXELS}; it is not one of neurites")
+    return open_image(files_of(store, tag) / SUPERVOXELS)
+
+
 def touches(lay: Layout, block: str, box: Region) -> bool:
     """Whether a task's block meets a region; a task without a block works on all."""
     found = BLOCK.search(block)
@@ -164,7 +171,7 @@ def neurite(store: Store, tag: str, root: int) -> dict[str, Any]:
     own = table["supervoxel"][table["root_id"] == np.uint64(root)]
     if not len(own):
         raise DataError(f"{root}: no neurite of release {tag}")
-    image = open_image(files_of(store, tag) / SUPERVOXELS)
+    image = supervoxel_image_of(store, tag)
     corners = [blocks.region(image.layout(), n) for n in shards_of(image, own)]
     if len(corners) <= LOOKED_AT:  # exactly those, where that is soon seen
         corners = [corner for corner in corners if np.isin(image.read(corner), own).any()]

@@ -277,15 +277,16 @@ def verify(store: Store, tag: str) -> dict[str, Any]:
 def withdraw(store: Store, tag: str, reason: str) -> dict[str, Any]:
     """Mark a release as withdrawn; it stays readable. If it is current, the last good one before it becomes so."""
     release_of(store, tag)
+    reason = said(reason)
     with store.lock(f"release withdraw {tag}"):
         states = status(store)
         if states[tag] != "withdrawn":
-            store.record("withdraw", tag=tag, reason=_reason(reason))
+            store.record("withdraw", tag=tag, reason=reason)
         if store.current() == tag:
             tags = store.tags()
             good = [one for one in tags[: tags.index(tag)] if states[one] == "good"]
             store.point(good[-1] if good else None)
-            store.record("point", to=good[-1] if good else "", tag=tag, reason=_reason(reason))
+            store.record("point", to=good[-1] if good else "", tag=tag, reason=reason)
         lineage.refresh(store)
     return show(store, tag)
 
@@ -295,6 +296,7 @@ def rollback(store: Store, tag: str, reason: str) -> dict[str, Any]:
 
     Raises DataError for a release that is withdrawn itself."""
     release_of(store, tag)
+    reason = said(reason)
     with store.lock(f"release rollback {tag}"):
         if status(store)[tag] == "withdrawn":
             raise DataError(
@@ -304,15 +306,16 @@ def rollback(store: Store, tag: str, reason: str) -> dict[str, Any]:
         bad = store.current()
         if bad != tag:
             if bad:
-                store.record("withdraw", tag=bad, reason=_reason(reason))
+                store.record("withdraw", tag=bad, reason=reason)
             store.point(tag)
-            store.record("point", to=tag, tag=bad or "", reason=_reason(reason))
+            store.record("point", to=tag, tag=bad or "", reason=reason)
         lineage.refresh(store)
     return show(store, tag)
 
 
-def _reason(text: str) -> str:
-    said = " ".join(text.split())
-    if not said:
+def said(text: str) -> str:
+    """A reason in one line. Raises ParameterError where there is none."""
+    found = " ".join(text.split())
+    if not found:
         raise ParameterError("--reason is empty; say why, in a few words")
-    return said
+    return found

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..catalog import releases
+from ..catalog.index import Index
 from ..catalog.store import Store, append, canonical, read_log
 from ..core.errors import DataError, ParameterError
-from ..server.index import Index
 
 MOST = 100_000  # supervoxels that one operation may move
 

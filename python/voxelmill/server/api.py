@@ -8,9 +8,8 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
-from ..catalog import differences, queries, releases
+from ..catalog import differences, points, queries, releases, walks
 from ..core.errors import DataError
-from . import graph, points
 from .context import Context, Missing, Release
 
 router = APIRouter(prefix="/api")
@@ -206,7 +205,7 @@ def neighbourhood(
     """Neurites within some steps, nearest and strongest first."""
     of = context(request)
     release = of.release(tag)
-    rows, cut = graph.hops(release.index, of.node(release, root_id), hops, direction == "out", limit)
+    rows, cut = walks.hops(release.index, of.node(release, root_id), hops, direction == "out", limit)
     found = [{"root_id": str(release.index.roots[n]), "steps": s, "weight": w} for n, s, w in rows]
     return {"release": release.tag, "root_id": root_id, "neighbours": found, "truncated": cut}
 
@@ -218,7 +217,7 @@ async def two_hops(
     """The strongest neurites two steps away, by the sum over ways of the product of synapses."""
     of = context(request)
     release = of.release(tag)
-    nodes, sums, total = graph.two_hops(release.index, of.node(release, root_id), direction == "out", limit)
+    nodes, sums, total = walks.two_hops(release.index, of.node(release, root_id), direction == "out", limit)
     rows = [{"root_id": str(r), "weight": w} for r, w in zip(release.index.roots[nodes].tolist(), sums.tolist(), strict=True)]
     return {"release": release.tag, "root_id": root_id, "neighbours": rows, "total": total, "truncated": total > len(rows)}
 
@@ -230,7 +229,7 @@ def path(
     """A way of fewest synapses from one neurite to another; `path` is null where there is none."""
     of = context(request)
     release = of.release(tag)
-    way, cut = graph.path(release.index, of.node(release, from_), of.node(release, to))
+    way, cut = walks.path(release.index, of.node(release, from_), of.node(release, to))
     found = None if way is None else [str(root) for root in release.index.roots[way].tolist()]
     return {"release": release.tag, "from": from_, "to": to, "path": found, "truncated": cut}
 

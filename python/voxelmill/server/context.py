@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..catalog import index as indices
 from ..catalog import releases
-from ..catalog.regions import files_of
+from ..catalog.regions import SUPERVOXELS, files_of
 from ..catalog.store import Store
 from ..core.errors import DataError, ParameterError
-from ..core.volume import Image
-from . import index as indices
+from ..core.volume import Image, open_image
 
 KEPT = 4  # releases whose indices stay open
 
@@ -37,7 +37,7 @@ class Release:
 
     @cached_property
     def image(self) -> Image | None:
-        return indices.supervoxel_image(self.files) if (self.files / indices.SUPERVOXELS).is_dir() else None
+        return open_image(self.files / SUPERVOXELS) if (self.files / SUPERVOXELS).is_dir() else None
 
     @cached_property
     def neurons(self) -> dict[int, dict[str, Any]]:

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, StringConstraints
 
+from ..catalog.index import folder_of
 from ..core.errors import ParameterError
 from ..proofreading import contacts, cuts
 from ..proofreading.edits import Conflict, Editor
 from .api import Cursor, Limit, Tag, context, page
 from .context import Missing
-from .index import folder_of
 
 router = APIRouter(prefix="/api/releases/{tag}")
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]

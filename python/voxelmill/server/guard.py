@@ -46,14 +46,15 @@ class Guard:
             return message
 
         async def with_headers(message: Any) -> None:
+            if size > LARGEST:  # whatever the application made of it
+                if message["type"] == "http.response.start":
+                    await answer(send, 413, f"a request may hold {LARGEST} bytes")
+                return
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
             await send(message)
 
-        try:
-            await self.app(scope, counted, with_headers)
-        except TooLarge:
-            await answer(send, 413, f"a request may hold {LARGEST} bytes")
+        await self.app(scope, counted, with_headers)
 
     def refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]")
@@ -76,8 +77,8 @@ class Guard:
         return origin.split(b"//")[-1] == headers.get(b"host")
 
 
-class TooLarge(Exception):
-    pass
+class TooLarge(ValueError):
+    """Ends the reading of a body."""
 
 
 async def answer(send: Callable[[Any], Awaitable[None]], code: int, why: str) -> None:

@@ -66,7 +66,6 @@ def make(
         "tables/merge/z0000000.parquet",
         {"supervoxel": number, "root_id": root[order].astype(np.uint64), "score": np.ones(len(number), np.float32)},
     )
-    grey = [{**image, "digest": made.inner}]
     parts = []
     for n in range(4):
         part = {
@@ -76,7 +75,7 @@ def make(
             "bytes": 10,
         }
         parts.append(part)
-        made.record("segment", grey, [part], block=f"{n}-{n}", models=[{"name": "net", "sha256": model}])
+        made.record("segment", [image], [part], block=f"{n}-{n}", models=[{"name": "net", "sha256": model}])
     joined = made.record("join", parts, [labels], block="supervoxels")
     merged = made.record("export_labels", [labels], [merge], block="0-3")
     synapses, edges, nodes = _tables(made, cubes, root)
@@ -140,7 +139,7 @@ class _Run:
     """The records of a run, and what it publishes."""
 
     def __init__(self, folder: Path, run: str):
-        self.folder, self.run, self.inner = folder, run, ""
+        self.folder, self.run = folder, run
         self.records: list[dict[str, Any]] = []
         self.published: list[dict[str, Any]] = []
 
@@ -150,7 +149,6 @@ class _Run:
         create_image(root, lay, Space.zyx((8.0, 8.0, 8.0))).write(tuple(slice(0, n) for n in values.shape), values)
         manifest.write(root)
         held = manifest.read(root) or {}
-        self.inner = held["digest"]
         return {
             "name": root.name,
             "path": str(root),

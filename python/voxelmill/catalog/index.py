@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ..catalog.regions import MERGE, SUPERVOXELS, SYNAPSES, files_of, merge_table
-from ..catalog.releases import release_of
-from ..catalog.store import Store
 from ..core.errors import DataError
-from ..core.volume import Image, open_image
+from .regions import MERGE, SYNAPSES, files_of, merge_table
+from .releases import release_of
+from .store import Store
 
 EDGES, NODES, NEURONS = "tables/edges.parquet", "tables/nodes.parquet", "tables/neurons.parquet"
 Array = np.ndarray
@@ -194,10 +193,3 @@ def table(files: Path, name: str) -> Iterator[dict[str, Any]]:
 
     if (files / name).exists():
         yield from pq.read_table(files / name).to_pylist()
-
-
-def supervoxel_image(files: Path) -> Image:
-    """Raises DataError where the release has no volume of supervoxels."""
-    if not (files / SUPERVOXELS).is_dir():
-        raise DataError(f"no {SUPERVOXELS} in this release; it is not one of neurites")
-    return open_image(files / SUPERVOXELS)
