@@ -19,7 +19,7 @@ demo-oct: setup
 	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow mosaic --input $(OCT)/made/raw --axial_resolution 10 --exclude_first_slices 0 \
 	    --generate_aips --generate_previews --outdir $(OCT)/mosaic -resume
 	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow reconstruct --input $(OCT)/mosaic --subject_name demo --stitch_overlap_fraction 0.25 \
-	    --registration_slicing_interval_mm 0.16 --slice_previews --outdir $(OCT)/volume -resume
+	    --registration_slicing_interval_mm 0.16 --common_space_preview --interpolation_preview --outdir $(OCT)/volume -resume
 	@voxelmill score-oct $(OCT)/made $(OCT)/volume
 
 lint: setup

@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from timelapse_traces import peer_background
-from voxelmill.core.volume import write_group
+from voxelmill.core.metadata import write_group
 from voxelmill.testing.movies import LAYER, OUTPUT, run_timelapse, stack_of, write_ome_tiff
 from voxelmill.testing.stages import run_stage
 from voxelmill.testing.timelapse import make_movie

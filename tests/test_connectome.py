@@ -37,6 +37,7 @@ ONCE = {
     "FIGURES": 1,
     "REPORT": 1,
 }
+FIGURES = ("1_overview", "2_synapses", "3_graph", "4_alignment", "5_matrix")
 PER_BLOCK = ("SIMULATE_MISALIGNMENT", "PREPROCESS", "ALIGN_PAIRS", "RENDER", "SEGMENT", "EXPORT_LABELS", "SYNAPSES", "SHAPES")
 
 
@@ -57,12 +58,17 @@ def test_fixed_names_are_there(connectome: Run):
         "skeletons/precomputed/info",
         "figures/neurites_3d.png",
         "graph/wiring.graphml",
+        "graph/neuprint/Neuprint_Neurons.csv",
         "report.html",
         "runs.sqlite",
         "provenance",
         "pipeline_info",
-        *(f"tables/{t}.{e}" for t in ("synapses", "edges", "nodes", "neurons") for e in ("parquet", "csv")),
-        *(f"figures/figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_alignment") for e in ("png", "pdf")),
+        *(f"tables/{t}.{e}" for t in ("synapses", "edges", "nodes", "motifs", "neurons") for e in ("parquet", "csv")),
+        *(
+            f"figures/figure{f}.{e}"
+            for f in ("1_overview", "2_synapses", "3_graph", "4_alignment", "5_matrix")
+            for e in ("png", "pdf")
+        ),
     ):
         assert (connectome.outdir / name).exists(), name
     assert not (connectome.outdir / "INCOMPLETE").exists()

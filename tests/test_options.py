@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from voxelmill.core import options
+from voxelmill.core import options, words
 from voxelmill.core.errors import ParameterError
 from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
 
@@ -41,19 +41,6 @@ TAKEN = [
 ]
 
 
-WORDS = [
-    "plain,1.5",
-    "it's",
-    "--x",
-    "a\tb\r\n  c  d\n",
-    "ü *?[a] {b}",
-    "",
-    "$'x'",
-    "\\n\n\\'",
-    '$(touch PWNED) `touch PWNED` "$HOME"',
-]
-
-
 @pytest.mark.parametrize("given, message", REFUSED)
 def test_wrong_values_are_refused_with_their_reason(given: dict, message: str):
     with pytest.raises(ParameterError) as raised:
@@ -72,15 +59,6 @@ def test_a_stage_gets_its_own_flags_only():
     flags = OPTIONS.resolve({"align_drift": "0.5"}, {}, [])["flags"]
     assert "--align_drift 0.5" in flags["align"] and "align_drift" not in flags["render"]
     assert flags["join"] == "" and "copy_movie" not in flags
-
-
-def test_quoted_words_come_out_of_bash_as_they_were():
-    """On one line each: Nextflow strips the indent of scripts."""
-    quoted = [options.quoted(word) for word in WORDS]
-    assert all("\n" not in word for word in quoted)
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {' '.join(quoted)}"], capture_output=True, check=True)
-    assert done.stdout.decode().split("\0")[:-1] == WORDS
-    assert options.flag("title", "--x") == "--title=--x"
 
 
 def test_help_is_grouped_and_can_be_of_one_workflow():
@@ -164,7 +142,7 @@ def test_what_a_profile_changed_reaches_stages_and_report():
     found = options.for_run(PROJECT, {"given": {"input": source}, "config": {}, "profiles": ["conservative"]})
     told = "profile conservative: --reserved_cpus 1 (else 0), --max_retries 4 (else 2), --strict true (else false), "
     assert found["said"][0].startswith(told)
-    assert options.flag("presets", found["said"][0]) in found["flags"]["report"]
+    assert words.flag("presets", found["said"][0]) in found["flags"]["report"]
     assert "--align_neighbours 4" in found["flags"]["align"] and "--strict true" in found["flags"]["join_slabs"]
 
 
@@ -172,6 +150,23 @@ def early(given: dict, seen: dict | None = None, folder: Path = PROJECT, **env: 
     """As conf/check.config asks, with the Python of the head node and nothing installed."""
     words = [sys.executable, "-IS", PROJECT / "bin/options.py", "early", PROJECT, json.dumps(given), json.dumps(seen or {})]
     return subprocess.run([str(w) for w in words], cwd=folder, capture_output=True, text=True, env={**os.environ, **env})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"workflow": "timelapse", "input": "https://example.org/movie.ome.zarr"},
+        {"workflow": "reconstruct", "input": "S3://bucket/slices"},
+        {"workflow": "timelapse", "input": str(PROJECT), "detections": "gs://bucket/labels.npz"},
+        {"workflow": "connectome", "input": "s3://bucket/em.zarr", "model": "s3://bucket/model"},
+    ],
+)
+def test_what_is_not_read_from_an_address_is_refused_at_the_start(given: dict):
+    *_, (name, value) = given.items()
+    with pytest.raises(ParameterError, match=rf"--{name} {value}: {given['workflow']} reads it from a file .* download it"):
+        options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+    read = {"input": "s3://bucket/em.zarr", "truth": "https://example.org/labels.zarr"}
+    assert options.for_run(PROJECT, {"given": read, "config": {}, "profiles": []})["options"]["truth"] == read["truth"]
 
 
 def test_early_check_answers_and_refuses(tmp_path: Path):

@@ -20,6 +20,7 @@ include { PLAN_COMMON_SPACE } from '../modules/transform/plan_common_space'
 include { BRING_TO_COMMON_SPACE } from '../modules/transform/bring_to_common_space'
 include { INTERPOLATE_MISSING_SLICE } from '../modules/transform/interpolate_missing_slice'
 include { FINALISE_INTERPOLATION } from '../modules/transform/finalise_interpolation'
+include { COMMON_SPACE_PREVIEW } from '../modules/serving/common_space_preview'
 include { SLICE_PREVIEW } from '../modules/serving/slice_preview'
 include { STACK_SLICES } from './stack_slices'
 include { SUBJECT } from './subject'
@@ -95,7 +96,7 @@ workflow RECONSTRUCT {
         prepared = PREPARE_SLICE.out.volume
         notes = PREPARE_SLICE.out.notes
     }
-    if (options.slice_previews) {
+    if (options.stitch_preview) {
         SLICE_PREVIEW(prepared.join(ofSlices(notes)), options.flags.slice_preview)
         pictures = pictures.mix(SLICE_PREVIEW.out.pictures)
     }
@@ -112,12 +113,17 @@ workflow RECONSTRUCT {
     brought = BRING_TO_COMMON_SPACE.out.volume
     config = PLAN_COMMON_SPACE.out.config
 
+    if (options.common_space_preview) {
+        COMMON_SPACE_PREVIEW(allInOrder(brought).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }, options.flags.common_space_preview)
+    }
+
     decided = channel.value([])
     if (options.interpolate_missing_slices) {
         gaps = PLAN_COMMON_SPACE.out.gaps.flatMap { list -> metasOf(list) }
         INTERPOLATE_MISSING_SLICE(withNeighbours(gaps, brought), options.publish_intermediates, options.flags.interpolate_missing_slice)
         brought = brought.mix(INTERPOLATE_MISSING_SLICE.out.volume)
         decided = filesInOrder(INTERPOLATE_MISSING_SLICE.out.manifest)
+        pictures = pictures.mix(INTERPOLATE_MISSING_SLICE.out.diagnostics.flatten().filter { file -> file.name.endsWith('.png') })
     }
 
     STACK_SLICES(brought, PLAN_COMMON_SPACE.out.offsets, config, options)

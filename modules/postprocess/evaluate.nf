@@ -12,17 +12,17 @@ process EVALUATE {
 
     output:
     path 'published/tables/score.json', emit: score
-    path 'published/tables/evaluation.json', emit: evaluation, optional: true
+    path 'published/tables/evaluation.json', emit: evaluation
     path 'published/figures/threshold_curve.png', emit: figure, optional: true
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    evaluate.py ${flags} --labels ${labels} --truth ${truth} --transforms ${transforms} --output published/tables/score.json ${forest ? "--supervoxels ${supervoxels} --overlaps ${overlaps} --forest ${forest} --evaluation published/tables/evaluation.json --figure published/figures/threshold_curve.png" : ''}
+    evaluate.py ${flags} --labels ${labels} --truth ${truth} --transforms ${transforms} --output published/tables/score.json --evaluation published/tables/evaluation.json ${forest ? "--supervoxels ${supervoxels} --overlaps ${overlaps} --forest ${forest} --figure published/figures/threshold_curve.png" : ''}
     """
 
     stub:
     """
-    stub.sh published/tables/score.json evaluate.provenance.json
+    stub.sh published/tables/score.json published/tables/evaluation.json evaluate.provenance.json
     """
 }

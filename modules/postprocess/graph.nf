@@ -10,6 +10,7 @@ process GRAPH {
     path 'published/tables/*', emit: tables
     path 'published/graph/wiring.graphml', emit: graphml
     path 'published/graph/edges.txt', emit: edge_list
+    path 'published/graph/neuprint/*.csv', emit: neuprint, optional: true
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
@@ -20,6 +21,6 @@ process GRAPH {
 
     stub:
     """
-    stub.sh published/tables/frame.json published/tables/synapses.csv published/tables/edges.csv published/tables/nodes.csv published/tables/synapses.parquet published/tables/edges.parquet published/tables/nodes.parquet published/graph/wiring.graphml published/graph/edges.txt graph.provenance.json
+    stub.sh published/tables/frame.json published/tables/synapses.csv published/tables/edges.csv published/tables/nodes.csv published/tables/motifs.csv published/tables/synapses.parquet published/tables/edges.parquet published/tables/nodes.parquet published/tables/motifs.parquet published/graph/wiring.graphml published/graph/edges.txt graph.provenance.json
     """
 }

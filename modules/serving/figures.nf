@@ -21,6 +21,6 @@ process FIGURES {
 
     stub:
     """
-    stub.sh published/figures/figure1_overview.png published/figures/figure1_overview.pdf published/figures/figure2_synapses.png published/figures/figure2_synapses.pdf published/figures/figure3_graph.png published/figures/figure3_graph.pdf published/figures/figure4_alignment.png published/figures/figure4_alignment.pdf figures.provenance.json
+    stub.sh published/figures/figure1_overview.png published/figures/figure1_overview.pdf published/figures/figure2_synapses.png published/figures/figure2_synapses.pdf published/figures/figure3_graph.png published/figures/figure3_graph.pdf published/figures/figure4_alignment.png published/figures/figure4_alignment.pdf published/figures/figure5_matrix.png published/figures/figure5_matrix.pdf figures.provenance.json
     """
 }

@@ -7,16 +7,16 @@ process SLICE_PREVIEW {
     val flags
 
     output:
-    path 'published/slice_previews/*.png', emit: pictures
+    path 'published/previews/stitched_slices/*.png', emit: pictures
     path '*.provenance.json', emit: provenance, topic: 'records'
 
     script:
     """
-    slice_preview.py ${flags} --volume ${volume} --notes ${notes} --slice ${meta.id} --output published/slice_previews/slice_${meta.id}.png
+    slice_preview.py ${flags} --volume ${volume} --notes ${notes} --slice ${meta.id} --output published/previews/stitched_slices/slice_${meta.id}.png
     """
 
     stub:
     """
-    stub.sh published/slice_previews/slice_${meta.id}.png slice_preview.${meta.id}.provenance.json
+    stub.sh published/previews/stitched_slices/slice_${meta.id}.png slice_preview.${meta.id}.provenance.json
     """
 }

@@ -34,9 +34,9 @@ def test_what_a_run_would_run_with(capsys: pytest.CaptureFixture[str]):
         ("--input nosuch.tif", "--input nosuch.tif: no such file or folder"),
         (
             "--workflow timelapse --input https://host/a.nd2",
-            "--input https://host/a.nd2: timelapse reads files and folders, not a URI; download it first",
+            "--input https://host/a.nd2: timelapse reads it from a file or folder, not a URI; download it",
         ),
-        ("--workflow mosaic --input s3://bucket/tiles", "--input s3://bucket/tiles: mosaic reads files and folders"),
+        ("--workflow mosaic --input s3://bucket/tiles", "--input s3://bucket/tiles: mosaic reads it from a file or folder"),
         ("-params-file nosuch.json", "-params-file nosuch.json: No such file or directory"),
         ("--workflow connectom", "--workflow connectom: expected one of connectome"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
@@ -42,6 +43,17 @@ def test_an_edit_touches_the_stages_that_import_it(copy: Path):
     assert changed(copy, "ingest/volumes/nrrd.py").isdisjoint({"segment", "graph", "report"})
     assert changed(copy, "core/manifest.py") == everything  # the stage contract imports it
     assert changed(copy, "core/schema.py") == changed(copy, "cli.py") == set()
+
+
+def test_the_digest_is_in_the_flags_of_every_task():
+    """So that it is in the hash of the task: what Nextflow has of it is the script."""
+    facts = json.dumps({"given": {"input": str(PROJECT)}, "config": {}, "profiles": []})
+    words = [sys.executable, "-IS", PROJECT / "bin/options.py", "resolve", PROJECT]
+    found = json.loads(subprocess.run(words, input=facts, check=True, capture_output=True, text=True).stdout)
+    of = digests(PROJECT)
+    assert {"ingest", "ingest_truth", "report"} <= set(found["flags"])
+    for task, flags in found["flags"].items():
+        assert f"--code {of.get(task) or of[task.rpartition('_')[0]]}" in flags
 
 
 def test_weights_beside_a_module_belong_to_it(copy: Path):

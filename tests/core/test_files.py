@@ -39,3 +39,18 @@ def test_everything_that_lists_files_sees_linked_ones(tmp_path: Path):
     assert len(manifest.make(tmp_path / "root")["files"]) == len(Listing.of(tmp_path / "root").files) == 3
     assert provenance._size(tmp_path / "root") > 3 * 512
     assert FolderMovie(tmp_path / "root").fovs[0].n_frames == 3
+
+
+def test_a_backslash_in_a_path_is_no_slash(tmp_path: Path):
+    """TensorStore takes it for one; a volume, and what any of its formats opens by keys."""
+    import numpy as np
+    from voxelmill.core.volume import open_image
+    from voxelmill.ingest.volumes.kvstore import KvStore
+    from voxelmill.testing.stages import make_store
+
+    made = make_store(tmp_path / "plain.ome.zarr", np.arange(64, dtype=np.uint8).reshape(1, 8, 8))
+    folder = tmp_path / "a\\b"
+    folder.mkdir()
+    there = made.rename(folder / "c\\d.ome.zarr")
+    assert open_image(there).read().ravel().tolist() == list(range(64))
+    assert "zarr.json" in KvStore.of(there, "it").entries()

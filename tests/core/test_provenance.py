@@ -111,6 +111,21 @@ def test_an_item_left_out_is_told_and_harms_no_other(stage, capsys):
     assert "two: torn" in capsys.readouterr().err
 
 
+def test_an_item_for_which_memory_ran_out_is_not_left_out():
+    """A reader that takes lack of memory for damage: the task is to be tried again with more."""
+
+    def work(item: str) -> None:
+        try:
+            raise MemoryError("decoding")
+        except MemoryError:
+            raise DataError(f"{item}: damaged; copy it again") from None
+
+    task = Task("make", Parameters())
+    with pytest.raises(MemoryError, match=r"a\.tif: damaged"):
+        list(task.each_sound(work, ["a.tif"], "items"))
+    assert not task.left_out
+
+
 def test_a_whole_task_left_out_ends_well_without_outputs(stage, capsys):
     assert stage("make") == 0
     assert stage("make", "--whole=true") == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voxelmill.core.runs import log, table
+from voxelmill.core.runs import closing_lines, log, table
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,13 @@ def test_a_run_is_logged(cutout: str | None, logged: list[int | None], tmp_path:
     log(str(tmp_path), {"params": given, "status": "running", "resume": False, **dict.fromkeys(names, "x")})
     (row,) = table(tmp_path)
     assert [row[f"cutout_{axis}"] for axis in "xyz"] == logged and row["dataset_uri"] == given["input"]
+
+
+def test_what_a_user_must_know_is_said_once_at_the_end(tmp_path: Path):
+    told = {"notes": ["its voxel size is not known"], "sections_missing": [3, 4], "sections_blank": [], "shape": [9, 9, 9]}
+    found = [{"stage": "ingest", "quality": told, "left_out": {"z03": "torn"}}] * 2 + [{"stage": "old"}]
+    assert [line.strip() for line in closing_lines(tmp_path, found)[2:]] == [
+        "NOTE     ingest: left out z03: torn",
+        "NOTE     ingest: notes: its voxel size is not known",
+        "NOTE     ingest: sections missing: 3, 4",
+    ]

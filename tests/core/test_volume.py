@@ -16,18 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from voxelmill.core import blocks, manifest
 from voxelmill.core.errors import DataError, StorageError, VoxelmillError
+from voxelmill.core.metadata import MOST_IN_CHUNK, multiscales, write_group
 from voxelmill.core.space import Axis, Space
-from voxelmill.core.volume import (
-    MOST_IN_CHUNK,
-    create_image,
-    create_labels,
-    layout,
-    list_labels,
-    multiscales,
-    open_array,
-    open_image,
-    write_group,
-)
+from voxelmill.core.volume import create_image, create_labels, layout, list_labels, open_array, open_image
 
 EM = np.random.default_rng(1).integers(1, 256, (8, 64, 64), np.uint8)
 LAY = layout(EM.shape, "uint8", (8, 32, 32), (4, 16, 16))

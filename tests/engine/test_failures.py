@@ -146,14 +146,16 @@ def test_cpus_are_never_exceeded(max_cpus: int, reserved: int, processes: int, c
         *STUB, "-c", slow, "--max_cpus", max_cpus, "--reserved_cpus", reserved, "--processes", processes, folder=tmp_path
     )
     assert done.code == 0, done.said
-    events = []
+    events, most = [], 0
     for row in done.trace():
         told = (Path(row["workdir"]) / ".command.run").read_text()
         threads, workers = (int(re.findall(name + r"=(\d+)", told)[0]) for name in (r"\bn", "VOXELMILL_PROCESSES"))
         assert workers <= processes and threads * workers <= int(row["cpus"])
+        most = max(most, workers)
         assert "OMP_NUM_THREADS=$n" in told
         if row["process"] == "INGEST":  # of a real process: OpenCV does not know OMP_NUM_THREADS
             assert int((Path(row["workdir"]) / "opencv.txt").read_text()) == threads
         events += [(row["start"], threads * workers), (row["complete"], -threads * workers)]
+    assert most == min(processes, max_cpus - reserved)  # who asks for processes gets them
     running = np.cumsum([n for _, n in sorted(events)])
     assert running.max() <= max_cpus - reserved

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from voxelmill.core import options
 from voxelmill.core.runs import table
+from voxelmill.core.words import to_text
 from voxelmill.testing.engine import run
 
 from .test_stubs import ARGUMENTS, WORKFLOWS
@@ -30,7 +31,7 @@ def test_a_profile_changes_what_it_says(profile: str, workflow: str, parser: str
         words[words.index("-profile") + 1] += f",{profile}"
     else:
         words += ["-profile", profile]
-    explicit = options.to_text(wanted[beaten]["default"])
+    explicit = to_text(wanted[beaten]["default"])
     done = run(*words, f"--{beaten}", explicit, "-stub-run", folder=tmp_path, env={"NXF_SYNTAX_PARSER": parser})
     assert done.code == 0, done.said
 

@@ -25,8 +25,10 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
     },
     "reconstruct": {
-        **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN", "SLICE_PREVIEW", "ESTIMATE_GLOBAL_TRANSFORM"), 0),
-        **dict.fromkeys(("PREPARE_SLICE", "BRING_TO_COMMON_SPACE", "STACK", "MAKE_LEVELS"), 2),
+        **dict.fromkeys(
+            ("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN", "ESTIMATE_GLOBAL_TRANSFORM", "COMMON_SPACE_PREVIEW"), 0
+        ),
+        **dict.fromkeys(("PREPARE_SLICE", "SLICE_PREVIEW", "BRING_TO_COMMON_SPACE", "STACK", "MAKE_LEVELS"), 2),
         "REGISTER_PAIRWISE": 3,
         "JOIN_STACK": 1,
         **dict.fromkeys(("EXPORT_NIFTI", "FIT_BIAS_FIELD", "CORRECT_BIAS_FIELD", "JOIN_LEVELS"), 0),
@@ -178,9 +180,10 @@ def test_slices_step_by_step(tmp_path: Path) -> None:
     steps += ("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
     switches = ("--publish_intermediates", "true", "--fix_curvature_enabled", "true", "--fix_illum_enabled", "false")
     switches += ("--stitch_global_transform", "true")  # one model, which goes to every slice
-    done = run(*ARGUMENTS["reconstruct"], *switches, "--slice_previews", "-stub-run", folder=tmp_path)
+    switches += ("--stitch_preview", "false", "--common_space_preview", "true")
+    done = run(*ARGUMENTS["reconstruct"], *switches, "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
-    more = {"PREPARE_SLICE": 0, "SLICE_PREVIEW": 2, "ESTIMATE_GLOBAL_TRANSFORM": 1}
+    more = {"PREPARE_SLICE": 0, "SLICE_PREVIEW": 0, "COMMON_SPACE_PREVIEW": 1, "ESTIMATE_GLOBAL_TRANSFORM": 1}
     assert done.tasks("COMPLETED") == expected("reconstruct", **more, **dict.fromkeys(steps, 2))
 
 

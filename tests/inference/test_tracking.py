@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.inference import linking
 from voxelmill.inference.cell_tables import region_table, relabel_frame
-from voxelmill.inference.linking import Cells, packing, voted_shift
-from voxelmill.inference.tracking import METHODS, Links, track
+from voxelmill.inference.linking import Cells, Links, packing, voted_shift
+from voxelmill.inference.tracking import METHODS, track
 from voxelmill.testing.timelapse import make_movie
 
 SHAPE = (64, 96)

@@ -21,6 +21,7 @@ from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
 from voxelmill.ingest.volumes import reading
 from voxelmill.ingest.volumes.window import window
+from voxelmill.testing.stages import make_store, record_of
 
 EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
 NANOMETRES = Space.zyx((1, 1, 1))
@@ -247,6 +248,7 @@ def test_one_hot_pixel_does_not_take_the_grey_levels(ingest, tmp_path):
     assert 800 < low < 900 and 1100 < high < 1250
     assert "0.1" in done.out and "above, and are clipped" in done.out
     assert done.facts["clipped"] == pytest.approx([0.001, 0.001], abs=2e-4)
+    assert record_of(tmp_path, "ingest")["quality"]["clipped_share"] == done.facts["clipped"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -405,6 +407,14 @@ def test_what_a_truth_does_not_cover_is_said_and_empty(ingest, placed_em, tmp_pa
     assert "WARNING [ingest] t.ome.zarr: covers 25.0% of the volume; the rest is not scored" in done.out
 
 
+def test_a_truth_beside_the_grid_of_the_volume_is_said(ingest, placed_em, tmp_path):
+    ids = truth_at(tmp_path, (2, 5, 9.4), (20, 50, 60))
+    ingest("--input", placed_em, "--cutout=20,16,6", "--center=50,30,7")
+    done = ingest("--truth=t.ome.zarr", "--like=raw.json", role="truth")
+    np.testing.assert_array_equal(done.volume.read(), ids[5:11, 7:23, 11:31])
+    assert "WARNING [ingest] t.ome.zarr: lies 0.40 voxels beside the volume's grid; laid to the nearest" in done.out
+
+
 def test_a_truth_that_lies_elsewhere_is_refused(ingest, placed_em, tmp_path):
     raw = ["raw.json", "em.ome.zarr", "t.ome.zarr"]
     ingest("--input", placed_em, "--cutout=20,16,6", "--center=50,30,7")
@@ -426,3 +436,39 @@ def test_a_voxel_size_that_is_given_holds_for_the_truth_too(ingest, placed_em, t
     assert raw.volume.origin == (4 * 31, 22 * 8, 40 * 8)  # voxels keep their numbers
     done = ingest(*flags, "--truth=t.ome.zarr", "--like=raw.json", role="truth")
     np.testing.assert_array_equal(done.volume.read(), ids[5:11, 7:23, 11:31])
+
+
+def without_unit(path, values, first):
+    """A store whose axes have no unit and whose voxel 0 has these numbers in the source."""
+    space = Space.zyx(None, first)
+    create_image(path, layout(values.shape, values.dtype, (8, 32, 32), (8, 32, 32)), space).write((slice(None),) * 3, values)
+
+
+def test_voxels_of_unknown_size_keep_their_numbers(ingest, tmp_path):
+    without_unit(tmp_path / "em.ome.zarr", EM, (-3, 10, 20))
+    done = ingest("--input=em.ome.zarr", "--center=50,30,7", "--cutout=20,16,6")
+    np.testing.assert_array_equal(done.volume.read(), EM[7:13, 12:28, 20:40])
+    assert done.volume.origin == (4, 22, 40) and done.facts["voxel_offset"] == [4, 22, 40]
+    assert not done.volume.space.known and "its voxel size is not known" in done.out
+    ids = EM.astype(np.uint32)
+    without_unit(tmp_path / "t.ome.zarr", ids[5:], (2, 10, 20))
+    truth = ingest("--truth=t.ome.zarr", "--like=raw.json", role="truth")
+    np.testing.assert_array_equal(truth.volume.read(), ids[7:13, 12:28, 20:40])
+    assert "WARNING" not in truth.out
+
+
+def test_a_truth_over_a_volume_that_says_nothing_lies_voxel_on_voxel(ingest, em, tmp_path):
+    ids = truth_at(tmp_path, (1, 2, 3), EM.shape)
+    ingest("--input", em)
+    done = ingest("--truth=t.ome.zarr", "--like=raw.json", role="truth")
+    np.testing.assert_array_equal(done.volume.read(), ids)
+    assert "WARNING [ingest] t.ome.zarr: states an origin, and the volume does not say where it lies" in done.out
+
+
+def test_a_truth_of_another_voxel_size_is_said(ingest, em, tmp_path):
+    ids = make_store(tmp_path / "t.ome.zarr", EM.astype(np.uint32), (30, 8, 8))
+    ingest("--input", em, "--voxel_size=30,4,4")
+    done = ingest(f"--truth={ids}", "--like=raw.json", role="truth")
+    assert "states a voxel size of 30, 8, 8 nm (z, y, x), not the volume's: laid voxel on voxel" in done.out
+    done = ingest(f"--truth={ids}", "--like=raw.json", "--voxel_size=30,4,4", role="truth")
+    assert "WARNING" not in done.out

@@ -17,7 +17,8 @@ from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.ingest.movies.conversion import check_pixels
 from voxelmill.ingest.movies.formats import open_movie
 from voxelmill.ingest.movies.movie import Movie
-from voxelmill.ingest.movies.times import listed, mended
+from voxelmill.ingest.movies.ranges import listed
+from voxelmill.ingest.movies.times import mended
 from voxelmill.testing.movies import make_fovs, run_timelapse, stack_of
 from voxelmill.testing.stages import record_of
 from voxelmill.timelapse.store import acquired_in, open_channel
@@ -477,6 +478,19 @@ def test_positions_in_folders_and_metadata_of_micro_manager(tmp_path):
     with open_movie(tmp_path) as movie:
         assert [f.name for f in movie.fovs] == ["Pos0", "Pos1"] and means(movie, 1) == [10, 11, 12]
         assert movie.fovs[0].times == pytest.approx([0, 2, 4]) and movie.pixel_size_um == 0.65
+
+
+def test_the_step_by_the_file_s_own_word_is_kept_where_there_are_no_stamps(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for t in range(3):
+        tifffile.imwrite(tmp_path / "frames" / f"img_{t:09d}_Default_000.tif", np.full((8, 8), t, np.uint16))
+    (tmp_path / "frames" / "metadata.txt").write_text(json.dumps({"Summary": {"Interval_ms": 90_000}}))
+    told = {"axes": "ZYX", "finterval": 90.0, "tunit": "sec"}
+    tifffile.imwrite(tmp_path / "z.tif", counts(3, 8, 8), imagej=True, metadata=told)
+    for path, z_is_time in ((tmp_path / "frames", False), (tmp_path / "z.tif", True)):
+        with open_movie(path, z_is_time=z_is_time) as movie:
+            assert movie.fovs[0].times.tolist() == [0, 1.5, 3] and "own word" in movie.time_source
+            assert not any("usable times" in note for note in movie.notes_of([0]))
 
 
 def test_a_folder_that_is_no_folder_of_frames(tmp_path):

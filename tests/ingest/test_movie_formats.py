@@ -18,10 +18,14 @@ from .test_movies import ND2, add_time_stamps, write_czi
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 DATA = np.random.default_rng(0).integers(1, 4000, (2, 3, 2, 8, 10)).astype(np.uint16)  # position, t, c, y, x
 NAMES = ("Phase", "GFP")
+STAGE = 'PositionX="100" PositionXUnit="nm" PositionY="-2" PositionYUnit="&#181;m"'
 
 
 def ome_tiff(folder: Path) -> Path:
-    return write_ome_tiff(folder / "a.ome.tif", list(DATA), interval=2, pixel_um=0.5)
+    path = write_ome_tiff(folder / "a.ome.tif", list(DATA), interval=2, pixel_um=0.5)
+    text = tifffile.tiffcomment(path)
+    tifffile.tiffcomment(path, text.replace('DeltaTUnit="s"', f'DeltaTUnit="s" {STAGE}').encode())
+    return path
 
 
 def companion(folder: Path) -> Path:
@@ -32,7 +36,8 @@ def companion(folder: Path) -> Path:
         images += (
             f'<Image Name="P{p}"><Pixels DimensionOrder="XYCZT" Type="uint16" SizeX="10" SizeY="8" SizeC="2" SizeZ="1" '
             f'SizeT="3" PhysicalSizeX="500" PhysicalSizeXUnit="nm" TimeIncrement="2" TimeIncrementUnit="min">{channels}'
-            f'<TiffData IFD="0" PlaneCount="6"><UUID FileName="p{p}.tif">urn:uuid:{p}</UUID></TiffData></Pixels></Image>'
+            f'<TiffData IFD="0" PlaneCount="6"><UUID FileName="p{p}.tif">urn:uuid:{p}</UUID></TiffData>'
+            f'<Plane TheT="0" TheC="0" TheZ="0" {STAGE}/></Pixels></Image>'
         )
     (folder / "a.companion.ome").write_text(f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{images}</OME>')
     return folder / "a.companion.ome"
@@ -59,7 +64,7 @@ def ome_zarr(folder: Path) -> Path:
     root = zarr.open_group(str(folder / "a.zarr"), mode="w")
     units = {"t": "minute", "y": "micrometer", "x": "micrometer"}
     axes = [{"name": a} | ({"unit": units[a]} if a in units else {}) for a in "tcyx"]
-    scale = [{"type": "scale", "scale": [2.0, 1.0, 0.5, 0.5]}]
+    scale = [{"type": "scale", "scale": [2.0, 1.0, 0.5, 0.5]}, {"type": "translation", "translation": [0, 0, -2, 0.1]}]
     for p in range(2):
         group = root.create_group(str(p))
         group.create_array("0", data=DATA[p])
@@ -77,6 +82,7 @@ def frames(folder: Path) -> Path:
         place.mkdir(exist_ok=True)
         tifffile.imwrite(place / f"img_{t:09d}_{NAMES[c]}_000.tif", DATA[p, t, c])
         told = {f"FrameKey-{k}-0-0": {"ElapsedTime-ms": 120_000 * k, "FrameIndex": k, "PixelSizeUm": 0.5} for k in range(3)}
+        told["FrameKey-0-0-0"] |= {"XPositionUm": 0.1, "YPositionUm": -2}
         (place / "metadata.txt").write_text(json.dumps({"Summary": {}} | told))
     return folder
 
@@ -112,10 +118,12 @@ def test_what_a_row_says_is_read(tmp_path, kind):
         with open_movie(ND2) as movie:
             assert movie.fovs[0].n_frames == 53 and movie.pixel_size_um == pytest.approx(0.325)
             assert movie.channel_names == ("GFP 488 nm",) and movie.time_source == "ND2 frame time stamps"
+            assert movie.describe()["fovs"][0]["stage_um"] == pytest.approx([18491.4, 9744.0])
         return
     if kind == "CZI":
         pytest.importorskip("pylibCZIrw")
-    _, times, size, names, positions = (cell != "—" for cell in table()[kind])
+    _, times, size, names, positions, place = table()[kind]
+    times, size, names, positions = (cell != "—" for cell in (times, size, names, positions))
     with open_movie(make(tmp_path), frame_interval=7) as movie:
         assert len(movie.fovs) == (2 if positions else 1)
         wanted = [movie.parse_channel(name) for name in NAMES] if names else range(len(movie.channel_names))
@@ -124,3 +132,9 @@ def test_what_a_row_says_is_read(tmp_path, kind):
         for fov in movie.fovs:
             assert fov.times == pytest.approx([0, 2, 4] if times else [0, 7, 14])
             assert fov.pixel_size_um == (pytest.approx(0.65 if kind == "CZI" else 0.5) if size else None)
+        if kind == "CZI":  # scenes lie side by side, 32 px apart
+            assert [fov.origin_um for fov in movie.fovs] == [(0, 0), (0, pytest.approx(42 * 0.65))]
+            return
+        for fov in movie.describe()["fovs"]:
+            found = {name: pytest.approx(fov[name]) for name in ("origin_um", "stage_um") if name in fov}
+            assert found == ({} if place == "—" else {"stage_um" if "stage" in place else "origin_um": [-2, 0.1]})

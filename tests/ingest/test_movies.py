@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.ingest.movies.formats import open_movie
-from voxelmill.ingest.movies.movie import base_name, parse_range, to_uint16
+from voxelmill.ingest.movies.movie import base_name
 
 ND2 = Path(__file__).parents[1] / "data" / "timelapse" / "example-timelapse.nd2"
 
@@ -585,22 +585,6 @@ def test_a_reader_that_fails_becomes_one_line_that_names_the_file(tmp_path):
             movie.read_frame(0, 2, 0)
 
 
-def test_dtypes():
-    assert to_uint16(np.array([[0, 255]], np.uint8), False, "f").dtype == np.uint16
-    with pytest.raises(DataError, match="--convert"):
-        to_uint16(np.zeros((2, 2), np.float32), False, "f")
-    assert to_uint16(np.array([[0.4, 65535.2]], np.float32), True, "f").tolist() == [[0, 65535]]
-    assert to_uint16(np.array([[3, 70]], np.int32), True, "f").tolist() == [[3, 70]]
-    for bad, message in (
-        (np.array([[-1.0]]), "do not fit"),
-        (np.array([[70_000]]), "do not fit"),
-        (np.array([[np.nan]]), "NaN"),
-        (np.array([[1j]]), "numbers of counts"),
-    ):
-        with pytest.raises(DataError, match=message):
-            to_uint16(bad, True, "f")
-
-
 def test_time_mapping_replaces_the_file_and_must_be_complete(tmp_path):
     path = write_ome(tmp_path / "a.ome.tif", volume(3, 16, 16), axes="TYX", TimeIncrement=60.0)
     with open_movie(path, time_mapping={0: 0, 1: 7, 2: 30}) as movie:
@@ -609,45 +593,6 @@ def test_time_mapping_replaces_the_file_and_must_be_complete(tmp_path):
         open_movie(path, time_mapping={0: 0, 1: 7})
     with pytest.raises(ParameterError, match="frame_interval"):
         open_movie(path, frame_interval=0)
-
-
-EVERY = [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("spec", "expected"),
-    [
-        ("0-3", [0, 1, 2, 3]),
-        ("2", [2]),
-        ("0-1,4", [0, 1, 4]),
-        ("4, 0-1, 1", [0, 1, 4]),
-        (3, [3]),
-        ("all", EVERY),
-        (-1, EVERY),
-        ("-1", EVERY),
-        (None, EVERY),
-    ],
-)
-def test_parse_range(spec, expected):
-    assert parse_range(spec, 5) == expected
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("5", "there are 5, numbered 0-4"),
-        ("0-5", "numbered 0-4"),
-        ("3-1", "backwards"),
-        ("a", "cannot read"),
-        ("1-", "cannot read"),
-        ("0,,2", "cannot read"),
-        ("-2", "cannot read"),
-        ("1.5", "cannot read"),
-    ],
-)
-def test_parse_range_refuses(spec, message):
-    with pytest.raises(ParameterError, match=message):
-        parse_range(spec, 5)
 
 
 def test_base_name():

@@ -11,6 +11,7 @@ import pytest
 from voxelmill.core.errors import DataError
 from voxelmill.inference import supervoxels
 from voxelmill.inference.region_graph import Edges, Nodes
+from voxelmill.postprocess import evaluate
 from voxelmill.postprocess.score import Contingency, score_volumes
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
@@ -29,6 +30,7 @@ def score(folder: Path, labels: np.ndarray, truth: np.ndarray, moves: list, **pa
             truth=make_store(folder / "truth.ome.zarr", truth, label=True),
             transforms=folder / "t.npz",
             output="score.json",
+            evaluation="evaluation.json",
             **params,
         )
         == 0
@@ -51,6 +53,15 @@ def test_jitter_and_correction_that_cancel_leave_it_in_place(tmp_path: Path):
     assert found["voi_split"] == found["voi_merge"] == 0
 
 
+def test_a_section_is_scored_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Memory follows the shard, not the section."""
+    _, truth = neurites((4, 96, 96))
+    moved, held = evaluate.render_region, []
+    monkeypatch.setattr(evaluate, "render_region", lambda *of: held.append(moved(*of)) or held[-1])
+    score(tmp_path, truth, truth, [warp.shift_transform(0, 0)] * 4)
+    assert len(held) == 4 and max(part.size for part in held) == 4 * (64 + 2) ** 2  # 2: the widest border
+
+
 def test_unlike_shapes_are_refused(tmp_path: Path, capsys):
     _, truth = neurites((4, 64, 64))
     save(tmp_path / "t.npz", [warp.shift_transform(0, 0)] * 4)
@@ -62,6 +73,7 @@ def test_unlike_shapes_are_refused(tmp_path: Path, capsys):
             truth=make_store(tmp_path / "t.ome.zarr", truth),
             transforms=tmp_path / "t.npz",
             output="s.json",
+            evaluation="e.json",
         )
         == 65
     )
@@ -78,9 +90,9 @@ def test_shards_do_not_matter(tmp_path: Path):
             name: make_store(tmp_path / f"{name}{shard[1]}.ome.zarr", values, shard=shard, label=True)
             for name, values in (("labels", labels), ("truth", truth))
         }
-        arguments = {"transforms": tmp_path / "t.npz", "output": "s.json", "score_border": 5, **files}
+        arguments = {"transforms": tmp_path / "t.npz", "output": "s.json", "evaluation": "e.json", "score_border": 5, **files}
         assert run_stage("postprocess.evaluate", tmp_path, **arguments) == 0
-        found.append(json.loads((tmp_path / "s.json").read_text()))
+        found.append({**json.loads((tmp_path / "s.json").read_text()), **json.loads((tmp_path / "e.json").read_text())})
     assert found[0] == found[1] and "border_5" in found[0]
 
 
@@ -105,8 +117,12 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     given = {"overlaps": [tmp_path / "o.npz"], "forest": tmp_path / "forest.npz"}
     more = {"transforms": tmp_path / "t.npz", **given, **outputs}
     assert run_stage("postprocess.evaluate", tmp_path, **stores, **more) == 0
-    rows = {row["threshold"]: row for row in json.loads((tmp_path / "e.json").read_text())["thresholds"]}
+    told = json.loads((tmp_path / "e.json").read_text())
+    rows = {row["threshold"]: row for row in told["thresholds"]}
     first, second = rows[0.2], rows[0.6]
+    assert first["splits"] == first["merges"] == second["merges"] == told["default"]["splits"] == 0 < second["splits"]
+    assert first["expected_run_length"] == round(told["default"]["expected_run_length_of_truth"], 1)
+    assert 0 < second["expected_run_length"] <= first["expected_run_length"]
     assert first["threshold"] == 0.2 and first["voi"] == 0 and first["arand"] == pytest.approx(0, abs=1e-9)
     wanted = score_volumes(truth, pieces.astype(np.int64))
     assert second["voi_split"] == pytest.approx(wanted["voi_split"], abs=1e-4) and second["voi_merge"] == 0

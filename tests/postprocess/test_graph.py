@@ -61,7 +61,8 @@ def test_tables(tmp_path: Path):
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {f"{d}/{p.name}": p.read_bytes() for d in ("tables", "graph") for p in (folder / d).iterdir()}
+    files = [p for d in ("tables", "graph") for p in (folder / d).rglob("*") if p.is_file()]
+    return {f"{p.relative_to(folder)}": p.read_bytes() for p in files}
 
 
 def random_rows(n: int, neurites: int, seed: int = 0) -> list[tuple]:
@@ -126,6 +127,8 @@ def test_as_reckoned_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
             "root_id": node,
             "in_degree": net.in_degree(node, "weight"),
             "out_degree": net.out_degree(node, "weight"),
+            "in_partners": net.in_degree(node),
+            "out_partners": net.out_degree(node),
             "pagerank": pytest.approx(rank[node], abs=1e-9),
             "component": component[node],
             "reciprocity": 2 * mutual / net.degree(node),
@@ -147,6 +150,42 @@ def test_exports_agree(tmp_path: Path):
     with open(tmp_path / "tables/nodes.csv", newline="") as file:
         assert [int(r["root_id"]) for r in csv.DictReader(file)] == [n["root_id"] for n in found["nodes"]]
     assert (tmp_path / "graph/edges.txt").read_text().splitlines()[0] == "1 2 2"
+
+
+def test_neuprint_tables_hang_together(tmp_path: Path):
+    """Nodes and relations as an import finds them: every end of a relation is a node, every synapse a pre and a post site."""
+    run(tmp_path, ROWS)
+    read = {}
+    for path in (tmp_path / "graph/neuprint").iterdir():
+        with open(path, newline="") as file:
+            read[path.stem.removeprefix("Neuprint_")] = list(csv.DictReader(file))
+    bodies, sites = ({r[f":ID({k})"]: r for r in read[n]} for k, n in (("Body-ID", "Neurons"), ("Syn-ID", "Synapses")))
+    sets = {r[":ID(SynSet-ID)"] for r in read["SynapseSet"]}
+    assert {b: (r["pre:int"], r["post:int"]) for b, r in bodies.items()} == {
+        "1": ("2", "1"), "2": ("1", "2"), "3": ("1", "0"), "4": ("0", "1")
+    }  # fmt: skip
+    assert [(r[":START_ID(Body-ID)"], r[":END_ID(Body-ID)"], r["weight:int"]) for r in read["Neuron_Connections"]] == [
+        ("1", "2", "2"), ("2", "1", "1"), ("3", "4", "1")
+    ]  # fmt: skip
+    assert [r["type:string"] for r in read["Synapses"]] == ["pre", "post"] * 4 and len(sets) == 6
+    assert read["Synapses"][0]["location:point{srid:9157}"] == "{x:10, y:10, z:0}"
+    ends = {"Body-ID": set(bodies), "Syn-ID": set(sites), "SynSet-ID": sets}
+    for name in ("Synapse_Connections", "SynapseSet_to_Synapses", "SynapseSet_to_SynapseSet", "Neuron_to_SynapseSet"):
+        for row in read[name]:
+            assert all(value in ends[key.split("(")[1][:-1]] for key, value in row.items())
+    assert len(read["Synapse_Connections"]) == 4 and len(read["SynapseSet_to_Synapses"]) == 8
+    assert len(read["Neuron_to_SynapseSet"]) == 6 and len(read["SynapseSet_to_SynapseSet"]) == 3
+
+
+def test_motifs_are_those_of_the_edges(tmp_path: Path):
+    run(tmp_path, random_rows(400, 12))
+    rows = pq.read_table(tmp_path / "tables/motifs.parquet").to_pylist()
+    net = nx.read_graphml(tmp_path / "graph/wiring.graphml")
+    wanted = nx.triadic_census(net)
+    found = {row["motif"]: row["count"] for row in rows}
+    assert found.pop("mutual") == sum(net.has_edge(b, a) for a, b in net.edges()) // 2
+    assert all(count == wanted[name] for name, count in found.items()) and len(found) == 13
+    assert all(row["expected"] is not None for row in rows)
 
 
 def test_no_candidates_no_edges(tmp_path: Path):

@@ -134,3 +134,15 @@ def test_the_command_skips_sections_without_a_voxel_to_score(tmp_path, capsys):
     np.save(tmp_path / "truth.npy", np.zeros_like(truth))
     assert main(words) == 65
     assert "no section has a voxel to score" in capsys.readouterr().err
+
+
+def test_faults_are_counted_by_segment():
+    """1 is in two pieces, 2 and 3 are one; 10 reaches a little into 2, and 13 is nobody's."""
+    truth = np.repeat([1, 2, 3, 4, 0], [40, 40, 40, 40, 10])[None, None]
+    pred = np.repeat([10, 11, 10, 12, 0, 13], [20, 20, 2, 78, 40, 10])[None, None]
+    table = score.Contingency()
+    table.add(truth, pred)
+    faults = table.faults()
+    assert faults.truth.tolist() == [1, 2, 3, 4] and faults.voxels.tolist() == [40] * 4
+    assert faults.pieces.tolist() == [2, 1, 1, 1] and faults.others.tolist() == [0, 1, 1, 0]
+    assert dict(zip(faults.pred.tolist(), faults.merged.tolist())) == {10: 1, 11: 1, 12: 2}

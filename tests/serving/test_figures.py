@@ -1,4 +1,4 @@
-"""Figures: all four, the same bytes twice, also where there is nothing to show."""
+"""Figures: all five, the same bytes twice, also where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from voxelmill.core.volume import open_image
-from voxelmill.serving import figures
-from voxelmill.serving.figures import coloured, middle, pick
+from voxelmill.serving import figures, tables, wiring_figures
+from voxelmill.serving.figures import coloured, middle
+from voxelmill.serving.tables import pick
 from voxelmill.testing import candidates
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
 
-NAMES = {f"figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_alignment") for e in ("png", "pdf")}
+NAMES = {f"figure{f}.{e}" for f in ("1_overview", "2_synapses", "3_graph", "4_alignment", "5_matrix") for e in ("png", "pdf")}
 
 
 def draw(folder: Path, n: int, name: str = "figures") -> dict[str, bytes]:
@@ -60,8 +61,19 @@ def test_nothing_to_show_is_shown(tmp_path: Path):
     assert set(draw(tmp_path, 0)) == NAMES
 
 
+def test_the_matrix_is_sorted_by_community():
+    """Two groups that talk among themselves, ids alternating, and one edge between them."""
+    ids = np.arange(1, 9, dtype=np.uint64)
+    pairs = [(a, b, 5) for a in range(1, 9) for b in range(1, 9) if a != b and a % 2 == b % 2 and (a, b) != (1, 7)] + [
+        (1, 2, 1)
+    ]
+    edges = dict(zip((*wiring_figures.ENDS, "weight"), (np.array(c) for c in zip(*pairs))))
+    order, sizes = wiring_figures.by_community(ids, edges, 0)
+    assert sizes == [4, 4] and {len(set((ids[part] % 2).tolist())) for part in np.split(order, 2)} == {1}
+
+
 def test_a_long_table_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(figures, "BATCH_ROWS", 7)
+    monkeypatch.setattr(tables, "BATCH_ROWS", 7)
     pq.write_table(pa.table({"a": np.arange(50), "b": np.arange(50) / 2}), tmp_path / "t.parquet")
     rows, taken = pick(tmp_path / "t.parquet", ("b", "a"), lambda rows: rows["a"] % 2 == 0, 9)
     assert taken == 25

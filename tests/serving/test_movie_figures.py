@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from voxelmill.inference.linking import Links
 from voxelmill.inference.track_cells import save_tracks
-from voxelmill.inference.tracking import TRACK, Links, region_table, track
+from voxelmill.inference.tracking import TRACK, region_table, track
 from voxelmill.postprocess.features import TraceBuilder
 from voxelmill.postprocess.traces import filter_traces, left_out, left_out_name, traces_name, write_csv
 from voxelmill.serving import field_plots as mp

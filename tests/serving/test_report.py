@@ -28,7 +28,9 @@ def write(folder: Path, quality: dict, **params) -> str:
     for n, stage in ((1, "align"), (2, "segment")):
         record = {**base, "stage": stage, "quality": quality if stage == "align" else {"segments": 12}}
         (folder / f"records/{n}/{stage}.provenance.json").write_text(json.dumps(record))
-    (folder / "tables/score.json").write_text(json.dumps({"voi_split": 1.0, "voi_merge": 0.5, "arand": 0.1}))
+    faults = {"splits": 12, "merges": 3, "run_length_unit": "nm", "expected_run_length": 8.2e3}
+    faults["expected_run_length_of_truth"] = 9.9e3
+    (folder / "tables/score.json").write_text(json.dumps({"voi_split": 1.0, "voi_merge": 0.5, "arand": 0.1, **faults}))
     (folder / "figures/figure1.png").write_bytes(b"\x89PNG picture")
     assert (
         run_stage(
@@ -53,6 +55,7 @@ def test_it_stands_alone(tmp_path: Path):
     outside = [u for u in re.findall(r'(?:src|href)=["\'](.*?)["\']', markup) if not u.startswith("data:")]
     assert outside == []
     assert "a &lt;b&gt; title" in page and "--seed" in page and "adapted Rand error" in page and "12" in page
+    assert "12 / 3" in page and "8.2 of 9.9 µm" in page
     assert "<p>Profile minimal: --crops false (else true)</p>" in page
     assert "Please look at" not in page
 

@@ -31,7 +31,7 @@ def test_the_page_is_drawn_and_the_same_every_time(prepared: Path, tmp_path: Pat
     for name in ("a.png", "b.png"):
         assert run_stage("serving.slice_preview", tmp_path, **given, output=name) == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert imread(tmp_path / "a.png").shape[1] == 1800
+    assert imread(tmp_path / "a.png").shape[1] == 2250
 
 
 def test_dim_1_runs_down_and_lengths_are_mm(prepared: Path):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from voxelmill.core.errors import DataError
 from voxelmill.inference.cell_tables import region_table
-from voxelmill.inference.tracking import Links, track
+from voxelmill.inference.linking import Links
+from voxelmill.inference.tracking import track
 from voxelmill.serving import track_exports as exports
 
 

@@ -15,9 +15,9 @@ import pytest
 from voxelmill import cli
 from voxelmill.core import ngff
 from voxelmill.core.errors import DataError
+from voxelmill.core.metadata import attributes
 from voxelmill.core.runs import closing_lines
 from voxelmill.core.space import Space
-from voxelmill.core.volume import attributes
 from voxelmill.serving import viewer
 from voxelmill.testing.stages import make_store, run_stage
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,17 @@ import pytest
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.core.provenance import Task
 from voxelmill.core.shared import Strict
-from voxelmill.timelapse.store import SHARD_BYTES, Facts, FrameWriter, View, each_fov, fovs_in, layout_of, open_channel
+from voxelmill.timelapse.store import (
+    SHARD_BYTES,
+    Facts,
+    FrameWriter,
+    View,
+    channel_path,
+    each_fov,
+    fovs_in,
+    layout_of,
+    open_channel,
+)
 
 
 def facts(n_frames: int = 5, shape: tuple[int, int] = (6, 7), fovs: int = 1) -> Facts:
@@ -31,10 +42,12 @@ def test_frames_come_back(tmp_path: Path, dtype: str):
 
 
 def test_a_field_of_view_lies_where_its_file_says(tmp_path: Path):
-    view = View("", 6, 7, 1, 1, [0.0], 0.5, [-13.0, 6.5])
+    view = View("", 6, 7, 1, 1, [0.0], 0.5, [-13.0, 6.5], [900.0, -4.0])
     with FrameWriter(tmp_path, 0, "pc_ch_0", Facts("run", [view], [0], 0, [], {}), "uint16") as writer:
         writer.add(np.zeros((6, 7), np.uint16))
     assert open_channel(tmp_path, 0, "pc_ch_0").origin == (0.0, -13000.0, 6500.0)
+    told = json.loads((channel_path(tmp_path, 0, "pc_ch_0") / "zarr.json").read_text())["attributes"]["voxelmill"]
+    assert told == {"times_min": [0.0], "stage_um": [900.0, -4.0]}  # of the stage: kept, and moves nothing
     assert view.space.crop((0, 2, 4)).origin == (0.0, -12.0, 8.5)
     nowhere = View("", 6, 7, 1, 1, [0.0], None, [-13.0, 6.5]).space
     assert nowhere.origin == (0.0, 0.0, 0.0) and not nowhere.known  # without a pixel size there is no place either

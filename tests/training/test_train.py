@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from voxelmill.cli import main
 from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.core.models import load
 from voxelmill.testing.em import neurites
 from voxelmill.testing.timelapse import make_movie
 from voxelmill.training import train as module
@@ -183,8 +184,10 @@ def test_a_few_sections_are_enough(files, tmp_path):
     recipe = {"name": "few", "image": "few.npz", "labels": "few.npz", "licence": "mine", "attribution": "me"}
     recipe |= {"voxel_size": [50, 5, 5], "parts": {"train": {"region": [[0, 3]]}, "validation": {"region": [[3, 5]]}}}
     (tmp_path / "r.json").write_text(json.dumps({"kind": "neurites", "sets": [recipe]}))
-    out = run("neurites", tmp_path / "m", recipe=tmp_path / "r.json", root=tmp_path, steps=1)
+    out = run("neurites", tmp_path / "m", recipe=tmp_path / "r.json", root=tmp_path, steps=12)
     card = json.loads((out / "card.json").read_text())
+    thick = np.random.default_rng(0).normal(size=(1, 12, 64, 64)).astype(np.float32)
+    assert np.abs(load(out).session.run(None, {"x": thick})[0]).max() < 50  # sections far away were seen, too
     assert card["voxel_size_nm"]["largest"][0] == 50 and card["training"]["data"][0]["name"] == "few"
 
 

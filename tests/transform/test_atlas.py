@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 from voxelmill.core.errors import DataError
+from voxelmill.core.metadata import attributes, write_group
 from voxelmill.core.orientation import CODES, affine
-from voxelmill.core.volume import attributes, write_group
 from voxelmill.serving.export_nifti import header
 from voxelmill.testing.brain import SIDE, brain, nifti
 from voxelmill.testing.subject import published, stack

@@ -120,8 +120,8 @@ def test_half_the_way_twice_is_the_way():
 def test_a_gate_that_does_not_open_leaves_a_gap_and_says_so(tmp_path, block, gate, says):
     other = texture((T, 120, 140), 77)
     other[:, :3] = 0
-    assert interpolate(tmp_path, block[:T], other, **gate) == 0
-    assert not (tmp_path / "out.ome.zarr").exists()
+    assert interpolate(tmp_path, block[:T], other, interpolation_preview=True, **gate) == 0
+    assert not (tmp_path / "out.ome.zarr").exists() and (tmp_path / "preview.png").stat().st_size > 5000
     assert row(tmp_path)[:4] == ["05", "false", "true", ""] and says in row(tmp_path)[4]
     assert says in json.loads((tmp_path / "diagnostics.json").read_text())["rejected"]
     assert "not interpolated, stays a gap" in record_of(tmp_path, "interpolate_missing_slice")["left_out"]["z05"]

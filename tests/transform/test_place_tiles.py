@@ -82,7 +82,7 @@ def test_tiles_that_do_not_overlap_are_refused(tmp_path, made, capsys):
     source = write_tiles(tmp_path / "tiles", Mosaic(made.tiles, made.nominal * 2, made.truth, made.flat))
     assert place(tmp_path, source) == 65
     said = capsys.readouterr().err
-    assert "tiles: no two of 9 tiles overlap by 16 px; are the positions in px of these tiles, y and x the right way" in said
+    assert "tiles: no two of 9 tiles overlap by 8 px; are the positions in px of these tiles, y and x the right way" in said
     assert place(tmp_path, source, refine_tile_positions=False) == 0
     np.testing.assert_array_equal(positions(tmp_path), made.nominal * 2)
 

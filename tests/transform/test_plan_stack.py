@@ -7,23 +7,33 @@ import json
 
 import numpy as np
 import pytest
-from voxelmill.testing.slices import THICK, pair, registered, stacked
+from voxelmill.testing.slices import THICK, alignment_error, pair, registered, stacked
 from voxelmill.testing.stages import record_of, run_stage
-from voxelmill.transform.pairs import Pair
+from voxelmill.transform.pairs import Pair, read_metrics
 from voxelmill.transform.plan_common_space import LOST
 from voxelmill.transform.plan_stack import Parameters, depths, write_table
 from voxelmill.transform.slice_solution import Believed, decided, solve
 
 
 def test_a_missing_slice_keeps_its_place(tmp_path):
-    _, source, stores = registered((2,))
+    """And the slices on either side are held by the last planes of the one before."""
+    made, source, stores = registered((2,))
     stacked(tmp_path, stores, source)
     rows = list(csv.DictReader((tmp_path / "z.csv").open()))
     assert [(row["slice_id"], abs(int(row["first_plane"]) - 16 * int(row["slice_id"])) <= 1) for row in rows] == [
         ("00", True), ("01", True), ("03", True),
     ]  # fmt: skip
     decisions = list(csv.DictReader((tmp_path / "d.csv").open()))
-    assert decisions[-1]["use"] == "skipped" and "nothing is seen by both" in decisions[-1]["why"]
+    assert decisions[-1]["use"] == "full" and read_metrics(source / "1-3.json").thin
+    assert alignment_error(made, stores, tmp_path / "plan.json") < 0.15
+
+
+def test_thin_slabs_count_where_nothing_else_holds_a_slice():
+    thin = pair(0, 2, thin=True)
+    _, alone, _ = decided(Believed(), [pair(0, 1), thin, pair(1, 2, status="error")])
+    _, beside, _ = decided(Believed(), [pair(0, 1), thin, pair(1, 2)])
+    assert alone == (thin, "full", "")
+    assert (beside.pair, beside.use) == (thin, "skipped") and "others hold both" in beside.why
 
 
 def test_transforms_of_another_run(tmp_path, capsys):

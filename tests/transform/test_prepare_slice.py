@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,32 @@ def test_a_slice_without_anything_is_left_out(tmp_path: Path) -> None:
     assert "0" in record_of(tmp_path / "plain", "prepare_slice")["left_out"]
     assert not (tmp_path / "plain/out.ome.zarr").exists() and not (tmp_path / "plain/stitched.ome.zarr").exists()
     assert prepare(empty, tmp_path / "strict", resolution=-1, strict=True) == 65
+
+
+def test_a_slice_of_agarose_alone_is_made_and_it_is_said(tmp_path: Path) -> None:
+    """Its tiles lie as the stage has them; nothing in it is amplified to look like tissue."""
+    made = replace(MADE, spoiled=(0,), grid=(2, 2))
+    assert prepare(write_mosaics(tmp_path / "made", made) / GRID, tmp_path) == 0
+    figures = record_of(tmp_path, "prepare_slice")["quality"]
+    assert figures["notes"] == "none of 4 seams shows anything that both tiles have; tiles lie as the stage has them"
+    with open(tmp_path / "tiles.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(float(row["y"]), float(row["x"]), float(row["quality"])) for row in rows] == [
+        (0, 0, 0), (0, 72, 0), (72, 0, 0), (72, 72, 0)
+    ]  # fmt: skip
+    assert np.isfinite(open_image(tmp_path / "out.ome.zarr").read()).all()
+
+
+def test_tiles_that_are_missing_stay_empty_and_harm_no_other(grid: Path, tmp_path: Path) -> None:
+    values = open_image(grid).read()
+    values[:, :96, 96:192] = 0  # tile 1
+    values[3:5, 100:110, 5:9] = np.nan
+    holed = make_store(tmp_path / GRID, values, voxel_size=(1e4, 1e4, 1e4), shard=MADE.tile, chunk=MADE.tile)
+    assert prepare(holed, tmp_path) == 0
+    with open(tmp_path / "tiles.csv") as file:
+        found = np.array([[float(row["y"]), float(row["x"])] for row in csv.DictReader(file)])
+    there = [0, 2, 3, 4, 5]
+    off = found[there] - MADE.positions(0)[there]
+    assert np.hypot(*(off - off.mean(0)).T).max() < 0.3
+    made = open_image(tmp_path / "out.ome.zarr").read()
+    assert np.isfinite(made).all() and not made[:, 30:60, 110:130].any() and made[:, 110:150, 110:130].all()

@@ -9,7 +9,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from voxelmill.core.volume import attributes, open_image
+from voxelmill.core.metadata import attributes
+from voxelmill.core.volume import open_image
 from voxelmill.testing.brain import SIDE, as_seen, brain, nifti
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.testing.subject import published, stack

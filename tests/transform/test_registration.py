@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.transform import registration, warp
+from voxelmill.transform import pair_results, registration, warp
 from voxelmill.transform.bandpass import prepare
 from voxelmill.transform.registration import estimate_pair
 from voxelmill.transform.warp import SectionTransform, render, rigid_matrix, shift_transform
@@ -129,7 +129,7 @@ def test_threads_do_not_change_a_bit():
     found = []
     for threads in (1, 2):
         cv2.setNumThreads(threads)
-        found.append(registration.pack([estimate_pair(raw, moved, level="elastic")]))
+        found.append(pair_results.pack([estimate_pair(raw, moved, level="elastic")]))
     cv2.setNumThreads(1)
     assert all(found[0][k].tobytes() == found[1][k].tobytes() for k in found[0])
 
@@ -142,26 +142,9 @@ def test_pairs_do_not_depend_on_how_a_stack_is_cut():
         for first, stop in ((0, 2), (2, 5))
         for p in registration.estimate_pairs(stack.__getitem__, registration.neighbour_pairs(5, 2, first, stop))
     ]
-    one, other = registration.pack(whole), registration.pack(parts)
+    one, other = pair_results.pack(whole), pair_results.pack(parts)
     assert all(one[k].tobytes() == other[k].tobytes() for k in one)
     assert [(p.fixed, p.moving) for p in whole] == [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (2, 4), (3, 4)]
-
-
-def test_packed_pairs_come_back(tmp_path):
-    raw = texture()
-    pairs = [
-        estimate_pair(raw, render(raw, shift_transform(1, 2)), level="elastic", numbers=(3, 4)),
-        estimate_pair(raw, np.zeros_like(raw), level="elastic", numbers=(4, 6)),
-    ]
-    np.savez(tmp_path / "pairs.npz", **registration.pack(pairs))
-    with np.load(tmp_path / "pairs.npz") as arrays:
-        back = registration.unpack(arrays)
-    assert back[1].field is None and back[1].blank == (False, True) and back[0].shape == raw.shape
-    for a, b in zip(pairs, back):
-        assert (a.fixed, a.moving, a.level, a.correlation) == (b.fixed, b.moving, b.level, b.correlation)
-        np.testing.assert_array_equal(a.matrix, b.matrix)
-    np.testing.assert_array_equal(pairs[0].field, back[0].field)
-    assert registration.unpack(registration.pack([])) == []
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def centre(section: np.ndarray) -> np.ndarray:
 
 
 def test_a_dot_moves_by_the_recorded_vector(tmp_path: Path):
-    store = make_store(tmp_path / "in.ome.zarr", dots())
+    store = make_store(tmp_path / "in.ome.zarr", dots(), origin=(90, -16, 24))
     assert (
         run_stage(
             "transform.simulate_misalignment",
@@ -36,6 +36,7 @@ def test_a_dot_moves_by_the_recorded_vector(tmp_path: Path):
         )
         == 0
     )
+    assert open_image(tmp_path / "a/out.ome.zarr").space == open_image(store).space
     moved = open_image(tmp_path / "a/out.ome.zarr").read()
     recorded = np.genfromtxt(tmp_path / "a/jitter.csv", delimiter=",", names=True)
     for z in range(8):

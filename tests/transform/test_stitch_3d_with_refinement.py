@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from voxelmill.core.space import Space
+from voxelmill.testing import oct
 from voxelmill.testing.mosaics import texture
+from voxelmill.testing.oct_score import tile_error
 from voxelmill.transform.stitch_3d_with_refinement import Parameters, stitch
 from voxelmill.transform.tile_grid import TileGrid
 
@@ -52,3 +54,33 @@ def test_the_slice_shows_the_scene() -> None:
     assert (
         np.corrcoef(seen.ravel(), grid(TURNED).read(4)[0].ravel())[0, 1] > 0.97
     )  # places are fractions of a px, which smooths
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[oct.Acquisition, TileGrid]:
+    """Tiles of 64 px that share 16."""
+    made = oct.Acquisition(slices=1, grid=(3, 3), drift=0, seed=31)
+    tiles = [made.pixels(0, i) for i in range(9)]
+    return made, TileGrid(made.tile, made.grid, Space.zyx((1, 1, 1)), tiles.__getitem__)
+
+
+@pytest.mark.parametrize("said", [0.2, 0.25, 0.3])
+def test_small_tiles_are_placed_even_where_the_overlap_is_said_wrong(small: tuple, said: float) -> None:
+    made, tiles = small
+    _, placed, found = stitch(tiles, Parameters(stitch_overlap_fraction=said))
+    assert tile_error(made, 0, placed.positions) < 0.15 and "notes" not in found
+
+
+def test_a_layout_that_neighbours_contradict_is_said(small: tuple) -> None:
+    _, tiles = small
+    _, _, found = stitch(tiles, Parameters(stitch_overlap_fraction=0.2, max_blend_refinement_px=1))
+    assert "seams lie more than 1 px from where --stitch_overlap_fraction 0.2 has them" in found["notes"]
+
+
+def test_tiles_of_nothing_but_noise_lie_as_laid_out() -> None:
+    rng = np.random.default_rng(5)
+    noise = rng.gamma(6, 20, (9, 40, 64, 64)).astype(np.float32)
+    tiles = TileGrid((40, 64, 64), (3, 3), Space.zyx((1, 1, 1)), noise.__getitem__)
+    _, placed, found = stitch(tiles, Parameters(stitch_overlap_fraction=0.25))
+    assert np.allclose(placed.positions[4] - placed.positions[0], 48) and not placed.quality.any()
+    assert found["notes"].startswith("none of 12 seams shows anything")

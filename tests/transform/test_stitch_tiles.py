@@ -125,7 +125,7 @@ def test_tiles_of_other_sizes_and_what_was_not_acquired(tmp_path, cut):
     scene = cut[0].astype(np.float32) / 7
     (tmp_path / "tiles").mkdir()
     hole = scene[10:60, 40:140].copy()
-    hole[5:20, 5:30] = np.nan
+    hole[5:20, 5:30], hole[12, 12] = np.nan, np.inf
     tifffile.imwrite(tmp_path / "tiles/a.tif", scene[:90, :80])
     tifffile.imwrite(tmp_path / "tiles/b.tif", hole)
     (tmp_path / "tiles/t.csv").write_text("tile,y,x\na.tif,0,0\nb.tif,10,40\n")
@@ -134,6 +134,8 @@ def test_tiles_of_other_sizes_and_what_was_not_acquired(tmp_path, cut):
     np.testing.assert_allclose(values[:, :80], scene[:90, :80], rtol=1e-6)
     np.testing.assert_allclose(values[10:60, 80:], scene[10:60, 80:140], rtol=1e-6)
     assert not values[:10, 80:].any() and not values[60:, 80:].any()
+    note = "375 pixels of 1 tiles are NaN or infinite, most in b.tif; they count as not acquired"
+    assert record_of(tmp_path, "place_tiles")["quality"]["notes"] == note
 
 
 def test_pixels_are_rounded_and_clipped():

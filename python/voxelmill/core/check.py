@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParameterError
-from .options import PROJECT, for_run, load, said_of_preset, to_text, unaliased
+from .options import PROJECT, for_run, load, said_of_preset, unaliased
+from .words import to_text
 
 WITH_VALUE = (
     "-profile",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 
@@ -23,3 +27,15 @@ def _walk(folder: str, name: str, real: str, above: tuple[str, ...]) -> Iterator
                 yield from _walk(entry.path, f"{name}{entry.name}/", lies, (*above, real))
             elif entry.is_file():
                 yield name + entry.name
+
+
+@cache
+def plain(path: Path) -> str:
+    """A path as TensorStore finds it: it takes a backslash for a slash, so that such a path goes by a link."""
+    if "\\" not in str(path):
+        return str(path)
+    folder = tempfile.mkdtemp(prefix="voxelmill-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = Path(folder, "link")
+    link.symlink_to(path.absolute())
+    return str(link)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParameterError
+from .words import flag, flags, to_text
 
 PROJECT = Path(__file__).resolve().parents[3]
 ALIASES = {"output": "outdir"}  # other names that people script with
@@ -255,31 +256,6 @@ def _number(name: str, text: str, rule: Mapping[str, Any]) -> int | float:
     return int(value) if whole else float(value)
 
 
-def to_text(value: Any) -> str:
-    """The form in which a value stands on a command line."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def flags(values: Mapping[str, Any]) -> str:
-    """`--name 'value' ...`, a part of a command line."""
-    return " ".join(flag(name, to_text(value)) for name, value in values.items())
-
-
-def flag(name: str, value: str) -> str:
-    """With = where the value would be taken for a flag."""
-    return f"--{name}{'=' if value.startswith('--') else ' '}{quoted(value)}"
-
-
-def quoted(text: str) -> str:
-    """The one way by which what a user or a file says gets into a script: a single word of bash, on a single line."""
-    if re.fullmatch(r"[A-Za-z0-9_.,:/+-]+", text):
-        return text
-    if not re.search(r"[\x00-\x1f\x7f]", text):
-        return "'" + text.replace("'", "'\\''") + "'"
-    plain = text.replace("\\", "\\\\").replace("'", "\\'")
-    return "$'" + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", plain) + "'"
-
-
 def said_of_preset(preset: Mapping[str, Any]) -> list[str]:
     """One line a profile: what it has changed."""
     by_profile: dict[str, list[str]] = {}
@@ -293,7 +269,7 @@ def load(project: Path = PROJECT) -> Options:
     return Options(json.loads((project / "nextflow_schema.json").read_text(encoding="utf-8")))
 
 
-READS_URIS = ("connectome",)  # workflows whose inputs may lie behind http, s3, gs
+READS_URIS = {"connectome": ("input", "truth")}  # what may lie behind http, s3, gs; all else is a file or folder
 
 
 def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,10 +283,10 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         if not (options.rules[name].get("x-path") and value):
             continue
         workflow = found["options"]["workflow"]
-        if workflow not in READS_URIS and re.match(r"(?!file://)[a-z0-9+.-]+://", value, re.IGNORECASE):
+        if name not in READS_URIS.get(workflow, ()) and re.match(r"(?!file://)[a-z0-9+.-]+://", value, re.IGNORECASE):
             raise ParameterError(
-                f"--{name} {value}: {workflow} reads files and folders, not a URI; download it first (of a store its whole "
-                "folder), and give the path"
+                f"--{name} {value}: {workflow} reads it from a file or folder, not a URI; download it first (of a store its "
+                "whole folder), and give the path"
             )
         if not _is_there(value):
             raise ParameterError(f"--{name} {value}: no such file or folder")

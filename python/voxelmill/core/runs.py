@@ -184,7 +184,7 @@ def remarks(found: list[dict[str, Any]]) -> list[str]:
         for item, why in record.get("left_out", {}).items():
             said[f"{record['stage']}: left out {item}: {why}"] = None
         for name, value in record.get("quality", {}).items():
-            if value and (name.startswith(REMARKS) or (name == "voxel_size_from" and value == "assumed")):
+            if value and name.startswith(REMARKS):
                 said[f"{record['stage']}: {name.replace('_', ' ')}: {plain(value)}"] = None
     return list(said)
 

@@ -118,9 +118,10 @@ class Space:
 
     @classmethod
     def zyx(cls, scale: Sequence[float] | None, origin: Sequence[float] | None = None) -> Space:
-        """A volume in nm; of unknown voxel size when scale is None: then axes have no unit and positions are indices."""
+        """A volume in nm; of unknown voxel size when scale is None: then axes have no unit and positions, the origin's too,
+        are numbers of voxels."""
         if scale is None:
-            return cls.of([Axis(a.name, a.type, None) for a in ZYX], (1, 1, 1), None)
+            return cls.of([Axis(a.name, a.type, None) for a in ZYX], (1, 1, 1), origin)
         return cls.of(ZYX, scale, origin)
 
     @property
@@ -162,11 +163,12 @@ class Space:
 
     def frame(self) -> dict[str, object]:
         """What a table says of the numbers in it: where index and position count from."""
-        nm = {"scale_nm": list(self.scale), "origin_nm": list(self.origin), "voxel_offset": list(self.offset)}
+        nm = {"scale_nm": list(self.scale), "origin_nm": list(self.origin)}
         return {
             "z, y, x": "voxel of the published volume, from 0; plus voxel_offset: as the source numbers it",
             "z_nm, y_nm, x_nm": "in the frame of the source: origin_nm + index * scale_nm" if self.known else "not known",
             **(nm if self.known else {}),
+            "voxel_offset": list(self.offset),
         }
 
     def part(self, names: Sequence[str]) -> Space:

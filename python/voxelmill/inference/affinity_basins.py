@@ -78,8 +78,8 @@ def summits(high: NDArray[np.float32], outside: NDArray[np.bool_], flat: bool) -
         here, there = _apart(step)
         near, top = high[there], best[here]
         better = near >= top if step in BEFORE else near > top
-        top[better] = near[better]
-        to[here][better] = number[there][better]
+        np.maximum(top, near, out=top)
+        np.copyto(to[here], number[there], where=better)
     pointer = to.ravel()
     pointer[outside.ravel()] = np.flatnonzero(outside)
     while True:

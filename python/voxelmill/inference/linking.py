@@ -13,6 +13,8 @@ maximum-weight set packing; gap closing and costs of not being linked follow Jaq
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,19 @@ AREA_SPREAD = 0.3  # usual spread of log area between frames: segmentation noise
 AREA_CAP = 1.0  # a wrong area alone must not rule out a link: masks get cut and joined
 FAIR_SHARE = 0.2  # a daughter has at least this part of the area of both
 PAIR_AREA = (0.6, 1.8)  # area of a pair over the area of the single cell
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a tracking method answers.
+
+    Attributes:
+        ids: for each frame (n_t,) integers, the track id (> 0) of each region of its table.
+        parents: track id of a daughter -> track id of its mother.
+    """
+
+    ids: Sequence[NDArray]
+    parents: dict[int, int]
 
 
 class Cells(NamedTuple):

@@ -20,7 +20,7 @@ from ..core.plugins import Plugin, load_plugins, the_plugin
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
-from ..ingest.movies.times import listed
+from ..ingest.movies.ranges import listed
 from ..timelapse.store import Facts, FrameWriter, acquired_in, each_fov, fovs_in, open_channel
 from . import cells
 from .cell_basins import apart, keep_sizes

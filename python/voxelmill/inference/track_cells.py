@@ -21,7 +21,7 @@ from ..core.plugins import load_plugins, the_plugin
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
-from ..ingest.movies.times import listed
+from ..ingest.movies.ranges import listed
 from ..timelapse.store import Facts, FrameWriter, each_fov, fov_name, fovs_in, open_channel
 from .tracking import Tracks, region_table, track
 

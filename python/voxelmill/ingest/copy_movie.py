@@ -14,14 +14,14 @@ import numpy as np
 
 from ..core import pool
 from ..core.errors import DataError
+from ..core.metadata import write_group
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
-from ..core.volume import write_group
 from ..timelapse.store import Facts, FrameWriter, acquired_path, each_fov, fov_name
 from .inspect_movie import Reading, open_as
 from .movies.movie import Movie
-from .movies.times import listed
+from .movies.ranges import listed
 
 
 class Parameters(Reading, Strict):

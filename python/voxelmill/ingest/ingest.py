@@ -225,12 +225,18 @@ def place_truth(
     """As `place`, for a truth: laid over what is read of the volume.
 
     By its own origin where it has one that is not 0; else it must have the shape of the volume, or of its cutout, and
-    lies where that lies. Raises DataError where the two cannot be laid over each other."""
+    lies where that lies. What it says otherwise of its place or voxels is a remark.
+    Raises DataError where the two cannot be laid over each other."""
     if raw is None:
         size = cutout(p, truth)
         return ((0, 0, 0), truth.shape) if size and truth.shape == size[::-1] else place(p, truth, own)
-    if any(own.origin) and raw["voxel_size"]:
+    if any(own.origin) and (raw["voxel_size"] or any(raw["origin"])):
         return overlaid(truth, own, raw), tuple(raw["shape"])
+    if any(own.origin):
+        truth.remarks.append("states an origin, and the volume does not say where it lies: laid voxel on voxel")
+    if own.known and not np.allclose(own.scale, raw["voxel_size"], rtol=1e-3):
+        said = ", ".join(f"{size:g}" for size in own.scale)
+        truth.remarks.append(f"states a voxel size of {said} nm (z, y, x), not the volume's: laid voxel on voxel")
     if list(truth.shape) == raw["shape"]:
         return (0, 0, 0), truth.shape
     if list(truth.shape) != raw["source_shape"]:
@@ -298,17 +304,17 @@ def sizes(p: Parameters, volume: Source, raw: dict[str, Any] | None = None) -> t
 
     The origin that a source states is in its own units, so --voxel_size moves it along. Raises DataError where the
     source states a voxel size that is no length, ParameterError where it is not known and must be."""
+    placed = volume.placed
     if raw:
-        size = p.voxel_size or volume.voxel_size or raw["voxel_size"]
-        return Space.zyx(size, volume.placed.moved_to(size) if size else None), "raw volume"
+        size = raw["voxel_size"] and (p.voxel_size or placed.size or raw["voxel_size"])
+        return Space.zyx(size, placed.moved_to(size)), "raw volume"
     if p.voxel_size:
-        moved = volume.placed.moved_to(p.voxel_size)
-        return Space.zyx(p.voxel_size, moved), "--voxel_size"
+        return Space.zyx(p.voxel_size, placed.moved_to(p.voxel_size)), "--voxel_size"
     if volume.voxel_size:
         return Space.zyx(volume.voxel_size, volume.origin), "source"
-    if volume.placed.unknown:
-        raise DataError(f"{volume.name}: {volume.placed.unknown}; give --voxel_size Z,Y,X in nm")
+    if placed.unknown:
+        raise DataError(f"{volume.name}: {placed.unknown}; give --voxel_size Z,Y,X in nm")
     if p.strict:
         raise ParameterError(f"{volume.name} does not state a voxel size; give --voxel_size Z,Y,X in nm")
     volume.remarks.append("its voxel size is not known: nothing has a physical size or place. Give --voxel_size Z,Y,X in nm")
-    return Space.zyx(None), "not known"
+    return Space.zyx(None, placed.moved_to(None)), "not known"

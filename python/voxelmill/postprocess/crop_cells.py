@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.metadata import write_group
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
-from ..core.volume import Image, write_group
+from ..core.volume import Image
 from ..timelapse.parameters import Crops, Views
 from ..timelapse.small import SmallArray
 from ..timelapse.store import Facts, acquired_in, describe_movie, each_fov, fov_name, fovs_in, open_channel

@@ -1,5 +1,7 @@
 """Evaluate: neurites against the truth, which goes through the same transforms first; at several thresholds, where there are.
 
+Scores of voxels, faults counted by segment, and how far one runs along skeletons of the truth before an error.
+
 The truth is moved as the image was (simulated jitter, then the alignment, as one transform), sampled
 once by nearest neighbour. Voxels outside the field of view are 0 and are left out.
 """
@@ -25,7 +27,11 @@ from ..transform import simulate_misalignment
 from ..transform.rendering import render_region
 from ..transform.transforms import load
 from ..transform.warp import SectionTransform
+from . import run_length
 from .score import Contingency
+
+TOLERANCE = 2  # px at true boundaries that are left out where faults are counted
+LISTED = 1000  # true segments that have a row of their own
 
 
 class Parameters(simulate_misalignment.Parameters):
@@ -42,10 +48,10 @@ def run(
     truth: In,
     transforms: In,
     output: Out,
+    evaluation: Out,
     supervoxels: In | None = None,
     overlaps: list[In] | None = None,
     forest: In | None = None,
-    evaluation: Out | None = None,
     figure: Out | None = None,
 ) -> None:
     found, true = open_image(labels), open_image(truth)
@@ -54,76 +60,143 @@ def run(
     moves = load(transforms)
     if p.simulate_misalignment:
         moves = [j.then(m) for j, m in zip(simulate_misalignment.transforms(p, len(moves)), moves)]
-    tables = {border: Contingency(border=border) for border in sorted({0, 2, p.score_border})}
     lay = found.layout()
     shards = [(region, moves[region[0]]) for region in blocks.regions(lay, f"0-{math.prod(lay.grid) - 1}")]
-    for counted in task.each(partial(count, true, found, list(tables)), shards, "shards scored"):
-        for table, more in zip(tables.values(), counted, strict=True):
-            table.merge(more)
-    scores: dict[str, Any] = tables.pop(0).result()
-    scores |= {f"border_{border}": table.result() for border, table in tables.items()}
+    images = {"labels": found}
+    if supervoxels and overlaps and forest and figure:
+        images["pieces"] = open_image(supervoxels)
+    borders = sorted({0, TOLERANCE, p.score_border})
+    step = run_length.step_of(found.space, found.shape)
+    tables = {name: {border: Contingency(border=border) for border in borders} for name in images}
+    sampled = []
+    for counted, part in task.each(partial(count, true, images, borders, step), shards, "shards scored"):
+        for name, table in counted.items():
+            for border, more in table.items():
+                tables[name][border].merge(more)
+        sampled.append(part)
+    bones = run_length.skeletons(sampled, step, found.space, found.shape)
+    at_nodes = {name: at(image, bones.voxel, [region for region, _ in shards]) for name, image in images.items()}
+    least = run_length.least_of(found.space)
+    scores, runs = scored(tables["labels"], bones, at_nodes["labels"], least)
+    scores["run_length_unit"] = "nm" if found.space.known else "voxel"
     output.write_text(json.dumps(scores, indent=1, sort_keys=True))
-    if supervoxels and overlaps and forest and evaluation and figure:
-        rows = at_thresholds(true, open_image(supervoxels), overlaps, forest, shards, task)
-        evaluation.write_text(json.dumps({"thresholds": rows, "default": scores}, indent=1))
-        draw(figure, rows)
+    told: dict[str, Any] = {"default": scores, **by_segment(tables["labels"][TOLERANCE], runs)}
+    if "pieces" in images and overlaps and forest and figure:
+        told["thresholds"] = at_thresholds(tables["pieces"], bones, at_nodes["pieces"], least, overlaps, forest)
+        draw(figure, told["thresholds"], scores["run_length_unit"])
+    evaluation.write_text(json.dumps(told, indent=1))
     task.report(**{k: v for k, v in scores.items() if np.isscalar(v)})
 
 
-def count(true: Image, found: Image, borders: list[int], one: tuple[Region, list[SectionTransform]]) -> list[Contingency]:
-    """The tables of a region, one for each border; it reads the truth that far around."""
+Tables = dict[int, Contingency]  # by border
+
+
+def count(
+    true: Image,
+    images: dict[str, Image],
+    borders: list[int],
+    step: tuple[int, ...],
+    one: tuple[Region, list[SectionTransform]],
+) -> tuple[dict[str, Tables], tuple[np.ndarray, np.ndarray]]:
+    """Of a region the tables of each image, and a sample of the truth, which it reads as far around as a border goes."""
     region, moves = one
     reach = max(borders)
-    outer, inner = blocks.widen(region, (0, reach, reach), found.shape)
-    moved, labels = render_region(true, moves, outer, "nearest"), found.read(region)
-    tables = [Contingency(border=border) for border in borders]
-    for table in tables:
-        table.add(moved, labels, inner[1:])
-    return tables
+    outer, inner = blocks.widen(region, (0, reach, reach), true.shape)
+    moved = render_region(true, moves, outer, "nearest")
+    tables: dict[str, Tables] = {}
+    for name, image in images.items():
+        labels = image.read(region)
+        tables[name] = {border: Contingency(border=border) for border in borders}
+        for table in tables[name].values():
+            table.add(moved, labels, inner[1:])
+    return tables, run_length.sampled(moved[inner], tuple(s.start for s in region), step)
+
+
+def at(image: Image, voxels: np.ndarray, regions: list[Region]) -> np.ndarray:
+    """Labels (n,) at voxels (n, 3), region by region."""
+    found = np.zeros(len(voxels), np.int64)
+    for region in regions:
+        inside = np.flatnonzero(
+            np.all([(voxels[:, a] >= s.start) & (voxels[:, a] < s.stop) for a, s in enumerate(region)], 0)
+        )
+        if len(inside):
+            place = voxels[inside] - [s.start for s in region]
+            found[inside] = image.read(region)[tuple(place.T)]
+    return found
+
+
+def scored(
+    tables: Tables, bones: run_length.Skeletons, found: np.ndarray, least: float
+) -> tuple[dict[str, Any], run_length.Runs]:
+    """All figures of a segmentation; `found` are its segments at the nodes of the true skeletons."""
+    runs = run_length.runs(bones, found, least)
+    scores: dict[str, Any] = {f"border_{border}": table.result() for border, table in tables.items() if border}
+    faults = tables[TOLERANCE].faults()
+    scores |= tables[0].result() | {"expected_run_length": runs.expected, "expected_run_length_of_truth": runs.longest}
+    return scores | {"splits": int((faults.pieces - 1).sum()), "merges": int((faults.merged - 1).sum())}, runs
+
+
+def by_segment(table: Contingency, runs: run_length.Runs) -> dict[str, Any]:
+    """A row for each of the LISTED largest true segments: pieces, what it is merged with, how far one runs along it."""
+    faults = table.faults()
+    along = dict(zip(runs.neurite.tolist(), zip(runs.length.tolist(), runs.run.tolist())))
+    rows = []
+    for n in np.argsort(-faults.voxels, kind="stable")[:LISTED]:
+        name = int(faults.truth[n])
+        length, run = along.get(name, (0.0, 0.0))
+        rows.append(
+            {
+                "truth": name,
+                "voxels": int(faults.voxels[n]),
+                "pieces": int(faults.pieces[n]),
+                "merged_with": int(faults.others[n]),
+                "skeleton_length": round(length, 1),
+                "run_length": round(run, 1),
+            }
+        )
+    return {"segments": rows, "segments_in_all": len(faults.truth)}
 
 
 def at_thresholds(
-    true: Image,
-    pieces: Image,
-    overlaps: list[In],
-    forest: In,
-    shards: list[tuple[Region, list[SectionTransform]]],
-    task: Task,
+    tables: Tables, bones: run_length.Skeletons, pieces: np.ndarray, least: float, overlaps: list[In], forest: In
 ) -> list[dict[str, float]]:
     """Scores at each threshold of the curve (`agglomerate`), from one table of supervoxels and truth."""
-    tables = {border: Contingency(border=border) for border in (0, 2)}
-    for counted in task.each(partial(count, true, pieces, list(tables)), shards, "shards of supervoxels scored"):
-        for table, more in zip(tables.values(), counted, strict=True):
-            table.merge(more)
     names, cuts = curve_of(overlaps, forest)
+    place = np.minimum(np.searchsorted(names, pieces.astype(np.uint64)), max(len(names) - 1, 0))
     rows = []
     for threshold, root in cuts:
+        segment = np.where(pieces > 0, root[place] + 1, 0) if len(names) else pieces
+        scores, _ = scored(
+            {border: table.renamed(names, root + 1) for border, table in tables.items()}, bones, segment, least
+        )
         row: dict[str, float] = {"threshold": threshold}
-        for border, table in tables.items():
-            result = table.renamed(names, root + 1).result()
-            mark = f"_border_{border}" if border else ""
-            row |= {f"{name}{mark}": round(result[name], 5) for name in ("voi_split", "voi_merge", "voi", "arand")}
+        for mark, one in (("", scores), (f"_border_{TOLERANCE}", scores[f"border_{TOLERANCE}"])):
+            row |= {f"{name}{mark}": round(one[name], 5) for name in ("voi_split", "voi_merge", "voi", "arand")}
+        row |= {name: round(scores[name], 1) for name in ("expected_run_length", "splits", "merges")}
         rows.append(row)
     return rows
 
 
-def draw(path: Path, rows: list[dict[str, float]]) -> None:
-    """Split against merge error along the thresholds, and adapted Rand error."""
+def draw(path: Path, rows: list[dict[str, float]], unit: str) -> None:
+    """Split against merge error along the thresholds, adapted Rand error, and expected run length."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     x = [row["threshold"] for row in rows]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, (left, right, last) = plt.subplots(1, 3, figsize=(12.5, 3.6), layout="constrained")
     for name, label, style in (("voi_split", "split", "C0o-"), ("voi_merge", "merge", "C1s-"), ("voi", "sum", "k.--")):
         left.plot(x, [row[name] for row in rows], style, label=label)
     right.plot(x, [row["arand"] for row in rows], "C3o-", label="all voxels")
     right.plot(x, [row["arand_border_2"] for row in rows], "C3o--", mfc="w", label="without 2 px at true boundaries")
     left.set(xlabel="threshold of agglomeration", ylabel="variation of information, bits", ylim=(0, None))
     right.set(xlabel="threshold of agglomeration", ylabel="adapted Rand error", ylim=(0, None))
-    for axis in (left, right):
-        axis.legend(frameon=False)
+    last.plot(x, [row["expected_run_length"] for row in rows], "C2o-")
+    last.set(xlabel="threshold of agglomeration", ylabel=f"expected run length, {unit}", ylim=(0, None))
+    for axis in (left, right, last):
+        if axis is not last:
+            axis.legend(frameon=False)
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=150, format="png")
     plt.close(figure)

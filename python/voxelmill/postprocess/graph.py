@@ -3,6 +3,7 @@
     synapses  one row a candidate, columns as CAVE names them: points in nm (x, y, z), supervoxel and root id of each side
     edges     one row an ordered pair: number of synapses (the weight), summed score
     nodes     one row a neurite that has a synapse: degrees, PageRank, component, reciprocity
+    motifs    one row a motif of three neurites: how often, and how often in graphs of equal degrees
 
 No table is in memory as a whole: DuckDB sorts and groups on disk within a quarter of the task's memory, rows pass
 by in batches, and only some 150 bytes a node are held. No result depends on how candidates are divided into files.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,17 @@ from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.stage import In, OutFiles
 from ..core.volume import open_image
-from . import wiring
+from . import graph_exports, motifs, wiring
 from .blobs import CELL
 
-ROWS = 1 << 17  # in memory at a time, and in a row group
+ROWS = wiring.ROWS  # in memory at a time, and in a row group
 
 
 class Parameters(Params):
     """Wiring graph."""
 
     min_score: float = param(0.10, "Candidates below this score make no edge", ge=0, le=1)
+    neuprint: bool = param(True, "Write the graph also as the tables that neuPrint is made from")
 
 
 # Sorted for `write_best`: 1e7 rows sort within 64 MB; a window function needs over 100, and in proportion to the rows.
@@ -87,15 +89,26 @@ def run(
     tables.mkdir()
     (tables / "frame.json").write_text(json.dumps(space.frame(), indent=1) + "\n")
     graph.mkdir()
-    synapses, edges = tables / "synapses.parquet", tables / "edges.parquet"
+    synapses = tables / "synapses.parquet"
     with database(memory_mb // 4) as (query, scratch):
         write_best(scratch / "best.parquet", query(CELLS, candidates))
         found = write_table(tables / "synapses", numbered(query(SYNAPSES, [scratch / "best.parquet"], **nm)), space.frame())
         pairs = write_table(tables / "edges", query(EDGES, [synapses], min_score=p.min_score))
-        nodes = node_table(query, edges, scratch / "edges")
+        finish(p, task, query, scratch, tables, graph)
+    task.report(synapses=found, edges=pairs)
+
+
+def finish(p: Parameters, task: Task, query: Any, scratch: Path, tables: Path, graph: Path) -> None:
+    """What follows from the tables of synapses and edges."""
+    nodes, counted = node_table(query, tables / "edges.parquet", scratch / "edges")
     write_table(tables / "nodes", nodes.to_reader())
-    write_graph(graph, tables)
-    task.report(synapses=found, edges=pairs, nodes=len(nodes))
+    write_table(tables / "motifs", counted.to_reader())
+    graph_exports.write_graph(graph, tables)
+    if p.neuprint:
+        graph_exports.write_neuprint(graph / "neuprint", tables, query, p.min_score)
+    if not len(counted):
+        task.report(motifs="not counted: too many edges, or paths of two edges")
+    task.report(nodes=len(nodes))
 
 
 @contextmanager
@@ -111,7 +124,7 @@ def database(limit_mb: int) -> Iterator[tuple[Any, Path]]:
 
     import duckdb
 
-    def query(sql: str, files: list[Path], **values: float | None) -> Any:
+    def query(sql: str, files: list[Path], **values: float | str | None) -> Any:
         given = {"files": [str(path) for path in files], **values}
         return con.sql(sql, params=given).to_arrow_reader(ROWS)
 
@@ -225,8 +238,8 @@ def even(rows: Any) -> Iterator[Any]:
         yield pa.Table.from_batches(held).combine_chunks()
 
 
-def node_table(query: Any, edges: Path, scratch: Path) -> Any:
-    """Weighted degrees, PageRank (weighted, damping 0.85), weak component, share of reciprocated partners.
+def node_table(query: Any, edges: Path, scratch: Path) -> tuple[Any, Any]:
+    """Weighted degrees, partners, PageRank (weighted, damping 0.85), weak component, share of mutual partners; and motifs.
 
     Sorted by PageRank, highest first. `scratch` names a file for the edges with nodes numbered, 24 bytes each."""
     import pyarrow as pa
@@ -236,10 +249,11 @@ def node_table(query: Any, edges: Path, scratch: Path) -> Any:
         scratch,
         (
             (np.searchsorted(ids, pre), np.searchsorted(ids, post), weight)
-            for pre, post, weight in columns(edges, "pre_root_id", "post_root_id", "weight")
+            for pre, post, weight in wiring.columns_of(edges, "pre_root_id", "post_root_id", "weight")
         ),
     )
-    came, went, partners = wiring.degrees(len(ids), numbers)
+    came, went, before, behind = wiring.degrees(len(ids), numbers)
+    partners = before + behind
     mutual = np.zeros(len(ids), np.int64)
     for batch in query(MUTUAL, [edges]):
         for side in batch.columns:
@@ -250,49 +264,13 @@ def node_table(query: Any, edges: Path, scratch: Path) -> Any:
         "root_id": ids,
         "in_degree": came,
         "out_degree": went,
+        "in_partners": before,
+        "out_partners": behind,
         "pagerank": rank,
         "component": wiring.components(len(ids), numbers),
         "reciprocity": mutual / np.maximum(partners, 1),
     }
-    return pa.table({name: column[order] for name, column in table.items()})
-
-
-def columns(path: Path, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
-    """Columns of a Parquet file, at most `ROWS` rows at a time."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(ROWS, columns=list(names)):
-            yield tuple(batch[name].to_numpy() for name in names)
-
-
-GRAPHML = (
-    "<?xml version='1.0' encoding='utf-8'?>\n"
-    '<graphml xmlns="http://graphml.graphdrawing.org/xmlns" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
-    'xsi:schemaLocation="http://graphml.graphdrawing.org/xmlns '
-    'http://graphml.graphdrawing.org/xmlns/1.0/graphml.xsd">\n'
-)
-NODE = {"in_degree": "long", "out_degree": "long", "pagerank": "double", "component": "long", "reciprocity": "double"}
-EDGE = {"weight": "long", "sum_score": "double"}
-
-
-def write_graph(folder: Path, tables: Path) -> None:
-    """`wiring.graphml` (Brandes et al. 2002) and `edges.txt` (pre post weight, one edge a line), from the tables."""
-    with ExitStack() as stack:
-        graph, pairs = (
-            stack.enter_context(open(folder / name, "w", encoding="utf-8")) for name in ("wiring.graphml", "edges.txt")
-        )
-        graph.write(GRAPHML)
-        for what, kinds in (("node", NODE), ("edge", EDGE)):
-            for name, kind in kinds.items():
-                graph.write(f'  <key id="{name}" for="{what}" attr.name="{name}" attr.type="{kind}"/>\n')
-        graph.write('  <graph edgedefault="directed">\n')
-        node = '    <node id="%s">' + "".join(f'<data key="{name}">%r</data>' for name in NODE) + "</node>\n"
-        for found in columns(tables / "nodes.parquet", "root_id", *NODE):
-            graph.writelines(node % row for row in zip(*(column.tolist() for column in found)))
-        edge = '    <edge source="%s" target="%s">' + "".join(f'<data key="{n}">%r</data>' for n in EDGE) + "</edge>\n"
-        for found in columns(tables / "edges.parquet", "pre_root_id", "post_root_id", *EDGE):
-            rows = list(zip(*(column.tolist() for column in found)))
-            graph.writelines(edge % row for row in rows)
-            pairs.writelines(f"{pre} {post} {weight}\n" for pre, post, weight, _ in rows)
-        graph.write("  </graph>\n</graphml>\n")
+    counted = motifs.table(len(ids), *numbers.ends(motifs.MOST_EDGES), int(before @ behind))
+    types = [pa.string(), pa.int64(), pa.float64(), pa.float64(), pa.float64()]
+    columns = {name: pa.array(column, kind) for (name, column), kind in zip(counted.items(), types, strict=True)}
+    return pa.table({name: column[order] for name, column in table.items()}), pa.table(columns)

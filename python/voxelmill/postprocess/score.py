@@ -12,11 +12,25 @@ size). scikit-image 0.26 returns our precision as its recall and the other way r
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..core.errors import DataError
 
 MERGED = 1_000_000  # rows of other tables that are held before they are summed
+SHARED = 0.1  # of the smaller of a true and a found segment, from which the two belong together
+
+
+class Faults(NamedTuple):
+    """By segment; two belong together where they share SHARED of the smaller one."""
+
+    truth: np.ndarray  # (n,) uint64, ascending
+    voxels: np.ndarray  # (n,) int64 of each, as far as they are scored
+    pieces: np.ndarray  # (n,) found segments that are of it; 1 at least
+    others: np.ndarray  # (n,) further true segments that these are of, piece by piece
+    pred: np.ndarray  # (m,) uint64, ascending, without 0
+    merged: np.ndarray  # (m,) true segments that each is of; 1 at least
 
 
 class Contingency:
@@ -99,6 +113,26 @@ class Contingency:
         made = Contingency(ignore_truth_zero=self.ignore_truth_zero, border=self.border)
         made.truth, made.pred, made.count = _sum_pairs(self.truth, called[at], self.count)
         return made
+
+    def faults(self) -> Faults:
+        """What is split and what is merged. 0 is no segment of either; what was found nowhere is in one piece."""
+        self._sum(self._waiting)
+        kept = (self.truth > 0) & (self.pred > 0)
+        truth, t = np.unique(self.truth, return_inverse=True)
+        voxels = np.bincount(t, self.count, len(truth)).astype(np.int64)
+        pred, p = np.unique(self.pred, return_inverse=True)
+        sizes = np.bincount(p, self.count, len(pred))
+        kept &= self.count >= SHARED * np.minimum(voxels[t], sizes[p])
+        pieces, merged = np.bincount(t[kept], minlength=len(truth)), np.bincount(p[kept], minlength=len(pred))
+        others = np.bincount(t[kept], merged[p[kept]] - 1, len(truth)).astype(np.int64)
+        return Faults(
+            truth[truth > 0],
+            voxels[truth > 0],
+            np.maximum(pieces, 1)[truth > 0],
+            others[truth > 0],
+            pred[pred > 0],
+            np.maximum(merged, 1)[pred > 0],
+        )
 
     def result(self, *, self_pairs: bool = False) -> dict[str, float]:
         """The scores: VOI in bits, the rest 0..1.

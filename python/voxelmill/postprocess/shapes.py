@@ -92,8 +92,10 @@ def shapes(p: Shapes, image: Image, tile: Region) -> Found:
 
 def sizes_of(labels: np.ndarray, tile: Region) -> dict[str, np.ndarray]:
     """Segments of a tile, ascending, each with its voxels and its box: first voxel, and the one after the last."""
-    present, place = np.unique(labels, return_inverse=True)
-    place = place.reshape(labels.shape)
+    flat = labels.ravel()  # runs of one label are far fewer than voxels, and sorted in a tenth of the time
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+    present, of_run = np.unique(flat[starts], return_inverse=True)
+    place = np.repeat(of_run, np.diff(starts, append=flat.size)).reshape(labels.shape)
     rows = {"root_id": present.astype(np.uint64), "voxels": np.bincount(place.ravel(), minlength=len(present))}
     for axis, name in enumerate("zyx"):
         low, high = np.full(len(present), NOWHERE), np.zeros(len(present), np.int64)

@@ -44,7 +44,12 @@ class Skeleton(NamedTuple):
 
 
 def skeleton(
-    voxels: np.ndarray, size: tuple[float, ...], shape: tuple[int, ...], scale: float = 1.5, const: float = 300.0
+    voxels: np.ndarray,
+    size: tuple[float, ...],
+    shape: tuple[int, ...],
+    scale: float = 1.5,
+    const: float = 300.0,
+    smoothed: int = SMOOTHED,
 ) -> Skeleton:
     """The skeleton of an object.
 
@@ -53,6 +58,7 @@ def skeleton(
         size: of a voxel.
         shape: of the volume they are of; its faces are no surface of the object.
         scale, const: what lies within scale * depth + const of a branch belongs to it.
+        smoothed: rounds of `smooth`; with 0 nodes lie on voxels.
     """
     from scipy.sparse.csgraph import connected_components, dijkstra
     from scipy.spatial import cKDTree
@@ -74,7 +80,7 @@ def skeleton(
     _, before, _ = dijkstra(net, indices=roots, min_only=True, return_predecessors=True)
     nodes, parent = branches(before, daf, roots, cKDTree(place), place, scale * depth + const)
     found = Skeleton(place[nodes], depth[nodes], parent)
-    return found._replace(position=smooth(found))
+    return found._replace(position=smooth(found, smoothed))
 
 
 def neighbours(voxels: np.ndarray, size: tuple[float, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
@@ -151,11 +157,11 @@ def branches(before, daf, roots, tree, place, reach) -> tuple[np.ndarray, np.nda
     return np.array(nodes), np.array(parent)
 
 
-def smooth(found: Skeleton) -> np.ndarray:
+def smooth(found: Skeleton, rounds: int = SMOOTHED) -> np.ndarray:
     """Positions with the nodes along branches moved to the mean of themselves and both neighbours; ends and forks stay."""
     edges, inner = found.edges, found.degree == 2
     position = found.position.copy()
-    for _ in range(SMOOTHED):
+    for _ in range(rounds):
         total = position.copy()
         np.add.at(total, edges[:, 0], position[edges[:, 1]])
         np.add.at(total, edges[:, 1], position[edges[:, 0]])

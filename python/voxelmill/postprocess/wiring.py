@@ -12,8 +12,10 @@ from ..core.graphs import components_of
 
 EDGE = np.dtype([("pre", "<i8"), ("post", "<i8"), ("weight", "<i8")])
 BATCH = 1 << 18  # edges in memory at a time
+ROWS = 1 << 17  # of a table, in memory at a time
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+Four = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,26 @@ class Edges:
                 rows.tofile(file)
         return cls(path)
 
+    def ends(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where edges begin and end; of more than `most` edges the first `most` and one, for a mark that there are more."""
+        rows = np.fromfile(self.path, EDGE, most + 1)
+        return np.ascontiguousarray(rows["pre"]), np.ascontiguousarray(rows["post"])
+
     def __iter__(self) -> Iterator[Arrays]:
         with open(self.path, "rb") as file:
             while len(rows := np.fromfile(file, EDGE, BATCH)):
                 yield rows["pre"], rows["post"], rows["weight"]
 
 
-def degrees(n: int, edges: Iterable[Arrays]) -> Arrays:
-    """Summed weights in, summed weights out, number of edges; int64 (n,) each."""
-    came, went, count = np.zeros((3, n), np.int64)
+def degrees(n: int, edges: Iterable[Arrays]) -> Four:
+    """Summed weights in, summed weights out, number of edges in, number of edges out; int64 (n,) each."""
+    came, went, before, behind = np.zeros((4, n), np.int64)
     for pre, post, weight in edges:
         np.add.at(came, post, weight)
         np.add.at(went, pre, weight)
-        np.add.at(count, pre, 1)
-        np.add.at(count, post, 1)
-    return came, went, count
+        np.add.at(before, post, 1)
+        np.add.at(behind, pre, 1)
+    return came, went, before, behind
 
 
 def pagerank(went: np.ndarray, edges: Iterable[Arrays], damping: float = 0.85) -> np.ndarray:
@@ -76,3 +83,12 @@ def components(n: int, edges: Iterable[Arrays]) -> np.ndarray:
     place = np.empty(len(size), np.int64)
     place[np.argsort(-size, kind="stable")] = np.arange(len(size))
     return place[np.ravel(label)]
+
+
+def columns_of(path: Path, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+    """Columns of a Parquet file, at most `ROWS` rows at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS, columns=list(names)):
+            yield tuple(batch[name].to_numpy() for name in names)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ingest.movies.times import listed
+from ..ingest.movies.ranges import listed
 from .field import Field, Table, plot_colours, spread
 
 TREE_TRACKS = 200

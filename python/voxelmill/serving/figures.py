@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from ..core.provenance import Task
 from ..core.shared import Seeded
 from ..core.stage import In, InFiles, OutFiles
 from ..core.volume import Image, open_image
+from . import wiring_figures
+from .tables import pick, rows_in
 
 MOST_PX = 2048  # a section is shown at most this large
 READ_PX = 2048  # a side of what is read of it at a time: decoded chunks take memory, too
-NODES_SHOWN = 60
 DOTS_SHOWN = 10_000  # best candidates of a section
-BATCH_ROWS = 1 << 17  # of a table, in memory at a time
 
 
 class Figures(Params):
@@ -63,8 +62,9 @@ def run(
     figures = {
         "figure1_overview": overview(images, z),
         "figure2_synapses": synapses(images[2], tables / "synapses.parquet", z),
-        "figure3_graph": graph(tables, p.seed),
+        "figure3_graph": wiring_figures.graph(tables, p.seed),
         "figure4_alignment": shift_plot(shifts),
+        "figure5_matrix": wiring_figures.matrix(tables, p.seed),
     }
     for name, figure in task.progress(figures.items(), "figures drawn"):
         save(figure, output / name, p.figure_dpi)
@@ -77,31 +77,6 @@ def save(figure: Any, stem: Path, dpi: int) -> None:
     figure.savefig(stem.with_suffix(".png"), dpi=dpi, metadata={"Software": None})
     figure.savefig(stem.with_suffix(".pdf"), dpi=dpi, metadata={"CreationDate": None, "Producer": None, "Creator": None})
     plt.close(figure)
-
-
-def pick(
-    path: Path, names: tuple[str, ...], keep: Callable[[dict[str, np.ndarray]], np.ndarray], most: int
-) -> tuple[dict[str, np.ndarray], int]:
-    """Columns of the first `most` rows that `keep` (columns of a batch -> mask) takes, and how many it takes.
-
-    No more than these and one batch are in memory, however long the table is."""
-    import pyarrow.parquet as pq
-
-    parts: list[dict[str, np.ndarray]] = []
-    taken = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
-            rows = {name: batch[name].to_numpy() for name in names}
-            places = np.flatnonzero(keep(rows))
-            parts.append({name: column[places[: max(most - taken, 0)]] for name, column in rows.items()})
-            taken += len(places)
-    return {name: np.concatenate([np.zeros(0, np.uint8), *(part[name] for part in parts)]) for name in names}, taken
-
-
-def rows_in(path: Path) -> int:
-    import pyarrow.parquet as pq
-
-    return pq.read_metadata(path).num_rows
 
 
 def read_csv(path: Path) -> dict[str, np.ndarray]:
@@ -227,73 +202,6 @@ def synapses(aligned: Image, path: Path, z: int) -> Any:
     ax.axis("off")
     scale_bar(ax, aligned, step, values.shape[1])
     return figure
-
-
-def graph(tables: Path, seed: int) -> Any:
-    """The neurites of highest PageRank and the edges among them."""
-    import matplotlib.pyplot as plt
-    import networkx as nx
-
-    figure, ax = plt.subplots(figsize=(8, 7), layout="constrained")
-    ax.axis("off")
-    nodes, total = pick(tables / "nodes.parquet", ("root_id", "pagerank"), lambda rows: rows["root_id"] > 0, NODES_SHOWN)
-    shown, rank = nodes["root_id"].tolist(), nodes["pagerank"]
-    title = f"Wiring graph: {total} neurites, {rows_in(tables / 'edges.parquet')} edges"
-    if not shown:
-        ax.set_title(title + " (empty)")
-        return figure
-    net: Any = nx.DiGraph()
-    net.add_nodes_from(shown)
-    ends = ("pre_root_id", "post_root_id")
-    edges, _ = pick(
-        tables / "edges.parquet",
-        (*ends, "weight"),
-        lambda rows: np.isin(rows[ends[0]], nodes["root_id"]) & np.isin(rows[ends[1]], nodes["root_id"]),
-        NODES_SHOWN**2,
-    )
-    net.add_weighted_edges_from(zip(*(column.tolist() for column in edges.values())))
-    place = nx.spring_layout(net, seed=seed, k=2.0 / np.sqrt(len(shown)), iterations=80)
-    weights = np.array([d["weight"] for *_, d in net.edges(data=True)], float)
-    draw_edges(ax, np.array([(place[a], place[b]) for a, b in net.edges()]).reshape(-1, 2, 2), weights)
-    nx.draw_networkx_nodes(
-        net,
-        place,
-        ax=ax,
-        node_size=60 + 500 * rank / rank.max(),
-        node_color=rank,
-        cmap="viridis",
-        edgecolors="white",
-        linewidths=0.6,
-    )
-    nx.draw_networkx_labels(
-        net,
-        place,
-        {n: str(n) for n in shown[:10]},
-        font_size=7,
-        ax=ax,
-        bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.6, "edgecolor": "none"},
-    )
-    if total > len(shown):
-        title += f"; the {len(shown)} of highest PageRank"
-    ax.set_title(title)
-    return figure
-
-
-def draw_edges(ax: Any, ends: np.ndarray, weights: np.ndarray) -> None:
-    """All edges (n, 2, 2: from, to; x, y) as two collections; a patch per arrow would take seconds."""
-    from matplotlib.collections import LineCollection, PolyCollection
-
-    along = ends[:, 1] - ends[:, 0]
-    along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    across = np.stack([-along[:, 1], along[:, 0]], 1)
-    # Each direction of a pair keeps to its own side, and the head stands clear of the node.
-    shifted = ends + 0.006 * across[:, None]
-    tip = shifted[:, 1] - 0.03 * along
-    heads = np.stack([tip, tip - 0.018 * along + 0.005 * across, tip - 0.018 * along - 0.005 * across], 1)
-    width = 0.3 + 2.2 * weights / weights.max(initial=1)
-    shafts = list(np.stack([shifted[:, 0], tip], 1))
-    ax.add_collection(LineCollection(shafts, linewidths=width, colors="#4a5a6a", alpha=0.45))
-    ax.add_collection(PolyCollection(list(heads), facecolors="#4a5a6a", alpha=0.7, linewidths=0))
 
 
 def shift_plot(shifts: dict[str, np.ndarray]) -> Any:

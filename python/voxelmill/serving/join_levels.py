@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core import blocks
+from ..core.metadata import attributes, multiscales, write_group
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from ..core.volume import Image, attributes, multiscales, open_image, write_group
+from ..core.volume import Image, open_image
 from .multiscale import omero
 from .publish_volume import sample
 from .resolutions import in_mm

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..core import blocks, levels, manifest
 from ..core.device import choose
+from ..core.metadata import multiscales, write_group
 from ..core.provenance import Task
 from ..core.stage import In, Out
-from ..core.volume import multiscales, write_group
 from .pyramid import Published, Pyramid, pyramids
 
 SHOWN = (0.1, 99.9)  # percentiles: a hot pixel does not make all else black

@@ -135,18 +135,20 @@ def merged(parts: list[Mesh]) -> Mesh:
 def rendered(meshes: list[Mesh], colours: np.ndarray, width: int) -> tuple[tuple[float, float, float, float], np.ndarray]:
     """(left, right, bottom, top) and an RGBA picture of meshes (x, y, z down) from above and before, without perspective.
 
-    Triangles are painted from the farthest to the nearest, twice as large as shown."""
+    Triangles are painted from the farthest to the nearest, twice as large as shown; of a closed surface only those
+    that look this way."""
     import cv2
 
     across, down, near = VIEW @ np.concatenate([vertices.T for vertices, _ in meshes], 1)
     starts = np.cumsum([0, *(len(vertices) for vertices, _ in meshes)])
     corners = np.concatenate([triangles + start for (_, triangles), start in zip(meshes, starts)])
-    shade = np.concatenate([shades(*mesh) for mesh in meshes])
+    shade, seen = (np.concatenate(parts) for parts in zip(*(shades(*mesh) for mesh in meshes)))
     colour = np.concatenate([np.tile(colours[n % len(colours)], (len(t), 1)) for n, (_, t) in enumerate(meshes)])
     depth = near[corners].mean(1)
     order = np.argsort(depth, kind="stable")
     span = (depth - depth.min()) / max(np.ptp(depth), 1e-9)
     colour = colour * (shade * (0.7 + 0.3 * span))[:, None]
+    order = order[seen[order]]
     per = 2 * width / max(np.ptp(across), np.ptp(down))
     points = np.stack([across - across.min(), down - down.min()], 1) * per + 8
     picture = np.zeros((int(np.ceil(points[:, 1].max())) + 8, int(np.ceil(points[:, 0].max())) + 8, 4), np.uint8)
@@ -162,16 +164,16 @@ def rendered(meshes: list[Mesh], colours: np.ndarray, width: int) -> tuple[tuple
     return (0.0, width * 2 / per, height * 2 / per, 0.0), np.clip(small, 0, 255).astype(np.uint8)
 
 
-def shades(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """How bright each triangle is, by the mean normal at its corners: a surface of squares looks smooth."""
+def shades(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How bright each triangle is, by the mean normal at its corners: a surface of squares looks smooth. Which look
+    this way."""
     a, b, c = vertices[triangles].transpose(1, 0, 2)
     normal = np.cross(b - a, c - a)
-    of = np.zeros((len(vertices), 3))
-    for corner in triangles.T:
-        np.add.at(of, corner, normal)
+    each = np.repeat(normal, 3, axis=0).T
+    of = np.stack([np.bincount(triangles.ravel(), values, len(vertices)) for values in each], 1)
     mean = of[triangles].sum(1)
     mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
-    return 0.35 + 0.65 * np.clip(mean @ VIEW.T @ LIGHT, 0, 1)
+    return 0.35 + 0.65 * np.clip(mean @ VIEW.T @ LIGHT, 0, 1), normal @ VIEW[2] > 0
 
 
 def bar(ax: Any, extent: tuple[float, ...]) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 
 from ..core import levels, ngff
 from ..core.errors import DataError, StorageError
+from ..core.metadata import attributes
 from ..core.space import BESIDE
-from ..core.volume import Image, Layout, attributes, context, open_image
+from ..core.volume import Image, Layout, context, open_image
 
 IN_SHARD = 6  # bits: 64 chunks share a file
 

@@ -11,10 +11,11 @@ from functools import partial
 import numpy as np
 
 from ..core import blocks, levels
+from ..core.metadata import multiscales, write_group
 from ..core.provenance import Task
 from ..core.released import create_level
 from ..core.stage import In, Out
-from ..core.volume import Image, multiscales, open_image, write_group
+from ..core.volume import Image, open_image
 from .multiscale import SAMPLED, link_level_0, omero
 from .resolutions import Resolutions, plan, voxels, write_shard
 

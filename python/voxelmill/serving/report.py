@@ -34,6 +34,7 @@ details summary{cursor:pointer;font-weight:600}code{overflow-wrap:anywhere}
 
 MANY = 16  # tasks of a stage that are listed one by one
 LONG = 60  # rows of quality figures from which the table is folded
+MOST_PAGES = 6  # of slices; all of them lie beside the report
 WIDE = 1800  # px: a figure at least as wide has a row of the page for itself
 
 
@@ -148,6 +149,11 @@ def cards(records: list[dict], tables: Path) -> str:
             (f"{result['voi_split']:.2f} / {result['voi_merge']:.2f}", "VOI split / merge (bits)"),
             (f"{result['arand']:.3f}", "adapted Rand error"),
         ]
+        if "splits" in result:
+            shown.append((f"{result['splits']:,} / {result['merges']:,}", "splits / merges"))
+            runs = [result[f"expected_run_length{of}"] for of in ("", "_of_truth")]
+            per, unit = (1000, "µm") if result["run_length_unit"] == "nm" else (1, "voxels")
+            shown.append((f"{runs[0] / per:.3g} of {runs[1] / per:.3g} {unit}", "expected run length"))
     cpu = sum(r["cpu_s"] for r in records)
     shown.append((f"{cpu:.1f} s", "CPU time of all tasks"))
     return (
@@ -167,7 +173,13 @@ def warnings(records: list[dict]) -> str:
 
 
 def pictures(folder: Path) -> str:
-    found = [(f.stem, f.read_bytes()) for f in sorted(folder.glob("*.png")) if f.stat().st_size]
+    """All figures; of pages a slice as many as MOST_PAGES, from the first slice to the last."""
+    files = [f for f in sorted(folder.glob("*.png")) if f.stat().st_size]
+    pages = [f for f in files if f.stem.startswith("slice_z")]
+    if len(pages) > MOST_PAGES:
+        left = set(pages) - {pages[round(k * (len(pages) - 1) / (MOST_PAGES - 1))] for k in range(MOST_PAGES)}
+        files = [f for f in files if f not in left]
+    found = [(f.stem, f.read_bytes()) for f in files]
     made = [
         f"<section{' class=wide' if int.from_bytes(data[16:20]) >= WIDE else ''}><img alt='{name}' "
         f"src='data:image/png;base64,{base64.b64encode(data).decode()}'></section>"

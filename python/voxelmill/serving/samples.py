@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.ingest.movies.movie import parse_range
+from voxelmill.ingest.movies.ranges import parse_range
 
 FEATURE = re.compile(r".+_ch_\d+")
 MOST_FOVS = 1_000_000  # bounds the ranges of a file that is read without its movie

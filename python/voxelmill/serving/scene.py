@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..core.metadata import multiscales, write_group
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.space import Axis, Space
 from ..core.stage import In, Out
-from ..core.volume import create_image, layout, multiscales, open_image, write_group
+from ..core.volume import create_image, layout, open_image
 from ..transform.transforms import load
 from ..transform.warp import SectionTransform
 

@@ -1,10 +1,12 @@
 """Slice preview: what preparing a slice did to it, on one page.
 
-+----------------+----------------+----------------+   Pictures: dim 1 (stage x) down, dim 2 (stage y) to the right.
-| tiles, seams   | tiles before   | and after      |   The two in the middle show tiles side by side, overlap not removed,
-+----------------+  light is even +----------------+   with one scale of greys.
-| light of a tile| light by depth | slice, cut     |   The cut is through the middle of dim 1, surface on top.
-+----------------+----------------+----------------+
++----------------+----------------+----------------+----------------+   Pictures: dim 1 (stage x) down, dim 2 (stage y) to
+| mean over depth| tiles before   | and after      | light of a tile|   the right. Tiles stand side by side, overlap not
+| tiles, seams   | light is even  |                |                |   removed, with one scale of greys.
++----------------+----------------+----------------+----------------+   Of the clean slice: the plane in the middle of its
+| light by depth | clean slice:   | its cut through| and through    |   depth, and the cuts along the lines drawn in it,
+|                | plane          | dim 1          | dim 2          |   surface on top.
++----------------+----------------+----------------+----------------+
 """
 
 from __future__ import annotations
@@ -42,9 +44,9 @@ def drawn(image: Image, notes: Notes, name: str) -> Any:
     """The figure; a panel whose step did not run says so."""
     import matplotlib.pyplot as plt
 
-    figure = plt.figure(figsize=(12, 7.4), layout="constrained")
+    figure = plt.figure(figsize=(15, 7), layout="constrained")
     figure.suptitle(f"Slice {name}", fontsize=11)
-    axes: Any = figure.subplots(2, 3)
+    axes: Any = figure.subplots(2, 4)
     mm = float(image.scale[1]) / NM_PER_MM
     panels = (
         (layout, "tile_positions", "stitched"),
@@ -59,7 +61,7 @@ def drawn(image: Image, notes: Notes, name: str) -> Any:
         else:
             ax.axis("off")
             ax.text(0.5, 0.5, f"not {done}", ha="center", transform=ax.transAxes, color="0.4")
-    cut(axes[1, 2], image)
+    orthogonal(axes[1, 1:], image)
     return figure
 
 
@@ -79,7 +81,7 @@ def layout(ax: Any, notes: Notes, mm: float) -> None:
     )
     ax.add_collection(lines)
     ax.figure.colorbar(lines, ax=ax, label="quality of a seam", shrink=0.8)
-    ax.set(title=f"{len(at)} tiles, {len(seams)} seams", xlim=(0, across), ylim=(down, 0), aspect="equal")
+    ax.set(title=f"Mean over depth: {len(at)} tiles, {len(seams)} seams", xlim=(0, across), ylim=(down, 0), aspect="equal")
     ax.set(xlabel="along stage y (mm)", ylabel="along stage x (mm)")
 
 
@@ -126,14 +128,26 @@ def depth(ax: Any, notes: Notes, mm: float) -> None:
     ax.legend(frameon=False)
 
 
-def cut(ax: Any, image: Image) -> None:
-    """(depth, dim 2) through the middle of the clean slice."""
-    a = image.shape[1] // 2
-    plane = image.read((slice(None), slice(a, a + 1)))[:, 0]
-    deep, across = (image.shape[n] * float(image.scale[n]) / NM_PER_MM for n in (0, 2))
-    grey(ax, reduced(plane), bounds(plane), (0, across, deep, 0))
-    ax.set(title="Clean slice, cut through its middle", xlabel="along stage y (mm)", ylabel="below the surface (mm)")
-    ax.set(aspect="auto" if across > 4 * deep else "equal")
+def orthogonal(axes: Any, image: Image) -> None:
+    """The three planes through the middle of the clean slice: (dim 1, dim 2), (depth, dim 2), (depth, dim 1)."""
+    z, a, b = (n // 2 for n in image.shape)
+    deep, down, across = (n * float(step) / NM_PER_MM for n, step in zip(image.shape, image.scale))
+    plane = image.read((slice(z, z + 1),))[0]
+    span = bounds(plane)
+    grey(axes[0], reduced(plane), span, (0, across, down, 0))
+    axes[0].axhline(a * down / image.shape[1], color="#e6a23c", lw=0.7)
+    axes[0].axvline(b * across / image.shape[2], color="#5dade2", lw=0.7)
+    below = z * deep / image.shape[0]
+    axes[0].set(title=f"Clean slice, {below:.2f} mm deep", xlabel="along stage y (mm)", ylabel="along stage x (mm)")
+    cuts = (
+        (axes[1], image.read((slice(None), slice(a, a + 1)))[:, 0], across, "y", "#e6a23c"),
+        (axes[2], image.read((slice(None), slice(None), slice(b, b + 1)))[:, :, 0], down, "x", "#5dade2"),
+    )
+    for ax, values, length, along, colour in cuts:
+        grey(ax, reduced(values), span, (0, length, deep, 0))
+        ax.set(title=f"Cut along stage {along}", xlabel=f"along stage {along} (mm)", ylabel="below the surface (mm)")
+        ax.set(aspect="auto" if length > 4 * deep else "equal")
+        ax.spines[:].set_color(colour)
 
 
 def grey(ax: Any, picture: np.ndarray, span: tuple[float, float], extent: tuple[float, float, float, float]) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError, StorageError
+from ..core.metadata import attributes
 from ..core.space import Space
-from ..core.volume import attributes, list_labels, open_image
+from ..core.volume import list_labels, open_image
 
 NEUROGLANCER = "https://neuroglancer-demo.appspot.com"
 HERE = "http://127.0.0.1:8000"  # where `voxelmill view` serves the results

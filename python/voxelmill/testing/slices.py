@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -60,6 +61,7 @@ def in_common_space(folder: Path, made: Acquisition) -> dict[int, Path]:
     from ..transform.bring_to_common_space import place_on_canvas
     from ..transform.plan_common_space import extents, plan
 
+    folder.mkdir(exist_ok=True)
     raw = {s: slice_store(folder / "raw", s, clean(made, s), step=made.voxel_um[1] / 1000) for s in made.kept}
     images = {s: open_image(path) for s, path in raw.items()}
     rows = [Shift(r["fixed_id"], r["moving_id"], r["x_shift_mm"], r["y_shift_mm"]) for r in made.shifts()]  # type: ignore
@@ -83,26 +85,57 @@ def registered(missing: tuple[int, ...] = ()) -> tuple[Acquisition, Path, dict[i
 
 
 @cache
+def spoiled() -> tuple[Acquisition, Path, dict[int, Path]]:
+    """As `registered`, but slice 2 shows agarose alone; pairs two apart, too."""
+    folder = Path(mkdtemp())
+    made = one_tile(slices=4, spoiled=(2,))
+    stores = in_common_space(folder, made)
+    register(folder, made, stores, 2)
+    return made, folder, stores
+
+
+@cache
 def torn() -> tuple[Acquisition, Path, dict[int, Path]]:
     """As `registered`, where of each second slice the larger part has slipped by 11 px and turned by 2 degrees."""
-    made, _, whole = registered()
+
+    def slipped(values: np.ndarray) -> np.ndarray:
+        cut, slip = int(0.4 * values.shape[1]), rigid_matrix(9, -7, 2.0, centre_of(values.shape[1:]))
+        for plane in values:
+            plane[cut:] = render(plane, SectionTransform(slip))[cut:]
+        return values
+
+    return harmed(registered()[0], slipped)
+
+
+@cache
+def tilted(looks: float = 6.0) -> tuple[Acquisition, Path, dict[int, Path]]:
+    """As `registered`, where each second slice was cut 8 degrees off: along dim 1 its planes lie ever deeper."""
+
+    def leaning(values: np.ndarray) -> np.ndarray:
+        from scipy import ndimage
+
+        z, x, y = np.indices(values.shape, np.float32)
+        deeper = np.tan(np.deg2rad(8)) * (x - values.shape[1] / 2)
+        return ndimage.map_coordinates(values, [z + deeper, x, y], order=1, mode="nearest")
+
+    return harmed(one_tile(slices=4, looks=looks), leaning)
+
+
+def harmed(made: Acquisition, harm: Callable[[np.ndarray], np.ndarray]) -> tuple[Acquisition, Path, dict[int, Path]]:
+    """Slices in common space, registered, of which each second one was harmed."""
     folder, stores = Path(mkdtemp()), {}
-    for s, path in whole.items():
+    for s, path in in_common_space(folder / "whole", made).items():
         image = open_image(path)
-        values = image.read()
-        if s % 2:
-            cut, slip = int(0.4 * values.shape[1]), rigid_matrix(9, -7, 2.0, centre_of(values.shape[1:]))
-            for plane in values:
-                plane[cut:] = render(plane, SectionTransform(slip))[cut:]
+        values = harm(image.read()) if s % 2 else image.read()
         origin = tuple(v / NM_PER_MM for v in image.origin)
         stores[s] = slice_store(folder, s, values, origin, image.scale[0] / NM_PER_MM)  # type: ignore[arg-type]
     register(folder, made, stores)
     return made, folder, stores
 
 
-def register(folder: Path, made: Acquisition, stores: dict[int, Path]) -> None:
-    """Metrics and transforms of neighbours, and a slice configuration."""
-    for a, b in zip(made.kept[:-1], made.kept[1:]):
+def register(folder: Path, made: Acquisition, stores: dict[int, Path], steps: int = 1) -> None:
+    """Metrics and transforms of slices up to `steps` apart, and a slice configuration."""
+    for a, b in [pair for step in range(1, steps + 1) for pair in zip(made.kept, made.kept[step:])]:
         out = {"transform": f"{a}-{b}.tfm", "metrics": f"{a}-{b}.json", "offsets": f"{a}-{b}.txt"}
         given = {"fixed": stores[a], "moving": stores[b], "name": f"z{a:02d}-z{b:02d}"}
         flags = {"registration_slicing_interval_mm": THICK}
@@ -123,13 +156,18 @@ def alignment_error(made: Acquisition, stores: dict[int, Path], plan: Path) -> f
     return float(np.sqrt((off**2).sum(-1).mean()))
 
 
-def stacked(folder: Path, stores: dict[int, Path], source: Path, *, block: str = "", **flags: Any) -> Path:
+def metrics_in(source: Path) -> list[Path]:
+    """Of the pairs that `register` has left there."""
+    return [path for path in sorted(source.glob("*-*.json")) if not path.name.endswith(("manifest.json", "provenance.json"))]
+
+
+def stacked(
+    folder: Path, stores: dict[int, Path], source: Path, *, block: str = "", config: Path | None = None, **flags: Any
+) -> Path:
     """The stack of slices, by the pairs in `source`; a store in `folder`."""
-    metrics = sorted(source.glob("*-*.json"))
-    metrics = [path for path in metrics if not path.name.endswith(("manifest.json", "provenance.json"))]
     grid = {"chunk": "8,64,64", "shard": "16,128,128"}
     out = {"plan": "plan.json", "matches": "z.csv", "decisions": "d.csv", "block_list": "blocks.csv"}
-    given = {"volumes": list(stores.values()), "metrics": metrics, "config": source / "config.csv"}
+    given = {"volumes": list(stores.values()), "metrics": metrics_in(source), "config": config or source / "config.csv"}
     flags = {"registration_slicing_interval_mm": THICK, **flags}
     assert run_stage("transform.plan_stack", folder, **given, **grid, **flags, **out) == 0
     shape = json.loads((folder / "plan.json").read_text())["shape"]

@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DataError
+from ..core.metadata import multiscales
 from ..core.provenance import Task
 from ..core.space import Axis, Space
-from ..core.volume import Image, Layout, create_array, multiscales, open_image
+from ..core.volume import Image, Layout, create_array, open_image
 
 SHARD_BYTES = 16 << 20  # frames are gathered into files of about this size
 CHUNK = 512  # px a side at most
@@ -50,7 +51,8 @@ def fovs_in(*stores: Path | None) -> list[int]:
 @dataclass(frozen=True)
 class View:
     """One field of view: what stages need to know without opening the movie. times: minutes, one per frame.
-    pixel_size_um: None where the file does not say. origin_um: of the centre of pixel 0 (y, x), where the file says it."""
+    pixel_size_um: None where the file does not say. origin_um: of the centre of pixel 0 (y, x), where the file says it.
+    stage_um: where the stage was (y, x), by its own axes."""
 
     name: str
     height: int
@@ -60,6 +62,7 @@ class View:
     times: list[float]
     pixel_size_um: float | None = None
     origin_um: Sequence[float] = (0.0, 0.0)
+    stage_um: Sequence[float] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -199,7 +202,8 @@ class FrameWriter:
 
     def _create(self, dtype: Any) -> None:
         self.lay = layout_of(self.view.shape, dtype)
-        describe_movie(self.root, self.view.space, label_of=self.label_of, times_min=self.view.times)
+        stage = {"stage_um": self.view.stage_um} if self.view.stage_um else {}
+        describe_movie(self.root, self.view.space, label_of=self.label_of, times_min=self.view.times, **stage)
         create_array(self.root / "0", self.lay, names="tyx")
         self.image = Image(self.root, self.view.space)
         self.held = np.zeros((self.lay.shard[0], *self.view.shape[1:]), dtype)

@@ -26,6 +26,7 @@ from ..core.errors import DataError, ParameterError, StorageError
 
 RECIPES = Path(__file__).with_name("recipes")
 PARTS = ("train", "validation", "held_back")
+FEW = 10  # sections of which no fifth can be spared
 NONE = np.zeros((0, 0))  # in place of an image that is kept elsewhere
 
 
@@ -95,7 +96,7 @@ def own_recipe(
     """A recipe of a user's own files, paired in order.
 
     Of several files the last fifth (at least one) is for validation; of a single one the last fifth of its first
-    axis: sections, frames, or rows of a single frame.
+    axis: sections, frames, or rows of a single frame. Of a volume of fewer than FEW sections the last fifth of rows.
     """
     if len(images) != len(labels):
         raise ParameterError(f"{len(images)} images and {len(labels)} labels; expected as many, in the same order")
@@ -110,8 +111,10 @@ def own_recipe(
         if held:
             parts: dict[str, Any] = {"validation" if i >= len(images) - held else "train": {}}
         else:
-            cut = round(0.8 * len(read(image, kind, "", "image")))
-            parts = {"train": {"region": [[0, cut]]}, "validation": {"region": [[cut, None]]}}
+            shape = read(image, kind, "", "image").shape
+            whole: list[Any] = [None] if kind == "neurites" and shape[0] < FEW else []
+            cut = round(0.8 * shape[len(whole)])
+            parts = {"train": {"region": [*whole, [0, cut]]}, "validation": {"region": [*whole, [cut, None]]}}
         sets.append(own | {"parts": parts})
     return Recipe(kind, Path(), sets)
 

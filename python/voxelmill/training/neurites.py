@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 DEPTH, SIDE, BATCH = 16, 128, 2
+LEAST = 9  # sections of a block: each has one at the farthest distance that the network looks at
 SIGMA = 8.0  # px of an isotropic volume, of the window of the shape descriptors
 STRIDES, OFTEN = (1, 2, 3, 4, 5), (0.5, 0.12, 0.12, 0.13, 0.13)
 ZOOMS = {1: (0.75, 1.45), 2: (0.85, 1.7)}  # finer or coarser in the section, by stride
@@ -53,6 +54,13 @@ def _thinnest(volume: Volume) -> int:
     return min(volume.raw.shape) if volume.isotropic else len(volume.raw)
 
 
+def mirrored(at: np.ndarray, n: int) -> np.ndarray:
+    """Sections of a volume of n, which goes on as in a mirror: 0 1 2 1 0 1 ... The network must not learn that there is
+    nothing 4 sections away (its normalisation there would have no spread, and thick volumes a thousandfold answer)."""
+    at = at % max(2 * (n - 1), 1)
+    return np.where(at < n, at, 2 * (n - 1) - at)
+
+
 class Neurites:
     """What `train` needs to know of this kind: `network`, `batch`, `loss`."""
 
@@ -67,7 +75,7 @@ class Neurites:
             raise DataError("no volume to train on; the recipe's train parts are empty")
         self.chances = {p: chances([v.example for v in volumes]) for p, volumes in self.volumes.items()}
         # sections of a block; all blocks of a batch have as many
-        self.depth = {p: min([depth, *(_thinnest(v) for v in volumes)]) for p, volumes in self.volumes.items()}
+        self.depth = {p: min([depth, *(max(_thinnest(v), LEAST) for v in volumes)]) for p, volumes in self.volumes.items()}
 
     def network(self) -> torch.nn.Module:
         from .networks import Neurites as Network
@@ -120,7 +128,7 @@ class Neurites:
         import cv2
 
         side, span = self.side, depth * stride
-        z = rng.integers(len(raw) - span + 1) + stride // 2 + stride * np.arange(depth)
+        z = mirrored(rng.integers(max(len(raw) - span, 0) + 1) + stride // 2 + stride * np.arange(depth), len(raw))
         thick = learn and stride > 1 and rng.random() < 0.5
         half = np.minimum(np.array(raw.shape[1:]) / 2, 0.6 * side / zoom)
         at = rng.uniform(half, np.array(raw.shape[1:]) - half)

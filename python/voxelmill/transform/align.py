@@ -16,7 +16,7 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import open_image
-from . import align_pairs, registration, section_graph
+from . import align_pairs, pair_results, section_graph
 from .transforms import save
 from .warp import SectionTransform
 
@@ -61,7 +61,7 @@ def run(p: Parameters, task: Task, *, pairs: list[In], facts: In, volume: In, tr
             raise DataError(f"sections that cannot be aligned: {bad}; --strict false bridges them")
 
 
-def solve(p: Parameters, image, pairs: list[registration.PairResult]) -> section_graph.StackAlignment | None:
+def solve(p: Parameters, image, pairs: list[pair_results.PairResult]) -> section_graph.StackAlignment | None:
     """The joint solution, with further pairs across runs of bad sections; None where nothing is to be done."""
     if p.alignment == "none" or not pairs:
         return None
@@ -70,10 +70,10 @@ def solve(p: Parameters, image, pairs: list[registration.PairResult]) -> section
     return section_graph.solve(pairs, depth, drift_sections=p.align_drift, max_damage=p.align_max_damage)
 
 
-def load(path) -> list[registration.PairResult]:
+def load(path) -> list[pair_results.PairResult]:
     """The pairs of one task."""
     with np.load(path) as parts:
-        return registration.unpack({name: parts[name] for name in parts})
+        return pair_results.unpack({name: parts[name] for name in parts})
 
 
 def unmoved(depth: int) -> list[dict]:

@@ -13,7 +13,7 @@ from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
-from . import registration
+from . import pair_results, registration
 from .bandpass import Reduced, reduction
 
 MOST_BYTES = 128e6  # of sections at full size, in memory at a time
@@ -63,11 +63,11 @@ def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output:
     found = task.each(partial(estimate, p, image), [run for run in runs if run], "runs of pairs registered")
     pairs = list(itertools.chain.from_iterable(found))
     with open(output, "wb") as file:
-        np.savez(file, **registration.pack(pairs))  # type: ignore[arg-type]
+        np.savez(file, **pair_results.pack(pairs))  # type: ignore[arg-type]
     task.report(pairs=len(pairs), pairs_without_agreement=sum(q.level == "none" for q in pairs))
 
 
-def estimate(p: Parameters, image: Image, wanted: Any) -> list[registration.PairResult]:
+def estimate(p: Parameters, image: Image, wanted: Any) -> list[pair_results.PairResult]:
     """Register pairs of sections of an image, each section read once."""
     wanted = sorted(wanted)
     return registration.estimate_pairs(

@@ -10,11 +10,12 @@ from functools import partial
 import numpy as np
 
 from ..core import levels
+from ..core.metadata import attributes
 from ..core.provenance import Task
 from ..core.released import same_level
 from ..core.shared import Oriented
 from ..core.stage import In, Out
-from ..core.volume import Image, Region, attributes, open_image
+from ..core.volume import Image, Region, open_image
 from .register_to_atlas import stored_affine, to_voxels
 
 TILE = 96  # voxels along each axis that are made at a time

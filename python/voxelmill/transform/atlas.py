@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
+from ..core.metadata import attributes
 from ..core.orientation import affine
 from ..core.space import NM_PER_MM
-from ..core.volume import attributes, open_image
+from ..core.volume import open_image
 from .affine_registration import Scan
 from .resampling import along_axes, cells, means
 

@@ -139,6 +139,7 @@ def _in_common(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients of what tiles have in common, and their variances, from how much the tiles differ."""
     grid = _basis(*np.meshgrid(*(centres(n) for n in logs.shape[1:]), indexing="ij")).reshape(-1, len(_orders()))
     each = logs.reshape(len(logs), -1)
+    each = each[np.isfinite(each).any(1)]  # tiles of nothing have no say
     c, level = np.zeros(grid.shape[1]), np.nanmedian(each, axis=1)
     for n in range(ROUNDS):
         rest = each - level[:, None] - grid @ c
@@ -148,10 +149,9 @@ def _in_common(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weight = np.where(np.isfinite(rest), _huber(rest) if n < ROUNDS // 2 else _tukey(rest), 0)
         left = (grid * weight.sum(0)[:, None]).T @ grid + 1e-6 * np.eye(len(c))
         c = np.linalg.solve(left, grid.T @ np.nansum(weight * (each - level[:, None]), axis=0))
-    known = np.isfinite(each).any(1)
-    alone = np.nan_to_num(weight * (each - level[:, None] - grid @ c))[known] @ grid / grid.shape[0]
-    scatter = 1.4826 * np.median(np.abs(alone), axis=0) if known.sum() > 2 else np.full(len(c), 0.3)
-    return c, (SPECIMEN * np.maximum(scatter, 1e-3)) ** 2 / max(int(known.sum()), 1)
+    alone = np.nan_to_num(weight * (each - level[:, None] - grid @ c)) @ grid / grid.shape[0]
+    scatter = 1.4826 * np.median(np.abs(alone), axis=0) if len(each) > 2 else np.full(len(c), 0.3)
+    return c, (SPECIMEN * np.maximum(scatter, 1e-3)) ** 2 / max(len(each), 1)
 
 
 def _huber(rest: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ class Parameters(Sectioning, Strict):
         "zmorph: least gain of correlation by a transform; with less, planes that are alike pass into each other unmoved",
         ge=0,
     )
-    interpolation_preview: bool = param(False, "Draw the planes on either side and those between")
+    interpolation_preview: bool = param(False, "Draw a missing slice: what was decided, planes on either side, those between")
 
     @property
     def gates(self) -> zmorph.Gates:
@@ -88,13 +88,15 @@ def run(
         facts |= {"method": method, **more}
         if output:
             write(output, above, made, planes, p.registration_slicing_interval_mm)
-        if p.interpolation_preview and preview and output:
-            draw(preview, above, open_image(output), below, method, n)
+        told = f"filled: {method}, {facts['measured_planes']} of its {planes} planes are shown by the slice before"
         row = {"interpolated": True, "interpolation_failed": False, "interpolation_method_used": method}
     except zmorph.Rejected as why:
         facts |= {"rejected": str(why)}
         task.quarantine([slices.name_of(n)], f"not interpolated, stays a gap: {why}")
+        told = f"stays a gap: {why}"
         row = {"interpolated": False, "interpolation_failed": True, "interpolation_fallback_reason": str(why)}
+    if p.interpolation_preview and preview:
+        draw(preview, above, open_image(output) if output and output.exists() else None, below, n, told)
     write_manifest(manifest, n, row)
     diagnostics.write_text(json.dumps(facts, indent=1))
     task.report(**{k: v for k, v in facts.items() if k not in ("gates", "matrix")})
@@ -184,23 +186,30 @@ def write_manifest(path: Path, n: int, row: dict[str, Any]) -> None:
         table.writerow([f"{n:02d}", *(written(row.get(name)) for name in MANIFEST[1:])])
 
 
-def draw(path: Path, above: Image, made: Image, below: Image, method: str, n: int) -> None:
-    """The last plane before, the middle of what was made, the first plane after."""
+def draw(path: Path, above: Image, made: Image | None, below: Image, n: int, told: str) -> None:
+    """What was decided, with the last plane before, the middle of what was made, the first plane after."""
+    import textwrap
+
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    step = max(1, -(-max(made.shape[1:]) // 1024))
+    step = max(1, -(-max(above.shape[1:]) // 1024))
+    middle = None if made is None else made.read(np.s_[made.shape[0] // 2 : made.shape[0] // 2 + 1])
     shown = [
         ("slice before, last plane", above.read(np.s_[above.shape[0] - 1 :])),
-        (f"{slices.name_of(n)}, middle: {method}", made.read(np.s_[made.shape[0] // 2 : made.shape[0] // 2 + 1])),
+        (f"{slices.name_of(n)}, its middle", middle),
         ("slice after, first plane", below.read(np.s_[:1])),
     ]
-    figure, parts = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
-    for ax, (title, values) in zip(parts, shown, strict=True):
-        ax.imshow(values[0, ::step, ::step], cmap="gray", vmin=0, vmax=1)
+    figure, parts = plt.subplots(1, 3, figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(textwrap.fill(f"Slice {slices.name_of(n)} is missing; {told}", 110), fontsize=10)
+    for ax, (title, planes) in zip(parts, shown, strict=True):
+        values = np.ones((1, *above.shape[1:])) if planes is None else planes
         ax.set_title(title, fontsize=9)
         ax.set_axis_off()
+        ax.imshow(values[0, ::step, ::step], cmap="gray", vmin=0, vmax=1)
+        if planes is None:
+            ax.text(0.5, 0.5, "nothing", ha="center", transform=ax.transAxes, color="0.4")
     figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
     plt.close(figure)

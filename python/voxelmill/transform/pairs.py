@@ -26,7 +26,7 @@ Source = Literal["images", "manual", "manual_refined"]  # who says so: registrat
 THRESHOLDS = {
     "translation": ("px", "Shift beyond what the stage says", 30.0, 50.0),
     "rotation": ("deg", "Turn about the middle of the canvas", 3.0, 4.5),
-    "z_correlation": ("", "Correlation of planes at the depth that fits best", 0.4, 0.2),
+    "z_correlation": ("", "Correlation of planes at the depth that fits best", 0.25, 0.15),
     "correlation": ("", "Correlation of band-passed slabs, laid on each other", 0.3, 0.15),
 }
 
@@ -47,7 +47,7 @@ class Laid(BaseModel, frozen=True):
 
 
 class Pair(BaseModel, frozen=True):
-    """See above. `seen`: something was found that both show."""
+    """See above. `thin`: the last planes of fixed were registered, which ends above sound planes of moving."""
 
     fixed: int
     moving: int
@@ -60,6 +60,7 @@ class Pair(BaseModel, frozen=True):
     z_correlation: float = 0.0
     correlation: float = 0.0
     confidence: float = 0.0
+    thin: bool = False
     status: Status = "error"
     why: str = ""
     source: Source = "images"
@@ -70,13 +71,14 @@ class Pair(BaseModel, frozen=True):
 
     @property
     def values(self) -> dict[str, float]:
-        """What the thresholds are for."""
-        return {
+        """What the thresholds are for. Thin slabs say nothing of depth."""
+        found = {
             "translation": self.translation,
             "rotation": abs(self.rotation_deg),
             "z_correlation": self.z_correlation,
             "correlation": self.correlation,
         }
+        return {name: value for name, value in found.items() if not (self.thin and name == "z_correlation")}
 
 
 def confidence(z_correlation: float, translation: float, rotation: float, most: tuple[float, float]) -> float:

@@ -38,12 +38,14 @@ class Parameters(Strict):
 
 @dataclass
 class Section:
-    """What is found of a section: rows of the two tables, each tile's cells (`illumination.reduced`), what cannot be read."""
+    """What is found of a section: rows of the two tables, each tile's cells (`illumination.reduced`), what cannot be read,
+    and how many pixels of a tile are no number."""
 
     positions: list[tuple[Any, ...]]
     seams: list[tuple[Any, ...]]
     cells: dict[str, np.ndarray]
     bad: dict[str, str]
+    lost: dict[str, int]
 
 
 def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, positions: Out, seams: Out, light: Out) -> None:
@@ -55,6 +57,7 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, posit
     placed: list[tuple[Any, ...]] = []
     met: list[tuple[Any, ...]] = []
     cells: dict[str, np.ndarray] = {}
+    lost: dict[str, int] = {}
     work = partial(place_section, p, Reader(source, tiling.model_copy(update={"tiles": []})))
     if len(every) == 1:  # without it there is nothing to go on with
         results: Iterable[Any] = [(one, work(one)) for one in sections]
@@ -64,13 +67,22 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, block: str, posit
         placed += section.positions
         met += [(number, *row) for row in section.seams]
         cells |= section.cells
+        lost |= section.lost
         for name, why in section.bad.items():
             task.quarantine([name], why)
     write_csv(positions, POSITIONS, placed)
     write_csv(seams, SEAMS, met)
     with open(light, "wb") as file:
         np.savez(file, **cells)  # type: ignore[arg-type]
-    task.report(tiles=len(placed), seams=len(met))
+    task.report(tiles=len(placed), seams=len(met), **no_numbers(lost))
+
+
+def no_numbers(lost: dict[str, int]) -> dict[str, str]:
+    """What a user must know of pixels that are no number, by tile."""
+    if not lost:
+        return {}
+    told = f"{sum(lost.values())} pixels of {len(lost)} tiles are NaN or infinite, most in {max(lost, key=lambda n: lost[n])}"
+    return {"notes": f"{told}; they count as not acquired"}
 
 
 def place_section(p: Parameters, reader: Reader, section: tuple[int, list[Tile]]) -> Section:
@@ -81,10 +93,14 @@ def place_section(p: Parameters, reader: Reader, section: tuple[int, list[Tile]]
     nominal, shapes = positions_of(tiles)
     cells: dict[str, np.ndarray] = {}
     bad: dict[str, str] = {}
+    lost: dict[str, int] = {}
 
     def read(k: int) -> np.ndarray:
         try:
-            pixels = np.nan_to_num(np.asarray(reader(tiles[k])))
+            pixels = np.asarray(reader(tiles[k]))
+            if pixels.dtype.kind == "f" and (n := int(np.isnan(pixels).sum())):
+                lost[tiles[k].name] = n
+                pixels = np.nan_to_num(pixels)
             cells[tiles[k].name] = illumination.reduced(pixels.mean(0, dtype=np.float32) if len(pixels) > 1 else pixels[0])
             return pixels
         except DataError as error:
@@ -105,7 +121,7 @@ def place_section(p: Parameters, reader: Reader, section: tuple[int, list[Tile]]
     placement = solve(seams, nominal, shapes) if p.refine_tile_positions else judged(seams, nominal)
     if len(bad) == len(tiles):
         raise DataError(f"none of its {len(tiles)} tiles can be read; the first: {next(iter(bad.values()))}")
-    return Section(*rows_of(placement, tiles, set(bad)), cells, bad)
+    return Section(*rows_of(placement, tiles, set(bad)), cells, bad, lost)
 
 
 def named(tiling: Tiling, section: int) -> str:

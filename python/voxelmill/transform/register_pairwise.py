@@ -7,6 +7,9 @@
 
 Slabs are averaged over planes against speckle, registered (`registration.py`), and laid on each other at every depth in
 reach; the depth where planes are most alike wins, to a part of a voxel, and the slabs there are registered once more.
+
+Where fixed ends above that, beside a gap, its last planes are registered with the first ones of moving that are most like
+them. Tissue changes from plane to plane, so thin slabs that lie close serve better than thick ones.
 """
 
 from __future__ import annotations
@@ -27,11 +30,13 @@ from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .bandpass import prepare
+from .pair_results import PairResult
 from .pairs import Pair, Surface, confidence, judged, write_itk, write_metrics
-from .registration import PairResult, estimate_pair
+from .registration import estimate_pair
 from .warp import apply, centre_of, compose
 
 SLAB = 8  # planes averaged
+THIN = 2  # planes averaged where no plane is seen by both
 FINEST = 1024  # px: longer side at which shifts are measured
 SEARCHED = 384  # px: longer side at which depths are compared
 TILE = 512  # px a side, read at a time
@@ -89,16 +94,22 @@ def registered(p: Parameters, images: tuple[Image, Image], numbers: tuple[int, i
     """The pair, and the matrix from px of fixed to px of moving. Raises DataError for slices that are not on one canvas."""
     fixed, moving = images
     about, reach, beside = expectation(p, images, numbers)
-    if reach.expected > fixed.shape[0] - SLAB // 4:
+    shared = fixed.shape[0] - reach.expected
+    thin = shared < THIN
+    if not thin:
+        found, z, z_correlation = matched(p, fixed, moving, reach)
+    elif shared + reach.first + reach.drift >= 0:
+        found, z = across(p, fixed, moving, reach), reach.expected
+        z_correlation = found.correlation
+    else:
         begins = f"plane {reach.expected:.0f}, where the next slice begins"
         why = f"{fixed.shape[0]} planes end above {begins}: nothing is seen by both"
         return Pair(**about, fixed_z=reach.expected, why=why), np.eye(2, 3)
-    found, z, z_correlation = matched(p, fixed, moving, reach)
     off = apply(found.matrix, np.array(centre_of(found.shape))) - centre_of(found.shape) - beside
     turn = float(np.rad2deg(np.arctan2(found.matrix[1, 0], found.matrix[0, 0])))
     pair = Pair(
         **about, fixed_z=z, dim1_px=float(off[0]), dim2_px=float(off[1]), rotation_deg=turn, z_correlation=z_correlation,
-        correlation=found.correlation,
+        correlation=found.correlation, thin=thin,
     )  # fmt: skip
     return believed(p, pair, found)
 
@@ -137,13 +148,21 @@ def believed(p: Parameters, pair: Pair, found: PairResult) -> tuple[Pair, np.nda
 
 def matched(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> tuple[PairResult, float, float]:
     """The transform, the plane of fixed that plane `reach.first` of moving lies on, and the correlation there."""
-    planes = range(reach.first, min(reach.first + SLAB, moving.shape[0]))
+    both = int(np.clip(fixed.shape[0] - round(reach.expected), THIN, SLAB))  # what fixed does not show is not averaged
+    planes = range(reach.first, min(reach.first + both, moving.shape[0]))
     other = slab(moving, planes.start, len(planes))
     z = min(reach.expected, fixed.shape[0] - 1)
     found = best_start(p, slab(fixed, round(z), len(planes)), other)
     z, correlation = depth_of(fixed, moving, found.matrix, reach, planes)
     again = best_start(p, slab(fixed, round(z), len(planes)), other)
     return (again if again.trusted else found), z, correlation
+
+
+def across(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> PairResult:
+    """The transform between the last planes of fixed and those of moving, down to `reach.first`, that are most alike."""
+    deepest = slab(fixed, fixed.shape[0] - THIN, THIN)
+    found = [best_start(p, deepest, slab(moving, m, THIN)) for m in range(min(reach.first, moving.shape[0] - THIN) + 1)]
+    return max(found, key=lambda r: (r.trusted, r.correlation))
 
 
 def slab(image: Image, z: int, planes: int) -> np.ndarray:

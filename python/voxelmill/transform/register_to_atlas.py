@@ -17,6 +17,7 @@ import numpy as np
 
 from ..core import plans
 from ..core.errors import DataError
+from ..core.metadata import multiscales, write_group
 from ..core.orientation import RAS, affine
 from ..core.params import param
 from ..core.provenance import Task
@@ -24,7 +25,7 @@ from ..core.released import create_level
 from ..core.shared import Oriented, Seeded, Tasks
 from ..core.space import MM, NM_PER_MM, Axis, Space
 from ..core.stage import In, Out
-from ..core.volume import Image, layout, multiscales, open_image, write_group
+from ..core.volume import Image, layout, open_image
 from .affine_registration import Affine, Kind, Metric, Scan, register, rotation, sampled
 from .atlas import read_atlas, turned
 from .fit_bias_field import held

@@ -24,74 +24,23 @@ Images are band-passed first, so brightness, shading and contrast do not matter;
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import DataError, ParameterError
 from .bandpass import RIM, Layer, Prepared, View, padded, prepare, tile_sums
 from .flow import displacement, on_layer, remapped
-from .warp import apply, centre_of, invert, rigid_matrix, rigid_parameters, sample_grid
-
-Level = Literal["none", "translation", "rigid", "elastic"]
-LEVELS: tuple[Level, ...] = ("none", "translation", "rigid", "elastic")
+from .pair_results import LEVELS, Level, PairResult
+from .warp import apply, centre_of, rigid_matrix
 
 CHANCE = 6.0  # standard deviations that the best of many chance correlations stays below
 SURE = 0.7  # coarse correlation at which no other shift is looked for
 LOST = 0.3  # coarse correlation below which other rotations are tried
 DEGREES = 6.0  # between rotations tried; Gauss-Newton steps find the rest
 GUARD = 0.02  # loss of correlation that interpolation and another overlap can explain
-
-
-@dataclass(frozen=True)
-class PairResult:
-    """What registration of a pair found.
-
-    fixed, moving        numbers of the sections, as given to `estimate_pair`
-    level                the level whose result this is: 'none' (identity) when nothing better was found
-    matrix               (2, 3) float64, (y, x): position in fixed -> position in moving
-    field                None or (2, gy, gx) float32 px (y, x), node [i, j] at (i, j) * spacing of fixed:
-                         position in moving = matrix @ p + field(p)
-    correlation          of the band-passed overlap, at the result; 0 when a section is blank
-    correlation_before   at the identity
-    overlap              part of fixed that is seen in moving, 0 to 1
-    agreement            (ty, tx) float32: the correlation tile by tile of fixed
-    blank                whether fixed, moving hold a single value
-    shape                (ny, nx) of the sections
-    """
-
-    fixed: int
-    moving: int
-    level: Level
-    matrix: np.ndarray
-    field: np.ndarray | None
-    spacing: int
-    correlation: float
-    correlation_before: float
-    overlap: float
-    agreement: np.ndarray
-    blank: tuple[bool, bool]
-    shape: tuple[int, int]
-
-    @property
-    def trusted(self) -> bool:
-        """False when the sections have nothing in common that was found; then `matrix` is the identity."""
-        return self.level != "none"
-
-    @property
-    def correction(self) -> tuple[float, float, float]:
-        """(dy, dx, rotation_deg) that lays the content of moving on fixed, about the centre."""
-        return rigid_parameters(invert(self.matrix), centre_of(self.shape))
-
-    def positions(self, points: np.ndarray) -> np.ndarray:
-        """Positions in moving (..., 2) of points (..., 2), (y, x), of fixed."""
-        out = apply(self.matrix, points)
-        if self.field is not None:
-            nodes = points / self.spacing
-            out = out + np.moveaxis(sample_grid(self.field, nodes[..., 0], nodes[..., 1]), 0, -1)
-        return out
 
 
 def estimate_pair(
@@ -382,32 +331,4 @@ def estimate_pairs(
         for z in pair:
             if last[z] == k:
                 del ready[z]
-    return out
-
-
-def pack(pairs: Sequence[PairResult]) -> dict[str, np.ndarray]:
-    """Pair results as plain arrays, one row a pair, for `np.savez`; see `unpack`."""
-    out: dict[str, np.ndarray] = {}
-    for f in fields(PairResult):
-        values = [getattr(p, f.name) for p in pairs]
-        if f.name == "field":
-            some = next((v for v in values if v is not None), np.zeros((2, 0, 0), np.float32))
-            out["has_field"] = np.array([v is not None for v in values], bool)
-            values = [some * 0 if v is None else v for v in values]
-        out[f.name] = np.array(values)
-    return out
-
-
-def unpack(arrays: Mapping[str, np.ndarray]) -> list[PairResult]:
-    """Pair results from the arrays of `pack`."""
-    columns = {f.name: np.asarray(arrays[f.name]) for f in fields(PairResult)}
-    has_field = arrays["has_field"]
-    arrays_per_pair = ("matrix", "field", "agreement")
-    out = []
-    for k in range(len(has_field)):
-        row: dict[str, Any] = {n: c[k] if n in arrays_per_pair else c[k].tolist() for n, c in columns.items()}
-        row.update(blank=tuple(row["blank"]), shape=tuple(row["shape"]))
-        if not has_field[k]:
-            row["field"] = None
-        out.append(PairResult(**row))
     return out

@@ -33,7 +33,8 @@ import numpy as np
 
 from ..core.errors import DataError, ParameterError
 from .offsets import Offsets
-from .registration import Level, PairResult, estimate_pairs, neighbour_pairs
+from .pair_results import Level, PairResult
+from .registration import estimate_pairs, neighbour_pairs
 from .warp import SectionTransform, apply, centre_of, rigid_matrix
 
 Status = Literal["ok", "blank", "corrupt", "unlinked"]

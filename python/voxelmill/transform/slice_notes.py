@@ -1,4 +1,4 @@
-"""What a step on a slice found: numbers for the record, arrays for the pictures (`serving/slice_previews.py`)."""
+"""What a step on a slice found: numbers for the record, arrays for the pictures (`serving/slice_preview.py`)."""
 
 from __future__ import annotations
 

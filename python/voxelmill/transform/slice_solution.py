@@ -91,7 +91,22 @@ def decided(p: Believed, pairs: Sequence[Pair]) -> list[Decision]:
             made.append(Decision(pair, "skipped", "reaches across a pair that was aligned by hand"))
         else:
             made.append(Decision(pair, "rotation only" if p.apply_rotation_only else "full", "aligned by hand"))
-    return made
+    links = [(d.pair.fixed, d.pair.moving) for d in made if d.use != "skipped" and not d.pair.thin]
+    return [
+        Decision(d.pair, "skipped", "by its last planes alone, and others hold both slices")
+        if d.pair.thin and d.use != "skipped" and linked(links, d.pair.fixed, d.pair.moving)
+        else d
+        for d in made
+    ]
+
+
+def linked(links: Sequence[tuple[int, int]], start: int, end: int) -> bool:
+    """Whether links, in either direction, lead from a slice to another."""
+    reached, new = {start}, {start}
+    while new:
+        new = {n for link in links if set(link) & new for n in link} - reached
+        reached |= new
+    return end in reached
 
 
 def _use(p: Believed, pair: Pair) -> tuple[Use, str]:

@@ -1,9 +1,10 @@
 """Stack: a block of the volume from the slices that reach into it, each resampled once.
 
-    weight   surface of slice n+1                      Where slices overlap they are mixed: a slice fades in over the planes
-      1   ___|      ____________                       below its surface that the one before shows, too, and fades out
-          n  |\\    /  n+1        \\                     towards its last plane, where light is weakest.
-      0      | \\__/              \\
+z of the volume ->                        Where slices overlap they count alike: each is a look of its own at the same
+slice n     ____________________          tissue, and speckle is least in their mean. Over SEAM planes a slice fades in
+                                \\___     below its first sound plane, and out towards its last one, so that no seam is
+slice n+1            ____________________ seen.
+                 ___/
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from ..core.volume import Image, Region, create_image, layout, open_image
 from .pairs import Surface
 from .plan_stack import Laid, Plan
 from .register_pairwise import TILE, number, tiles
+from .slice_volume import LEAST
 
 REACH = 2  # px that interpolation reads beside a position
+SEAM = 4  # planes over which a slice fades in, and out
 
 
 class Parameters(Surface, Storage):
@@ -91,11 +94,16 @@ def weights(p: Parameters, plan: Plan, z: int) -> list[tuple[Laid, float]]:
         above = plan.slices[k - 1] if k else None
         shared = above.z + above.planes - s.z if above else 0  # planes that the slice before shows, too
         first = min(p.moving_slice_first_index, max(shared, 0))
-        found.append((s, max(ramp(z - s.z - first, shared - first), 1e-6) * fade(z - s.z, s.planes, plan, k)))
+        found.append((s, max(ramp(z - s.z - first, seam(shared - first)), 1e-6) * fade(z - s.z, s.planes, plan, k)))
     if not p.stack_blend_enabled and found:
         firm = [one for one in found if one[1] > 1e-4] or found
         return [(firm[-1][0], 1.0)]
     return found
+
+
+def seam(shared: float) -> float:
+    """Planes over which slices pass into each other, of those that both show."""
+    return min(SEAM, shared / 2)
 
 
 def ramp(planes: float, length: float) -> float:
@@ -106,11 +114,11 @@ def ramp(planes: float, length: float) -> float:
 
 
 def fade(z: int, planes: int, plan: Plan, k: int) -> float:
-    """Down to the last plane, over what the next slice shows, too."""
+    """At the last planes, if the next slice shows them, too."""
     if k + 1 == len(plan.slices):
         return 1.0
     shared = plan.slices[k].z + planes - plan.slices[k + 1].z
-    return max(ramp(planes - 1 - z, shared), 1e-6)
+    return max(ramp(planes - 1 - z, seam(shared)), 1e-6)
 
 
 def seen(image: Image, planes: range, matrix: np.ndarray, region: Sequence[slice]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -134,4 +142,4 @@ def seen(image: Image, planes: range, matrix: np.ndarray, region: Sequence[slice
         mask = cv2.warpAffine((plane > 0).astype(np.float32), xy, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **how)
         there = (mask > 0.999).astype(np.float32)
         values = cv2.warpAffine(plane, xy, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, **how)
-        yield np.maximum(values, 0) * there, there
+        yield np.maximum(values, LEAST) * there, there  # 0 is where nothing was acquired

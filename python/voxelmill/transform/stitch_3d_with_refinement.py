@@ -7,6 +7,7 @@ Tiles lie on a regular grid by --stitch_overlap_fraction (or by a displacement m
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from .tile_grid import TileGrid, open_grid
 from .tile_layout import by_overlap, described, place, positions
 from .tile_positions import Placement
 
+FEW = 0.2  # share of seams that may be chance finds far off
 POOR = 0.3  # quality of a seam below which it is to be looked at
 
 
@@ -91,13 +93,29 @@ def stitch(grid: TileGrid, p: Parameters, transform: np.ndarray | None = None) -
         "moved_px_rms": _rms(placed.positions - positions(grid, matrix)),
         **described(matrix, grid),
     }
+    if doubt := doubtful(placed, p):
+        found["notes"] = doubt
     space = grid.space.crop((0, int(moved[0]), int(moved[1])))
-    return SliceVolume((nz, *shape), space, read), Placement(at, placed.quality, placed.seams), found
+    return SliceVolume((nz, *shape), space, read), replace(placed, positions=at), found
+
+
+def doubtful(placed: Placement, p: Parameters) -> str:
+    """What a person should know of tiles that neighbours could not place; empty where they could."""
+    n = len(placed.seams)
+    if placed.beyond > FEW * n:
+        return (
+            f"{placed.beyond} of {n} seams lie more than {p.max_blend_refinement_px:g} px from where "
+            f"--stitch_overlap_fraction {p.stitch_overlap_fraction:g} has them and were not followed; set it to what was "
+            "acquired, raise --max_blend_refinement_px, or let --use_motor_positions_for_stitching false fit it"
+        )
+    if n and not any(s.weight > 0 for s in placed.seams):
+        return f"none of {n} seams shows anything that both tiles have; tiles lie as the stage has them"
+    return ""
 
 
 def on_whole_pixels(placed: Placement) -> Placement:
     """As they lie, to a whole pixel: tiles that are not refined are not interpolated either."""
-    return Placement(np.rint(placed.positions), placed.quality, placed.seams)
+    return replace(placed, positions=np.rint(placed.positions))
 
 
 def _rms(off: np.ndarray) -> float:

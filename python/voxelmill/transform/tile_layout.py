@@ -49,7 +49,7 @@ def looks(tile: np.ndarray, n: int = LOOKS) -> np.ndarray:
 
 def seams(grid: TileGrid, nominal: np.ndarray, reach: int, pairs: Iterable[tuple[int, int]] | None = None) -> list[Seam]:
     """The seams of all neighbours, or of some pairs, each tile read once."""
-    pairs = neighbours(nominal, grid.shapes) if pairs is None else pairs
+    pairs = neighbours(nominal, grid.shapes, reach) if pairs is None else pairs
     found = measure(lambda i: looks(grid.read(i)), nominal, grid.shapes, pairs, reach)
     return sorted(found, key=lambda s: (s.a, s.b))
 
@@ -71,7 +71,8 @@ def place(grid: TileGrid, matrix: np.ndarray, most: float, by_motor: bool = True
     if most <= 0:
         return judged(found, nominal), matrix
     near = [s if _off(s, nominal) <= most else replace(s, weight=0.0) for s in found]
-    return solve(near, nominal, grid.shapes), matrix
+    beyond = sum(s.weight > 0 and _off(s, nominal) > most for s in found)
+    return replace(solve(near, nominal, grid.shapes), beyond=beyond), matrix
 
 
 def _off(s: Seam, nominal: np.ndarray) -> float:

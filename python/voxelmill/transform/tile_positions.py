@@ -10,7 +10,8 @@ A seam's offset is position[b] - position[a]: what a shows at p, b shows at p - 
                 . . . . .
 
 1. Seams: the overlap of each two neighbours, registered to a fraction of a pixel (`registration`), first as the
-   stage says they lie, then again at the shift that was found, so that nearly all of the overlap is used.
+   stage says they lie, then again at the shift that was found, so that nearly all of the overlap is used. A band-pass
+   needs room: of overlaps that are narrow the slopes are registered (`narrow_overlap`).
 2. Positions: all seams together (`offsets`), weighted by what they are worth, gross errors rejected. A tile whose
    seams say nothing (empty, agarose) keeps the place that the stage gives it beside its neighbours.
 
@@ -25,10 +26,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.errors import DataError
+from . import narrow_overlap
 from .offsets import Offsets
 from .registration import estimate_pair, prepare
 
-LEAST = 16  # px of overlap, in both directions, in which a shift can be found
+LEAST = 8  # px of overlap, in both directions, in which a shift can be found
+NARROW = 24  # px: of overlaps less wide, slopes are registered
 CORNER = 0.4  # of the largest overlap of a tile: in a grid whose tiles overlap by less, pairs at corners have less
 ERROR = 0.5, 3.0  # px by which a right seam may miss the joint solution: as it is, and where tiles are bent
 
@@ -64,11 +67,13 @@ class Placement:
 
     positions  (n, 2) px, on the mosaic of the nominal ones: their mean is the same
     quality    (n,) mean quality of a tile's seams; 0: its place is the stage's
+    beyond     seams that were found farther from where the stage has them than tiles may be moved
     """
 
     positions: np.ndarray
     quality: np.ndarray
     seams: list[Seam]
+    beyond: int = 0
 
 
 def place(read: Read, nominal: np.ndarray, shapes: np.ndarray, reach: int = 32) -> Placement:
@@ -83,22 +88,23 @@ def place(read: Read, nominal: np.ndarray, shapes: np.ndarray, reach: int = 32) 
     return solve(list(measure(read, nominal, shapes, pairs, reach)), nominal, shapes)
 
 
-def neighbours(nominal: np.ndarray, shapes: np.ndarray) -> list[tuple[int, int]]:
+def neighbours(nominal: np.ndarray, shapes: np.ndarray, reach: int = 0) -> list[tuple[int, int]]:
     """Pairs a < b that overlap by LEAST px and more both ways, but not those that touch only at a corner of a grid.
 
     Such a pair adds nothing where both have a seam with a third: an overlap is left out when it is less than CORNER of
-    the largest of either tile."""
+    the largest of either tile. With `reach` (px) those too that may overlap by as much if they lie closer by that."""
     n = len(nominal)
     order = np.argsort(nominal[:, 0], kind="stable")
     y, height = nominal[order, 0], float(shapes[:, 0].max(initial=0))
     area: dict[tuple[int, int], float] = {}
     for k in range(n):
         a = order[k]
-        others = order[k + 1 : np.searchsorted(y, y[k] + height, "left")]
+        others = order[k + 1 : np.searchsorted(y, y[k] + height + reach, "left")]
         high = np.minimum(nominal[a] + shapes[a], nominal[others] + shapes[others])
         sides = high - np.maximum(nominal[a], nominal[others])
-        for b, side in zip(others[(sides >= LEAST).all(1)].tolist(), sides[(sides >= LEAST).all(1)]):
-            area[min(int(a), b), max(int(a), b)] = float(side.prod())
+        near = (sides >= LEAST - reach).all(1)
+        for b, side in zip(others[near].tolist(), sides[near]):
+            area[min(int(a), b), max(int(a), b)] = float(np.maximum(side, 1).prod())
     largest = np.zeros(n)
     for (a, b), size in area.items():
         largest[a], largest[b] = max(largest[a], size), max(largest[b], size)
@@ -125,9 +131,9 @@ def measure(
             if theirs is None:
                 waiting[tile, other] = mine
             elif tile < other:
-                yield seam(tile, other, mine, theirs, nominal[other] - nominal[tile])
+                yield seam(tile, other, mine, theirs, nominal[other] - nominal[tile], reach)
             else:
-                yield seam(other, tile, theirs, mine, nominal[tile] - nominal[other])
+                yield seam(other, tile, theirs, mine, nominal[tile] - nominal[other], reach)
 
 
 @dataclass(frozen=True)
@@ -154,14 +160,34 @@ class Strip:
         return self.corner + self.pixels.shape[1:]
 
 
-def seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray) -> Seam:
+def seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray, reach: int) -> Seam:
     """Register the overlap of two tiles: where the stage says it is, else anywhere within reach, then once more there."""
     nothing = Seam(a, b, np.asarray(nominal, float), 0.0, 0.0)
+    if (_size(of_a, of_b, nominal) < NARROW).any():
+        return _narrow(nothing, of_a, of_b, reach)
     coarse = _overlap(nothing, of_a, of_b, full=False)
     if coarse.weight <= 0:
         coarse = _register(nothing, *_whole(of_a, of_b), full=False)
+    if coarse.weight > 0 and (_size(of_a, of_b, coarse.offset) < NARROW).any():
+        return _narrow(nothing, of_a, of_b, reach)
     fine = _overlap(coarse, of_a, of_b, full=True) if coarse.weight > 0 else coarse
     return fine if fine.weight > 0 else coarse
+
+
+def _size(of_a: Strip, of_b: Strip, offset: np.ndarray) -> np.ndarray:
+    """(2,) px that both strips show at an offset."""
+    return np.minimum(of_a.end, of_b.end + offset) - np.maximum(of_a.corner, of_b.corner + offset)
+
+
+def _narrow(nothing: Seam, of_a: Strip, of_b: Strip, reach: int) -> Seam:
+    """The seam of an overlap without room for a band-pass."""
+    corners = of_a.corner - of_b.corner
+    first, last = (np.rint(nothing.offset - corners + by).astype(int) for by in (-reach, reach))
+    found = narrow_overlap.find(of_a.pixels, of_b.pixels, first, last)
+    if found is None:
+        return nothing
+    c2 = min(found.correlation, 0.999) ** 2
+    return replace(nothing, offset=found.shift + corners, correlation=found.correlation, weight=found.pixels * c2 / (1 - c2))
 
 
 def _overlap(known: Seam, of_a: Strip, of_b: Strip, full: bool) -> Seam:

@@ -15,7 +15,10 @@ class Parameters(Given, Kept):
     detect_rehoming: bool = param(True, "Take steps of the stage that are none of the tissue out of the shifts")
     auto_assess_quality: bool = param(False, "Leave out slices that are unlike their neighbours")
     stitch_global_transform: bool = param(False, "Lay the tiles of all slices out as their seams say together")
-    slice_previews: bool = param(False, "Draw a page for each slice: tiles and seams, light before and after, a cut")
+    stitch_preview: bool = param(
+        True, "Draw a page for each slice: tiles and seams, light before and after, the planes of the clean slice"
+    )
+    common_space_preview: bool = param(False, "Draw each slice in the common space, over the one before it")
     interpolate_missing_slices: bool = param(True, "Fill gaps of one slice; wider ones stay")
     auto_exclude_enabled: bool = param(True, "Leave out runs of slices that fit their neighbours badly")
     export_manual_align: bool = param(False, "Write a package for `voxelmill align`: pairs of slices, to be laid by hand")

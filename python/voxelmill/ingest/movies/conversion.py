@@ -8,7 +8,9 @@ import numpy as np
 
 from voxelmill.core.errors import DataError
 
-from .movie import Movie, has_frames, refuse_type
+from .counts import refuse_type
+from .fov import has_frames
+from .movie import Movie
 
 LEAST_LEVELS = 16  # of grey that rounding must leave of values that are no whole numbers
 

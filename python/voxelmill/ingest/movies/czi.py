@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError
 
 from .czi_segments import Segments, Subblock
-from .movie import Fov, Movie, trimmed
+from .fov import Fov, trimmed
+from .movie import Movie
 from .times import best, usable
 
 PIXEL_TYPES = {0: ("Gray8", np.uint8), 1: ("Gray16", np.uint16), 2: ("Gray32Float", np.float32)}  # as subblocks number them
@@ -72,7 +73,7 @@ class CziMovie(Movie):
             t, c, z = (np.array(key) - self._first)[1:]
             there[self._scenes.index(key[0]), t, c, z] = True
         fovs = []
-        for scene, (_, _, width, height), held in zip(self._scenes, self._boxes, there):
+        for scene, (left, top, width, height), held in zip(self._scenes, self._boxes, there):
             frames = trimmed(held)
             fovs.append(
                 Fov(
@@ -86,6 +87,7 @@ class CziMovie(Movie):
                     channels=names,
                     there=held[:frames],
                     planned=n_t,
+                    origin_um=(top * pixel_size, left * pixel_size) if pixel_size else None,
                 )
             )
         self.fovs, self.channel_names = tuple(fovs), names

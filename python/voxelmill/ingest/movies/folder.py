@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError
 from voxelmill.core.files import below
 
-from .movie import Fov, Movie, trimmed
+from .fov import Fov, trimmed
+from .movie import Movie
 from .ome_tiff import OmeTiffMovie, Pages, has_ome_xml
 
 FRAMES = (".tif", ".tiff")
@@ -109,7 +110,7 @@ class FolderMovie(Movie):
         if len(shape) != 2:
             raise DataError(f"{first}: colour (RGB) images are not supported; save single channels")
         frames = trimmed(there)
-        times, pixel_size, step, given = _micro_manager(first.parent, frames)
+        times, pixel_size, step, given, stage = _micro_manager(first.parent, frames)
         return Fov(
             view or "Image 0",
             *shape,
@@ -122,6 +123,7 @@ class FolderMovie(Movie):
             given if len(given) == len(names) and all(n.startswith("Channel ") for n in names) else names,
             there[:frames],
             size[0],
+            stage_um=stage,
         )
 
     def _refuse_movies(self, files: list[Path]) -> None:
@@ -196,23 +198,31 @@ def _by_tokens(stem: str) -> dict[str, str] | None:
     return found or None
 
 
-def _micro_manager(folder: Path, frames: int) -> tuple[NDArray[np.float64], float | None, float, tuple[str, ...]]:
-    """Minutes of each frame, micrometres per pixel, minutes between frames and channel names by `metadata.txt`."""
+Told = tuple[NDArray[np.float64], float | None, float, tuple[str, ...], tuple[float, float] | None]
+
+
+def _micro_manager(folder: Path, frames: int) -> Told:
+    """Minutes of each frame, micrometres per pixel, minutes between frames, channel names and position of the stage
+    (y, x, µm) by `metadata.txt`."""
     times, file = np.full(frames, np.nan), folder / "metadata.txt"
+    nothing: Told = times, None, np.nan, (), None
     if not file.is_file():
-        return times, None, np.nan, ()
+        return nothing
     try:
         told = json.loads(file.read_text(encoding="utf-8", errors="replace"))
     except ValueError:  # one of a stopped acquisition is not closed
-        return times, None, np.nan, ()
-    summary = told.get("Summary", {})
+        return nothing
+    summary, stage = told.get("Summary", {}), None
     size, interval = summary.get("PixelSize_um") or 0, summary.get("Interval_ms") or 0
     for entry in told.values():
         if not isinstance(entry, dict) or "ElapsedTime-ms" not in entry:
             continue
         size = entry.get("PixelSizeUm") or size
+        if stage is None and {"XPositionUm", "YPositionUm"} <= entry.keys():
+            stage = float(entry["YPositionUm"]), float(entry["XPositionUm"])
         t = int(entry.get("FrameIndex") or entry.get("Frame") or 0)
         if 0 <= t < frames:
             minutes = float(entry["ElapsedTime-ms"]) / 60_000
             times[t] = minutes if np.isnan(times[t]) else min(times[t], minutes)
-    return times, float(size) or None, float(interval) / 60_000 or np.nan, tuple(map(str, summary.get("ChNames", ())))
+    names = tuple(map(str, summary.get("ChNames", ())))
+    return times, float(size) or None, float(interval) / 60_000 or np.nan, names, stage

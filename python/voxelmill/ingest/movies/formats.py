@@ -21,8 +21,10 @@ import numpy as np
 
 from voxelmill.core.errors import DataError, ParameterError
 
-from .movie import Fov, Movie, ZChoice, has_frames
-from .times import listed, mended, usable
+from .fov import Fov, has_frames
+from .movie import Movie, ZChoice
+from .ranges import listed
+from .times import mended, usable
 
 ABOUT_TIMES = ("bad time stamps", "it has no usable times", "no usable times in the file")  # notes begin so
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -19,47 +18,11 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError, ParameterError
 
-from .times import listed
+from .counts import to_uint16
+from .fov import Fov, has_frames
+from .ranges import listed, parse_range
 
 ZChoice = int | Literal["max"]
-
-
-@dataclass(frozen=True, slots=True)
-class Fov:
-    """One field of view (ND2 position, CZI scene, OME image, image of an OME-Zarr).
-
-    times: float64 (n_frames,), minutes on the file's own clock; the first need not be 0. NaN: no stamp.
-    time_source: where they come from, in words.
-    step: minutes between frames by the file's own word, for frames without stamps; NaN where it says nothing.
-    pixel_size_um: side of a pixel in micrometres, or None when the file does not say.
-    origin_um: where the file says that the centre of pixel 0 lies, y and x in micrometres; None where it does not.
-    channels: names, in the order in which this field of view stores them.
-    there: bool (n_frames, channels as stored, n_planes), the planes that the file holds; None: all of them.
-    planned: frames that the acquisition was to have; 0: as many as there are.
-    notes: what the user should know, one line each.
-    broken: why nothing of it can be read, in words.
-    """
-
-    name: str
-    height: int
-    width: int
-    n_frames: int
-    n_planes: int
-    times: NDArray[np.float64]
-    time_source: str = ""
-    step: float = np.nan
-    pixel_size_um: float | None = None
-    channels: tuple[str, ...] = ()
-    there: NDArray[np.bool_] | None = None
-    planned: int = 0
-    notes: tuple[str, ...] = ()
-    broken: str = ""
-    origin_um: tuple[float, float] | None = None
-
-
-def trimmed(there: NDArray[np.bool_]) -> int:
-    """Frames up to the last one of which anything was recorded. there: (t, c, z)."""
-    return int(np.flatnonzero(there.any(axis=(1, 2))).max(initial=-1)) + 1
 
 
 class Movie:
@@ -148,6 +111,7 @@ class Movie:
                     "n_planes": f.n_planes,
                     "pixel_size_um": f.pixel_size_um,
                     **({"origin_um": list(f.origin_um)} if f.origin_um and any(f.origin_um) else {}),
+                    **({"stage_um": list(f.stage_um)} if f.stage_um else {}),
                     "times": [round(float(t), 6) for t in f.times],
                 }
                 for f in self.fovs
@@ -399,58 +363,6 @@ def _alike(a: str, b: str, index: int) -> bool:
     return a.casefold() == b.casefold() or f"Channel {index}" in (a, b)
 
 
-def parse_range(spec: str | int | None, n: int, what: str = "index") -> list[int]:
-    """Indices below n that a text names: "0-3", "2", "0-1,4", "all" or -1; sorted, each once.
-
-    Raises:
-        ParameterError: not of this form, or an index is not below n.
-    """
-    text = "all" if spec is None else str(spec).replace(" ", "")
-    if text in ("all", "-1", ""):
-        return list(range(n))
-    chosen: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ParameterError(f'{what}: cannot read {part!r} in {text!r}; expected e.g. "0-3", "2", "0-1,4" or "all"')
-        low, high = int(first), int(last or first)
-        if low > high:
-            raise ParameterError(f"{what}: {part!r} runs backwards; write {high}-{low}")
-        if high >= n:
-            raise ParameterError(f"{what} {high} is not there; there are {n}, numbered 0-{n - 1}")
-        chosen.update(range(low, high + 1))
-    return sorted(chosen)
-
-
-def to_uint16(plane: NDArray, convert: bool, where: str, factor: float = 1.0) -> NDArray[np.uint16]:
-    """Counts as uint16: uint16 as it is, uint8 widened, all else only with `convert`, times `factor`, rounded and
-    never clipped. Whether rounding leaves anything is a question for the whole movie: see `conversion`.
-
-    Raises:
-        DataError: another type without `convert`; or values that are not finite or not within 0-65535.
-    """
-    refuse_type(plane.dtype, convert, where)
-    if plane.dtype.kind == "u" and plane.dtype.itemsize <= 2:
-        return plane.astype(np.uint16)
-    low, high = plane.min(), plane.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise DataError(f"{where}: NaN or infinite values cannot be converted to counts; replace them first")
-    rounded = np.rint(plane * factor) if factor != 1 else np.rint(plane)
-    if rounded.min() < 0 or rounded.max() > 65535:
-        raise DataError(
-            f"{where}: values {low:g} to {high:g} do not fit into uint16; rescale them first, or choose --convert_factor"
-        )
-    return rounded.astype(np.uint16)
-
-
-def refuse_type(dtype: np.dtype, convert: bool, where: str) -> None:
-    """Raise DataError for pixels that cannot become counts, or not without `convert`."""
-    if dtype.kind not in "uif":
-        raise DataError(f"{where}: pixels are {dtype}, expected numbers of counts")
-    if not convert and not (dtype.kind == "u" and dtype.itemsize <= 2):
-        raise DataError(f"{where}: pixels are {dtype}, expected uint8 or uint16; give --convert to round them to uint16")
-
-
 def base_name(path: str | Path) -> str:
     """File name without its kind, fit for the names of other files: `run.ome.tif` -> `run`, `a'$b.nd2` -> `a__b`."""
     name = re.sub(r"[^\w .,+=@()-]", "_", Path(path).name)
@@ -458,8 +370,3 @@ def base_name(path: str | Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
-
-
-def has_frames(fov: Fov) -> bool:
-    """Whether there is anything to read."""
-    return min(fov.height, fov.width, fov.n_frames, fov.n_planes) > 0

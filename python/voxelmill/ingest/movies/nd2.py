@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from .movie import Fov, Movie, trimmed
+from .fov import Fov, trimmed
+from .movie import Movie
 from .times import best
 
 SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
@@ -89,6 +90,7 @@ class Nd2Movie(Movie):
                     self.channel_names,
                     there[:frames],
                     n_t,
+                    stage_um=self._stage(p, there[:frames]),
                 )
             )
         self.fovs = tuple(fovs)
@@ -104,6 +106,16 @@ class Nd2Movie(Movie):
             except (KeyError, IndexError, AttributeError, TypeError, ValueError):
                 continue
         return times
+
+    def _stage(self, p: int, there: NDArray[np.bool_]) -> tuple[float, float] | None:
+        """Where the stage was at the first frame, y and x in µm. there: (t, c, z)."""
+        planes = np.argwhere(there[:, 0])
+        try:
+            frame: Any = self._file.frame_metadata(self._sequence[p, *planes[0].tolist()])
+            x, y, _ = frame.channels[0].position.stagePositionUm
+            return float(y), float(x)
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError):
+            return None
 
     def _period(self) -> float:
         """Minutes between frames by the time loop; NaN where there is none, or more than one phase."""

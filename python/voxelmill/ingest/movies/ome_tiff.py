@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from .movie import Fov, Movie, trimmed
+from .fov import Fov, trimmed
+from .movie import Movie
 from .ome_xml import Ome, OmeImage, read_ome
 from .tiff import check_page, gathered_log, refuse_faults
 
@@ -229,4 +230,5 @@ def _fov(image: OmeImage, found: dict, absent: set[str], index: int) -> Fov:
         t,
         image.notes,
         broken,
+        stage_um=image.stage_um,
     )

@@ -23,7 +23,7 @@ class OmeImage:
     shape: (t, c, z, y, x). times: minutes (t,), NaN where unknown; time_source: which attribute they come from;
     step: minutes between frames by TimeIncrement, NaN without. samples: of each channel. notes: what was not
     understood.
-    planes: (t, c, z) -> where it is stored, as TiffData says.
+    planes: (t, c, z) -> where it is stored, as TiffData says. stage_um: (y, x), where a plane says it in a length.
     """
 
     name: str
@@ -36,6 +36,7 @@ class OmeImage:
     samples: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     planes: dict[tuple[int, int, int], Stored] = field(default_factory=dict, repr=False)
+    stage_um: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,16 @@ def _image(image: ElementTree.Element, index: int, pages: int) -> OmeImage:
     name = image.get("Name") or f"Image {index}"
     shape = (size["T"], size["C"], size["Z"], size["Y"], size["X"])
     planes = dict(_planes(pixels, size, pages))
-    return OmeImage(name, names, pixel_size, times, source, step, shape, samples, notes + said, planes)
+    return OmeImage(name, names, pixel_size, times, source, step, shape, samples, notes + said, planes, _stage(pixels))
+
+
+def _stage(pixels: ElementTree.Element) -> tuple[float, float] | None:
+    """Of the first plane that states both positions, with a unit of length (the format's default is none)."""
+    for plane in _children(pixels, "Plane"):
+        per = [micrometres_per(plane.get(f"Position{axis}Unit")) for axis in "YX"]
+        if per[0] and per[1] and plane.get("PositionY") and plane.get("PositionX"):
+            return float(plane.get("PositionY", 0)) * per[0], float(plane.get("PositionX", 0)) * per[1]
+    return None
 
 
 def pixel_size_of(value: float, unit: str) -> tuple[float | None, tuple[str, ...]]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from .movie import Fov, Movie
+from .fov import Fov
+from .movie import Movie
 from .ome_xml import pixel_size_of, step_of
 
 FRAME_AXES = "TIQRSZ"  # of a plain TIFF, the letters that may stand for time, likeliest first

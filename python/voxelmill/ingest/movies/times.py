@@ -61,15 +61,3 @@ def best(candidates: Sequence[tuple[NDArray, str]], n: int) -> tuple[Times, str]
             return times, name
     known = max(fitting, key=lambda one: np.isfinite(one[0]).sum(), default=(np.full(n, np.nan), ""))
     return known if np.isfinite(known[0]).any() else (np.full(n, np.nan), "")
-
-
-def listed(numbers: Sequence[int]) -> str:
-    """`1, 2, 5-9`: runs of numbers for people."""
-    runs: list[list[int]] = []
-    for n in numbers:
-        if runs and n == runs[-1][1] + 1:
-            runs[-1][1] = n
-        else:
-            runs.append([n, n])
-    words = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a}-{b}" for a, b in runs]
-    return ", ".join(words[:12]) + (f" and {len(words) - 12} more" if len(words) > 12 else "")

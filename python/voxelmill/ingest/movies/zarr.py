@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError
 from voxelmill.core.ngff import attributes_of, multiscales
 
-from .movie import Fov, Movie, trimmed
+from .fov import Fov, trimmed
+from .movie import Movie
 from .ome_xml import OmeImage, pixel_size_of, read_ome_xml, step_of
 
 ABSENT = 2**64 - 1  # place and size, in a shard's index, of a chunk that is not there
@@ -121,6 +122,7 @@ class ZarrMovie(Movie):
             size["T"],
             (*notes, *said),
             origin_um=origin,
+            stage_um=image.stage_um if image else None,
         )
 
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:

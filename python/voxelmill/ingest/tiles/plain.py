@@ -246,7 +246,7 @@ class Reader:
         return {**self.__dict__, "_open": OrderedDict()}
 
     def __call__(self, tile: Tile) -> Pixels:
-        """Raises DataError, on reading too, where the tile is damaged."""
+        """What is infinite comes as NaN. Raises DataError, on reading too, where the tile is damaged."""
         read = self._tiff if self.tiling.kind == "tiff" else self._czi
         return Pixels((self.tiling.depth, tile.height, tile.width), lambda y, x: read(tile, y, x))
 
@@ -256,7 +256,8 @@ class Reader:
                 self._open.popitem(last=False)[1].close()
             self._open[tile.name] = open_stack(self.source / tile.name, Wanted("", self.tiling.channel))
         self._open.move_to_end(tile.name)
-        return self._open[tile.name].read((slice(None), y, x))
+        values = self._open[tile.name].read((slice(None), y, x))
+        return values if values.dtype.kind != "f" else np.where(np.isinf(values), values.dtype.type(np.nan), values)
 
     def _czi(self, tile: Tile, y: slice, x: slice) -> np.ndarray:
         from .czi import CziTiles

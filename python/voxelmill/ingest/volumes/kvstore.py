@@ -21,7 +21,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from ...core.errors import DataError, StorageError, TransientError, VoxelmillError
-from ...core.volume import MOST_METADATA, context, first_line
+from ...core.files import plain
+from ...core.metadata import MOST_METADATA
+from ...core.volume import context, first_line
 
 SCHEMES = ("http://", "https://", "s3://", "gs://")
 PATIENCE = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}  # with a server
@@ -42,8 +44,8 @@ class KvStore:
         """The store in a folder or zip (a path), or behind a URL with one of SCHEMES."""
         if isinstance(place, Path):
             if place.is_dir():  # a path and no URL: that would decode %20
-                return cls(name, {"driver": "file", "path": f"{place.resolve()}/"})
-            return cls._zip(name, {"driver": "file", "path": str(place.resolve())})
+                return cls(name, {"driver": "file", "path": f"{plain(place.resolve())}/"})
+            return cls._zip(name, {"driver": "file", "path": plain(place.resolve())})
         scheme, _, rest = place.partition("://")
         rest, mark, query = rest.partition("?") if scheme.startswith("http") else (rest, "", "")
         host, _, path = rest.strip("/").partition("/")

@@ -39,9 +39,12 @@ class Placed:
         """Of the centre of voxel 0 in nm; None where it is not known."""
         return self.moved_to(self.size) if self.size else None
 
-    def moved_to(self, size: Sequence[float]) -> tuple[float, ...] | None:
-        """The origin if voxels have another size than the source says: its voxels keep their numbers."""
-        return None if self.first is None else tuple(f * float(s) for f, s in zip(self.first, size, strict=True))
+    def moved_to(self, size: Sequence[float] | None) -> tuple[float, ...] | None:
+        """The origin if voxels have another size than the source says: its voxels keep their numbers. In voxels where
+        the size is None: not known."""
+        if self.first is None or size is None:
+            return self.first
+        return tuple(f * float(s) for f, s in zip(self.first, size, strict=True))
 
 
 NOWHERE = Placed()  # the format says nothing

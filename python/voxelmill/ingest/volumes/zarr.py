@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import DataError, ParameterError, StorageError
+from ...core.metadata import check_metadata
 from ...core.ngff import Multiscales, multiscales
-from ...core.volume import check_metadata
 from .axes import Turn, name_all, turn
 from .kvstore import KvStore
 from .source import Placed, Source, Wanted, placed
