@@ -1,4 +1,4 @@
-"""The three profiles of `reconstruct` on made slices, well registered and torn: docs/images/profiles.png.
+"""The three profiles of `reconstruct` on made slices, well registered, torn, and cut askew: docs/images/profiles.png.
 
 python benchmarks/profiles.py PICTURE
 """
@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from voxelmill.core.volume import open_image
-from voxelmill.testing.slices import alignment_error, registered, stacked, torn
+from voxelmill.testing.slices import alignment_error, registered, stacked, tilted, torn
 from voxelmill.transform.slice_solution import Believed
 
 NAMES = ("minimal", "conservative", "aggressive")
+DATA = {"good pairs": registered, "torn slices": torn, "slices cut askew": tilted}
 
 
 def flags_of(profile: str) -> dict[str, Any]:
@@ -30,8 +31,8 @@ def main() -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(9, 3.6), layout="constrained")
-    for row, (label, data) in zip(axes, (("good pairs", registered), ("torn slices", torn)), strict=True):
+    figure, axes = plt.subplots(3, 3, figsize=(9, 5.4), layout="constrained")
+    for row, (label, data) in zip(axes, DATA.items(), strict=True):
         made, source, stores = data()
         for ax, name in zip(row, NAMES, strict=True):
             folder = Path(tempfile.mkdtemp())

@@ -230,7 +230,7 @@ def test_a_changed_source_runs_all_again_and_a_changed_chunk_is_refused(phantom:
     for path, data in ((one, second), (other, first)):  # hard links of the work folder: a new file for each
         path.unlink()
         path.write_bytes(data)
-    refused = run("--input", source, *args, "--blob_threshold", 0.09, "-resume", folder=tmp_path)
+    refused = run("--input", source, *args, "--synapse_threshold", 0.6, "-resume", folder=tmp_path)
     assert refused.code != 0 and refused.attempts("SYNAPSES") == [("FAILED", 65)]
     assert "not the bytes that the manifest lists; re-run the stage that made it" in refused.said
 

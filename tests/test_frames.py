@@ -166,7 +166,7 @@ def stages(folder: Path, source: Path, **flags: str) -> Path:
         merge="merge",
     )
     words = {"labels": "l.ome.zarr", "supervoxels": "s.ome.zarr", "candidates": "c.parquet"}
-    run("postprocess.synapses", volume="a.ome.zarr", block=block, **words)
+    run("postprocess.synapses", volume="a.ome.zarr", block=block, synapses="blobs", **words)
     run("postprocess.graph", candidates="c.parquet", labels="l.ome.zarr", tables="tables", graph="graph")
     return folder / "tables"
 

@@ -82,7 +82,8 @@ workflow CONNECTOME {
     JOIN_LABELS(several(EXPORT_LABELS.out.volume), options.flags.join)
     labels = joined(EXPORT_LABELS.out.volume, JOIN_LABELS.out.volume)
 
-    SYNAPSES(aligned, labels, pieces, blocks, options.flags.synapses)
+    synapse_model = channel.value(options.synapse_model ? sourceOf('synapse_model', options.synapse_model).drop(1) : [[], ''])
+    SYNAPSES(aligned, labels, pieces, blocks, synapse_model, options.flags.synapses)
     GRAPH(filesInOrder(SYNAPSES.out.candidates), labels, options.flags.graph)
 
     // Meshes and skeletons: what a block has of each neurite, then neurites in batches.

@@ -8,6 +8,7 @@ process SYNAPSES {
     tuple path(labels), path(labels_manifest)
     tuple path(supervoxels), path(supervoxels_manifest)
     val meta
+    tuple path(model), val(model_fingerprint)
     val flags
 
     output:
@@ -16,7 +17,7 @@ process SYNAPSES {
 
     script:
     """
-    synapses.py ${flags} --volume ${volume} --labels ${labels} --supervoxels ${supervoxels} --block ${meta.block} --candidates candidates.parquet
+    synapses.py ${flags} --volume ${volume} --labels ${labels} --supervoxels ${supervoxels} --block ${meta.block} ${model ? "--model ${model}" : ''} --candidates candidates.parquet
     """
 
     stub:

@@ -94,12 +94,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--limits", action="store_true", help="list the size at which each limit breaks")
     one.add_argument("--measured", type=Path, help="lines measured by benchmarks/scaling.py on another machine")
     one = command("train", train, "train a network, or fine-tune one, on images and labels; goes on where it was killed")
-    one.add_argument("--kind", choices=("neurites", "cells", "forest"), required=True)
+    one.add_argument("--kind", choices=("neurites", "cells", "forest", "synapses"), required=True)
     one.add_argument(
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="checkpoint, learning curve, model and card"
     )
     one.add_argument("--image", nargs="+", default=[], help="volumes (neurites); frames or movies (cells)")
-    one.add_argument("--labels", nargs="+", default=[], help="as many, in the same order; 0 = none")
+    one.add_argument("--labels", nargs="+", default=[], help="as many, in the same order; 0 = none (synapses: or tables)")
     one.add_argument("--recipe", type=Path, help="JSON that names sets and their parts, in place of --image and --labels")
     one.add_argument("--root", type=Path, default=Path(), help="folder that the recipe's paths start at")
     one.add_argument("--start", type=Path, metavar="MODEL_DIR", help="fine-tune this model")

@@ -72,3 +72,13 @@ def test_what_runs_again(step: Step, tmp_path: Path) -> None:
     (code / "core/pool.py").open("a").write("\n# edited\n")
     assert set(step(*late, "--max_levels", 2).tasks("CACHED")) == set()
     assert sum(first.tasks("COMPLETED").values()) == sum(first.tasks().values())
+
+
+def test_another_threshold_repeats_nothing_before_the_table(step: Step) -> None:
+    """Nor does a second and third one, of which tables are made in the same task."""
+    first = step()
+    before = {"INGEST", "INGEST_TRUTH", "PREPROCESS", "ALIGN_PAIRS", "ALIGN", "RENDER", "SEGMENT", "SIMULATE_MISALIGNMENT"}
+    assert before <= set(first.tasks("COMPLETED"))
+    done = step("--agglomeration_threshold", "0.3,0.5,0.7")
+    assert before <= set(done.tasks("CACHED")) and not before & set(done.tasks("COMPLETED"))
+    assert done.tasks("COMPLETED")["AGGLOMERATE"] == 1

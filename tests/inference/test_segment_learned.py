@@ -119,6 +119,24 @@ def test_blank_sections_and_volumes(made, tmp_path: Path):
     assert agglomerate(tmp_path / "b", [segment(tmp_path / "b", black, "0-0")]) == {}
 
 
+def test_grey_values_of_any_type_give_the_same_supervoxels(made, tmp_path: Path):
+    """Mapped by the range that ingest has found in the volume."""
+    from voxelmill.testing.stages import make_facts
+
+    raw, found = made[0][:4], []
+    for name, values, span in (
+        ("u8", raw, (0, 255)),
+        ("u16", raw.astype(np.uint16) * 257, (0, 65535)),
+        ("f32", raw.astype(np.float32) / 255, (0, 1)),
+    ):
+        store = make_store(tmp_path / f"{name}.ome.zarr", values, (10.0, 10.0, 10.0), shard=(4, 96, 96))
+        given = {"volume": store, "facts": make_facts(tmp_path / f"{name}.json", 4, span), "block": "0-0"}
+        assert run_stage("transform.preprocess", tmp_path / name, **given, output="p.ome.zarr") == 0
+        segment(tmp_path / name, tmp_path / name / "p.ome.zarr", "0-0")
+        found.append(open_image(tmp_path / name / "s.ome.zarr").read())
+    assert np.array_equal(found[0], found[1]) and (found[0] != found[2]).mean() < 0.02  # rounding of a grey level
+
+
 def test_models_that_do_not_fit(made, store: Path, tmp_path: Path, capsys):
     tampered, other, broken = (shutil.copytree(MODEL, tmp_path / name) for name in ("tampered", "other", "broken"))
     with open(tampered / "model.onnx", "ab") as file:

@@ -550,6 +550,18 @@ def test_several_z_planes_must_be_chosen(tmp_path):
         assert np.array_equal(movie.read_frame(0, 1, 0), data[1].max(0))
 
 
+def test_a_channel_by_number_or_by_name_in_any_case(tmp_path):
+    path = write_ome(tmp_path / "a.ome.tif", volume(2, 3, 16, 16), axes="TCYX", Channel={"Name": ["GFP", "gfp", "2"]})
+    with open_movie(path) as movie:
+        found = [movie.parse_channel(name) for name in ("gfp", "GFP", "1", "2")]
+        assert found == [1, 0, 1, 2]  # as written first; a number that is a name is that name
+        with pytest.raises(ParameterError, match=r"2 channels are called 'Gfp'; give its number; the file has 0 GFP, 1 gfp"):
+            movie.parse_channel("Gfp")
+    path = write_ome(tmp_path / "b.ome.tif", volume(2, 2, 16, 16), axes="TCYX", Channel={"Name": ["Phase", "gfp"]})
+    with open_movie(path) as movie:
+        assert [movie.parse_channel(name) for name in ("PHASE", "phase", "GFP")] == [0, 0, 1]
+
+
 def test_indices_outside_are_refused_with_what_is_there(tmp_path):
     path = write_ome(tmp_path / "a.ome.tif", volume(3, 2, 16, 16), axes="TCYX", Channel={"Name": ["Phase", "GFP"]})
     with open_movie(path) as movie:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from voxelmill.inference import segment
+from voxelmill.postprocess import synapses
 from voxelmill.testing.stages import make_store, run_stage
 
 
@@ -24,7 +28,7 @@ def scene(tmp_path: Path) -> tuple[Path, Path]:
 
 def find(folder: Path, image: Path, labels: Path, block: str) -> list[dict]:
     files = {"volume": image, "labels": labels, "supervoxels": labels, "candidates": "c.parquet"}
-    assert run_stage("postprocess.synapses", folder, **files, block=block) == 0
+    assert run_stage("postprocess.synapses", folder, **files, block=block, synapses="blobs") == 0
     return pq.read_table(folder / "c.parquet").to_pylist()
 
 
@@ -57,8 +61,93 @@ def test_a_parameter_of_no_method_is_refused(tmp_path: Path, capsys):
             supervoxels=labels,
             block="0-7",
             candidates="c.parquet",
-            synapses="learned",
+            synapses="guessed",
         )
         == 64
     )
-    assert "--synapses 'learned': expected one of blobs" in capsys.readouterr().err
+    assert "--synapses 'guessed': expected one of" in capsys.readouterr().err
+
+
+def dark_middle(cube: np.ndarray) -> float:
+    """In place of the network: sure where the middle of a cube is dark."""
+    return 4.0 if cube[11:13, 11:13, 11:13].mean() < -2 else -4.0
+
+
+def density(tmp_path: Path, size: tuple[float, ...] | None = (10.0, 10.0, 10.0)) -> tuple[Path, Path]:
+    """A neurite below, two above it; a dark ball inside the one below, at the membrane, where all three are near."""
+    labels = np.full((40, 128, 128), 3, np.uint32)
+    labels[:, :60, :64], labels[:, :60, 64:] = 1, 2
+    z, y, x = np.indices(labels.shape)
+    ball = np.exp(-((z - 20) ** 2 + (y - 64) ** 2 + (x - 64) ** 2) / (2 * 2.5**2))
+    image = np.rint(200 - 150 * ball).astype(np.uint8)
+    how: dict = {"voxel_size": size, "shard": (20, 64, 64), "chunk": (20, 64, 64)}
+    return make_store(tmp_path / "i.ome.zarr", image, **how), make_store(tmp_path / "l.ome.zarr", labels, label=True, **how)
+
+
+def learned(folder: Path, image: Path, labels: Path, block: str, **more: object) -> int:
+    files = {"volume": image, "labels": labels, "supervoxels": labels, "candidates": "c.parquet"}
+    return run_stage("postprocess.synapses", folder, **files, block=block, synapses="learned", **more)
+
+
+def test_a_density_has_a_row_a_partner_and_lies_in_the_neurite_before(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(synapses, "network", lambda folder: dark_middle)
+    assert learned(tmp_path, *density(tmp_path), "0-7") == 0
+    rows = pq.read_table(tmp_path / "c.parquet").to_pylist()
+    assert [(r["pre_pt_root_id"], r["post_pt_root_id"]) for r in rows] == [(3, 1), (3, 2)]
+    for row, x in zip(rows, (63, 64), strict=True):
+        assert (row["z"], row["y"], row["x"]) == (row["pre_z"], row["pre_y"], row["pre_x"]) == (20, 64, 64)
+        assert (row["post_z"], row["post_y"], row["post_x"]) == (20, 59, x)
+        assert (row["pre_pt_supervoxel_id"], row["post_pt_supervoxel_id"]) == (3, row["post_pt_root_id"])
+        assert abs(row["score"] - 0.982) < 1e-3
+
+
+def test_blocks_agree_on_a_density_where_eight_shards_meet(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(synapses, "network", lambda folder: dark_middle)
+    files, parts = density(tmp_path), []
+    for n in range(8):
+        assert learned(tmp_path / str(n), *files, f"{n}-{n}") == 0
+        parts += pq.read_table(tmp_path / str(n) / "c.parquet").to_pylist()
+    assert learned(tmp_path / "all", *files, "0-7") == 0
+    assert len(parts) == 2 and parts == pq.read_table(tmp_path / "all/c.parquet").to_pylist()
+
+
+def test_what_is_below_the_threshold_is_none(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(synapses, "network", lambda folder: dark_middle)
+    assert learned(tmp_path, *density(tmp_path), "0-7", synapse_threshold=0.99) == 0
+    assert pq.read_table(tmp_path / "c.parquet").num_rows == 0
+
+
+def test_a_density_in_one_neurite_alone_is_counted_and_left_out(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(synapses, "network", lambda folder: dark_middle)
+    image, _ = density(tmp_path)
+    how: dict = {"shard": (20, 64, 64), "chunk": (20, 64, 64), "label": True}
+    one = make_store(tmp_path / "one.ome.zarr", np.ones((40, 128, 128), np.uint32), (10.0, 10.0, 10.0), **how)
+    assert learned(tmp_path, image, one, "0-7") == 0
+    assert pq.read_table(tmp_path / "c.parquet").num_rows == 0
+    (record,) = tmp_path.glob("*.provenance.json")
+    assert json.loads(record.read_text())["quality"]["without_partner"] == 1
+
+
+def test_the_model_that_comes_along_runs_and_its_record_names_it(tmp_path: Path):
+    assert learned(tmp_path, *density(tmp_path), "0-7", synapse_threshold=0) == 0
+    (record,) = tmp_path.glob("*.provenance.json")
+    card = json.loads((synapses.MODEL / "card.json").read_text())
+    assert json.loads(record.read_text())["model_hash"] == card["sha256"]
+    assert card["bytes"] <= 300_000 and pq.read_table(tmp_path / "c.parquet").num_rows == 2
+
+
+def test_a_model_of_another_kind_or_with_other_weights_is_refused(tmp_path: Path, capsys):
+    files = density(tmp_path)
+    assert learned(tmp_path, *files, "0-7", model=segment.MODEL) == 65
+    assert "a model of kind neurites" in capsys.readouterr().err
+    other = shutil.copytree(synapses.MODEL, tmp_path / "other")
+    weights = bytearray((other / "model.onnx").read_bytes())
+    weights[-100] ^= 1
+    (other / "model.onnx").write_bytes(weights)
+    assert learned(tmp_path, *files, "0-7", model=other) == 65
+    assert "not the weights that it describes" in capsys.readouterr().err
+
+
+def test_an_unknown_voxel_size_is_said(tmp_path: Path, capsys):
+    assert learned(tmp_path, *density(tmp_path, None), "0-7") == 0
+    assert "the voxel size is not known" in capsys.readouterr().err

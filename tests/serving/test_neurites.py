@@ -91,6 +91,24 @@ def test_the_table(whole: Path):
     assert rows["9"]["cable_um"] == "" and rows["9"]["synapses_in"] == "1" and set(rows) == {"5", "6", "9"}
 
 
+def test_an_empty_block_and_labels_with_gaps(tmp_path: Path):
+    """Nothing at all makes tables without rows; ids far apart and sections without labels are nothing special."""
+    values = np.zeros((32, 64, 64), np.uint64)
+    values[:8, 10:40, 10:40], values[20:30, 10:40, 10:40] = 7, 2**52
+    for name, labels in (("empty", values * 0), ("gaps", values)):
+        folder = tmp_path / name
+        store = make_store(folder / "l.ome.zarr", labels, SIZE, shard=(16, 64, 64), label=True)
+        tables = {table: f"{table}.parquet" for table in ("sizes", "fragments", "coarse")}
+        assert run_stage("postprocess.shapes", folder, labels=store, block="0-1", **tables) == 0
+        outputs = {"rows": "r.parquet", "largest": "l.parquet", "mesh_files": "meshes", "skeleton_files": "skeletons"}
+        more = {"labels": store, "batch": "0-of-1", "neurite_min_voxels": 100}
+        assert run_stage("serving.neurites", folder, **more, **tables, **outputs) == 0
+    assert pq.read_table(tmp_path / "empty/r.parquet").num_rows == 0 and not list((tmp_path / "empty/meshes").iterdir())
+    rows = pq.read_table(tmp_path / "gaps/r.parquet").to_pydict()
+    assert rows["root_id"] == [7, 2**52] and rows["voxels"] == [8 * 900, 10 * 900]
+    assert {path.stem for path in (tmp_path / "gaps/skeletons").glob("*.swc")} == {"7", str(2**52)}
+
+
 def test_small_ones_are_counted(whole: Path):
     assert not list(whole.glob("out/*/9*"))
     assert record_of(whole, "neurites")["quality"] == {"neurites_traced": 2, "neurites_too_small": 1}

@@ -50,7 +50,7 @@ def _nm(axis: str, column: str) -> str:
 
 def _point(side: str) -> str:
     """The columns of one side of a synapse; its point is (x, y, z)."""
-    point = f"array_value({_nm('x', side + '_x')}, {_nm('y', side + '_y')}, {_nm('z', 'z')})"
+    point = f"array_value({_nm('x', side + '_x')}, {_nm('y', side + '_y')}, {_nm('z', side + '_z')})"
     return f"{point} AS {side}_pt_position, {side}_pt_supervoxel_id, {side}_pt_root_id"
 
 
@@ -61,6 +61,13 @@ SYNAPSES = f"""
     CAST(round(2 * pi() * sigma * sigma) AS BIGINT) AS size, score, true AS valid, z, y, x,
     {_nm("z", "z")} AS z_nm, {_nm("y", "y")} AS y_nm, {_nm("x", "x")} AS x_nm FROM read_parquet($files)
     ORDER BY score DESC, z, y, x, pre_pt_root_id, post_pt_root_id"""
+
+POINTS = ", ".join(f"CAST(s.{side}_pt_position AS DOUBLE[3]) AS {side}_pt_position" for side in ("pre", "post", "ctr"))
+REWIRED = f"""
+    SELECT s.* REPLACE (CAST(coalesce(a.root_id, s.pre_pt_root_id) AS UBIGINT) AS pre_pt_root_id,
+    CAST(coalesce(b.root_id, s.post_pt_root_id) AS UBIGINT) AS post_pt_root_id, {POINTS}) FROM read_parquet($synapses) AS s
+    LEFT JOIN read_parquet($files) AS a ON s.pre_pt_supervoxel_id = a.supervoxel
+    LEFT JOIN read_parquet($files) AS b ON s.post_pt_supervoxel_id = b.supervoxel ORDER BY id"""
 
 # A neurite with itself makes no edge. Scores are summed as whole steps of 2^-40 (exact from 2e-5 on, where a
 # float32 is a multiple of them), so that the order of the rows does not matter.
@@ -96,6 +103,16 @@ def run(
         pairs = write_table(tables / "edges", query(EDGES, [synapses], min_score=p.min_score))
         finish(p, task, query, scratch, tables, graph)
     task.report(synapses=found, edges=pairs)
+
+
+def rewire(p: Parameters, task: Task, old: Path, merge: list[Path], tables: Path, graph: Path, memory_mb: int = 1024) -> None:
+    """Tables of a finished run (`old`) with root ids of another merge table (parts of it), and what follows from them."""
+    frame = json.loads((old / "frame.json").read_text())
+    with database(memory_mb // 4) as (query, scratch):
+        rows = query(REWIRED, merge, synapses=str(old / "synapses.parquet"))
+        write_table(tables / "synapses", rows, frame)
+        write_table(tables / "edges", query(EDGES, [tables / "synapses.parquet"], min_score=p.min_score))
+        finish(p, task, query, scratch, tables, graph)
 
 
 def finish(p: Parameters, task: Task, query: Any, scratch: Path, tables: Path, graph: Path) -> None:

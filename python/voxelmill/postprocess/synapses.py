@@ -1,47 +1,139 @@
-"""Synapses: candidates in each section, with the neurites before and behind.
+"""Synapses: where they are, with the neurites before and behind.
 
-`--synapses blobs` is the classic notebook heuristic: dark blobs where two neurites meet. It finds far
-too many; it shows where a learned detector goes.
+`--synapses learned` finds presynaptic densities in 3-D by a small network, and says by where a density lies who is before
+and who behind it; a density with several partners gives several rows. `--synapses blobs` is the classic notebook
+heuristic, the baseline: dark blobs where two neurites meet, far too many.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import sys
+from functools import cache, partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ..core import blocks
+from ..core import blocks, models
+from ..core.errors import DataError
 from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Region, open_image
-from . import blobs
+from ..inference.segment import unlike
+from . import blobs, densities
+from .partners import partners
+from .partners import reach as around
+
+HOW = "How synapses are found: by a network, or as dark blobs"
+MODEL = Path(__file__).with_name("synapses_model")
+ASSUMED = (10.0, 10.0, 10.0)  # nm, where no voxel size is known
+COLUMNS = (
+    *((name, np.int64) for name in ("z", "y", "x", "pre_z", "pre_y", "pre_x", "post_z", "post_y", "post_x")),
+    *(("sigma", np.float32), ("pre_pt_root_id", np.uint64), ("post_pt_root_id", np.uint64), ("score", np.float32)),
+    *(("pre_pt_supervoxel_id", np.uint64), ("post_pt_supervoxel_id", np.uint64)),
+)
+
+
+class Learned(Params):
+    """`--synapses learned`: dark spots that a network calls synapses."""
+
+    synapses: Literal["learned"] = param("learned", HOW)
+    synapse_model: str = param(
+        "", "Folder of a network, as `voxelmill train --kind synapses` makes; empty: the one that comes along", path=True
+    )
+    synapse_threshold: float = param(0.3, "Least score of a synapse", ge=0, le=1)
 
 
 class Blobs(Params):
     """`--synapses blobs`: dark blobs near boundaries."""
 
-    synapses: Literal["blobs"] = param("blobs", "How synapses are found")
+    synapses: Literal["blobs"] = param("blobs", HOW)
     blob_min_sigma: float = param(1.0, "Smallest blob", unit="px", gt=0, le=16)
     blob_max_sigma: float = param(4.0, "Largest blob", unit="px", gt=0, le=16)
     blob_scales: int = param(6, "Number of scales from smallest to largest", ge=1, le=20)
     blob_threshold: float = param(0.08, "Least response, in units of the section's range of grey", ge=0, le=2)
 
 
-Parameters = Methods("synapses", Blobs)
+Parameters = Methods("synapses", Learned, Blobs)
 
 
-def run(p: Blobs, task: Task, *, volume: In, labels: In, supervoxels: In, block: str, candidates: Out) -> None:
+def run(
+    p: Learned | Blobs,
+    task: Task,
+    *,
+    volume: In,
+    labels: In,
+    supervoxels: In,
+    block: str,
+    model: In | None = None,
+    candidates: Out,
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     image, segments, pieces = open_image(volume), open_image(labels), open_image(supervoxels)
+    if isinstance(p, Learned):
+        scale = checked(task, model or MODEL, image)
+        work = partial(synapses_of, p, model or MODEL, image, segments, pieces, scale)
+    else:
+        work = partial(candidates_of, p, image, segments, pieces)
     shards = list(blocks.regions(image.layout(), block))
-    parts = list(task.each(partial(candidates_of, p, image, segments, pieces), shards, "shards searched"))
+    parts = list(task.each(work, shards, "shards searched"))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    alone = columns.pop("alone", np.zeros(0))
     pq.write_table(pa.table(columns), candidates, compression="zstd")
-    task.report(candidates=len(columns["z"]))
+    task.report(candidates=len(columns["z"]), **({"without_partner": int(alone.sum())} if alone.sum() else {}))
+
+
+def checked(task: Task, folder: Path, image: Image) -> tuple[float, ...]:
+    """The voxel size to work with, once the model is known to be one of synapses. Raises DataError."""
+    card = task.model(folder).card
+    if card["kind"] != "synapses":
+        raise DataError(f"{folder}: a model of kind {card['kind']}; --synapses learned expects one of synapses")
+    remark = unlike(card, image)
+    if not image.space.known:
+        remark = f"the voxel size is not known, and {ASSUMED} nm is taken; give --voxel_size"
+    if remark:
+        print(f"WARNING [synapses] {remark}", file=sys.stderr)
+        task.report(model_mismatch=remark)
+    return tuple(image.space.scale) if image.space.known else ASSUMED
+
+
+@cache
+def network(folder: Path) -> densities.Network:
+    """The network of a folder, as a function; one a process."""
+    session = models.load(folder).session
+    return lambda cube: float(session.run(None, {"x": cube[None, None]})[0][0])
+
+
+def synapses_of(
+    p: Learned, folder: Path, image: Image, segments: Image, pieces: Image, scale: tuple[float, ...], region: Region
+) -> dict[str, np.ndarray]:
+    """Synapses of a region, a row a partner; `alone` counts those of which no two neurites are near."""
+    outer, _ = blocks.widen(region, densities.reach(scale), image.shape)
+    start = np.array([s.start for s in outer])
+    at, score = densities.detect(network(folder), image.read(outer), scale, p.synapse_threshold)
+    at = at + start
+    here = np.all([(a >= s.start) & (a < s.stop) for a, s in zip(at.T, region, strict=True)], 0)
+    wide, _ = blocks.widen(region, around(scale), image.shape)
+    corner = np.array([s.start for s in wide])
+    ids, sv = (store.read(wide) if here.any() else np.zeros((0, 0, 0), np.uint64) for store in (segments, pieces))
+    rows, alone = [], 0
+    sigma = densities.FINE / scale[2]
+    for point, s in zip(at[here], score[here], strict=True):
+        box = tuple(slice(max(c - r, 0), c + r + 1) for c, r in zip(point - corner, around(scale), strict=True))
+        found = partners(ids[box], [c - b.start for c, b in zip(point - corner, box, strict=True)], scale)
+        if found is None:
+            alone += 1
+            continue
+        before = point + found.pre_at
+        for post, offset in found.posts:
+            behind = point + offset
+            names = (sv[tuple(q - corner)] for q in (before, behind))
+            rows.append((*point, *before, *behind, sigma, found.pre, post, s, *names))
+    table = np.array(rows, dtype=list(COLUMNS))
+    return {name: np.ascontiguousarray(table[name]) for name, _ in COLUMNS} | {"alone": np.array([alone])}
 
 
 def candidates_of(p: Blobs, image: Image, segments: Image, pieces: Image, region: Region) -> dict[str, np.ndarray]:
@@ -51,10 +143,11 @@ def candidates_of(p: Blobs, image: Image, segments: Image, pieces: Image, region
     outer, _ = blocks.widen(region, (0, blobs.REACH, blobs.REACH), image.shape)
     ids = pieces.read(outer) if len(rows) else np.zeros((0, 0, 0), np.uint64)
     for side in ("pre", "post"):
+        columns[f"{side}_z"] = columns["z"]
         at = (rows["z"], rows[f"{side}_y"], rows[f"{side}_x"])
         near = tuple(axis - part.start for axis, part in zip(at, outer, strict=True))
         columns[f"{side}_pt_supervoxel_id"] = ids[near].astype(np.uint64)
-    return columns
+    return {name: columns[name] for name, _ in COLUMNS}
 
 
 def search(p: Blobs, image: Image, segments: Image, region: Region) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -60,6 +61,7 @@ def in_common_space(folder: Path, made: Acquisition) -> dict[int, Path]:
     from ..transform.bring_to_common_space import place_on_canvas
     from ..transform.plan_common_space import extents, plan
 
+    folder.mkdir(exist_ok=True)
     raw = {s: slice_store(folder / "raw", s, clean(made, s), step=made.voxel_um[1] / 1000) for s in made.kept}
     images = {s: open_image(path) for s, path in raw.items()}
     rows = [Shift(r["fixed_id"], r["moving_id"], r["x_shift_mm"], r["y_shift_mm"]) for r in made.shifts()]  # type: ignore
@@ -95,15 +97,36 @@ def spoiled() -> tuple[Acquisition, Path, dict[int, Path]]:
 @cache
 def torn() -> tuple[Acquisition, Path, dict[int, Path]]:
     """As `registered`, where of each second slice the larger part has slipped by 11 px and turned by 2 degrees."""
-    made, _, whole = registered()
+
+    def slipped(values: np.ndarray) -> np.ndarray:
+        cut, slip = int(0.4 * values.shape[1]), rigid_matrix(9, -7, 2.0, centre_of(values.shape[1:]))
+        for plane in values:
+            plane[cut:] = render(plane, SectionTransform(slip))[cut:]
+        return values
+
+    return harmed(registered()[0], slipped)
+
+
+@cache
+def tilted(looks: float = 6.0) -> tuple[Acquisition, Path, dict[int, Path]]:
+    """As `registered`, where each second slice was cut 8 degrees off: along dim 1 its planes lie ever deeper."""
+
+    def leaning(values: np.ndarray) -> np.ndarray:
+        from scipy import ndimage
+
+        z, x, y = np.indices(values.shape, np.float32)
+        deeper = np.tan(np.deg2rad(8)) * (x - values.shape[1] / 2)
+        return ndimage.map_coordinates(values, [z + deeper, x, y], order=1, mode="nearest")
+
+    return harmed(one_tile(slices=4, looks=looks), leaning)
+
+
+def harmed(made: Acquisition, harm: Callable[[np.ndarray], np.ndarray]) -> tuple[Acquisition, Path, dict[int, Path]]:
+    """Slices in common space, registered, of which each second one was harmed."""
     folder, stores = Path(mkdtemp()), {}
-    for s, path in whole.items():
+    for s, path in in_common_space(folder / "whole", made).items():
         image = open_image(path)
-        values = image.read()
-        if s % 2:
-            cut, slip = int(0.4 * values.shape[1]), rigid_matrix(9, -7, 2.0, centre_of(values.shape[1:]))
-            for plane in values:
-                plane[cut:] = render(plane, SectionTransform(slip))[cut:]
+        values = harm(image.read()) if s % 2 else image.read()
         origin = tuple(v / NM_PER_MM for v in image.origin)
         stores[s] = slice_store(folder, s, values, origin, image.scale[0] / NM_PER_MM)  # type: ignore[arg-type]
     register(folder, made, stores)

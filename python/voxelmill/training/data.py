@@ -71,7 +71,14 @@ class Recipe:
         for file in how.get("files", [""]):
             paths = [str(self.root / one[k].format(file)) for k in ("image", "labels")]
             keys = one.get("image_key", ""), one.get("labels_key", "")
-            image, labels = (read(p, self.kind, k, n) for p, k, n in zip(paths, keys, ("image", "labels")))
+            image = read(paths[0], self.kind, keys[0], "image")
+            if self.kind == "synapses" and paths[1].endswith(".csv"):
+                from .synapses import paint
+
+                here, shipped = Path(paths[1]), RECIPES / one["labels"]
+                labels = paint(here if here.is_file() or not shipped.is_file() else shipped, image.shape)
+            else:
+                labels = read(paths[1], self.kind, keys[1], "labels")
             region = tuple(slice(*r) if r else slice(None) for r in how.get("region", []))
             yield f"{one['name']}/{file or Path(paths[0]).stem}", image[region], labels[region]
 
@@ -103,7 +110,7 @@ def own_recipe(
     sets = []
     held = max(1, len(images) // 5) if len(images) > 1 else 0
     for i, (image, label) in enumerate(zip(images, labels)):
-        size = voxel_size or (stated_size(image) if kind == "neurites" else ())
+        size = voxel_size or (stated_size(image) if kind != "cells" else ())
         own: dict[str, Any] = {"name": Path(image).stem, "image": image, "labels": label, "licence": licence}
         own["voxel_size"] = size
         # names with braces are names
@@ -112,7 +119,7 @@ def own_recipe(
             parts: dict[str, Any] = {"validation" if i >= len(images) - held else "train": {}}
         else:
             shape = read(image, kind, "", "image").shape
-            whole: list[Any] = [None] if kind == "neurites" and shape[0] < FEW else []
+            whole: list[Any] = [None] if kind != "cells" and shape[0] < FEW else []
             cut = round(0.8 * shape[len(whole)])
             parts = {"train": {"region": [*whole, [0, cut]]}, "validation": {"region": [*whole, [cut, None]]}}
         sets.append(own | {"parts": parts})
@@ -128,7 +135,7 @@ def stated_size(path: str) -> tuple[float, ...]:
 
 def read(path: str, kind: str, key: str, what: str) -> np.ndarray:
     """An image or its labels: for neurites any volume the pipeline reads; for cells TIFF, NPY or NPZ."""
-    if kind == "neurites":
+    if kind != "cells":
         from ..ingest.volumes.formats import open_source
 
         source = open_source(path, key, labels=what == "labels")

@@ -30,7 +30,7 @@ def fold(network: nn.Module) -> nn.Module:
     for part in network.modules():
         if isinstance(part, nn.Sequential) and len(part) > 1:
             a, b = part[0], part[1]
-            if isinstance(a, nn.Conv2d) and isinstance(b, nn.BatchNorm2d):
+            if isinstance(a, nn.Conv2d | nn.Conv3d) and isinstance(b, nn.BatchNorm2d | nn.BatchNorm3d):
                 part[0], part[1] = fuse_conv_bn_eval(a, b), nn.Identity()
     return network
 
@@ -69,8 +69,8 @@ def export(kind: Kind, network: Any, out: Path, *, training: dict[str, Any], fig
     import torch
 
     told = kind.card()
-    axes = {0: "n"} if kind.kind == "cells" else {1: "z"}
-    names = {"x": {**axes, 2: "y", 3: "x"}}
+    axes = {"cells": {0: "n", 2: "y", 3: "x"}, "neurites": {1: "z", 2: "y", 3: "x"}, "synapses": {0: "n"}}
+    names = {"x": axes[kind.kind]}
     plain = fold(network).cpu()
     partial = out / "model.onnx.partial"
     with warnings.catch_warnings(), torch.no_grad():

@@ -124,3 +124,22 @@ class Neurites(nn.Module):
         if not aux:
             return y
         return y, self.aux(described).unflatten(0, (n, -1)).transpose(1, 2)
+
+
+class Synapses(nn.Module):
+    """Cubes (n, 1, 24, 24, 24) -> logits (n,) of a synapse in the middle."""
+
+    def __init__(self, width: int = 14) -> None:
+        super().__init__()
+
+        def solid(n_in: int, n_out: int, stride: int = 1) -> nn.Module:
+            return nn.Sequential(nn.Conv3d(n_in, n_out, 3, stride, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.ReLU())
+
+        w = width
+        self.down = nn.ModuleList([solid(1, w, 2), solid(w, 2 * w, 2), solid(2 * w, 2 * w), solid(2 * w, 2 * w, 2)])
+        self.says = nn.Linear(2 * w * 27, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.down:
+            x = part(x)
+        return self.says(x.flatten(1))[:, 0]

@@ -215,6 +215,10 @@ def run(
         from .cells import Cells
 
         task = Cells(chosen, cell_diameter)
+    elif kind == "synapses":
+        from .synapses import Synapses
+
+        task = Synapses(chosen)
     else:
         from .neurites import Neurites
 

@@ -26,7 +26,7 @@ Source = Literal["images", "manual", "manual_refined"]  # who says so: registrat
 THRESHOLDS = {
     "translation": ("px", "Shift beyond what the stage says", 30.0, 50.0),
     "rotation": ("deg", "Turn about the middle of the canvas", 3.0, 4.5),
-    "z_correlation": ("", "Correlation of planes at the depth that fits best", 0.4, 0.2),
+    "z_correlation": ("", "Correlation of planes at the depth that fits best", 0.25, 0.15),
     "correlation": ("", "Correlation of band-passed slabs, laid on each other", 0.3, 0.15),
 }
 
