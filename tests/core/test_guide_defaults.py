@@ -1,4 +1,4 @@
-"""Names and defaults of linumpy's guide hold for tiles and slices up to the common space; where not, the tutorial says why."""
+"""Names and defaults of linumpy's guide hold up to the common space; where not, the tutorial says why."""
 
 from __future__ import annotations
 
