@@ -8,6 +8,22 @@ import numpy as np
 import pytest
 from voxelmill.testing.engine import Run, run
 
+# A name that a shell would execute, expand or break at, and what [1] means to a shell.
+ODD = 'it\'s [1] {a} *ü $(touch PWNED) `touch PWNED` $HOME\n\\ "b"'
+DECOY = ODD.replace("[1]", "1")
+
+
+def odd_folder(within: Path) -> Path:
+    """A folder of such a name."""
+    (within / DECOY).mkdir()
+    (within / ODD).mkdir()
+    return within / ODD
+
+
+def unharmed(folder: Path) -> bool:
+    """Whether nothing in any name was executed by a run in this folder."""
+    return not [path for path in folder.rglob("*") if path.name == "PWNED"]
+
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:

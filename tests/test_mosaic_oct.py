@@ -13,7 +13,7 @@ from voxelmill.testing import oct
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mosaic_oct")]
+pytestmark = pytest.mark.slow
 
 MADE = oct.Acquisition(
     slices=103, missing=(*range(97), 98, 100, 101), grid=(2, 3), tile=(8, 32, 24), thickness=1, surface=1.0, drift=1.0

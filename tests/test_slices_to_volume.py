@@ -1,4 +1,6 @@
-"""Raw OCT tiles -> mosaic grids -> clean slices -> one volume, through the engine; one slice was never imaged."""
+"""Raw OCT tiles -> mosaic grids -> clean slices -> one volume, through the engine; one slice was never imaged.
+
+All lies in folders that a shell would execute; the subject is called after one of them."""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import odd_folder, unharmed
 from voxelmill.core import slice_config
 from voxelmill.core.volume import open_image
 from voxelmill.testing.chain import check_chain
@@ -14,9 +17,10 @@ from voxelmill.testing.engine import Run, run
 from voxelmill.testing.oct import Acquisition, write_raw
 from voxelmill.transform.plan_common_space import LOST
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oct")]
+pytestmark = pytest.mark.slow
 
 MADE = Acquisition(slices=4, missing=(2,), grid=(2, 2))
+SUBJECT = "mosaic____touch_PWNED_"  # what is left of the folder's name
 MM = MADE.voxel_um[0] / 1000
 AS_ACQUIRED = ("--registration_slicing_interval_mm", MADE.thickness * MM, "--stitch_overlap_fraction", 0.25)
 
@@ -24,21 +28,28 @@ AS_ACQUIRED = ("--registration_slicing_interval_mm", MADE.thickness * MM, "--sti
 @pytest.fixture(scope="module")
 def mosaic(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("oct")
-    write_raw(folder / "raw", MADE)
-    words = ("--workflow", "mosaic", "--input", folder / "raw", "--axial_resolution", 10, "--exclude_first_slices", 0)
-    done = run(*words, "--report_plots", "false", folder=folder / "mosaic")
+    odd = odd_folder(folder)
+    raw = write_raw(odd / "raw '$(touch PWNED)", MADE)
+    words = ("--workflow", "mosaic", "--input", raw, "--axial_resolution", 10, "--exclude_first_slices", 0)
+    done = run(*words, "--report_plots", "false", folder=folder / "mosaic", outdir=odd / "mosaic '$(touch PWNED)")
     assert done.code == 0, done.said
     return done
 
 
 @pytest.fixture(scope="module")
 def volume(mosaic: Run, tmp_path_factory) -> Run:
-    words = ("--workflow", "reconstruct", "--input", mosaic.outdir, "--subject_name", "sub-01", "--report_plots", "false")
-    done = run(
-        *words, *AS_ACQUIRED, "--nifti", "true", "--correct_bias_field", "true", folder=tmp_path_factory.mktemp("volume")
-    )
+    words = ("--workflow", "reconstruct", "--input", mosaic.outdir)
+    words += ("--nifti", "true", "--correct_bias_field", "true", "--report_plots", "false")
+    folder = tmp_path_factory.mktemp("volume")
+    done = run(*words, *AS_ACQUIRED, folder=folder, outdir=odd_folder(folder) / "out $(touch PWNED)")
     assert done.code == 0, done.said
     return done
+
+
+def test_names_are_not_executed(mosaic: Run, volume: Run):
+    assert unharmed(mosaic.outdir.parents[1]) and unharmed(volume.outdir.parents[1])
+    page = (volume.outdir / f"{SUBJECT}_quality_report.html").read_text()
+    assert "it&#x27;s [1] {a} *ü $(touch PWNED)" in page
 
 
 def test_every_slice_has_its_tasks(volume: Run):
@@ -58,13 +69,13 @@ def test_every_slice_has_its_tasks(volume: Run):
     assert all(tasks[name] == 1 for name in once)
     assert (tasks["FIT_BIAS_FIELD"], tasks["JOIN_CORRECTED"], tasks["EXPORT_NIFTI"]) == (1, 1, 2)
     assert tasks["CORRECT_BIAS_FIELD"] == 4  # levels, each a block
-    corrected = open_image(volume.outdir / "correct_bias_field/sub-01_corrected.ome.zarr")
-    assert corrected.spaces == open_image(volume.outdir / "stack/sub-01.ome.zarr").spaces
+    corrected = open_image(volume.outdir / f"correct_bias_field/{SUBJECT}_corrected.ome.zarr")
+    assert corrected.spaces == open_image(volume.outdir / f"stack/{SUBJECT}.ome.zarr").spaces
 
 
 def test_the_volume_keeps_its_place_and_size(volume: Run):
     """The missing slice takes as much of z as any other; voxels are those of --resolution."""
-    image = open_image(volume.outdir / "stack/sub-01.ome.zarr")
+    image = open_image(volume.outdir / f"stack/{SUBJECT}.ome.zarr")
     assert image.space.scale == pytest.approx((10_000.0,) * 3)  # nm
     with open(volume.outdir / "stack/z_matches.csv") as file:
         first = {row["slice_id"]: int(row["first_plane"]) for row in csv.DictReader(file)}

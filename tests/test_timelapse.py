@@ -15,8 +15,6 @@ from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, killed, run
 from voxelmill.testing.movies import make_fovs, spoil_page, stack_of, write_ome_tiff
 
-pytestmark = pytest.mark.xdist_group(name="timelapse")
-
 PER_BATCH = (
     "COPY_MOVIE",
     "SEGMENT_CELLS",
@@ -243,9 +241,3 @@ def test_without_a_phase_channel_cells_are_skipped_and_that_is_said(tmp_path: Pa
         "REPORT",
     }
     assert "no --pc_channel and no --detections" in done.said
-
-
-def test_a_channel_that_is_not_there_stops_with_one_line(tmp_path: Path, source: Path):
-    done = run("--workflow", "timelapse", "--input", source / "run.ome.tif", "--pc_channel", "7", folder=tmp_path)
-    assert done.code != 0
-    assert "ERROR [inspect_movie]" in done.said and "there is no channel 7; the file has 0 phase, 1 GFP" in done.said

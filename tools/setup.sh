@@ -43,7 +43,7 @@ if [ ! -e "$stamp" ] || [ requirements.lock -nt "$stamp" ] || [ pyproject.toml -
         "${pip[@]}" -r requirements.lock || stop "$lost"
         "${pip[@]}" --no-deps --no-build-isolation -e .
     else # what runs need, at the same versions; what only tests need is left out
-        "${pip[@]}" -c requirements.lock --no-build-isolation -e ".[bossdb,timelapse]" || stop "$lost"
+        "${pip[@]}" -c requirements.lock --no-build-isolation -e ".[bossdb,timelapse,serve]" || stop "$lost"
     fi
     touch "$stamp"
 fi

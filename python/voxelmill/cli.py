@@ -113,6 +113,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--every_s", type=float, default=180, help="seconds between checkpoints [180]")
     one.add_argument("--threads", type=int, default=0, help="CPU threads [all]")
+    from .catalog import commands as catalogue
+
+    catalogue.add(command)
     return top
 
 

@@ -28,7 +28,7 @@ IMPORTED_AS = {
     "cloud-volume": "cloudvolume",
 }
 # Commands, plug-ins of pytest, stubs, and what another one imports.
-NOT_IMPORTED = {"imagecodecs", "pytest-xdist", "flask", "flask-cors", "ruff", "mypy", "types-PyYAML"}
+NOT_IMPORTED = {"imagecodecs", "httpx", "pytest-xdist", "flask", "flask-cors", "ruff", "mypy", "types-PyYAML"}
 UNDECLARED = {
     "pydantic_core",
     "waterz",

@@ -20,22 +20,21 @@ pytestmark = pytest.mark.slow
 STUB = ("-profile", "demo", "-stub-run")
 
 
-@pytest.mark.parametrize("code", [75, 137])
-def test_passing_faults_are_tried_again(code: int, config: Config, tmp_path: Path) -> None:
-    script = f"beforeScript = {{ task.attempt < 3 ? 'exit {code}' : '' }}"
+def test_passing_faults_are_tried_again(config: Config, tmp_path: Path) -> None:
+    script = "beforeScript = { task.attempt < 3 ? \"exit ${[75, 137][task.attempt - 1]}\" : '' }"
     trouble = config(f"process {{ withName: ALIGN {{ {script} }} }}")
     done = run(*STUB, "-c", trouble, folder=tmp_path)
     assert done.code == 0, done.said
-    assert done.attempts("ALIGN") == [("FAILED", code), ("FAILED", code), ("COMPLETED", 0)]
+    assert done.attempts("ALIGN") == [("FAILED", 75), ("FAILED", 137), ("COMPLETED", 0)]
 
 
-@pytest.mark.parametrize("code", [64, 65, 74])
-def test_lasting_faults_end_the_run_at_once(code: int, config: Config, tmp_path: Path) -> None:
-    trouble = config(f"process {{ withName: ALIGN {{ beforeScript = 'exit {code}' }} }}")
-    done = run(*STUB, "-c", trouble, folder=tmp_path)
+def test_lasting_faults_end_the_run_at_once(config: Config, tmp_path: Path) -> None:
+    """64 and 74, of two tasks that start together. 65 so: a blank section, below; once more 74: a full disk."""
+    codes = "\n".join(f"withName: {name} {{ beforeScript = 'exit {n}' }}" for name, n in (("INGEST", 64), ("ESTIMATE", 74)))
+    done = run(*STUB, "-c", config(f"process {{ {codes} }}"), folder=tmp_path)
     assert done.code != 0
-    assert done.attempts("ALIGN") == [("FAILED", code)]
-    assert "RENDER" not in done.tasks()
+    assert (done.attempts("INGEST"), done.attempts("ESTIMATE")) == ([("FAILED", 64)], [("FAILED", 74)])
+    assert "PREPROCESS" not in done.tasks()
     assert (done.outdir / "INCOMPLETE").exists()
 
 
@@ -64,25 +63,19 @@ def test_one_run_at_a_time_in_a_folder(config: Config, tmp_path: Path) -> None:
             os.killpg(first.process.pid, 9)  # the group is ours: tasks that outlived their head
 
 
-def test_resume_runs_what_depends_on_a_change_and_nothing_else(config: Config, tmp_path: Path) -> None:
-    first = run(*STUB, folder=tmp_path)
-    assert first.code == 0, first.said
-    again = run(*STUB, "-resume", "--min_score", 0.3, folder=tmp_path)
-    assert again.code == 0, again.said
-    assert set(again.tasks("COMPLETED")) == {"GRAPH", "NEURONS", "FIGURES", "REPORT"}
-    assert again.tasks() == first.tasks()
-
-
 def test_stale_outputs_are_marked(config: Config, tmp_path: Path) -> None:
-    """A run that fails over the outputs of an earlier one says so; the next that succeeds takes it back."""
+    """A run that fails over the outputs of an earlier one says so; the next that succeeds takes it back, and runs what
+    depends on the change and nothing else."""
     first = run(*STUB, folder=tmp_path)
-    marker = first.outdir / "INCOMPLETE"
+    marker, all_of_them = first.outdir / "INCOMPLETE", first.tasks()
     assert first.code == 0 and not marker.exists(), first.said
     broken = config("process { withName: GRAPH { beforeScript = 'exit 65' } }")
     failed = run(*STUB, "-resume", "--min_score", 0.3, "-c", broken, folder=tmp_path)
     assert failed.code != 0 and "may be of an earlier run" in marker.read_text()
     mended = run(*STUB, "-resume", "--min_score", 0.3, folder=tmp_path)
     assert mended.code == 0 and not marker.exists(), mended.said
+    assert set(mended.tasks("COMPLETED")) == {"GRAPH", "NEURONS", "FIGURES", "REPORT"}
+    assert mended.tasks() == all_of_them
 
 
 def sections(folder: Path, blank: int) -> Path:
@@ -96,17 +89,13 @@ def sections(folder: Path, blank: int) -> Path:
     return folder / "sections.npy"
 
 
-def test_blank_section_is_bridged_and_told_or_refused(tmp_path: Path) -> None:
+def test_blank_section_is_refused_by_strict(tmp_path: Path) -> None:
+    """Otherwise it is bridged and told: `connectome` of a mosaic in tests/test_mosaic.py."""
     words = ("--input", sections(tmp_path, 5), "--voxel_size", "30,8,8", "--report_plots", "false")
     strict = run(*words, "--strict", "true", folder=tmp_path / "strict")
     assert strict.code != 0
     assert strict.attempts("INGEST") == [("FAILED", 65)]
     assert "sections missing or blank: [5]" in strict.said
-    done = run(*words, folder=tmp_path / "default")
-    assert done.code == 0, done.said
-    assert "ingest: sections blank: 5" in done.said
-    report = (done.outdir / "report.html").read_text()
-    assert "Please look at" in report and "sections blank: 5" in report
 
 
 @pytest.fixture
@@ -137,7 +126,7 @@ def test_full_disk_ends_clearly_and_resumes(small_disk: Path, config: Config, tm
     assert again.tasks("CACHED")["ALIGN"] == 1
 
 
-@pytest.mark.parametrize("max_cpus, reserved, processes", [(1, 0, 1), (2, 1, 4), (4, 1, 3), (4, 0, 2)])
+@pytest.mark.parametrize("max_cpus, reserved, processes", [(2, 1, 4), (4, 0, 2)])
 def test_cpus_are_never_exceeded(max_cpus: int, reserved: int, processes: int, config: Config, tmp_path: Path) -> None:
     """Tasks x processes x threads <= max_cpus - reserved_cpus, by the trace and by what tasks were told."""
     look = 'python -c "import cv2; print(cv2.getNumThreads())" > opencv.txt; sleep 2'

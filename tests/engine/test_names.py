@@ -1,4 +1,6 @@
-"""What users and files call things is never executed, taken for a pattern, or lost: any name will do."""
+"""What users and files call things is never executed, taken for a pattern, or lost: any name will do.
+
+Raw OCT tiles and `reconstruct` run in such folders in tests/test_slices_to_volume.py."""
 
 from __future__ import annotations
 
@@ -8,12 +10,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
+from conftest import ODD, SMALL, odd_folder, unharmed
 from voxelmill.core.stage import Stage, split
 from voxelmill.testing.engine import PROJECT, run
 
-ODD = 'it\'s [1] {a} *ü $(touch PWNED) `touch PWNED` $HOME\n\\ "b"'
-DECOY = ODD.replace("[1]", "1")  # what [1] means to a shell
 MODULES = sorted((PROJECT / "modules").rglob("*.nf"))
 # Values of our own making; what a process gets as `path` has a plain name, see stageable() in workflows/inputs.nf.
 OURS = {
@@ -74,14 +74,7 @@ def test_an_input_that_could_not_be_linked_is_found(tmp_path: Path):
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    (tmp_path / DECOY).mkdir()
-    folder = tmp_path / ODD
-    folder.mkdir()
-    return folder
-
-
-def unharmed(folder: Path) -> bool:
-    return not [path for path in folder.rglob("*") if path.name == "PWNED"]
+    return odd_folder(tmp_path)
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
-"""Every profile that parameters declare, with every workflow: it changes what it says, and an explicit value beats it."""
+"""Every profile that parameters declare, with every workflow: it changes what it says, an explicit value beats it, and
+each process still has its tasks."""
 
 from __future__ import annotations
 
@@ -11,12 +12,16 @@ from voxelmill.core.runs import table
 from voxelmill.core.words import to_text
 from voxelmill.testing.engine import run
 
-from .test_stubs import ARGUMENTS, WORKFLOWS
+from .test_stubs import ARGUMENTS, WORKFLOWS, expected
 
 OPTIONS = options.load()
 PROFILES = sorted({profile for rule in OPTIONS.rules.values() for profile in rule.get("x-profiles", {})})
 # Each with one parser, in turns.
 CASES = [(p, w, ("v1", "v2")[(i + j) % 2]) for i, p in enumerate(PROFILES) for j, w in enumerate(WORKFLOWS)]
+
+
+# Tasks that a profile adds or takes away.
+MORE = {("minimal", "connectome"): {"MULTISCALE": 2}, ("minimal", "timelapse"): {"CROP_CELLS": 0}}
 
 
 @pytest.mark.slow
@@ -34,6 +39,7 @@ def test_a_profile_changes_what_it_says(profile: str, workflow: str, parser: str
     explicit = to_text(wanted[beaten]["default"])
     done = run(*words, f"--{beaten}", explicit, "-stub-run", folder=tmp_path, env={"NXF_SYNTAX_PARSER": parser})
     assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == expected(workflow, **MORE.get((profile, workflow), {}))
 
     (row,) = table(done.outdir)
     facts = json.loads(row["meta_json"])

@@ -56,7 +56,7 @@ def results(folder: Path, roots: dict[int, int]) -> Path:
     z, y, x, pre, post = (np.array(c) for c in zip(*rows))
     columns = {"z": z, "y": y, "x": x, "sigma": np.ones(5, np.float32), "score": np.full(5, 0.5, np.float32)}
     for side, one in (("pre", pre), ("post", post)):
-        columns |= {f"{side}_y": y, f"{side}_x": x, f"{side}_pt_supervoxel_id": one.astype(np.uint64)}
+        columns |= {f"{side}_z": z, f"{side}_y": y, f"{side}_x": x, f"{side}_pt_supervoxel_id": one.astype(np.uint64)}
         columns[f"{side}_pt_root_id"] = np.array([roots[n] for n in one.tolist()], np.uint64)
     pq.write_table(pa.table(columns), made / "c.parquet")
     wiring = {"tables": folder / "tables/made", "graph": folder / "graph"}

@@ -1,0 +1,138 @@
+"""The archive: raw files, written once; scrubbed, and what a damaged one touches is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core import manifest
+from ..core.errors import DataError, StorageError
+from ..core.files import below
+from . import objects
+from .store import Store, append, read_log, safe_name, sync_folder
+
+
+def add(store: Store, paths: Sequence[Path], second: Path | None = None) -> list[dict[str, Any]]:
+    """Put files, and folders file by file, into the archive under their names; what was added, or was there.
+
+    Args:
+        second: a folder on another disk, to hold a second copy of each object.
+
+    Raises DataError for an empty file, a link that leads nowhere, or a name that the archive knows with other bytes."""
+    found = [(path, name) for path in paths for name in _names(path)]
+    with store.lock("archive add"), store.staging() as staging:
+        known = {row["name"]: row for row in sources(store)}
+        for path, name in found:
+            if (path.parent / name).stat().st_size == 0:
+                raise DataError(f"{path.parent / name}: empty; expected a file that holds data")
+
+        def put(item: tuple[Path, str]) -> objects.Stored:
+            return objects.put(store, (item[0].parent / item[1]).resolve(), staging)
+
+        rows = []
+        for (_, name), stored in zip(found, objects.each(put, found), strict=True):
+            old = known.get(name)
+            if old and old["sha256"] != stored.sha256:
+                raise DataError(
+                    f"{name}: in the archive with other bytes (sha256 {old['sha256'][:12]}, now {stored.sha256[:12]});"
+                    " what is archived does not change: give the new file another name"
+                )
+            rows.append({"name": name, **stored._asdict(), "new": old is None})
+        for row in rows:
+            if row["new"]:
+                append(store.sources, {k: row[k] for k in ("name", "size", "sha256", "blake3")})
+        for path in paths:  # a folder is known to records by the digest of all
+            if path.is_dir():
+                whole = manifest.digest_files(
+                    {
+                        r["name"].removeprefix(f"{path.name}/"): [r["size"], r["sha256"]]
+                        for r in rows
+                        if r["name"].startswith(f"{path.name}/")
+                    }
+                )
+                if f"{path.name}/" not in known:
+                    append(store.sources, {"name": f"{path.name}/", "size": 0, "sha256": whole, "blake3": ""})
+        if second:
+            copy(store, second, [row["blake3"] for row in rows])
+        if any(row["new"] for row in rows):
+            store.record("archive", files=sum(row["new"] for row in rows))
+    return rows
+
+
+def _names(path: Path) -> list[str]:
+    """Names of a file or of all files in a folder, from its parent on."""
+    if not path.exists():
+        raise StorageError(f"{path}: no such file or folder")
+    names = [f"{path.name}/{name}" for name in below(path)] if path.is_dir() else [path.name]
+    return [safe_name(name, str(path)) for name in names]
+
+
+def copy(store: Store, second: Path, names: Sequence[str]) -> None:
+    """A second copy of objects, each on the disk before this returns."""
+    for name in names:
+        target = second / name[:2] / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_suffix(".partial")
+            shutil.copyfile(objects.path_of(store, name), partial)
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+            partial.chmod(0o444)
+            partial.rename(target)
+            sync_folder(target.parent)
+
+
+def sources(store: Store) -> list[dict[str, Any]]:
+    """What was put into the archive, in order."""
+    return list(read_log(store.sources))
+
+
+def verify(store: Store) -> dict[str, Any]:
+    """Read every object of archive and releases and name what is damaged, and the sources, releases and outputs it touches.
+
+    `{"objects": n, "bytes": n, "damaged": [{"object", "why", "sources": [...], "files": [{"tag", "path"}]}], ...}`"""
+    wanted: dict[str, dict[str, Any]] = {}
+
+    def want(name: str, size: int) -> dict[str, Any]:
+        return wanted.setdefault(name, {"size": size, "sources": [], "files": []})
+
+    for row in sources(store):
+        if row["blake3"]:
+            want(row["blake3"], row["size"])["sources"].append(row["name"])
+    torn = []
+    for tag in store.tags():
+        try:
+            listed = json.loads((store.release(tag) / "manifest.json").read_text())["files"]
+        except (OSError, ValueError, KeyError) as error:
+            torn.append(
+                {
+                    "object": f"releases/{tag}/manifest.json",
+                    "why": f"cannot be read ({type(error).__name__})",
+                    "sources": [],
+                    "files": [{"tag": tag, "path": ""}],
+                }
+            )
+            continue
+        for path, (size, _, name) in listed.items():
+            want(name, size)["files"].append({"tag": tag, "path": path})
+
+    def look(item: tuple[str, dict[str, Any]]) -> str:
+        return objects.damage(store, item[0], item[1]["size"])
+
+    damaged = torn + [
+        {"object": name, "why": why, "sources": facts["sources"], "files": facts["files"]}
+        for (name, facts), why in zip(wanted.items(), objects.each(look, wanted.items()), strict=True)
+        if why
+    ]
+    orphans = sum(1 for path in store.objects.glob("*/*") if path.name not in wanted)
+    return {
+        "objects": len(wanted),
+        "bytes": sum(facts["size"] for facts in wanted.values()),
+        "orphans": orphans,
+        "damaged": damaged,
+        "releases": sorted({file["tag"] for one in damaged for file in one["files"]}),
+    }

@@ -1,0 +1,226 @@
+"""Incidents: what a bad artifact has touched, what to do about it, a memo and a checklist made from what was found.
+
+bad artifact --forward--> tasks, files, releases        figures by region, of the release before and of the bad one
+                                 |                                       |
+                          what is affected                      where it got worse: rollback, patch, or constrain
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import DataError
+from . import differences, queries, releases
+from .store import Store, write_whole
+
+WORSE = 1.25  # times the figure of the release before: a region that got so much worse is named
+LOWER_IS_BETTER = ("voi_split", "voi_merge", "voi", "arand", "splits", "merges", "split_rate", "merge_rate", "left_out")
+MOSTLY = 0.5  # share of regions from which on a fault is one of the whole and not of a part
+
+
+def open_incident(store: Store, bad: str, out: Path) -> dict[str, Any]:
+    """Trace an artifact forward, judge the releases that hold what came of it, propose what to do; write `incident.json`,
+    `memo.md`, `checklist.md` and `memo.html` into a folder. Nothing of the catalogue changes but its log.
+
+    Raises DataError where nothing is known by the word, or the folder is not empty."""
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out}: not empty; give a folder of its own to each incident")
+    found = queries.trace(store, bad, forward=True)
+    states = releases.status(store)
+    rows = [_judged(store, tag, found, states) for tag in store.tags() if tag in found["releases"]]
+    current = store.current()
+    facts = {
+        "bad": bad,
+        "digests": found["start"],
+        "tasks": found["tasks"],
+        "files": [{k: f[k] for k in ("tag", "path")} for f in found["files"]],
+        "releases": rows,
+        "current": current,
+        "current_affected": current in found["releases"],
+        "queries": _queries(found["files"]),
+    }
+    facts["proposal"] = propose(
+        facts, [tag for tag in store.tags() if states[tag] == "good" and tag not in found["releases"]]
+    )
+    with store.lock("incident open"):
+        event = store.record("incident", bad=bad, releases=found["releases"], files=len(found["files"]))
+    facts |= {"number": event["seq"], "opened": event["time"], "by": event["who"]}
+    memo, steps = memo_of(facts), checklist(facts)
+    write_whole(out / "incident.json", json.dumps(facts, indent=1))
+    write_whole(out / "memo.md", memo)
+    write_whole(out / "checklist.md", steps)
+    write_whole(out / "memo.html", page(memo, steps))
+    return facts
+
+
+def _judged(store: Store, tag: str, found: dict[str, Any], states: dict[str, str]) -> dict[str, Any]:
+    """A release that the fault touches, beside the last one before it that it does not."""
+    tags = store.tags()
+    before = [t for t in tags[: tags.index(tag)] if t not in found["releases"]]
+    base = before[-1] if before else None
+    now = releases.manifest_of(store, tag)["figures"]
+    then = releases.manifest_of(store, base)["figures"] if base else {}
+    worse = worsened(then, now)
+    change = differences.diff(store, base, tag) if base else {}
+    return {
+        "tag": tag,
+        "status": states[tag],
+        "files": sum(f["tag"] == tag for f in found["files"]),
+        "of": len(releases.manifest_of(store, tag)["files"]),
+        "beside": base,
+        "worse": worse,
+        "regions": sorted({region for row in worse if (region := region_of(row["figure"]))}),
+        "all_regions": sorted({region for name in now if (region := region_of(name))}),
+        "neurites": {k: change["neurites"][k] for k in ("split", "merged")} if "neurites" in change else {},
+        "edges": {k: change["edges"][k] for k in ("gained", "lost")} if "edges" in change else {},
+    }
+
+
+def worsened(then: dict[str, float], now: dict[str, float]) -> list[dict[str, Any]]:
+    """Figures, of those where less is better, that are worse by WORSE and by more than noise in the last digit."""
+    rows = []
+    for name in sorted(then.keys() & now.keys()):
+        if name.split(".")[-1] in LOWER_IS_BETTER and now[name] > max(then[name] * WORSE, then[name] + 1e-6):
+            rows.append({"figure": name, "before": then[name], "now": now[name]})
+    return rows
+
+
+def region_of(figure: str) -> str:
+    """The region in a figure's name, `....regions.NAME....`; empty where it is of the whole."""
+    parts = figure.split(".")
+    return parts[parts.index("regions") + 1] if "regions" in parts[:-2] else ""
+
+
+def _queries(files: list[dict[str, Any]]) -> list[str]:
+    """What answers of the server rest on what is affected."""
+    rests = {
+        "volumes/": "/data (volumes), /segments (points)",
+        "tables/merge": "/segments, /neurites, /edits",
+        "tables/edges": "/neurites/*/partners, /paths",
+        "tables/synapses": "/neurites/*/synapses",
+        "tables/neurons": "/neurites",
+        "meshes/": "/data (meshes)",
+        "skeletons/": "/data (skeletons)",
+    }
+    return [what for begin, what in rests.items() if any(f["path"].startswith(begin) for f in files)]
+
+
+def propose(facts: dict[str, Any], good: list[str]) -> dict[str, Any]:
+    """Rollback, patch or constrained release, and why.
+
+    Nothing that is current is touched: nothing to serve otherwise. Most regions, or figures of the whole, are worse: roll
+    back. A part of the regions: serve the rest. No release to go back to: patch."""
+    current = next((row for row in facts["releases"] if row["tag"] == facts["current"]), None)
+    back = good[-1] if good else None
+    if current is None:
+        return {
+            "action": "none",
+            "to": None,
+            "why": "the current release holds nothing that came of it; withdraw those that do",
+        }
+    bad, known = current["regions"], current["all_regions"]
+    if bad and known and len(bad) <= MOSTLY * len(known):
+        why = f"worse in {len(bad)} of {len(known)} regions ({', '.join(bad)}); the others stand"
+        if back:
+            return {
+                "action": "rollback",
+                "to": back,
+                "regions": bad,
+                "then": "constrained release without these regions",
+                "why": why,
+            }
+        return {"action": "constrain", "to": None, "regions": bad, "why": why}
+    if back:
+        why = "worse in most regions" if bad else "what came of it is all over the release"
+        return {"action": "rollback", "to": back, "regions": bad, "why": f"{why}; {back} holds nothing of it"}
+    return {"action": "patch", "to": None, "regions": bad, "why": "no good release without it is there to go back to"}
+
+
+def command_of(facts: dict[str, Any]) -> str:
+    plan = facts["proposal"]
+    if plan["action"] == "rollback":
+        return f"voxelmill release rollback STORE {plan['to']} --reason 'incident {facts.get('number', '')}: {facts['bad']}'"
+    if plan["action"] == "none":
+        return "voxelmill release withdraw STORE TAG --reason TEXT"
+    return "run the affected stages again with a good artifact, then voxelmill release create STORE --results DIR --tag NEW"
+
+
+def memo_of(facts: dict[str, Any]) -> str:
+    """The memo, Markdown: what is known is filled in; what only people know is asked for."""
+    plan = facts["proposal"]
+    lines = [
+        f"# Incident {facts['number']}: {facts['bad']}",
+        "",
+        f"Opened {facts['opened']} by {facts['by']}. Current release: {facts['current'] or 'none'}, "
+        f"{'affected' if facts['current_affected'] else 'not affected'}.",
+        "",
+        "## What is affected",
+        "",
+        f"{len(facts['tasks'])} tasks, {len(facts['files'])} published files, {len(facts['releases'])} releases. "
+        f"Answers of the server that rest on them: {'; '.join(facts['queries']) or 'none'}.",
+        "",
+        "| release | status | files | beside | worse | neurites split | merged | edges gained | lost |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in facts["releases"]:
+        n, e = row["neurites"], row["edges"]
+        cells = (n.get("split", ""), n.get("merged", ""), e.get("gained", ""), e.get("lost", ""))
+        lines.append(
+            f"| {row['tag']} | {row['status']} | {row['files']} of {row['of']} | {row['beside'] or '-'} | "
+            f"{len(row['worse'])} figures | {' | '.join(map(str, cells))} |"
+        )
+    for row in facts["releases"]:
+        if row["worse"]:
+            lines += ["", f"Figures of {row['tag']} that are worse than those of {row['beside']}:", ""]
+            lines += [f"- {w['figure']}: {w['before']:.4g} -> {w['now']:.4g}" for w in row["worse"][:50]]
+    lines += [
+        "",
+        "## What is proposed",
+        "",
+        f"**{plan['action']}**{' to ' + plan['to'] if plan['to'] else ''}: {plan['why']}.",
+    ]
+    if plan.get("then"):
+        lines.append(f"Then a {plan['then']}.")
+    lines += ["", f"    {command_of(facts)}", "", "## Tasks", ""]
+    lines += [
+        f"- {t['stage']}{'.' + t['block'] if t['block'] else ''}, run {t['run']}, {t['started']}"
+        for t in facts["tasks"][:200]
+    ]
+    lines += [
+        "",
+        "## To be filled in by people",
+        "",
+        "- How it was noticed, and when:",
+        "- Cause:",
+        "- Who was told:",
+        "- What prevents it next time (a gate in the release policy, a test, a review):",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def checklist(facts: dict[str, Any]) -> str:
+    """The release checklist, with what this incident adds."""
+    gates = sorted({w["figure"] for row in facts["releases"] for w in row["worse"]})
+    lines = [
+        "# Release checklist",
+        "",
+        "- [ ] `voxelmill release verify STORE TAG`: nothing damaged",
+        "- [ ] `voxelmill archive verify STORE`: nothing damaged",
+        "- [ ] `voxelmill release diff STORE OLD NEW`: splits and merges looked at",
+        f"- [ ] the new release holds nothing that came of {facts['bad']} (`voxelmill trace STORE {facts['bad']} --forward`)",
+    ]
+    lines += [f"- [ ] gate in the policy: {name}" for name in gates[:50]]
+    lines += [f"- [ ] region {r} looked at by a person" for r in facts["proposal"].get("regions") or []]
+    return "\n".join([*lines, "- [ ] users of affected releases told", "- [ ] memo filled in and kept", ""])
+
+
+def page(memo: str, steps: str) -> str:
+    """Memo and checklist as one page, as they are."""
+    style = "body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em}pre{white-space:pre-wrap}"
+    body = f"<pre>{html.escape(memo)}</pre><hr><pre>{html.escape(steps)}</pre>"
+    head = f"<meta charset=utf-8><title>Incident</title><style>{style}</style>"
+    return f"<!doctype html><html lang=en>{head}<body>{body}</body></html>"

@@ -1,0 +1,323 @@
+"""Lineage: one SQLite graph of artifacts and tasks, made from the records of all releases, and made again at will.
+
+    artifact --used--> task --generated--> artifact         forward: what is affected; backward: where it comes from
+
+Parameters, models and code count as artifacts that tasks use, so that a bad model is traced as a bad file is.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import DataError
+from . import archive
+from .store import Store
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE artifacts (digest TEXT PRIMARY KEY, kind TEXT, name TEXT, bytes INTEGER) WITHOUT ROWID;
+CREATE TABLE tasks (id TEXT PRIMARY KEY, stage TEXT, block TEXT, run TEXT, task_hash TEXT, started TEXT, ended TEXT,
+    host TEXT, wall_s REAL, cpu_s REAL, memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, device TEXT, code_version TEXT,
+    commit_id TEXT, params TEXT, quality TEXT, left_out TEXT) WITHOUT ROWID;
+CREATE TABLE used (artifact TEXT, task TEXT, PRIMARY KEY (artifact, task)) WITHOUT ROWID;
+CREATE TABLE generated (artifact TEXT, task TEXT, PRIMARY KEY (artifact, task)) WITHOUT ROWID;
+CREATE TABLE parts (part TEXT, whole TEXT, PRIMARY KEY (part, whole)) WITHOUT ROWID;
+CREATE TABLE releases (tag TEXT PRIMARY KEY, id TEXT, seq INTEGER, status TEXT) WITHOUT ROWID;
+CREATE TABLE held (tag TEXT, task TEXT, PRIMARY KEY (tag, task)) WITHOUT ROWID;
+CREATE TABLE files (tag TEXT, path TEXT, sha256 TEXT, artifact TEXT, PRIMARY KEY (tag, path)) WITHOUT ROWID;
+CREATE INDEX task_used ON used (task); CREATE INDEX task_generated ON generated (task);
+CREATE INDEX whole_parts ON parts (whole); CREATE INDEX task_held ON held (task);
+CREATE INDEX files_artifact ON files (artifact); CREATE INDEX files_sha256 ON files (sha256);
+"""
+
+
+def refresh(store: Store) -> None:
+    """Bring the catalogue up to date; under the lock. What it knows of a release does not change: only new ones are read."""
+    with opened(store.catalogue) as con:
+        known = {tag for (tag,) in con.execute("SELECT tag FROM releases")}
+        con.execute("BEGIN IMMEDIATE")
+        _sources(con, store)
+        for tag in store.tags():
+            if tag not in known:
+                _release(con, store, tag)
+        _states(con, store)
+        con.execute("COMMIT")
+
+
+def rebuild(store: Store) -> dict[str, int]:
+    """Make the catalogue from nothing but archive, releases and log; the old one is there until the new one is whole."""
+    with store.lock("catalogue rebuild"), store.staging() as staging:
+        made = staging / "catalogue.sqlite"
+        with opened(made) as con:
+            con.execute("BEGIN")
+            _sources(con, store)
+            for tag in store.tags():
+                _release(con, store, tag)
+            _states(con, store)
+            con.execute("COMMIT")
+            counts = {t: con.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("artifacts", "tasks", "releases")}
+            con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        made.rename(store.catalogue)
+    return counts
+
+
+class opened:
+    """A connection that is closed at the end; the tables are made where there are none."""
+
+    def __init__(self, path: Path, read_only: bool = False):
+        mode = "ro" if read_only else "rwc"
+        self.con = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
+
+    def __enter__(self) -> sqlite3.Connection:
+        if not self.con.execute("SELECT 1 FROM sqlite_master WHERE name = 'releases'").fetchone():
+            self.con.executescript("BEGIN;" + TABLES + "COMMIT;")
+        return self.con
+
+    def __exit__(self, *_: object) -> None:
+        self.con.close()
+
+
+def current(store: Store) -> opened:
+    """The catalogue to read, brought up to date where a writer died before it could.
+
+    Raises DataError where there is none and none can be made."""
+    if not store.catalogue.exists() or _stale(store):
+        with store.lock("catalogue refresh"):
+            refresh(store)
+    return opened(store.catalogue, read_only=True)
+
+
+def _stale(store: Store) -> bool:
+    with opened(store.catalogue, read_only=True) as con:
+        row = con.execute("SELECT value FROM meta WHERE key = 'events'").fetchone()
+    return row is None or int(row[0]) != len(store.events())
+
+
+def _sources(con: sqlite3.Connection, store: Store) -> None:
+    rows = [(row["sha256"], "source", row["name"], row["size"]) for row in archive.sources(store)]
+    con.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)", rows)
+
+
+def _states(con: sqlite3.Connection, store: Store) -> None:
+    from .releases import release_of, status
+
+    for tag, state in status(store).items():
+        facts = release_of(store, tag)
+        con.execute("INSERT OR REPLACE INTO releases VALUES (?, ?, ?, ?)", (tag, facts["id"], facts["seq"], state))
+    con.execute("INSERT OR REPLACE INTO meta VALUES ('events', ?)", (str(len(store.events())),))
+
+
+def _release(con: sqlite3.Connection, store: Store, tag: str) -> None:
+    from .releases import manifest_of
+
+    held, folder = manifest_of(store, tag), store.release(tag) / "files"
+    for name, (size, sha256, _) in held["files"].items():
+        if name.startswith("provenance/") and size:
+            add_record(con, json.loads((folder / name).read_text()), sha256, tag)
+    rows = {row["path"]: row["digest"] for row in held["published"]}
+    kinds = {row["digest"]: row["kind"] for row in held["published"]}
+    con.executemany("UPDATE artifacts SET kind = ? WHERE digest = ? AND kind = 'file'", [(k, d) for d, k in kinds.items()])
+
+    def whole(name: str) -> str:
+        parts = name.removesuffix(".manifest.json").split("/")
+        return next((rows[p] for n in range(len(parts), 0, -1) if (p := "/".join(parts[:n])) in rows), "")
+
+    con.executemany(
+        "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
+        ((tag, name, sha256, whole(name) or sha256) for name, (_, sha256, _) in held["files"].items()),
+    )
+
+
+def add_record(con: sqlite3.Connection, record: dict[str, Any], digest: str, tag: str) -> None:
+    """A task's record; `digest`, of the record itself, names the task."""
+    columns = (
+        "stage",
+        "block",
+        "run_id",
+        "task_hash",
+        "start",
+        "end",
+        "host",
+        "wall_s",
+        "cpu_s",
+        "peak_memory_bytes",
+        "bytes_in",
+        "bytes_out",
+        "device",
+        "code_version",
+        "commit",
+    )
+    nested = [json.dumps(record.get(name, {}), sort_keys=True) for name in ("params", "quality", "left_out")]
+    con.execute(
+        f"INSERT OR IGNORE INTO tasks VALUES ({', '.join('?' * 19)})", (digest, *(record.get(c) for c in columns), *nested)
+    )
+    con.execute("INSERT OR IGNORE INTO held VALUES (?, ?)", (tag, digest))
+    tools = [
+        (record["params_hash"], "parameters", record["stage"], len(nested[0])),
+        (record["stage_code"], "code", record["stage"], 0),
+        *((m["sha256"], "model", m.get("name", "model"), m.get("bytes", 0)) for m in record.get("models", [])),
+    ]
+    named = [(i["digest"], "file", i["name"], i["bytes"]) for i in [*record["inputs"], *record["outputs"]]]
+    con.executemany(
+        "INSERT OR IGNORE INTO artifacts VALUES (?, ?, ?, ?)",
+        [*(t for t in tools if t[0]), *named, (digest, "record", record["stage"], 0)],
+    )
+    con.executemany(
+        "INSERT OR IGNORE INTO used VALUES (?, ?)",
+        [*((i["digest"], digest) for i in record["inputs"]), *((t[0], digest) for t in tools if t[0])],
+    )
+    con.executemany(
+        "INSERT OR IGNORE INTO generated VALUES (?, ?)",
+        [*((o["digest"], digest) for o in record["outputs"]), (digest, digest)],
+    )
+    for items in (record["inputs"], record["outputs"]):
+        wholes = {item["name"]: item["digest"] for item in items}
+        con.executemany(
+            "INSERT OR IGNORE INTO parts VALUES (?, ?)",
+            [(i["digest"], wholes[i["in"]]) for i in items if i.get("in") in wholes],
+        )
+
+
+def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
+    """Digests that a word names: a digest or the beginning of one (8 signs at least), `TAG:PATH` or a path of a release
+    (the current one first), the name of an archived source, or a file on disk.
+
+    Raises DataError where nothing is known by it, or several are."""
+    word = artifact.lower()
+    if len(word) >= 8 and set(word) <= set("0123456789abcdef"):
+        rows = [
+            d
+            for (d,) in con.execute(
+                "SELECT digest FROM artifacts WHERE digest >= ? AND digest < ? LIMIT 9", (word, word + "g")
+            )
+        ]
+        rows += [
+            a
+            for (a,) in con.execute(
+                "SELECT DISTINCT artifact FROM files WHERE sha256 >= ? AND sha256 < ? LIMIT 9", (word, word + "g")
+            )
+        ]
+        if len(set(rows)) > 1 and len(word) < 64:
+            raise DataError(f"{artifact}: {len(set(rows))} digests begin so; give more of it")
+        if rows:
+            return sorted(set(rows))
+    tag, _, path = artifact.rpartition(":")
+    order = [tag] if tag else list(dict.fromkeys([store.current() or "", *reversed(store.tags())]))
+    for one in order:
+        # A store is no file: it is known by the files in it.
+        found = con.execute(
+            "SELECT DISTINCT artifact FROM files WHERE tag = ? AND (path = ? OR (path > ? AND path < ?))",
+            (one, path, f"{path}/", f"{path}0"),
+        ).fetchall()
+        if found:
+            return sorted(digest for (digest,) in found)
+    rows = [
+        d for (d,) in con.execute("SELECT digest FROM artifacts WHERE kind IN ('source', 'model') AND name = ?", (artifact,))
+    ]
+    if not rows and Path(artifact).exists():
+        from ..core import manifest
+
+        digest = manifest.digest_of(Path(artifact))
+        rows = [d for (d,) in con.execute("SELECT digest FROM artifacts WHERE digest = ?", (digest,))]
+    if not rows:
+        raise DataError(f"{artifact}: nothing in the catalogue is known by this digest, path or name")
+    return rows
+
+
+# Within each release by itself: the same bytes may have been made twice, and only one maker be bad.
+FORWARD = """
+WITH RECURSIVE reached (tag, artifact) AS (
+    SELECT r.tag, s.value FROM releases r, json_each(?) s {tag}
+    UNION SELECT r.tag, g.artifact FROM reached r JOIN used u ON u.artifact = r.artifact
+        JOIN held h ON h.tag = r.tag AND h.task = u.task JOIN generated g ON g.task = u.task WHERE 1 {task}
+    UNION SELECT r.tag, p.whole FROM reached r JOIN parts p ON p.part = r.artifact
+) SELECT tag, artifact FROM reached"""
+BACKWARD = """
+WITH RECURSIVE reached (tag, artifact) AS (
+    SELECT r.tag, s.value FROM releases r, json_each(?) s {tag}
+    UNION SELECT r.tag, u.artifact FROM reached r JOIN generated g ON g.artifact = r.artifact
+        JOIN held h ON h.tag = r.tag AND h.task = g.task JOIN used u ON u.task = g.task WHERE 1 {task}
+    UNION SELECT r.tag, p.whole FROM reached r JOIN parts p ON p.part = r.artifact
+) SELECT tag, artifact FROM reached"""
+
+
+# Stages whose output is their input in another form, for people and viewers: who says the one means the other, too.
+PUBLISHERS = ("multiscale", "publish_volume", "publish_fovs", "make_levels", "join_levels")
+
+
+def behind(con: sqlite3.Connection, start: Sequence[str]) -> list[str]:
+    """Artifacts, and where one is published only, and nothing goes on from it, what it was published from."""
+    marks = ", ".join("?" * len(PUBLISHERS))
+    rows = con.execute(
+        f"""SELECT DISTINCT u.artifact FROM json_each(?) s JOIN generated g ON g.artifact = s.value
+        JOIN tasks t ON t.id = g.task AND t.stage IN ({marks}) JOIN used u ON u.task = t.id
+        JOIN artifacts a ON a.digest = u.artifact AND a.kind NOT IN ('parameters', 'code', 'model')
+        WHERE NOT EXISTS (SELECT 1 FROM used WHERE artifact = s.value)""",
+        (json.dumps(list(start)), *PUBLISHERS),
+    )
+    return sorted({*start, *(digest for (digest,) in rows)})
+
+
+def trace(
+    con: sqlite3.Connection, start: Sequence[str], forward: bool, tasks: Sequence[str] | None = None, tag: str = ""
+) -> dict[str, Any]:
+    """Everything that artifacts have gone into (forward) or come from: artifacts, tasks, files of releases.
+
+    Args:
+        tasks: only by way of these tasks.
+        tag: only within this release.
+    """
+    given: list[str] = [json.dumps(list(start))]
+    only = ("", "", "")
+    if tag:
+        given.append(tag)
+    if tasks is not None:
+        given.append(json.dumps(list(tasks)))
+        only = (
+            "AND u.task IN (SELECT value FROM json_each(?))",
+            "AND g.task IN (SELECT value FROM json_each(?))",
+            "AND t.id IN (SELECT value FROM json_each(?))",
+        )
+    query = (FORWARD if forward else BACKWARD).format(task=only[0 if forward else 1], tag="WHERE r.tag = ?" if tag else "")
+    con.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS reached (tag TEXT, artifact TEXT, PRIMARY KEY (tag, artifact)) WITHOUT ROWID"
+    )
+    con.execute("DELETE FROM reached")
+    con.execute(f"INSERT OR IGNORE INTO reached {query}", given)
+
+    def rows(text: str, values: Sequence[str] = ()) -> list[dict[str, Any]]:
+        cursor = con.execute(text, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    side = "used" if forward else "generated"
+    found: dict[str, Any] = {
+        "artifacts": rows(
+            "SELECT DISTINCT a.* FROM artifacts a JOIN reached r ON r.artifact = a.digest WHERE a.kind != 'record' "
+            "ORDER BY a.kind, a.name, a.digest"
+        ),
+        "tasks": rows(
+            "SELECT DISTINCT t.id, t.stage, t.block, t.run, t.started FROM reached r "
+            f"JOIN {side} s ON s.artifact = r.artifact JOIN held h ON h.tag = r.tag AND h.task = s.task "
+            f"JOIN tasks t ON t.id = s.task WHERE 1 {only[2]} ORDER BY t.started, t.id",
+            given[-1:] if tasks is not None else (),
+        ),
+        "files": rows(
+            "SELECT f.tag, f.path, f.sha256, f.artifact FROM files f "
+            "JOIN reached r ON r.tag = f.tag AND r.artifact = f.artifact ORDER BY f.tag, f.path"
+        ),
+    }
+    return {**found, "releases": sorted({file["tag"] for file in found["files"]})}
+
+
+def parameter_sets(con: sqlite3.Connection) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(hash, stage, values) of each set of parameters that a task was run with."""
+    rows = con.execute(
+        "SELECT a.digest, t.stage, min(t.params) FROM artifacts a JOIN used u ON u.artifact = a.digest "
+        "JOIN tasks t ON t.id = u.task WHERE a.kind = 'parameters' GROUP BY a.digest ORDER BY t.stage"
+    )
+    return ((digest, stage, json.loads(params)) for digest, stage, params in rows)

@@ -1,0 +1,96 @@
+"""Bytes named by their blake3: written once, mode 0444, shared by all that hold the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from ..core.errors import DataError
+from .store import Store, sync_folder
+
+PIECE = 4 << 20
+THREADS = 8  # hashing and fsync let others go on
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Stored(NamedTuple):
+    """A file's bytes: how many, their sha256 (its public identity) and blake3 (the name of its object)."""
+
+    size: int
+    sha256: str
+    blake3: str
+
+
+def path_of(store: Store, blake3: str) -> Path:
+    return store.objects / blake3[:2] / blake3
+
+
+def put(store: Store, source: Path, staging: Path) -> Stored:
+    """Copy a file into the store, unless its bytes are there. The bytes are read once, and hashed as they are copied.
+
+    Raises DataError for what is no plain file, or changes meanwhile."""
+    import blake3
+
+    before = os.lstat(source)
+    if not stat.S_ISREG(before.st_mode):
+        raise DataError(f"{source}: not a plain file; expected one, no link, device or pipe")
+    public, name = hashlib.sha256(), blake3.blake3()
+    partial = staging / f"{before.st_ino}.{before.st_dev}.{abs(hash(source))}"
+    try:
+        handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(handle, "rb") as read, open(partial, "xb") as write:
+            while piece := read.read(PIECE):
+                public.update(piece)
+                name.update(piece)
+                write.write(piece)
+            write.flush()
+            size = write.tell()
+            os.fchmod(write.fileno(), 0o444)
+            after = os.stat(handle)
+            if size != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                raise DataError(f"{source}: changed while it was read; run again when nobody writes to it")
+            target = path_of(store, name.hexdigest())
+            if not target.exists():
+                os.fsync(write.fileno())
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(partial, target)
+                sync_folder(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Stored(size, public.hexdigest(), name.hexdigest())
+
+
+def blake3_of(path: Path) -> str:
+    """Of a file, in pieces. Raises DataError for a link."""
+    import blake3
+
+    found = blake3.blake3()
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        while piece := file.read(PIECE):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def damage(store: Store, name: str, size: int | None = None) -> str:
+    """What is wrong with an object; empty where nothing is."""
+    path = path_of(store, name)
+    try:
+        if size is not None and os.lstat(path).st_size != size:
+            return f"{os.lstat(path).st_size} bytes instead of {size}"
+        return "" if blake3_of(path) == name else "not the bytes that were stored"
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def each(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """In order, by threads."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(work, items)

@@ -1,0 +1,86 @@
+"""`voxelmill trace`: the lineage of a digest, a path or a neurite, whole or within a region."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.errors import DataError
+from . import lineage, regions
+from .store import Store
+
+
+def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") -> dict[str, Any]:
+    """Where an artifact comes from, or (forward) what has come of it; see `lineage.trace`.
+
+    A root id is one of the current release, or `TAG:ROOT` of another. Forward within a region also names the neurites and
+    synapses that lie in it. Raises DataError for what nothing is known of."""
+    box = regions.parse(bbox) if bbox else None
+    with lineage.current(store) as con:
+        tag, _, word = artifact.rpartition(":")
+        of = tag or store.current() or ""
+        if word.isdecimal() and len(word) < 20 and not _known(con, store, artifact):
+            return _neurite(con, store, of, int(word), forward)
+        start = lineage.find(con, store, artifact)
+        start = lineage.behind(con, start) if forward else start
+        # The same bytes are bad wherever they are; where they come from, each release says for itself.
+        found = lineage.trace(con, start, forward, tag="" if forward or tag not in store.tags() else tag)
+        if box:
+            within = tag if tag in store.tags() else store.current() or (found["releases"] or [""])[-1]
+            found = lineage.trace(con, start, forward, regions.in_region(found, store, within, box))
+            found["files"] = regions.shards_in(store, found["files"], box)
+            if forward and (regions.files_of(store, within) / regions.SUPERVOXELS).is_dir():
+                found["neurites"] = [str(root) for root in regions.roots_in(store, within, box).tolist()]
+                found["synapses"] = [str(one) for one in regions.synapses_in(store, within, box)]
+    return {"artifact": artifact, "direction": "forward" if forward else "backward", "start": start, "bbox": bbox, **found}
+
+
+def _known(con: Any, store: Store, artifact: str) -> bool:
+    try:
+        return bool(lineage.find(con, store, artifact))
+    except DataError:
+        return False
+
+
+def _neurite(con: Any, store: Store, tag: str, root: int, forward: bool) -> dict[str, Any]:
+    """Backward: the supervoxels, and the tasks and files of the shards that they lie in. Forward: what was made of its
+    merge table, its own files first."""
+    made = regions.neurite(store, tag, root)
+    start = lineage.find(con, store, f"{tag}:{regions.MERGE}")
+    found = lineage.trace(con, start, forward, tag=tag)
+    found = lineage.trace(con, start, forward, regions.of_neurite(found, store, tag, made["shards"]), tag)
+    if not forward:
+        found["files"] = [f for f in found["files"] if any(regions.shards_in(store, [f], s) for s in made["shards"])]
+    own = (f"meshes/{root}:", f"skeletons/{root}.", f"skeletons/precomputed/{root}")
+    files = lineage_files(store, tag)
+    mine = [{"tag": tag, "path": path, "sha256": digest} for path, digest in files if path.startswith(own)]
+    outline = [[min(s[k].start for s in made["shards"]), max(s[k].stop for s in made["shards"])] for k in range(3)]
+    extra = {"root_id": made["root_id"], "supervoxels": made["supervoxels"], "shards_from_to": outline, "own_files": mine}
+    return {"artifact": f"{tag}:{root}", "direction": "forward" if forward else "backward", "start": start, **extra, **found}
+
+
+def lineage_files(store: Store, tag: str) -> list[tuple[str, str]]:
+    from .releases import manifest_of
+
+    return [(path, row[1]) for path, row in manifest_of(store, tag)["files"].items()]
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """For people: tasks in order, sources or files, counts."""
+    rows = [
+        f"{found['artifact']}, {found['direction']}: {len(found['artifacts'])} artifacts, {len(found['tasks'])} tasks, "
+        f"{len(found['files'])} files in releases {', '.join(found['releases']) or 'none'}"
+    ]
+    if "supervoxels" in found:
+        rows.append(f"neurite {found['root_id']}: {len(found['supervoxels'])} supervoxels")
+    rows += [
+        f"  task {t['stage']}{'.' + t['block'] if t['block'] else ''}  {t['started']}  {t['run']}" for t in found["tasks"]
+    ]
+    rows += [
+        f"  {a['kind']} {a['name']}  {a['digest']}"
+        for a in found["artifacts"]
+        if a["kind"] in ("source", "model", "parameters", "code")
+    ]
+    if found["direction"] == "forward":
+        rows += [f"  {f['tag']}:{f['path']}" for f in found["files"]]
+        rows += [f"  {len(found[name])} {name} in the region" for name in ("neurites", "synapses") if name in found]
+    return rows

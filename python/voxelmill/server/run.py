@@ -1,0 +1,47 @@
+"""Starts the server: one process, or several that read the same catalogue."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from ..catalog.store import Store
+from ..core.errors import StorageError
+from .app import LOOPBACK, create
+from .guard import Tokens
+
+GIVEN = "VOXELMILL_SERVE"  # how workers, which are started by name, know what to serve
+
+
+def run(store: Path, host: str, port: int, tokens: Path | None, hosts: Sequence[str] = (), workers: int = 1) -> None:
+    """Serve until it is stopped. Raises StorageError where the port is taken or there is no catalogue; ParameterError for
+    tokens that are none."""
+    Store(store), Tokens(tokens)  # said here, before any process is started
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            raise StorageError(f"{host}:{port}: {error.strerror}; give another --port") from None
+    given = {
+        "root": str(store.absolute()),
+        "tokens": str(tokens.absolute()) if tokens else "",
+        "hosts": [*LOOPBACK, host, *hosts],
+    }
+    os.environ[GIVEN] = json.dumps(given)
+    print(f"serving {store} at http://{host}:{port}/ until Ctrl-C; edits {'by token' if tokens else 'off'}", flush=True)
+    uvicorn.run(
+        f"{__name__}:app", factory=True, host=host, port=port, workers=workers, log_level="warning", server_header=False
+    )
+
+
+def app() -> Any:
+    """The application of a worker."""
+    given = json.loads(os.environ[GIVEN])
+    return create(Path(given["root"]), Path(given["tokens"]) if given["tokens"] else None, given["hosts"])

@@ -1,0 +1,244 @@
+"""Made results of a `connectome` run, small and complete: stores with manifests, tables, records from source to report.
+
+    source (16, 32, 32) --ingest--> raw --segment.0-3 (model)--> supervoxels, merge table --graph--> edges, nodes --report-->
+
+Supervoxels are cubes of 4 voxels, rods of them along x the neurites, synapses between neighbouring rods.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core import ids, manifest
+from ..core.space import Space
+from ..core.volume import create_image, layout
+from ..inference.seeded_watershed import tiles
+
+SHAPE, SHARD, CHUNK, CUBE = (16, 32, 32), (8, 16, 32), (8, 16, 16), 4
+MODEL = hashlib.sha256(b"a model").hexdigest()
+Partition = Callable[[np.ndarray], np.ndarray]
+
+
+def rods(cubes: np.ndarray) -> np.ndarray:
+    """Neurite of each cube (z, y, x numbers): all of a row along x."""
+    return 1 + cubes[:, 0] * (SHAPE[1] // CUBE) + cubes[:, 1]
+
+
+def broken(cubes: np.ndarray) -> np.ndarray:
+    """As `rods`, but those of the first two layers in pieces of two cubes: splits in one region."""
+    return rods(cubes) + np.where(cubes[:, 0] < 2, 1000 * (cubes[:, 2] // 2), 0)
+
+
+def make(
+    folder: Path,
+    run: str = "made_run",
+    partition: Partition = rods,
+    model: str = MODEL,
+    figures: dict[str, Any] | None = None,
+    source: bytes = b"",
+) -> Path:
+    """Write results; the same arguments give the same bytes, so the same release.
+
+    Args:
+        partition: numbers of cubes (n, 3) -> neurite of each.
+        model: sha256 of the model that the segmentation ran with.
+        figures: what the evaluation says, beside its `voi_split` and `voi_merge`.
+        source: bytes of the source file; random ones of a fixed seed by default."""
+    folder.mkdir(parents=True)
+    made = _Run(folder, run)
+    raw = source or np.random.default_rng(7).integers(0, 255, SHAPE, np.uint8).tobytes()
+    given = {"name": "em.raw", "path": "em.raw", "digest": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+    volume = np.frombuffer(raw[: int(np.prod(SHAPE))].ljust(int(np.prod(SHAPE)), b"\0"), np.uint8).reshape(SHAPE)
+    image = made.store("volumes/raw.ome.zarr", volume)
+    ingested = made.record("ingest", [given], [image])
+    cubes, supervoxels = _supervoxels()
+    labels = made.store("volumes/supervoxels.ome.zarr", supervoxels)
+    root, number = partition(cubes), np.unique(supervoxels)
+    order = np.argsort(_names(cubes))
+    merge = made.table(
+        "tables/merge/z0000000.parquet",
+        {"supervoxel": number, "root_id": root[order].astype(np.uint64), "score": np.ones(len(number), np.float32)},
+    )
+    parts = []
+    for n in range(4):
+        part = {
+            "name": "supervoxels",
+            "path": f"/work/{n}",
+            "digest": _sha(f"{run}{n}{model}{labels['digest']}"),
+            "bytes": 10,
+        }
+        parts.append(part)
+        made.record("segment", [image], [part], block=f"{n}-{n}", models=[{"name": "net", "sha256": model}])
+    joined = made.record("join", parts, [labels], block="supervoxels")
+    merged = made.record("export_labels", [labels], [merge], block="0-3")
+    synapses, edges, nodes = _tables(made, cubes, root)
+    graph = made.record("graph", [merge, synapses], [edges, nodes])
+    found = made.record("synapses", [labels, merge], [synapses], block="0-3")
+    score = {"voi_split": 0.1, "voi_merge": 0.2, **(figures or {})}
+    scored = made.record("evaluate", [merge], [made.text("tables/score.json", json.dumps(score))])
+    page = made.text("report.html", "<!doctype html><title>made</title><p>made results")
+    made.record("report", [*[ingested, joined, merged, graph, found, scored], *made.records, edges], [page])
+    made.end()
+    return folder
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _names(cubes: np.ndarray) -> np.ndarray:
+    """Ids of cubes: numbered within the tile of the section that they begin in."""
+    where = tiles(SHAPE)
+    per = int(np.prod([n // CUBE for n in SHAPE[1:]]))
+    number = np.array([where.number(int(z) * CUBE, 0, 0) for z in cubes[:, 0]])
+    local = 1 + (cubes[:, 1] * (SHAPE[2] // CUBE) + cubes[:, 2]) % per
+    return ids.encode(number, local)
+
+
+def _supervoxels() -> tuple[np.ndarray, np.ndarray]:
+    cubes = np.stack(
+        np.unravel_index(np.arange(int(np.prod([n // CUBE for n in SHAPE]))), [n // CUBE for n in SHAPE]), axis=1
+    )
+    coarse = _names(cubes).reshape([n // CUBE for n in SHAPE])
+    return cubes, coarse.repeat(CUBE, 0).repeat(CUBE, 1).repeat(CUBE, 2)
+
+
+def _tables(made: _Run, cubes: np.ndarray, root: np.ndarray) -> tuple[dict, dict, dict]:
+    """A synapse where two rods of a layer touch, at every second cube."""
+    of = {tuple(c): int(r) for c, r in zip(cubes.tolist(), root.tolist(), strict=True)}
+    pairs = [((z, y, x), (z, y + 1, x)) for z, y, x in of if x % 2 == 0 and (z, y + 1, x) in of]
+    pre, post = (np.array([of[p[k]] for p in pairs], np.uint64) for k in (0, 1))
+    centre = np.array([[(a + b) / 2 * CUBE + 1.5 for a, b in zip(p, q, strict=True)] for p, q in pairs])
+    rows: dict[str, np.ndarray] = {
+        "id": np.arange(1, len(pairs) + 1, dtype=np.uint64),
+        "pre_pt_root_id": pre,
+        "post_pt_root_id": post,
+        "score": np.full(len(pairs), 0.5, np.float32),
+        **{a: centre[:, k].round().astype(np.int64) for k, a in enumerate("zyx")},
+        **{f"{a}_nm": centre[:, k] * 8 for k, a in enumerate("zyx")},
+    }
+    both, weight = np.unique(np.stack([pre, post], axis=1), axis=0, return_counts=True)
+    edges = {"pre_root_id": both[:, 0], "post_root_id": both[:, 1], "weight": weight.astype(np.int64)}
+    roots = np.unique(root).astype(np.uint64)
+    nodes = {"root_id": roots, "pagerank": np.full(len(roots), 1 / len(roots))}
+    return (
+        made.table("tables/synapses.parquet", rows),
+        made.table("tables/edges.parquet", edges),
+        made.table("tables/nodes.parquet", nodes),
+    )
+
+
+class _Run:
+    """The records of a run, and what it publishes."""
+
+    def __init__(self, folder: Path, run: str):
+        self.folder, self.run = folder, run
+        self.records: list[dict[str, Any]] = []
+        self.published: list[dict[str, Any]] = []
+
+    def store(self, path: str, values: np.ndarray) -> dict[str, Any]:
+        root = self.folder / path
+        lay = layout(values.shape, values.dtype, SHARD, CHUNK)
+        create_image(root, lay, Space.zyx((8.0, 8.0, 8.0))).write(tuple(slice(0, n) for n in values.shape), values)
+        manifest.write(root)
+        held = manifest.read(root) or {}
+        return {
+            "name": root.name,
+            "path": str(root),
+            "digest": held["digest"],
+            "published": path,
+            "bytes": sum(size for size, _ in held["files"].values()),
+        }
+
+    def table(self, path: str, columns: dict[str, np.ndarray]) -> dict[str, Any]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), self.folder / path)
+        return self._file(path)
+
+    def text(self, path: str, text: str) -> dict[str, Any]:
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text)
+        return self._file(path)
+
+    def _file(self, path: str) -> dict[str, Any]:
+        at = self.folder / path
+        return {
+            "name": at.name,
+            "path": str(at),
+            "digest": manifest.digest_file(at),
+            "bytes": at.stat().st_size,
+            "published": path,
+        }
+
+    def record(
+        self, stage: str, inputs: Sequence[dict], outputs: Sequence[dict], block: str = "", **more: Any
+    ) -> dict[str, Any]:
+        """Write a record; as an input of the report."""
+        params = {"strict": False}
+        text = json.dumps(params, sort_keys=True)
+        name = ".".join(filter(None, [stage, block, "provenance.json"]))
+        n = len(self.records)
+        found = {
+            "format": 2,
+            "run_id": self.run,
+            "task_hash": _sha(f"{self.run}{name}")[:32],
+            "stage": stage,
+            "block": block,
+            "inputs": [{k: v for k, v in i.items() if k != "published"} for i in inputs],
+            "outputs": list(outputs),
+            "params": params,
+            "params_hash": _sha(text),
+            "code_version": "0",
+            "code_hash": _sha("code"),
+            "stage_code": _sha(stage)[:16],
+            "commit": None,
+            "environment_hash": _sha("env"),
+            "python": "3",
+            "models": [],
+            "device": "cpu",
+            "host": "made",
+            "start": f"2026-01-01T00:00:{n % 60:02d}.000Z",
+            "end": f"2026-01-01T00:00:{n % 60:02d}.500Z",
+            "wall_s": 0.5,
+            "cpu_s": 0.4,
+            "startup_cpu_s": 0.1,
+            "peak_memory_bytes": 1000,
+            "bytes_in": 1,
+            "bytes_out": 1,
+            "left_out": {},
+            "quality": {},
+            **more,
+        }
+        self.published += [
+            {
+                "path": o["published"],
+                "kind": "volume" if o["published"].endswith("zarr") else "table",
+                "digest": o["digest"],
+                "bytes": o["bytes"],
+                "stage": stage,
+                "record": f"provenance/{name}",
+            }
+            for o in outputs
+            if "published" in o
+        ]
+        made = self.text(f"provenance/{name}", json.dumps(found, indent=1, sort_keys=True))
+        item = {k: v for k, v in made.items() if k != "published"}
+        self.records.append(item)
+        return item
+
+    def end(self) -> None:
+        rows = sorted(self.published, key=lambda row: row["path"])
+        (self.folder / "published.json").write_text(json.dumps({"format": 1, "run_id": self.run, "files": rows}, indent=1))
+        with sqlite3.connect(self.folder / "runs.sqlite") as con:
+            con.execute("CREATE TABLE runs (run_id TEXT, workflow TEXT)")
+            con.execute("INSERT INTO runs VALUES (?, 'connectome')", (self.run,))

@@ -1,0 +1,226 @@
+"""Proofreading: the served mapping is the replay of the log, whatever was done, by however many, and killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from voxelmill.catalog import index, releases
+from voxelmill.catalog.regions import supervoxel_image_of
+from voxelmill.catalog.store import Store, read_log
+from voxelmill.core.errors import ParameterError
+from voxelmill.proofreading import contacts, cuts
+from voxelmill.proofreading.edits import Conflict, Editor, Gone, State
+from voxelmill.testing import results
+
+NUMBER = st.integers(0, 10**6)
+
+
+@pytest.fixture
+def store(tmp_path: Path, made: Path) -> Store:
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, made, "r1")
+    return store
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return results.make(tmp_path_factory.mktemp("made") / "good")
+
+
+def editor(store: Store) -> Editor:
+    return Editor(store, "r1", index.load(store, "r1"))
+
+
+def how(edits: Editor, **more: object) -> dict:
+    return {"by": "ann", "base_version": edits.refresh().version, "reason": "test", **more}
+
+
+def replayed(store: Store) -> np.ndarray:
+    return editor(store).refresh().roots
+
+
+def test_merge_split_undo_redo(store: Store) -> None:
+    edits = editor(store)
+    start = np.array(edits.state.roots)
+    one, two = (edits.state.index.supervoxels[edits.state.members(n)].tolist() for n in (1, 2))
+    merged = edits.merge(one[0], two[0], **how(edits))
+    assert (merged["from"], merged["to"], edits.state.root(two[3])) == ("2", "1", 1)
+    split = edits.split(one[:2], **how(edits))
+    assert edits.state.root(one[0]) == int(split["to"]) > start.max() and edits.state.root(one[2]) == 1
+    again = edits.merge(one[0], one[2], **how(edits))
+    assert again["from"] == split["to"]
+    with pytest.raises(Conflict, match="changed since; undo the later ones first"):
+        edits.undo(2, **how(edits))
+    edits.undo(3, **how(edits))
+    edits.undo(1, **how(edits))
+    assert np.array_equal(replayed(store), edits.state.roots)
+    edits.undo(2, **how(edits))
+    assert edits.state.root(two[0]) == 2
+    assert np.array_equal(edits.state.roots, start)
+    edits.undo(1, redo=True, **how(edits))
+    assert edits.state.root(two[0]) == 1
+    wrong = [
+        lambda: edits.undo(1, redo=True, **how(edits)),
+        lambda: edits.merge(one[0], two[0], **how(edits)),
+        lambda: edits.split([*one, *two], **how(edits)),
+        lambda: edits.split([one[0], 3 << 21], **how(edits)),
+    ]
+    for one_of_them in wrong:
+        with pytest.raises((Conflict, ParameterError)):
+            one_of_them()
+    assert np.array_equal(replayed(store), edits.state.roots)
+
+
+def test_a_version_of_before_is_refused(store: Store) -> None:
+    edits = editor(store)
+    a, b, c = (int(edits.state.index.supervoxels[edits.state.members(n)][0]) for n in (1, 2, 3))
+    edits.merge(a, b, **how(edits))
+    with pytest.raises(Conflict, match="made on version 0, the release is at version 1"):
+        edits.merge(a, c, by="bob", base_version=0, reason="x")
+
+
+def test_the_same_request_again(store: Store) -> None:
+    edits = editor(store)
+    a, b, c = (int(edits.state.index.supervoxels[edits.state.members(n)][0]) for n in (1, 2, 3))
+    first = edits.merge(a, b, **how(edits, key="k"))
+    assert edits.merge(a, b, by="ann", base_version=0, reason="test", key="k") == first
+    assert editor(store).merge(a, b, by="ann", base_version=0, reason="test", key="k") == first  # also of another process
+    with pytest.raises(Conflict, match="idempotency key"):
+        edits.merge(a, c, **how(edits, key="k"))
+    assert edits.state.version == 1
+
+
+def test_a_withdrawn_release_is_not_edited(store: Store) -> None:
+    edits = editor(store)
+    releases.withdraw(store, "r1", "bad")
+    a, b = (int(edits.state.index.supervoxels[edits.state.members(n)][0]) for n in (1, 2))
+    with pytest.raises(Gone):
+        edits.merge(a, b, **how(edits))
+    with pytest.raises(ParameterError, match="no supervoxel"):
+        edits.merge(a, 7 << 21, **how(edits))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(plan=st.lists(st.tuples(st.sampled_from(["merge", "split", "undo", "redo"]), NUMBER, NUMBER), max_size=12))
+def test_replay_is_what_is_served(tmp_path_factory: pytest.TempPathFactory, made: Path, plan: list) -> None:
+    """Any sequence of operations: the log replays to the same mapping, and no supervoxel is lost; all undone, the start."""
+    store = Store(tmp_path_factory.mktemp("any") / "store", make=True)
+    releases.create(store, made, "r1")
+    edits = editor(store)
+    ids, start = edits.state.index.supervoxels, np.array(edits.state.roots)
+    for kind, a, b in plan:
+        try:
+            if kind == "merge":
+                edits.merge(int(ids[a % len(ids)]), int(ids[b % len(ids)]), **how(edits))
+            elif kind == "split":
+                own = ids[edits.state.members(int(edits.state.roots[a % len(ids)]))]
+                edits.split(own[: 1 + b % len(own)].tolist(), **how(edits))
+            else:
+                edits.undo(1 + a % max(1, edits.state.version), redo=kind == "redo", **how(edits))
+        except (Conflict, ParameterError):
+            pass
+        assert (edits.state.roots > 0).all()
+    assert np.array_equal(replayed(store), edits.state.roots)
+    for root in np.unique(edits.state.roots).tolist():
+        assert np.array_equal(edits.state.members(root), np.flatnonzero(edits.state.roots == root))
+    for entry in edits.state.done[::-1]:
+        if entry["op"] in ("merge", "split") and entry["seq"] not in edits.state.undone:
+            edits.undo(entry["seq"], **how(edits))
+    assert np.array_equal(edits.state.roots, start)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from voxelmill.catalog import index
+from voxelmill.catalog.store import Store
+from voxelmill.proofreading.edits import Conflict, Editor
+store, n, count = Store(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+edits = Editor(store, "r1", index.load(store, "r1"))
+own = [int(s) for s in edits.state.index.supervoxels[edits.state.members(n)]]
+done = 0
+while done < count:
+    kind = done % 2
+    try:
+        state = edits.refresh()
+        if kind == 0:
+            got = edits.split(own[:3], by=f"w{n}", base_version=state.version, reason="x", key=f"{n}.{done}")
+        else:
+            got = edits.merge(own[0], own[5], by=f"w{n}", base_version=state.version, reason="x", key=f"{n}.{done}")
+    except Conflict:
+        continue
+    done += 1
+    print(got["seq"], flush=True)
+"""
+
+
+def test_several_writers_lose_nothing(store: Store) -> None:
+    index.load(store, "r1")
+    runs = [subprocess.Popen([sys.executable, "-c", WRITER, str(store.root), str(n), "20"], stdout=subprocess.PIPE, text=True)
+            for n in range(1, 5)]  # fmt: skip
+    said = [int(line) for run in runs for line in run.communicate(timeout=120)[0].split()]
+    entries = list(read_log(store.root / "edits/r1/log.jsonl"))
+    assert sorted(said) == [e["seq"] for e in entries] == list(range(1, 81))
+    assert all(e["base_version"] == e["seq"] - 1 for e in entries)
+
+
+def test_killed_while_editing(store: Store) -> None:
+    """What was acknowledged is there after `kill -9`; what is there is whole."""
+    index.load(store, "r1")
+    said: list[int] = []
+    rng = np.random.default_rng(int(time.time()))
+    for n in range(6):
+        run = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(store.root), str(n + 1), "100000"], stdout=subprocess.PIPE, text=True
+        )
+        assert run.stdout
+        said.append(int(run.stdout.readline()))
+        time.sleep(float(rng.uniform(0, 0.2)))
+        os.kill(run.pid, signal.SIGKILL)
+        said += [int(line) for line in run.stdout.read().split("\n")[:-1] if line.isdigit()]
+        run.wait()
+        run.stdout.close()
+        there = [e["seq"] for e in read_log(store.root / "edits/r1/log.jsonl")]
+        assert set(said) <= set(there)
+    state = editor(store).refresh()
+    assert state.version == len(list(read_log(store.root / "edits/r1/log.jsonl")))
+
+
+def test_contacts_and_the_smallest_cut(store: Store) -> None:
+    """Two rods joined by one bridge: the cut goes through the bridge; contacts are faces between cubes."""
+    state = State.of(index.load(store, "r1"))
+    image = supervoxel_image_of(store, "r1")
+    own = np.sort(state.index.supervoxels[np.concatenate([state.members(1), state.members(2)])])
+    ends, faces = contacts.among(image, own)
+    n = results.SHAPE[2] // results.CUBE
+    assert len(own) == 2 * n and len(ends) == (n - 1) * 2 + n and set(faces.tolist()) == {results.CUBE**2}
+    bridge = np.array([[k, k + 1] for k in range(n - 1)] + [[n + k, n + k + 1] for k in range(n - 1)] + [[3, n + 4]])
+    weight = np.array([16] * (2 * n - 2) + [5])
+    side, cost = cuts.smallest(2 * n, bridge, weight, [0], [2 * n - 1])
+    assert side.tolist() == [False] * n + [True] * n and cost == 5
+    with pytest.raises(ParameterError, match="same supervoxel"):
+        cuts.smallest(2 * n, bridge, weight, [0], [0])
+
+
+def test_contacts_are_those_of_the_whole(store: Store) -> None:
+    """Shard by shard, and at once: the same faces, each once, also where they were kept."""
+    image = supervoxel_image_of(store, "r1")
+    whole = image.read()
+    pairs, faces = contacts.touching(whole, whole.shape)
+    ids = np.unique(whole)
+    for kept in (None, store.root / "kept", store.root / "kept"):
+        ends, found = contacts.among(image, ids, kept)
+        assert {(*ids[e].tolist(), f) for e, f in zip(ends, found.tolist(), strict=True)} == {
+            (*p, f) for p, f in zip(pairs.tolist(), faces.tolist(), strict=True)
+        }
+    assert json.dumps(len(list((store.root / "kept").iterdir()))) == "4"
