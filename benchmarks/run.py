@@ -21,6 +21,7 @@ ALL = {
     "overhead": ["--run"],
     "scaling": [],
     "tables": [],
+    "catalogue": [],
 }
 
 

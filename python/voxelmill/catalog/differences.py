@@ -86,13 +86,13 @@ def codes(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
     import pyarrow as pa
 
     encoded = pa.array(values).dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary), encoded.dictionary.to_numpy()
+    return encoded.indices.to_numpy(), len(encoded.dictionary), encoded.dictionary.to_numpy()
 
 
 def spread(group: np.ndarray, count: int, other: np.ndarray) -> np.ndarray:
     """Of each group of one numbering, whether its members have several numbers in the other."""
-    first = np.full(count, -1, np.int64)
-    first[group[::-1]] = other[::-1]
+    first = np.empty(count, other.dtype)
+    first[group] = other  # of one of its members, whichever
     found = np.zeros(count, bool)
     found[group[other != first[group]]] = True
     return found

@@ -45,12 +45,22 @@ def two_hops(index: Index, node: int, out: bool, limit: int) -> tuple[np.ndarray
     counts = starts[partner + 1] - starts[partner]
     at = np.repeat(starts[partner] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
     ends, products = rows[at], weights[at].astype(np.int64) * np.repeat(weight, counts)
-    found, inverse = np.unique(ends, return_inverse=True)
-    sums = np.bincount(inverse, products, minlength=len(found)).astype(np.int64) if len(found) else np.zeros(0, np.int64)
+    if 8 * len(ends) > len(index.roots):  # many ways: one pass over all neurites is less than a sort
+        all_sums = np.bincount(ends, products, minlength=len(index.roots))
+        found = np.flatnonzero(all_sums)
+        sums = all_sums[found].astype(np.int64)
+    else:
+        found, inverse = np.unique(ends, return_inverse=True)
+        sums = np.bincount(inverse, products, minlength=len(found)).astype(np.int64)
     keep = ~np.isin(found, np.append(partner, node))
     found, sums = found[keep], sums[keep]
+    if len(sums) > limit:  # the ties of the last one, too, so that the order among them is told by number
+        some = sums >= np.partition(sums, len(sums) - limit)[len(sums) - limit]
+        total, found, sums = len(found), found[some], sums[some]
+    else:
+        total = len(found)
     first = np.lexsort((found, -sums))[:limit]
-    return found[first], sums[first], len(found)
+    return found[first], sums[first], total
 
 
 def path(index: Index, start: int, end: int, most: int = MOST) -> tuple[list[int] | None, bool]:
