@@ -16,6 +16,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # ruff: noqa: E402
 import argparse
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -25,10 +26,13 @@ from pathlib import Path
 
 import numpy as np
 from voxelmill.testing.oct import Acquisition, write_mosaics
-from voxelmill.testing.oct_score import tile_error
+from voxelmill.testing.oct_score import tile_error, uneven_depth, uneven_focus
+from voxelmill.transform.fix_focal_curvature import Overlapping, flatten
+from voxelmill.transform.tile_grid import open_grid
 
 BIN = Path(__file__).parents[1] / "bin"
 SEEDS = (7, 11, 23)
+BENT = 4.0  # planes that the surface sags at the corner of a tile
 
 
 def case(made: Acquisition, folder: Path) -> None:
@@ -42,14 +46,28 @@ def case(made: Acquisition, folder: Path) -> None:
         found = np.array([[float(row["y"]), float(row["x"])] for row in csv.DictReader(file)])
     steps = np.array(made.tile[1:]) * (1 - made.overlap)
     nominal = np.array(made.tiles) * steps
-    flat = np.load(folder / "notes.npz")["flat"]
-    left = made.flat / flat
+    notes = np.load(folder / "notes.npz")
+    left = made.flat / notes["flat"]
     print(f"seed {made.seed}")
     print(f"  tiles   {tile_error(made, 0, found):.3f} px RMS off; by the stage {tile_error(made, 0, nominal):.2f}")
     print(f"  light   CV {left.std() / left.mean():.4f}; before {made.flat.std() / made.flat.mean():.4f}")
+    if "profile_gain" in notes:
+        before, after = uneven_depth(made, notes["profile_gain"])
+        print(f"  depth   CV {after:.4f} over the planes of agarose; before {before:.4f}")
+    with get_context("spawn").Pool(1) as apart:
+        before, after = apart.apply(bent, (made, folder))
+    print(f"  focus   {after:.3f} planes RMS bent; before {before:.2f}")
     print(f"  surface plane {record['quality']['surface_plane']:.2f}; is at {made.surface:g}")
     start, memory = record["startup_cpu_s"], record["peak_memory_bytes"] / 1e6
     print(f"  cost    {start + record['cpu_s']:.2f} CPU s, of it {start:.2f} to start; {memory:.0f} MB")
+
+
+def bent(made: Acquisition, folder: Path) -> tuple[float, float]:
+    """How bent the focus of a like acquisition is, before and after."""
+    made = dataclasses.replace(made, curvature=BENT)
+    grid = write_mosaics(folder / "bent", made) / "mosaic_grid_3d_z00.ome.zarr"
+    _, found = flatten(open_grid(grid), Overlapping(stitch_overlap_fraction=made.overlap))
+    return uneven_focus(made, found["sag"])
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ CHAIN = {
     "align": "--pairs pairs.npz --facts facts.json --volume pre.ome.zarr --transforms t.npz --table alignment.csv",
     "render": "--volume pre.ome.zarr --transforms t.npz --block {block} --output aligned.ome.zarr",
     "segment": "--volume aligned.ome.zarr --block {block} --output sv.ome.zarr --overlaps overlaps.npz",
-    "agglomerate": "--overlaps overlaps.npz --block {block} --components components.npz --border border.npz",
-    "export_labels": "--supervoxels sv.ome.zarr --components components.npz --block {block} --output labels.ome.zarr "
+    "agglomerate": "--overlaps overlaps.npz --block {block} --components components.parquet --border border.npz",
+    "export_labels": "--supervoxels sv.ome.zarr --components components.parquet --block {block} --output labels.ome.zarr "
     "--merge merge",
     "synapses": "--volume aligned.ome.zarr --labels labels.ome.zarr --supervoxels sv.ome.zarr --block {block} "
     "--candidates c.parquet",

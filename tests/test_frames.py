@@ -156,11 +156,11 @@ def stages(folder: Path, source: Path, **flags: str) -> Path:
     )
     run("transform.render", volume="p.ome.zarr", transforms="t.npz", block=block, output="a.ome.zarr")
     run("inference.segment", volume="a.ome.zarr", block=block, output="s.ome.zarr", overlaps="o.npz")
-    run("inference.agglomerate", overlaps="o.npz", block=block, components="c.npz", border="b.npz")
+    run("inference.agglomerate", overlaps="o.npz", block=block, components="n.parquet", border="b.npz")
     run(
         "postprocess.export_labels",
         supervoxels="s.ome.zarr",
-        components="c.npz",
+        components="n.parquet",
         block=block,
         output="l.ome.zarr",
         merge="merge",

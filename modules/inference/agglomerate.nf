@@ -8,7 +8,7 @@ process AGGLOMERATE {
     val flags
 
     output:
-    tuple val(meta), path('components.npz'), emit: components
+    tuple val(meta), path('components.parquet'), emit: components
     tuple val(meta), path('border.npz'), emit: border
     path 'published/tables/merge_at/*.parquet', emit: merge, optional: true
     path 'forest.npz', emit: forest, optional: true
@@ -16,11 +16,11 @@ process AGGLOMERATE {
 
     script:
     """
-    agglomerate.py ${flags} --overlaps overlaps*.npz --block ${meta.block} --components components.npz --border border.npz --merge published/tables/merge_at --forest forest.npz
+    agglomerate.py ${flags} --overlaps overlaps*.npz --block ${meta.block} --components components.parquet --border border.npz --merge published/tables/merge_at --forest forest.npz
     """
 
     stub:
     """
-    stub.sh components.npz border.npz forest.npz agglomerate.${meta.block}.provenance.json
+    stub.sh components.parquet border.npz forest.npz agglomerate.${meta.block}.provenance.json
     """
 }

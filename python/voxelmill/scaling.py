@@ -238,7 +238,7 @@ def held(stage: str, voxels: float, tasks: int, size: float, setting: Setting, c
     if stage == "agglomerate":
         memory = cost.memory.fixed + (EDGE_BYTES * rows.edges or LINK_BYTES * rows.supervoxels) * megavoxels
     if stage == "export_labels":
-        memory += TABLE_BYTES * rows.supervoxels * voxels / tasks_of("agglomerate", voxels, setting) / 1e6
+        memory += TABLE_BYTES * rows.supervoxels * megavoxels
     if stage == "graph":  # the database sorts within a fixed share of memory
         memory = cost.memory.fixed + NODE_BYTES * rows.neurites * megavoxels
     return memory
@@ -307,8 +307,7 @@ def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterato
     yield "manifest that every task reads (MB)", files * MANIFEST_BYTES_PER_FILE / 1e6, 100.0, "--shard"
     for cost in costs:
         if is_divided(cost.stage, setting):
-            tables = cost.stage in ("agglomerate", "export_labels")
-            remedy = "give it more by a config" if tables else "a smaller --shard"
+            remedy = "give it more by a config" if cost.stage == "agglomerate" else "a smaller --shard"
             yield f"memory of a {cost.stage.upper()} task (GB)", cost.task_gb, BLOCK_GB, remedy
         single = cost.stage if cost.tasks == 1 else AROUND.get(cost.stage, ["join"])[-1]
         yield f"memory of the one {single.upper()} task (GB)", cost.single_gb, SINGLE_GB, "give it more by a config"

@@ -35,11 +35,17 @@ def components(folder: Path, **given) -> dict[int, int]:
     """Supervoxel -> component of a run of the stage."""
     assert (
         run_stage(
-            "inference.agglomerate", folder, block="0-0", components="c.npz", border="b.npz", segmentation="classic", **given
+            "inference.agglomerate",
+            folder,
+            block="0-0",
+            components="c.parquet",
+            border="b.npz",
+            segmentation="classic",
+            **given,
         )
         == 0
     )
-    found = section_linking.load(folder / "c.npz", section_linking.Components)
+    found = section_linking.StoredComponents(folder / "c.parquet").within([(0, 2**63)])
     return dict(zip(found.supervoxel.tolist(), found.component.tolist()))
 
 
@@ -54,7 +60,7 @@ def test_the_order_of_blocks_does_not_matter(tmp_path: Path):
     parts = [tables(tmp_path / "a.npz", stack[:2]), tables(tmp_path / "b.npz", stack[1:])]
     for name, order in (("ab", parts), ("ba", parts[::-1])):
         components(tmp_path / name, overlaps=order)
-    assert (tmp_path / "ab/c.npz").read_bytes() == (tmp_path / "ba/c.npz").read_bytes()
+    assert (tmp_path / "ab/c.parquet").read_bytes() == (tmp_path / "ba/c.parquet").read_bytes()
 
 
 def test_nothing_in_nothing_out(tmp_path: Path):

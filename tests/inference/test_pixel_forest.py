@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from voxelmill.core import models
 from voxelmill.core.volume import open_image
-from voxelmill.inference import pixel_forest
+from voxelmill.inference import pixel_forest, section_linking
 from voxelmill.inference.segment import FOREST, MODEL
 from voxelmill.postprocess.score import score_volumes
 from voxelmill.testing.em import neurites
@@ -31,12 +31,11 @@ def segment(folder: Path, raw: np.ndarray, block: str = "0-2", code: int = 0, pa
 def test_neurites_are_found(made, tmp_path: Path):
     """Made membranes, of a kind that the trees have not been shown; the record names the model."""
     pieces = segment(tmp_path, made[0])
-    words = {"overlaps": ["o.npz"], "block": "all", "components": "c.npz", "border": "b.npz", "segmentation": "forest"}
+    words = {"overlaps": ["o.npz"], "block": "all", "components": "c.parquet", "border": "b.npz", "segmentation": "forest"}
     assert run_stage("inference.agglomerate", tmp_path, **words) == 0
     assert record_of(tmp_path, "segment")["models"][0]["kind"] == "forest"
-    with np.load(tmp_path / "c.npz") as found:
-        order = np.searchsorted(found["supervoxel"], pieces)
-        labels = found["component"][order] + 1
+    found = section_linking.StoredComponents(tmp_path / "c.parquet").within([(0, 2**63)])
+    labels = found.component[np.searchsorted(found.supervoxel, pieces)] + 1
     assert score_volumes(made[1], labels)["arand"] < 0.25
 
 

@@ -41,10 +41,17 @@ def segment(folder: Path, store: Path, block: str, code: int = 0, **more) -> Pat
 
 def agglomerate(folder: Path, tables: list[Path], **more) -> dict[int, int]:
     done = run_stage(
-        "inference.agglomerate", folder, overlaps=tables, block="all", components="c.npz", border="b.npz", merge="m", **more
+        "inference.agglomerate",
+        folder,
+        overlaps=tables,
+        block="all",
+        components="c.parquet",
+        border="b.npz",
+        merge="m",
+        **more,
     )
     assert done == 0
-    found = section_linking.load(folder / "c.npz", section_linking.Components)
+    found = section_linking.StoredComponents(folder / "c.parquet").within([(0, 2**63)])
     return dict(zip(found.supervoxel.tolist(), found.component.tolist()))
 
 
@@ -89,7 +96,7 @@ def test_several_thresholds_make_a_table_each(blocks: dict[str, Path], tmp_path:
 
 def test_a_block_that_is_missing_is_named(blocks: dict[str, Path], tmp_path: Path, capsys):
     tables = [blocks["0-0"], blocks["2-2"]]
-    words = {"overlaps": tables, "block": "all", "components": "c.npz", "border": "b.npz"}
+    words = {"overlaps": tables, "block": "all", "components": "c.parquet", "border": "b.npz"}
     assert run_stage("inference.agglomerate", tmp_path, **words) == 65
     assert "sections 4 to 7 are missing; rerun the block" in capsys.readouterr().err
 

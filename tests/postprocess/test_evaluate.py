@@ -108,7 +108,7 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     nodes = Nodes(names, np.bincount(pieces.ravel())[names], np.zeros(len(names), np.int32))
     graph = supervoxels.Graph(slice(0, 4), [], nodes, edges, {}, {})
     supervoxels.save(tmp_path / "o.npz", graph)
-    words = {"overlaps": [tmp_path / "o.npz"], "block": "all", "components": "c.npz", "border": "b.npz", "min_segment": 0}
+    words = {"overlaps": [tmp_path / "o.npz"], "block": "all", "components": "c.parquet", "border": "b.npz", "min_segment": 0}
     assert run_stage("inference.agglomerate", tmp_path, **words, forest="forest.npz") == 0
     save(tmp_path / "t.npz", [warp.shift_transform(0, 0)] * 4)
     files = {"labels": truth, "truth": truth, "supervoxels": pieces}

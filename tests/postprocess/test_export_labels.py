@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from voxelmill.core.volume import open_image
 from voxelmill.inference import section_linking
-from voxelmill.testing.stages import make_store, run_stage
+from voxelmill.testing.stages import make_store, record_of, run_stage
 
 
 def components(path: Path, pairs: dict[int, int]) -> Path:
     found = section_linking.Components(
         np.array(list(pairs), np.uint64), np.array(list(pairs.values())), np.full(len(pairs), 0.5, np.float32)
     )
-    section_linking.save(path, found)
+    section_linking.write_components(path, found)
     return path
 
 
@@ -49,7 +49,7 @@ def test_supervoxels_become_segments(tmp_path: Path):
     supervoxels = np.zeros((4, 64, 64), np.uint64)
     supervoxels[:, :20], supervoxels[:, 20:40] = 7, 2**22
     store = make_store(tmp_path / "in.ome.zarr", supervoxels)
-    assert export(tmp_path, store, block="0-0", components=components(tmp_path / "c.npz", {7: 0, 2**22: 1})) == 0
+    assert export(tmp_path, store, block="0-0", components=components(tmp_path / "c.parquet", {7: 0, 2**22: 1})) == 0
     image = open_image(tmp_path / "out.ome.zarr")
     out = image.read()
     assert image.dtype == np.uint32 and image.scale == (30.0, 8.0, 8.0)
@@ -65,7 +65,9 @@ def test_the_numbers_of_a_batch_follow_those_of_the_others(tmp_path: Path):
     """Component 0 goes on segment 3 of an earlier batch, 1 begins here and is the volume's 5th."""
     store = make_store(tmp_path / "in.ome.zarr", np.array([7, 8], np.uint64).repeat(2048).reshape(1, 64, 64))
     others = joined(tmp_path / "j.npz", 5, {0: 3}, {7: 0.75, 8: 0.25})
-    assert export(tmp_path, store, block="0-0", components=components(tmp_path / "c.npz", {7: 0, 8: 1}), joined=others) == 0
+    assert (
+        export(tmp_path, store, block="0-0", components=components(tmp_path / "c.parquet", {7: 0, 8: 1}), joined=others) == 0
+    )
     assert set(np.unique(open_image(tmp_path / "out.ome.zarr").read())) == {3, 5}
     assert pq.read_table(tmp_path / "merge").to_pydict() == {"supervoxel": [7, 8], "root_id": [3, 5], "score": [0.75, 0.5]}
 
@@ -73,7 +75,7 @@ def test_the_numbers_of_a_batch_follow_those_of_the_others(tmp_path: Path):
 def test_a_part_of_the_table_for_each_layer_of_shards(tmp_path: Path):
     supervoxels = (np.arange(8, dtype=np.uint64)[:, None, None] << np.uint64(21)) + np.ones((8, 64, 64), np.uint64)
     store = make_store(tmp_path / "in.ome.zarr", supervoxels, shard=(4, 64, 64))
-    table = components(tmp_path / "c.npz", {(z << 21) + 1: z for z in range(8)})
+    table = components(tmp_path / "c.parquet", {(z << 21) + 1: z for z in range(8)})
     for folder, blocks in (("one", ["0-1"]), ("two", ["0-0", "1-1"])):
         for block in blocks:
             assert export(tmp_path / folder / block, store, block=block, components=table) == 0
@@ -89,7 +91,7 @@ def test_ids_that_need_64_bits_get_them(tmp_path: Path):
             tmp_path,
             store,
             block="0-0",
-            components=components(tmp_path / "c.npz", {3: 0}),
+            components=components(tmp_path / "c.parquet", {3: 0}),
             joined=joined(tmp_path / "j.npz", segments=2**33),
         )
         == 0
@@ -99,5 +101,24 @@ def test_ids_that_need_64_bits_get_them(tmp_path: Path):
 
 def test_a_supervoxel_that_is_not_in_the_table_is_an_error(tmp_path: Path, capsys):
     store = make_store(tmp_path / "in.ome.zarr", np.full((4, 64, 64), 3, np.uint64))
-    assert export(tmp_path, store, block="0-0", components=components(tmp_path / "c.npz", {4: 0})) == 65
+    assert export(tmp_path, store, block="0-0", components=components(tmp_path / "c.parquet", {4: 0})) == 65
     assert "supervoxel 3 is not in the merge table" in capsys.readouterr().err
+
+
+def test_a_task_reads_the_rows_of_its_layers(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(section_linking, "ROW_GROUP", 2)
+    supervoxels = (np.arange(16, dtype=np.uint64)[:, None, None] << np.uint64(21)) + np.ones((16, 64, 64), np.uint64)
+    store = make_store(tmp_path / "in.ome.zarr", supervoxels, shard=(4, 64, 64))
+    table = components(tmp_path / "c.parquet", {(z << 21) + 1: z for z in range(16)})
+    for block, z, rows in (("0-0", 0, 4), ("2-3", 8, 8)):
+        assert export(tmp_path / block, store, block=block, components=table) == 0
+        assert record_of(tmp_path / block, "export_labels")["quality"] == {"segments": 16, "rows_read": rows}
+        out = open_image(tmp_path / block / "out.ome.zarr").read(slice(z, z + rows))
+        assert (out == np.arange(z + 1, z + rows + 1)[:, None, None]).all()
+
+
+def test_an_empty_volume_has_an_empty_table(tmp_path: Path):
+    store = make_store(tmp_path / "in.ome.zarr", np.zeros((4, 64, 64), np.uint64))
+    assert export(tmp_path, store, block="0-0", components=components(tmp_path / "c.parquet", {})) == 0
+    assert not open_image(tmp_path / "out.ome.zarr").read().any()
+    assert pq.read_table(tmp_path / "merge").num_rows == 0

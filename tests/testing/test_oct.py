@@ -87,3 +87,14 @@ def test_a_tilted_block_moves_along_dim_1():
         low, high = (np.average(np.arange(120), weights=plane.sum(1)) for plane in tissue)
         moved[tilt] = high - low
     assert abs(moved[45.0] - moved[0.0] - 11) < 1.5
+
+
+def test_scores_of_focus_and_depth_are_0_for_the_truth() -> None:
+    from voxelmill.testing.oct_score import uneven_depth, uneven_focus
+
+    made = oct.Acquisition(curvature=4.0)
+    before, after = uneven_focus(made, made.sag)
+    assert before > 0.5 and after == 0
+    assert uneven_focus(made, 0 * made.sag) == (before, before)
+    before, after = uneven_depth(made, 1 / made.beam)
+    assert before > 0.2 and after < 0.1 < before

@@ -23,7 +23,7 @@ def add(command: Command) -> None:
     _of(todo, "verify", "read every object; name what is damaged, and the sources, releases and outputs it touches")
 
     one = command("release", release, "make, list, check, compare, withdraw releases, or roll back to one")
-    todo = one.add_subparsers(dest="todo", required=True, metavar="create|list|show|verify|diff|rollback|withdraw")
+    todo = one.add_subparsers(dest="todo", required=True, metavar="create|list|show|verify|diff|export|rollback|withdraw")
     some = _of(todo, "create", "make a release of the results of a run, and make it the current one")
     some.add_argument("--results", type=Path, required=True, metavar="DIR", help="--outdir of a run that has ended well")
     some.add_argument("--tag", required=True)
@@ -34,6 +34,10 @@ def add(command: Command) -> None:
     some = _of(todo, "diff", "what changed: neurites, edges, figures, files")
     some.add_argument("tag1")
     some.add_argument("tag2")
+    some = _of(todo, "export", "write one as a Workflow Run RO-Crate, or its tasks as OpenLineage events")
+    some.add_argument("tag")
+    some.add_argument("--out", type=Path, required=True, metavar="PATH", help="folder of the crate, file of the events")
+    some.add_argument("--format", choices=("ro-crate", "openlineage"), default="ro-crate")
     for name, help in (
         ("rollback", "make an earlier release the current one; withdraw the one that is"),
         ("withdraw", "mark a release as bad; it stays readable"),
@@ -61,6 +65,13 @@ def add(command: Command) -> None:
     some = _of(one.add_subparsers(dest="todo", required=True, metavar="open"), "open", "open an incident")
     some.add_argument("--bad", required=True, metavar="ARTIFACT", help="as of `voxelmill trace`")
     some.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    one = command("slo", slo, "service levels: throughput, latency, integrity, cadence, quality, cost, beside targets")
+    one.add_argument("store", type=Path)
+    one.add_argument("--out", type=Path, metavar="DIR", help="write slo.json and slo.html there")
+    one.add_argument("--targets", type=Path, metavar="FILE", help='JSON: {"score.voi_split": {"max": 1.0}, ...}')
+    one.add_argument("--prices", type=Path, metavar="FILE", help='JSON: {"core_hour": 0.04, "gpu_hour": 1.2, ...}')
+    one.add_argument("--json", action="store_true")
 
     one = command("serve", serve, "serve a catalogue: pages, queries, files; on this machine only unless told otherwise")
     one.add_argument("store", type=Path)
@@ -128,6 +139,7 @@ def release(args: argparse.Namespace) -> int:
         show(args, releases.show(store, args.tag), _shown)
     elif args.todo == "verify":
         rows = [releases.verify(store, tag) for tag in ([args.tag] if args.tag else store.tags())]
+        releases.note(store, rows)
         show(
             args,
             rows,
@@ -141,6 +153,11 @@ def release(args: argparse.Namespace) -> int:
             ],
         )
         return BAD_DATA if any(row["damaged"] for row in rows) else 0
+    elif args.todo == "export":
+        from . import exports
+
+        {"ro-crate": exports.ro_crate, "openlineage": exports.open_lineage}[args.format](store, args.tag, args.out)
+        show(args, {"out": str(args.out)}, lambda f: [f["out"]])
     elif args.todo == "diff":
         show(args, differences.diff(store, args.tag1, args.tag2), _differs)
     else:
@@ -213,6 +230,18 @@ def incident(args: argparse.Namespace) -> int:
             f"memo: {args.out / 'memo.md'}",
         ],
     )
+    return 0
+
+
+def slo(args: argparse.Namespace) -> int:
+    from . import slo as levels
+    from .store import Store
+
+    found = levels.measure(Store(args.store), args.targets, args.prices)
+    if args.out:
+        levels.write(found, args.out)
+    said = {True: "met", False: "MISSED", None: "not known"}
+    show(args, found, lambda f: [f"{g['name']}: {g['value']}, {said[g['met']]}" for g in f["targets"]])
     return 0
 
 

@@ -274,6 +274,14 @@ def verify(store: Store, tag: str) -> dict[str, Any]:
     return {"tag": tag, "id": release_of(store, tag)["id"], "files": len(items), "damaged": damaged}
 
 
+def note(store: Store, found: list[dict[str, Any]]) -> None:
+    """Log what a check has found, for the service levels."""
+    with store.lock("release verify"):
+        for row in found:
+            store.record("verify", tag=row["tag"], damaged=len(row["damaged"]))
+        lineage.refresh(store)
+
+
 def withdraw(store: Store, tag: str, reason: str) -> dict[str, Any]:
     """Mark a release as withdrawn; it stays readable. If it is current, the last good one before it becomes so."""
     release_of(store, tag)

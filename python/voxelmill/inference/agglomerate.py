@@ -65,7 +65,7 @@ def run(
         found, edge = by_affinity(p, task, overlaps, merge, forest)
     else:
         found, edge = by_overlap(p, overlaps)
-    section_linking.save(components, found)
+    section_linking.write_components(components, found)
     section_linking.save(border, edge)
     task.report(supervoxels=len(found.supervoxel), components=edge.number)
 

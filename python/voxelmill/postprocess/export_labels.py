@@ -1,6 +1,7 @@
 """Export labels: supervoxels through the merge table into a flat label volume, and the table itself.
 
-The table is written in parts, one a layer of shards, so that its files do not depend on the number of tasks.
+The table is written in parts, one a layer of shards, so that its files do not depend on the number of tasks; a task reads
+the rows of its own layers.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import itertools
 from functools import partial
 
-from ..core import blocks, ids
+from ..core import blocks
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out, OutFiles
@@ -34,20 +35,19 @@ def run(
     source = open_image(supervoxels)
     lay = source.layout()
     others = section_linking.load(joined, section_linking.Joined) if joined else None
-    table = section_linking.number(section_linking.load(components, section_linking.Components), others)
-    count = others.segments if others else int(table.segment.max(initial=0))
+    stored = section_linking.StoredComponents(components)
+    count = others.segments if others else stored.number
     dtype = "uint32" if count < 2**32 else "uint64"
     target = create_image(output, Layout(lay.shape, dtype, lay.chunk, lay.shard), source.space, label=True)
     merge.mkdir()
     shards = []
     for z, layer in itertools.groupby(blocks.regions(lay, block), key=lambda region: region[0]):
         ranges = seeded_watershed.tiles(lay.shape).ranges((z, slice(0, lay.shape[1]), slice(0, lay.shape[2])))
-        there = ids.within(table.supervoxel, ranges)
-        part = section_linking.MergeTable(*(column[there] for column in table))
+        part = section_linking.number(stored.within(ranges), others)
         section_linking.write_merge(merge / f"z{z.start:07d}.parquet", part)
         shards += [(region, part) for region in layer]
     task.do(partial(label, source, target), shards, "shards labelled")
-    task.report(segments=count)
+    task.report(segments=count, rows_read=stored.rows_read)
 
 
 def label(source: Image, target: Image, one: tuple[Region, section_linking.MergeTable]) -> None:

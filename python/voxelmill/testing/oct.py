@@ -146,6 +146,12 @@ class Acquisition:
         return (flat / flat.mean()).astype(np.float32)
 
     @property
+    def sag(self) -> np.ndarray:
+        """(tile_1, tile_2): planes by which the surface seems to lie deeper, least 0."""
+        sag = self.curvature * _off_axis(self.tile) / 2
+        return sag - sag.min()
+
+    @property
     def beam(self) -> np.ndarray:
         """(nz,): the light along depth, before what tissue takes of it."""
         nz = self.tile[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .oct import Acquisition, rotation
+from .oct import AGAROSE, Acquisition, rotation
 
 
 def tile_error(made: Acquisition, s: int, positions: np.ndarray) -> float:
@@ -22,6 +22,20 @@ def uneven_light(made: Acquisition, before: np.ndarray, after: np.ndarray) -> tu
     gain = _folded(made, after) / np.maximum(_folded(made, before), 1e-6)
     left = gain * made.flat
     return float(made.flat.std()), float(left.std() / left.mean())
+
+
+def uneven_focus(made: Acquisition, sag: np.ndarray) -> tuple[float, float]:
+    """Planes RMS by which the surface of a tile is bent: as it is, and with `sag` (tile_1, tile_2) taken out."""
+    return float(made.sag.std()), float((made.sag - sag).std())
+
+
+def uneven_depth(made: Acquisition, gain: np.ndarray) -> tuple[float, float]:
+    """Coefficient of variation over depth of the light in agarose, below its surface: as it is, and times `gain` (nz,)."""
+    z = np.arange(made.tile[0])
+    below = z > made.surface + 2
+    light = made.beam * np.exp(-2.2 / made.tile[0] * AGAROSE * np.clip(z - made.surface, 0, None))
+    before, after = light[below], (light * gain)[below]
+    return float(before.std() / before.mean()), float(after.std() / after.mean())
 
 
 def pair_error(made: Acquisition, fixed: int, moving: int, mapped: Callable[[np.ndarray], np.ndarray]) -> float:
