@@ -27,8 +27,8 @@ IMPORTED_AS = {
     "ngff-zarr": "ngff_zarr",
     "cloud-volume": "cloudvolume",
 }
-# Commands, plug-ins of pytest, stubs, and what another one imports.
-NOT_IMPORTED = {"imagecodecs", "httpx", "pytest-xdist", "flask", "flask-cors", "ruff", "mypy", "types-PyYAML"}
+# Commands, plug-ins of pytest, stubs, what another one imports, and a viewer whose files are served.
+NOT_IMPORTED = {"imagecodecs", "httpx", "pytest-xdist", "flask", "flask-cors", "ruff", "mypy", "types-PyYAML", "neuroglancer"}
 UNDECLARED = {
     "pydantic_core",
     "waterz",

@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
-from ..catalog import differences, points, queries, releases, walks
+from ..catalog import costs, differences, points, queries, releases, walks
 from ..core.errors import DataError
 from .context import Context, Missing, Release
 
@@ -50,6 +50,13 @@ async def show_release(request: Request, tag: Tag) -> dict[str, Any]:
     """A release: figures, gates, what is published, history."""
     of = context(request)
     return releases.show(of.store, of.tag(tag))
+
+
+@router.get("/releases/{tag}/costs")
+def cost(request: Request, tag: Tag) -> dict[str, Any]:
+    """What a release has cost: core hours, hours on a GPU, memory, bytes, by stage and per Gvoxel."""
+    of = context(request)
+    return costs.costs(of.store, of.tag(tag))
 
 
 @router.get("/releases/{tag}/diff")

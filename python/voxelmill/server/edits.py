@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from ..catalog.index import folder_of
 from ..core.errors import ParameterError
 from ..proofreading import contacts, cuts
-from ..proofreading.edits import Conflict, Editor
+from ..proofreading.edits import Conflict, Editor, State
 from .api import Cursor, Limit, Tag, context, page
 from .context import Missing
 
@@ -96,7 +96,20 @@ def history(request: Request, tag: Tag, limit: Limit = 100, cursor: Cursor = "")
 def edited(request: Request, tag: Tag, supervoxel: Number) -> dict[str, Any]:
     """The neurite of a supervoxel as edited, and its supervoxels."""
     state = editor(request, tag).refresh()
-    root = state.root(number(supervoxel))
+    return held(state, state.root(number(supervoxel)))
+
+
+@router.get("/edits/neurites/{root_id}")
+def neurite(request: Request, tag: Tag, root_id: Number) -> dict[str, Any]:
+    """The supervoxels of a neurite as edited."""
+    state = editor(request, tag).refresh()
+    found = held(state, number(root_id))
+    if not found["total"]:
+        raise Missing(f"no neurite {root_id} in release {tag} as edited (version {state.version})")
+    return found
+
+
+def held(state: State, root: int) -> dict[str, Any]:
     members = state.index.supervoxels[state.members(root)]
     return {
         "version": state.version,

@@ -37,7 +37,14 @@ def run(store: Path, host: str, port: int, tokens: Path | None, hosts: Sequence[
     os.environ[GIVEN] = json.dumps(given)
     print(f"serving {store} at http://{host}:{port}/ until Ctrl-C; edits {'by token' if tokens else 'off'}", flush=True)
     uvicorn.run(
-        f"{__name__}:app", factory=True, host=host, port=port, workers=workers, log_level="warning", server_header=False
+        f"{__name__}:app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=3,  # seconds; viewers listen for as long as they are open
     )
 
 
