@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -13,43 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.catalog import releases
 from voxelmill.catalog.store import Store
-from voxelmill.testing import browser, results
+from voxelmill.testing import browser
 
 pytest.importorskip("fastapi")
-import uvicorn
 from fastapi.testclient import TestClient
 from voxelmill.server import pages, view
 from voxelmill.server.app import create
 
 needs_browser = pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("paged")
-    store = Store(folder / "store", make=True)
-    releases.create(store, results.make(folder / "one"), "r1")
-    return store
-
-
-@pytest.fixture(scope="module")
-def address(store: Store) -> Iterator[str]:
-    """A server with a token, `ann`."""
-    tokens = store.root / "tokens.json"
-    row = {"name": "ann", "role": "proofreader", "sha256": hashlib.sha256(b"ann").hexdigest()}
-    tokens.write_text(json.dumps({"tokens": [row]}))
-    tokens.chmod(0o600)
-    config = uvicorn.Config(create(store.root, tokens), port=0, log_level="error", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +101,8 @@ def test_layers_by_pixels(page: browser.Browser, address: str, tmp_path: Path) -
     assert "Disconnected" not in page.run("document.body.innerText")
 
 
-def test_the_page_loads_nothing_from_elsewhere(store: Store) -> None:
-    with TestClient(create(store.root), base_url="http://127.0.0.1") as client:
+def test_the_page_loads_nothing_from_elsewhere(served: Store) -> None:
+    with TestClient(create(served.root), base_url="http://127.0.0.1") as client:
         found = client.get("/")
         said = found.headers["content-security-policy"]
         assert "default-src 'self'" in said and "unsafe" not in said and len(found.content) < 40_000
@@ -140,9 +110,9 @@ def test_the_page_loads_nothing_from_elsewhere(store: Store) -> None:
         assert pages.policy("<script>a</script>") != pages.policy("<script>b</script>")
 
 
-def test_view(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_view(served: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """One link has image, segmentation, synapses; without the wheel it is that of the public viewer."""
-    with TestClient(create(store.root), base_url="http://127.0.0.1") as client:
+    with TestClient(create(served.root), base_url="http://127.0.0.1") as client:
         state = client.get("/api/releases/r1/view?neurite=5").json()["state"]
         kinds = {layer["name"]: layer["type"] for layer in state["layers"]}
         assert kinds == {"raw": "image", "supervoxels": "segmentation", "synapses": "annotation"}
@@ -155,9 +125,9 @@ def test_view(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.get("/api/releases/r1/view").json()["link"].startswith("https://neuroglancer-demo.appspot.com/#!")
 
 
-def test_what_the_viewer_posts(store: Store) -> None:
+def test_what_the_viewer_posts(served: Store) -> None:
     """Taken from its own page whatever its type, and from no other; the rest must be JSON."""
-    with TestClient(create(store.root), base_url="http://127.0.0.1") as client:
+    with TestClient(create(served.root), base_url="http://127.0.0.1") as client:
         for path, headers, code in (
             ("/state/view", {}, 200),
             ("/action/view", {"Origin": "http://127.0.0.1"}, 200),
@@ -167,8 +137,8 @@ def test_what_the_viewer_posts(store: Store) -> None:
             assert client.post(path, content="{}", headers={"Content-Type": "text/plain", **headers}).status_code == code
 
 
-def test_costs(store: Store) -> None:
-    with TestClient(create(store.root), base_url="http://127.0.0.1") as client:
+def test_costs(served: Store) -> None:
+    with TestClient(create(served.root), base_url="http://127.0.0.1") as client:
         found = client.get("/api/releases/r1/costs").json()
     assert found["tasks"] == 11 and found["core_hours"] == pytest.approx(11 * 0.4 / 3600)
     assert found["core_hours_per_gvoxel"] == pytest.approx(11 * 0.4 / 3600 / (16 * 32 * 32 / 1e9))
