@@ -68,7 +68,10 @@ def test_search_partner_edit_undo(page: browser.Browser, address: str) -> None:
 
 
 @needs_browser
-@pytest.mark.parametrize("path, word", [("/dashboard", "core h / Gvoxel"), ("/docs", "GET /api/releases/{tag}/paths")])
+@pytest.mark.parametrize(
+    "path, word",
+    [("/dashboard", "days since release"), ("/dashboard", "core h / Gvoxel"), ("/docs", "GET /api/releases/{tag}/paths")],
+)
 def test_other_pages(page: browser.Browser, address: str, path: str, word: str) -> None:
     page.faults.clear()
     page.open(address + path)

@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
-from ..catalog import costs, differences, points, queries, releases, walks
+from ..catalog import costs, differences, points, queries, releases, slo, walks
 from ..core.errors import DataError
 from .context import Context, Missing, Release
 
@@ -43,6 +43,12 @@ async def list_releases(request: Request) -> dict[str, Any]:
     """All releases, oldest first, and which is the current one."""
     store = context(request).store
     return {"releases": releases.list_all(store), "current": store.current()}
+
+
+@router.get("/slo")
+def service_levels(request: Request) -> dict[str, Any]:
+    """Targets and whether they are met, error budget, what each release took; as `voxelmill slo`."""
+    return slo.measure(context(request).store)
 
 
 @router.get("/releases/{tag}")
