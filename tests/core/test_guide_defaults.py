@@ -1,4 +1,4 @@
-"""Names and defaults of linumpy's guide hold for tiles and slices up to the common space; else the tutorial says why."""
+"""Names and defaults of linumpy's guide hold from tiles to the volume in the atlas; else the tutorial says why."""
 
 from __future__ import annotations
 
@@ -37,8 +37,33 @@ RECONSTRUCT: dict[str, Any] = {
     "debug_slices": "", "registration_slicing_interval_mm": 0.2,
     "processes": 8, "max_cpus": 16, "reserved_cpus": 4,
 }  # fmt: skip
-OTHER = {("reconstruct", "processes"), ("reconstruct", "max_cpus"), ("reconstruct", "reserved_cpus")}
-ALL = [(w, name, value) for w, of in (("mosaic", MOSAIC), ("reconstruct", RECONSTRUCT)) for name, value in of.items()]
+VOLUME: dict[str, Any] = {
+    "registration_transform": "euler", "registration_max_translation": 200, "registration_max_rotation": 5,
+    "registration_initial_alignment": "both", "moving_slice_first_index": 4, "registration_allowed_drifting_mm": 0.1,
+    "stack_blend_enabled": True, "blend_refinement_px": 0, "stack_blend_z_refine_vox": 5, "use_expected_z_overlap": True,
+    "apply_pairwise_transforms": True, "apply_rotation_only": False, "max_rotation_deg": 5, "transform_confidence_high": 0.6,
+    "transform_confidence_low": 0.3, "z_overlap_min_corr": 0.5, "blend_z_refine_min_confidence": 0.5,
+    "skip_error_transforms": True, "skip_warning_transforms": True, "load_transform_min_zcorr": 0,
+    "load_transform_max_rotation": 0, "auto_exclude_enabled": True, "auto_exclude_consecutive": 3, "auto_exclude_z_corr": 0.6,
+    "stack_accumulate_translations": True, "stack_confidence_weight_translations": True, "stack_max_cumulative_drift_px": 50,
+    "stack_max_pairwise_translation": 0, "stack_smooth_window": 5, "stack_translation_smooth_sigma": 3,
+    "stack_translation_min_zcorr": 0.2, "pyramid_resolutions": "10.0,25.0,50.0,100.0", "pyramid_n_levels": None,
+    "pyramid_make_isotropic": True, "correct_bias_field": False, "bias_mode": "two_pass", "bias_strength": 1,
+    "align_to_ras_enabled": False, "allen_resolution": 25, "allen_metric": "MI", "allen_max_iterations": 1000,
+    "allen_registration_level": 2, "ras_input_orientation": "", "ras_initial_rotation": "", "allen_preview": True,
+    "export_manual_align": False, "manual_align_level": 1, "manual_transforms_dir": "", "refine_manual_transforms": False,
+    "refine_max_translation_px": 10, "refine_max_rotation_deg": 2, "generate_report": True, "report_verbose": False,
+    "report_format": "zip", "annotated_label_every": 1, "annotated_show_lines": False, "diagnostic_mode": False,
+    "analyze_rotation_drift": False, "analyze_acquisition_rotation": False, "motor_only_stitch": False,
+    "motor_only_stack": False, "compare_stitching": False, "motor_only_overlap": 0.2,
+    "motor_only_stitch_blending": "diffusion", "motor_only_stack_blending": "none", "diagnostic_rotation_threshold": 2,
+    "save_refinement_data": False, "comparison_tile_step": 60,
+}  # fmt: skip
+DOUBTED = ("auto_exclude_z_corr", "stack_smooth_window", "stack_translation_smooth_sigma", "comparison_tile_step")
+OTHER = {("reconstruct", name) for name in ("processes", "max_cpus", "reserved_cpus", *DOUBTED)}
+ALL = [
+    (w, name, value) for w, of in (("mosaic", MOSAIC), ("reconstruct", RECONSTRUCT | VOLUME)) for name, value in of.items()
+]
 
 
 @pytest.mark.parametrize(("workflow", "name", "value"), ALL, ids=[f"{w}-{name}" for w, name, _ in ALL])

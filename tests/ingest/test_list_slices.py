@@ -13,7 +13,7 @@ from voxelmill.testing.stages import record_of, run_stage
 
 
 def given(folder: Path, numbers: list[int], chain: list[int] | None = None, config: str = "", **more: Any) -> int:
-    (folder / "grids").mkdir()
+    (folder / "grids").mkdir(parents=True)
     for n in numbers:
         (folder / f"grids/slice_z{n:02d}_normalize.ome.zarr").mkdir()
     chain = numbers if chain is None else chain
@@ -47,6 +47,16 @@ def test_what_is_in_one_of_both_is_left_out_by_name(tmp_path):
     assert listed(tmp_path) == ["1", "2"]
     left = record_of(tmp_path, "list_slices")["left_out"]
     assert left["z07"] == "used by slice_config.csv, but there is no store" and "no row" in left["z03"] and "z08" not in left
+
+
+def test_shifts_of_slices_that_are_not_there(tmp_path, capsys):
+    """Said, and refused when strict; those that the configuration knows are said once, or are not used."""
+    assert given(tmp_path / "a", [1, 2], chain=[1, 2, 5, 6]) == 0
+    why = "named by shifts_xy.csv, but there is no store"
+    assert record_of(tmp_path / "a", "list_slices")["left_out"] == {"z05": why, "z06": why}
+    assert given(tmp_path / "b", [1, 2], chain=[1, 2, 5], strict=True) == 65
+    assert f"z05: {why}" in capsys.readouterr().err
+    assert given(tmp_path / "c", [1, 2], chain=[0, 1, 2], config="0,false\n1,true\n2,true\n", strict=True) == 0
 
 
 def test_and_is_an_error_when_strict(tmp_path, capsys):

@@ -127,6 +127,14 @@ def test_slices_of_different_voxels(tmp_path, capsys, step):
     assert "slice 1: voxels of" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("px, said", [(8, 0), (9, 1)])
+def test_slices_side_by_side_are_said(tmp_path, px, said):
+    stores = {n: slice_store(tmp_path, n, texture((4, 9, 9))) for n in (0, 1, 2)}
+    assert plan_stage(tmp_path, stores, [Shift(0, 1, 0, 0), Shift(1, 2, 0, -px * STEP)]) == 0
+    notes = record_of(tmp_path, "plan_common_space")["quality"].get("notes", [])
+    assert notes == ["z01 and z02 do not overlap: by the shifts they lie side by side"] * said
+
+
 def test_a_slice_without_a_place(tmp_path, capsys):
     stores = {n: slice_store(tmp_path, n, texture((4, 9, 9))) for n in (0, 1, 2)}
     assert plan_stage(tmp_path, stores, [Shift(0, 1, 0, 0)]) == 65

@@ -103,10 +103,11 @@ def test_it_is_no_bad_pair() -> None:
 
 
 @pytest.mark.parametrize("name, code", [("z00-z01", 0), ("z07-z08", 65)])
-def test_transforms_of_another_run_are_refused(name: str, code: int, tmp_path: Path) -> None:
+def test_transforms_of_another_run_are_refused(name: str, code: int, tmp_path: Path, capsys) -> None:
     _, source, stores = registered()
     made = read_metrics(source / "0-1.json").model_copy(update={"source": "manual"})
     write_metrics(tmp_path / "0-1.json", made)
     out = {"plan": "plan.json", "matches": "z.csv", "decisions": "d.csv", "block_list": "blocks.csv"}
     given = {"volumes": list(stores.values()), "metrics": "0-1.json", "config": source / "config.csv", "manual": name}
     assert run_stage("transform.plan_stack", tmp_path, **given, **out, registration_slicing_interval_mm=THICK) == code
+    assert ("no pair z07-z08 in this run; expected transforms of its own pairs" in capsys.readouterr().err) == (code == 65)

@@ -78,6 +78,18 @@ def test_slices_of_different_pixels(tmp_path, capsys):
     assert "slices 0 and 1" in (said := capsys.readouterr().err) and "expected both on one canvas" in said
 
 
+def test_slices_side_by_side_have_nothing_in_common(tmp_path):
+    """On one canvas, where the one ends the other begins: an error that names no shift, and the pair is not used."""
+    values = np.zeros((2, 40, 96, 192), np.float32)
+    values[0, :, :, :96], values[1, :, :, 96:] = texture((40, 96, 96)), texture((40, 96, 96), seed=1)
+    images = [open_image(slice_store(tmp_path, n, values[n])) for n in (0, 1)]
+    p = register_pairwise.Parameters(registration_slicing_interval_mm=THICK)
+    pair, matrix = register_pairwise.registered(p, (images[0], images[1]), (0, 1))
+    assert pair.status == "error" and pair.translation == 0 and np.array_equal(matrix, np.eye(2, 3))
+    (found,) = decided(Believed(), [pair])
+    assert found.use == "skipped" and found.why
+
+
 def test_what_cannot_be_seen_by_both_is_said():
     """Slices thicker than the depth that is seen: no overlap."""
     _, _, stores = registered()

@@ -35,7 +35,11 @@ def run(p: Parameters, task: Task, *, source: In, shifts_xy: In, config: In | No
         raise DataError(
             f"{source.name}: none of {len(there)} slices is used; expected use=true for some in the slice configuration"
         )
-    shifts.places(shifts.read(shifts_xy), chosen)
+    rows = shifts.read(shifts_xy)
+    shifts.places(rows, chosen)
+    strangers = {n for row in rows for n in (row.fixed, row.moving)} - set(there) - set(known.rows)
+    if strangers and not p.debug_slices:
+        task.quarantine(map(slices.name_of, sorted(strangers)), f"named by {shifts_xy.name}, but there is no store")
     plans.write(list, [{**row, "store": there[int(row["slice"])]} for row in slices.tasks(chosen)])
     slice_config.write(used, known.stamped({n: {"use": True} for n in chosen if n not in known.used}))
     task.report(slices=len(chosen), slices_there=len(there))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +83,24 @@ def run(
         for g in between
         if len(g.missing) > 1
     ]
+    notes += apart(made, images)
     task.report(
         canvas_px=list(made.shape),
         slices=len(images),
         missing=[n for g in between for n in g.missing],
         **({"notes": notes} if notes else {}),
     )
+
+
+def apart(made: CommonSpace, images: dict[int, Image]) -> list[str]:
+    """Neighbours of which no pixel comes to a pixel of the other: what the table says cannot be checked by the images."""
+    found = []
+    for a, b in pairwise(made.slices):
+        low = np.maximum(made.slices[a].corner, made.slices[b].corner)
+        high = np.minimum(*(np.add(made.slices[n].corner, images[n].shape[1:]) for n in (a, b)))
+        if (low >= high).any():
+            found.append(f"{slices.name_of(a)} and {slices.name_of(b)} do not overlap: by the shifts they lie side by side")
+    return found
 
 
 def without(task: Task, known: SliceConfig, lost: Sequence[int]) -> SliceConfig:

@@ -98,6 +98,8 @@ def run(
     write_matches(matches, p, done, solution)
     plans.write(block_list, plans.by_shards(layout(done.shape, "float32", p.shard, p.chunk), p))
     counts = {use: sum(d.use == use for d in made) for use in ("full", "rotation only", "skipped")}
+    if made and p.apply_pairwise_transforms and counts["skipped"] == len(made):
+        alone.append(f"no pair is believed of {len(made)}: slices lie as the stage says; {decisions.name} says why")
     task.report(
         shape=list(done.shape), slices=len(images), pairs=counts, largest_shift_px=float(np.abs(solution.shift).max()),
         largest_turn_deg=float(np.abs(np.rad2deg(solution.turn)).max()),
