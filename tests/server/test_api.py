@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,17 @@ def test_edits(client: Any) -> None:
     assert [r["op"] for r in rows[:4]] == ["redo", "undo", "split", "merge"] and rows[0]["reason"] == "test"
     assert edit(client, "merge", "ann", supervoxels=["5", str(2**64)], base_version=version + 4).status_code == 400
     assert edit(client, "undo", "ann", of=999, base_version=version + 4).status_code == 400
+
+
+def test_a_release_without_neurites_has_nothing_to_edit(tmp_path: Path) -> None:
+    """As of a movie or of slices: 404, not a fault of the server."""
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, results.make(tmp_path / "one"), "r1")
+    app = create(store.root)
+    release = app.state.context.release("r1")
+    release.index = replace(release.index, supervoxels=np.zeros(0, np.uint64))
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        assert client.get("/api/releases/r1/edits").status_code == 404
 
 
 def test_forged_requests(client: Any) -> None:

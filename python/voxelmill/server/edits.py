@@ -66,6 +66,8 @@ def proofreader(request: Request) -> str:
 def editor(request: Request, tag: str) -> Editor:
     of = context(request)
     release = of.release(tag)
+    if not len(release.index.supervoxels):
+        raise Missing(f"release {release.tag} has no merge table; there is nothing to proofread")
     held: dict[str, Editor] = request.app.state.editors
     if release.tag not in held:
         held[release.tag] = Editor(of.store, release.tag, release.index)
