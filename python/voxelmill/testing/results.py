@@ -68,12 +68,7 @@ def make(
     )
     parts = []
     for n in range(4):
-        part = {
-            "name": "supervoxels",
-            "path": f"/work/{n}",
-            "digest": _sha(f"{run}{n}{model}{labels['digest']}"),
-            "bytes": 10,
-        }
+        part = {"name": "supervoxels", "path": f"work/{n}", "digest": _sha(f"{run}{n}{model}{labels['digest']}"), "bytes": 10}
         parts.append(part)
         made.record("segment", [image], [part], block=f"{n}-{n}", models=[{"name": "net", "sha256": model}])
     joined = made.record("join", parts, [labels], block="supervoxels")
