@@ -103,7 +103,8 @@ def graph(folder: Path, count: int) -> tuple[Store, np.ndarray]:
     store = Store(folder / "queries", make=True)
     releases.create(store, results.make(folder / "graph"), "r1")
     rng, n = np.random.default_rng(4), 20_000
-    pre, post = (rng.zipf(1.4, count) * 7919 % n + 1 for _ in range(2))
+    share = rng.lognormal(0, 1, n)  # hubs speak and listen a hundred times as much as most
+    pre, post = (rng.choice(n, count, p=share / share.sum()) + 1 for _ in range(2))
     both, weight = np.unique(np.stack([pre, post], axis=1), axis=0, return_counts=True)
     edges = {"pre_root_id": both[:, 0].astype(np.uint64), "post_root_id": both[:, 1].astype(np.uint64), "weight": weight}
     synapses = {

@@ -40,6 +40,7 @@ def create(root: Path, tokens: Path | None = None, hosts: Sequence[str] = LOOPBA
         (ParameterError, 400),
         (DataError, 503),
         (StorageError, 503),
+        (OSError, 503),
     ):
         app.add_exception_handler(kind, _say(code))
     app.add_exception_handler(edits.Refused, edits.refused)

@@ -70,7 +70,7 @@ def editor(request: Request, tag: str) -> Editor:
         raise Missing(f"release {release.tag} has no merge table; there is nothing to proofread")
     held: dict[str, Editor] = request.app.state.editors
     if release.tag not in held:
-        held[release.tag] = Editor(of.store, release.tag, release.index)
+        held.setdefault(release.tag, Editor(of.store, release.tag, release.index))
     return held[release.tag]
 
 
@@ -88,26 +88,26 @@ def said(entry: dict[str, Any]) -> dict[str, Any]:
 @router.get("/edits")
 def history(request: Request, tag: Tag, limit: Limit = 100, cursor: Cursor = "") -> dict[str, Any]:
     """Operations on a release, newest first; `version` is what an edit must name."""
-    state = editor(request, tag).refresh()
-    part, facts = page(len(state.done), limit, cursor)
-    rows = [{**said(e), "undone": e["seq"] in state.undone} for e in state.done[::-1][part]]
-    return {"version": state.version, "edits": rows, **facts}
+    with editor(request, tag).reading() as state:
+        part, facts = page(len(state.done), limit, cursor)
+        rows = [{**said(e), "undone": e["seq"] in state.undone} for e in state.done[::-1][part]]
+        return {"version": state.version, "edits": rows, **facts}
 
 
 @router.get("/edits/segments/{supervoxel}")
 def edited(request: Request, tag: Tag, supervoxel: Number) -> dict[str, Any]:
     """The neurite of a supervoxel as edited, and its supervoxels."""
-    state = editor(request, tag).refresh()
-    return held(state, state.root(number(supervoxel)))
+    with editor(request, tag).reading() as state:
+        return held(state, state.root(number(supervoxel)))
 
 
 @router.get("/edits/neurites/{root_id}")
 def neurite(request: Request, tag: Tag, root_id: Number) -> dict[str, Any]:
     """The supervoxels of a neurite as edited."""
-    state = editor(request, tag).refresh()
-    found = held(state, number(root_id))
+    with editor(request, tag).reading() as state:
+        found = held(state, number(root_id))
     if not found["total"]:
-        raise Missing(f"no neurite {root_id} in release {tag} as edited (version {state.version})")
+        raise Missing(f"no neurite {root_id} in release {tag} as edited (version {found['version']})")
     return found
 
 
@@ -129,18 +129,19 @@ def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     release = of.release(tag)
     if release.image is None:
         raise Missing(f"release {release.tag} has no volume of supervoxels")
-    state = editor(request, tag).refresh()
-    keep, take = (state.places([number(s) for s in side]) for side in (cut.keep, cut.take))
-    roots = np.unique(state.roots[np.concatenate([keep, take])])
-    if len(roots) != 1:
-        raise Conflict(f"these supervoxels are of {len(roots)} neurites; both sides of a cut lie in one")
-    members = state.members(int(roots[0]))
-    own = state.index.supervoxels[members]
+    with editor(request, tag).reading() as state:
+        version = state.version
+        keep, take = (state.places([number(s) for s in side]) for side in (cut.keep, cut.take))
+        roots = np.unique(state.roots[np.concatenate([keep, take])])
+        if len(roots) != 1:
+            raise Conflict(f"these supervoxels are of {len(roots)} neurites; both sides of a cut lie in one")
+        members = state.members(int(roots[0]))  # replaced, never changed, by edits
+    own = release.index.supervoxels[members]
     ends, faces = contacts.among(release.image, own, folder_of(of.store, release.tag) / "contacts")
     sides = [np.searchsorted(members, side).tolist() for side in (keep, take)]
     side, cost = cuts.smallest(len(own), ends, faces, *sides)
     return {
-        "version": state.version,
+        "version": version,
         "root_id": str(roots[0]),
         "take": [str(s) for s in own[side].tolist()],
         "keep": int((~side).sum()),

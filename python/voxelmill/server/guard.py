@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from ..core.errors import ParameterError
 
 LARGEST = 2 << 20  # bytes of a request's body
+HOST = re.compile(r"\[?([^\]]*?)\]?(:[0-9]*)?")  # a name, or an address of IPv6 in brackets; a port
 ROLES = ("viewer", "proofreader", "admin")
 Scope = MutableMapping[str, Any]
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY")]
@@ -58,8 +60,8 @@ class Guard:
         await self.app(scope, counted, with_headers)
 
     def refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
-        host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]")
-        if host not in self.hosts:
+        host = HOST.fullmatch(headers.get(b"host", b"").decode("latin-1"))
+        if host is None or host[1] not in self.hosts:
             return 403, "this host name is not on the server's list; see --allow_host"
         origin = headers.get(b"origin")
         own = origin is None or origin.decode("latin-1") in self.origins or self._here(origin, headers)
