@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -137,6 +138,29 @@ def test_replay_is_what_is_served(tmp_path_factory: pytest.TempPathFactory, made
         if entry["op"] in ("merge", "split") and entry["seq"] not in edits.state.undone:
             edits.undo(entry["seq"], **how(edits))
     assert np.array_equal(edits.state.roots, start)
+
+
+def test_a_reader_sees_one_version_whole(store: Store) -> None:
+    """While another thread merges and takes back: always as many supervoxels as the version has."""
+    edits = editor(store)
+    one, two = (int(edits.state.index.supervoxels[edits.state.members(n)][0]) for n in (1, 2))
+    own, seen, ended = len(edits.state.members(1)), list[tuple[int, int, int]](), threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            with edits.reading() as state:
+                seen.append((state.version, len(state.members(1)), int((state.roots == 1).sum())))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for n in range(30):
+        edits.merge(one, two, **how(edits)) if n % 2 == 0 else edits.undo(n, **how(edits))
+    ended.set()
+    for reader in readers:
+        reader.join()
+    assert len({version for version, *_ in seen}) > 3
+    assert all(members == counted == own * (1 + version % 2) for version, members, counted in seen)
 
 
 WRITER = """
