@@ -48,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def list_tiles(made: Path, folder: Path, **words: Any) -> int:
-    out = {"tiles": "tiles.csv", "slice_list": "slices.csv", "tables": "tables"}
+    out = {"tiles": "tiles.csv", "of_slices": "slices", "slice_list": "slices.csv", "tables": "tables"}
     return run_stage("ingest.list_tiles", folder, source=made / "raw", **out, **words)
 
 

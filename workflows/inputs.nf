@@ -61,16 +61,34 @@ def stageable(path) {
         refuse("${path}: in a container a path cannot have such characters; rename the file or folder")
     }
     def place = path.toAbsolutePath().toString()
-    def state = path.isDirectory() ? '' : fingerprint(path, 1) // of a folder it goes to the tasks by itself
-    def pointer = workflow.workDir.resolve("pointers/${"${place} ${state}".sha256().take(16)}.pointer")
-    if (!pointer.exists()) {
-        pointer.parent.mkdirs()
-        // Whole or not at all, and left alone ever after: its time is part of the hash of tasks.
-        def partial = java.nio.file.Files.createTempFile(pointer.parent, 'new', '')
-        partial.setText(place, 'UTF-8')
-        java.nio.file.Files.move(partial, pointer, java.nio.file.StandardCopyOption.ATOMIC_MOVE)
+    return pointer(place, path.isDirectory() ? '' : fingerprint(path, 1)) // of a folder it goes to the tasks by itself
+}
+
+// The source for tasks that read a part of it, of which `meta.files` is the key (`key` in core/files.py): neither the
+// other files nor the time of the folder count. In a container, where a pointer leads nowhere, the folder's time does.
+def inParts(source) {
+    return source.map { role, path, _fingerprint -> [role, path && path.isDirectory() && !workflow.containerEngine ? pointer("${path}", '') : path, ''] }
+}
+
+def pointer(place, state) {
+    return kept("${"${place} ${state}".sha256().take(16)}.pointer", place)
+}
+
+// The same table at a place that follows from its words, so that tasks know it again when another task has written them.
+def byContent(table) {
+    return kept("${table.text.sha256().take(16)}/${table.name}", table.text)
+}
+
+// A small file, written whole or not at all and left alone ever after: its place and time are part of the hash of tasks.
+def kept(name, text) {
+    def place = workflow.workDir.resolve("pointers/${name}")
+    if (!place.exists()) {
+        place.parent.mkdirs()
+        def partial = java.nio.file.Files.createTempFile(place.parent, 'new', '')
+        partial.setText(text, 'UTF-8')
+        java.nio.file.Files.move(partial, place, java.nio.file.StandardCopyOption.ATOMIC_MOVE)
     }
-    return pointer
+    return place
 }
 
 // A folder that a task writes into beside its own; made where there is none.

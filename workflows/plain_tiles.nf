@@ -1,6 +1,6 @@
 // Plain tiles (TIFF, CZI) of one or more sections -> their positions, one volume. A section is one task, or many are.
 
-include { allInOrder ; byName ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourceOf ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
+include { allInOrder ; byContent ; byName ; inParts ; inSuperblocks ; joined ; metasOf ; ofRole ; settled ; several ; sourceOf ; sourcesAtStart ; unlisted ; withLevels } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_TILES } from '../modules/ingest/inspect_tiles'
 include { ESTIMATE_TILES } from '../modules/transform/estimate_tiles'
@@ -24,10 +24,10 @@ workflow PLAIN_TILES {
     positions = channel.value(options.tile_positions ? sourceOf('tile_positions', options.tile_positions)[1] : [])
 
     INSPECT_TILES(source, positions, options.flags.inspect_tiles)
-    tiles = INSPECT_TILES.out.tiles
+    tiles = INSPECT_TILES.out.tiles.map { tiling -> byContent(tiling) }
     ESTIMATE_TILES(tiles, options.flags.estimate_tiles)
     ESTIMATE_TILES.out.sizes.view { file -> file.text }
-    PLACE_TILES(source, tiles, INSPECT_TILES.out.sections.flatMap { list -> metasOf(list) }, options.flags.place_tiles)
+    PLACE_TILES(inParts(source), tiles, INSPECT_TILES.out.sections.flatMap { list -> metasOf(list) }, options.flags.place_tiles)
     placed = allInOrder(PLACE_TILES.out.placed).map { all -> (1..3).collect { n -> all.collect { one -> one[n] } } }
     PLAN_MOSAIC(tiles, placed, options.flags.plan_mosaic)
     mosaic = PLAN_MOSAIC.out.mosaic

@@ -1,6 +1,6 @@
 // Raw tiles of serial-section OCT -> a mosaic grid a slice, how slices lie to each other, which are used. A slice is one task.
 
-include { byName ; metasOf ; ofRole ; settled ; sourcesAtStart ; unlisted } from './inputs'
+include { byContent ; byName ; inParts ; metasOf ; ofRole ; settled ; sourcesAtStart ; unlisted } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { LIST_TILES } from '../modules/ingest/list_tiles'
 include { ESTIMATE_TILES } from '../modules/transform/estimate_tiles'
@@ -25,7 +25,9 @@ workflow RAW_TILES {
     ESTIMATE_TILES(tiles, options.flags.estimate_tiles)
     ESTIMATE_TILES.out.sizes.view { file -> file.text }
 
-    CREATE_MOSAIC_GRID(source, tiles, LIST_TILES.out.slices.flatMap { list -> metasOf(list) }, options.flags.create_mosaic_grid)
+    tables_by_id = LIST_TILES.out.of_slices.flatten().map { table -> [table.baseName, byContent(table)] }
+    slices = LIST_TILES.out.slices.flatMap { list -> metasOf(list) }.map { meta -> [meta.id, meta] }.join(tables_by_id).map { row -> row.drop(1) }
+    CREATE_MOSAIC_GRID(inParts(source), slices, options.flags.create_mosaic_grid)
     grids = CREATE_MOSAIC_GRID.out.volume
     if (options.generate_slice_config) {
         GENERATE_SLICE_CONFIG(tiles, byName(CREATE_MOSAIC_GRID.out.galvo), options.flags.generate_slice_config)

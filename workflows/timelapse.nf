@@ -1,6 +1,6 @@
 // Time-lapse movie -> cells, tracks, backgrounds, crops, traces; a task works on a batch of fields of view.
 
-include { along ; byName ; inspectedIn ; metasOf ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
+include { along ; byContent ; byName ; inParts ; inspectedIn ; metasOf ; ofRole ; settled ; sourceOf ; sourcesAtStart ; unlisted } from './inputs'
 include { LIST_FILES } from '../modules/ingest/list_files'
 include { INSPECT_MOVIE } from '../modules/ingest/inspect_movie'
 include { ESTIMATE_MOVIE } from '../modules/ingest/estimate_movie'
@@ -33,7 +33,7 @@ workflow TIMELAPSE {
     plugins = channel.value(options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], ''])
     sheet = channel.value(options.samples ? sourceOf('samples', options.samples)[1] : [])
     INSPECT_MOVIE(source, options.flags.inspect_movie)
-    facts = INSPECT_MOVIE.out.facts
+    facts = INSPECT_MOVIE.out.facts.map { known -> byContent(known) }
     ESTIMATE_MOVIE(facts, options.flags.estimate_movie)
     ESTIMATE_MOVIE.out.sizes.view { file -> file.text }
     batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
@@ -43,7 +43,7 @@ workflow TIMELAPSE {
         batches = batches.combine(CHECK_INPUTS.out.checked).map { meta, _checked -> meta }
     }
 
-    COPY_MOVIE(source, facts, batches, options.flags.copy_movie)
+    COPY_MOVIE(inParts(source), facts, batches, options.flags.copy_movie)
     movie = COPY_MOVIE.out.movie
     stores = movie.map { meta, store, manifest -> [meta, [store], [manifest]] }
     nothing = movie.map { meta, _store, _manifest -> [meta, [], []] }

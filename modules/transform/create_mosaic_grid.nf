@@ -1,3 +1,4 @@
+// Done again where files of the slice are others (`meta.files`), not where those of another slice are.
 // A slice of which no tile can be read is left out: it has no outputs then.
 process CREATE_MOSAIC_GRID {
     tag "${meta.id}"
@@ -6,8 +7,7 @@ process CREATE_MOSAIC_GRID {
 
     input:
     tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
-    path tiles
-    val meta
+    tuple val(meta), path(tiles)
     val flags
 
     output:

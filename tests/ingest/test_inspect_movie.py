@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from voxelmill.core import plans
 from voxelmill.testing.stages import record_of, run_stage
 
 
@@ -21,7 +22,7 @@ def test_facts_come_from_the_file(tmp_path: Path, movie_file: Path):
     assert facts["base_name"] == "run" and facts["channel_names"] == ["phase", "GFP"]
     assert facts["pixel_size_um"] == 0.65 and facts["fovs"][1]["times"][:3] == [0, 7.5, 15]
     assert facts["chosen"] == [0, 1] and facts["pc_channel"] == 0 and facts["fl_channels"] == [1]
-    assert (tmp_path / "batches.csv").read_text() == "id,block\n0-1,0-1\n"
+    assert [row["block"] for row in plans.read(tmp_path / "batches.csv")] == ["0-1"]
     assert record_of(tmp_path, "inspect_movie")["quality"]["times_from"] == "OME DeltaT of the planes"
 
 
@@ -46,7 +47,25 @@ def test_batches_follow_the_choice(tmp_path: Path):
 
     write_ome_tiff(tmp_path / "many.ome.tif", [np.zeros((2, 1, 8, 8), np.uint16)] * 5)
     assert inspect(tmp_path, tmp_path / "many.ome.tif", pc_channel=0, fovs="0,2-4", batch_size=3) == 0
-    assert (tmp_path / "batches.csv").read_text() == "id,block\n0-3,0-3\n4-4,4-4\n"
+    assert [row["block"] for row in plans.read(tmp_path / "batches.csv")] == ["0-3", "4-4"]
+
+
+def test_the_key_of_a_batch_changes_with_its_files_alone(tmp_path: Path):
+    """Frames of two positions; what is the same for all, `movie.json`, stays as it is."""
+    for p, t in np.ndindex(2, 3):
+        path = tmp_path / f"movie/pos{p}/img_{t:09d}_PC_000.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, np.full((16, 16), 1 + p + t, np.uint16))
+
+    def looked(folder: str) -> tuple[list[str], bytes]:
+        assert inspect(tmp_path / folder, tmp_path / "movie", pc_channel=0, batch_size=1) == 0
+        rows = plans.read(tmp_path / folder / "batches.csv")
+        return [row["files"] for row in rows], (tmp_path / folder / "movie.json").read_bytes()
+
+    before, facts = looked("a")
+    tifffile.imwrite(tmp_path / "movie/pos1/img_000000001_PC_000.tif", np.full((16, 16), 9, np.uint16))
+    after, same = looked("b")
+    assert after[0] == before[0] and after[1] != before[1] and same == facts
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_facts_and_record(tmp_path):
     assert inspect(tmp_path, source, voxel_size="40,4,4") == 0
     facts = json.loads((tmp_path / "tiles.json").read_text())
     assert facts["scale"] == [40, 4, 4] and len(facts["tiles"]) == 4 and facts["dtype"] == "uint16"
-    assert plans.read(tmp_path / "sections.csv") == [{"id": "0-0", "block": "0-0"}]
+    assert [row["block"] for row in plans.read(tmp_path / "sections.csv")] == ["0-0"]
     quality = record_of(tmp_path, "inspect_tiles")["quality"]
     assert quality["tiles"] == 4 and "notes" not in quality
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def source(raw: Path, tmp_path: Path) -> Path:
 
 
 def listed(folder: Path, source: Path, **more: object) -> int:
-    out = {"tiles": "tiles.csv", "slice_list": "slices.csv", "tables": "published"}
+    out = {"tiles": "tiles.csv", "of_slices": "slices", "slice_list": "slices.csv", "tables": "published"}
     return run_stage("ingest.list_tiles", folder, source=source, input="raw", **out, **more)
 
 
@@ -44,12 +45,29 @@ def test_table_tasks_and_shifts(tmp_path: Path, raw: Path):
     tiles = read_table(tmp_path / "tiles.csv")
     assert [(t.slice, t.mx, t.my) for t in tiles[:3]] == [(0, 0, 0), (0, 0, 1), (0, 1, 0)] and len(tiles) == 12
     assert tiles[0].shape(False) == MADE.tile and tiles[0].shape(True) == (6, 10, 12)
-    assert plans.read(tmp_path / "slices.csv") == [{"id": "z00", "slice": "0"}, {"id": "z02", "slice": "2"}]
+    assert [(row["id"], row["slice"]) for row in plans.read(tmp_path / "slices.csv")] == [("z00", "0"), ("z02", "2")]
+    assert read_table(tmp_path / "slices/z02.csv") == tiles[6:]
     (found,) = shifts.read(tmp_path / "published/shifts_xy.csv")
     (truth,) = MADE.shifts()
     assert found[:2] == (0, 2) and found.reliable
     assert found[2:4] == pytest.approx((truth["x_shift_mm"], truth["y_shift_mm"]), abs=2e-6)
     assert "notes" not in record_of(tmp_path, "list_tiles")["quality"]
+
+
+def test_the_key_of_a_slice_changes_with_its_files_alone(tmp_path: Path, source: Path):
+    def key(slice: str, folder: str) -> list[object]:
+        assert listed(tmp_path / folder, source) == 0
+        rows = {row["id"]: row["files"] for row in plans.read(tmp_path / folder / "slices.csv")}
+        return [rows[slice], (tmp_path / folder / f"slices/{slice}.csv").read_bytes()]
+
+    before = key("z00", "a"), key("z02", "a")
+    path = next(source.glob("z00/tile_x01_y01_z00/*.bin"))
+    os.utime(path, ns=(0, 0))
+    (path.parent / "preview.png").touch()  # no part of the tile
+    assert key("z02", "b") == before[1]
+    assert key("z00", "b")[0] != before[0][0] and key("z00", "b")[1] == before[0][1]
+    shutil.rmtree(source / "z00")  # as good as a slice more or less
+    assert key("z02", "c") == before[1]
 
 
 def test_the_old_structure_and_slices_of_three_digits(tmp_path: Path):

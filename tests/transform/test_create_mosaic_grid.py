@@ -21,7 +21,7 @@ def create(folder: Path, made: oct.Acquisition, spoil: object = None, **more: ob
     source = oct.write_raw(folder / "raw", made)
     if spoil:
         spoil(source)  # type: ignore[operator]
-    listing = {"tiles": "tiles.csv", "slice_list": "slices.csv", "tables": "published"}
+    listing = {"tiles": "tiles.csv", "of_slices": "slices", "slice_list": "slices.csv", "tables": "published"}
     legacy = {"preprocess": True} if made.legacy else {}
     assert run_stage("ingest.list_tiles", folder, source=source, **listing, **legacy) == 0
     words = {"source": source, "tiles": "tiles.csv", "slice": "z00", "output": STORE, "galvo": "galvo.json"}

@@ -32,7 +32,7 @@ def test_plain_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
 def test_raw_tiles(tmp_path: Path) -> None:
     made = Acquisition(slices=2, grid=(2, 2), tile=(24, 48, 48))
     write_raw(tmp_path / "raw", made)
-    files = {"tiles": "tiles.csv", "slice_list": "slices.csv", "tables": "tables"}
+    files = {"tiles": "tiles.csv", "of_slices": "slices", "slice_list": "slices.csv", "tables": "tables"}
     assert run_stage("ingest.list_tiles", tmp_path, source="raw", **files) == 0
     assert of_raw(Parameters(resolution=-1), tmp_path / "tiles.csv") == {"mosaic grids": 4 * 2 * 4 * 24 * 48 * 48}
     assert of_raw(Parameters(resolution=100), tmp_path / "tiles.csv")["mosaic grids"] < 4 * 2 * 4 * 24 * 48 * 48 / 50

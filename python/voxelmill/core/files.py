@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def _walk(folder: str, name: str, real: str, above: tuple[str, ...]) -> Iterator
                 yield from _walk(entry.path, f"{name}{entry.name}/", lies, (*above, real))
             elif entry.is_file():
                 yield name + entry.name
+
+
+def row_of(root: Path | str, name: str) -> str:
+    """Name, size and time of a file below a folder."""
+    state = os.stat(f"{root}/{name}")
+    return f"{name!r} {state.st_size} {state.st_mtime_ns}"
+
+
+def key(root: Path | str, names: Iterable[str]) -> str:
+    """Of some files below a folder, by name, size and time: another one as soon as one of them is another file."""
+    rows = "\n".join(row_of(root, name) for name in sorted(names))
+    return hashlib.sha256(rows.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 @cache

@@ -78,6 +78,12 @@ def by_levels(layouts: Sequence[Layout], p: Tasks) -> list[Row]:
     return rows(f"{n}.{block}" for n, lay in enumerate(layouts) for block in blocks.plan(lay, p.blocks, p.block_voxels))
 
 
+def within(block: str, numbers: Iterable[int]) -> list[int]:
+    """Those of some numbers that a block `4-7` of `by_items` holds."""
+    first, last = map(int, block.split("-"))
+    return [n for n in numbers if first <= n <= last]
+
+
 def by_items(numbers: Sequence[int], size: int) -> list[Row]:
     """`size` neighbours in a list of numbers (fields of view, slices) at a time, named by the first and last."""
     parts = [numbers[i : i + size] for i in range(0, len(numbers), size)]

@@ -29,7 +29,7 @@ class Parameters(Reading, Strict):
 
 
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:
-    """`source` is no `In`: its digest, which would cost a reading of the whole file, stands in the facts."""
+    """`source` is no `In`: its digest, which would cost a reading of the whole file, is in the record of `inspect_movie`."""
     known = Facts.read(facts)
     each_fov(task, known, known.batch(batch), partial(copy, p, known, source, output), output=output)
     notes = [note for figures in task.quality["per_fov"].values() for note in figures.pop("notes")]

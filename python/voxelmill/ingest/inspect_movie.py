@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from ..core import plans
+from ..core import files, plans
 from ..core.errors import DataError, ParameterError
 from ..core.manifest import digest_of
 from ..core.params import Params, param
@@ -87,14 +88,15 @@ def run(p: Parameters, task: Task, *, source: In, facts: Out, batch_list: Out) -
         found: dict[str, Any] = movie.describe(chosen) | {
             "file_path": location,
             "base_name": base_name(location),
-            "digest": digest_of_files(source, movie.files),
             "notes": notes,
             "chosen": chosen,
             "pc_channel": phase,
             "fl_channels": measured,
         }
+        plan = plans.by_items(chosen, p.batch_size)
+        plans.write(batch_list, [{**row, "files": key_of(movie, plans.within(row["block"], chosen))} for row in plan])
+        digest = digest_of_files(source, movie.files)
     facts.write_text(json.dumps(found, indent=1, allow_nan=False))
-    plans.write(batch_list, plans.by_items(chosen, p.batch_size))
     frames = sum(found["fovs"][fov]["n_frames"] for fov in chosen)
     task.report(
         fovs=len(chosen),
@@ -102,6 +104,7 @@ def run(p: Parameters, task: Task, *, source: In, facts: Out, batch_list: Out) -
         channels=found["channel_names"],
         times_from=found["time_source"],
         pixel_size_um=found["pixel_size_um"],
+        digest=digest,
         notes=found["notes"],
     )
 
@@ -121,6 +124,15 @@ def digest_of_files(source: Path, files: tuple[Path, ...]) -> str:
         return digest_of(source)
     both = "\n".join(f"{file.name} {digest_of(file)}" for file in files)
     return hashlib.sha256(both.encode()).hexdigest()
+
+
+def key_of(movie: Movie, fovs: list[int]) -> str:
+    """Of the files that fields of view are read from."""
+    beside = movie.path.parent
+    found = {Path(os.path.relpath(file, beside)) for fov in fovs for file in movie.files_of(fov)}
+    folders = {name for name in found if (beside / name).is_dir()}
+    names = {f"{name}/{inside}" for name in folders for inside in files.below(beside / name)}
+    return files.key(beside, names | {str(name) for name in found - folders})
 
 
 def open_as(source: Path, reading: Reading) -> Movie:

@@ -5,7 +5,9 @@ Tiles that are missing or unreadable are left out by name. Sections are handed o
 
 from __future__ import annotations
 
-from ..core import plans
+from pathlib import Path
+
+from ..core import files, plans
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
@@ -38,7 +40,8 @@ def run(p: Parameters, task: Task, *, source: In, positions: In | None = None, t
         raise DataError(f"{tiling.source}: {'; '.join(remarks)}; --strict false goes on all the same")
     tiles.write_text(tiling.model_dump_json())
     there = list(by_section(tiling.tiles))
-    plans.write(section_list, plans.by_items(there, sections_a_task(p, tiling, len(there))))
+    plan = plans.by_items(there, sections_a_task(p, tiling, len(there)))
+    plans.write(section_list, [{**row, "files": key_of(source, tiling, row["block"])} for row in plan])
     task.report(
         sections=len(there),
         tiles=len(tiling.tiles),
@@ -47,6 +50,14 @@ def run(p: Parameters, task: Task, *, source: In, positions: In | None = None, t
         voxel_size_nm=list(tiling.scale),
         **({"notes": remarks} if remarks else {}),
     )
+
+
+def key_of(source: Path, tiling: Tiling, block: str) -> str:
+    """Of the files that the sections of a task are read from."""
+    if source.is_file():
+        return files.key(source.parent, [source.name])
+    sections = by_section(tiling.tiles)
+    return files.key(source, (tile.name for n in plans.within(block, sections) for tile in sections[n]))
 
 
 def scaled(p: Parameters, tiling: Tiling) -> Tiling:

@@ -6,11 +6,10 @@ at each start anew.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..core.files import below
+from ..core.files import below, row_of
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import Out
@@ -26,11 +25,6 @@ def run(p: Parameters, task: Task, *, source: Path, role: str = "raw", listing: 
     names = below(source)
     parts = [names[k::AT_ONCE] for k in range(AT_ONCE)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        rows = [row for part in pool.map(lambda part: [_row(source, name) for name in part], parts) for row in part]
+        rows = [row for part in pool.map(lambda part: [row_of(source, name) for name in part], parts) for row in part]
     listing.write_text("\n".join(sorted(rows)) + "\n", encoding="utf-8", errors="surrogateescape")
     task.report(files=len(rows))
-
-
-def _row(root: Path, name: str) -> str:
-    state = os.stat(f"{root}/{name}")
-    return f"{name!r} {state.st_size} {state.st_mtime_ns}"

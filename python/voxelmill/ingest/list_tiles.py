@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import plans, shifts, slices
+from ..core import files, plans, shifts, slices
 from ..core.errors import DataError
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Given, Strict
 from ..core.stage import Out, OutFiles
-from .tiles.oct import RawTile, find_tiles, read_info, write_table
+from .tiles.oct import RawTile, files_of, find_tiles, read_info, write_table
 
 UM_PER_MM = 1000
 OFF_GRID = 0.25  # of a field of view that a tile may lie beside the grid of its slice
@@ -39,8 +39,12 @@ class Parameters(Given, Recorded, Strict):
     use_old_folder_structure: bool = param(False, "Folders of tiles lie directly in --input, not one folder a slice")
 
 
-def run(p: Parameters, task: Task, *, source: Path, tiles: Out, slice_list: Out, tables: OutFiles) -> None:
-    """`source` is no `In`: it is far too large for a digest; the table has names, sizes and places of all tiles."""
+def run(
+    p: Parameters, task: Task, *, source: Path, tiles: Out, of_slices: OutFiles, slice_list: Out, tables: OutFiles
+) -> None:
+    """`source` is no `In`: it is far too large for a digest; the table has names, sizes and places of all tiles.
+
+    A slice has a table of its own and, in the list, the key of its files: what changes in another slice changes neither."""
     name = p.input or str(source)
     folders = find_tiles(source, name, p.use_old_folder_structure)
     read = task.each_sound(partial(read_info, source), folders, "tiles listed", name=str)
@@ -55,7 +59,11 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: Out, slice_list: Out,
     if not by_slice:
         raise DataError(f"{name}: none of {len(folders)} tiles has a usable info.txt; the first: {first_reason(task)}")
     write_table(tiles, [tile for n in sorted(by_slice) for tile in by_slice[n]])
-    plans.write(slice_list, slices.tasks(by_slice))
+    of_slices.mkdir()
+    for n, of in by_slice.items():
+        write_table(of_slices / f"{slices.name_of(n)}.csv", of)
+    keys = {n: files.key(source, (name for t in of for name in files_of(source, t.folder))) for n, of in by_slice.items()}
+    plans.write(slice_list, [{**row, "files": keys[int(row["slice"])]} for row in slices.tasks(by_slice)])
     tables.mkdir()
     extents = {n: extent(of, p.preprocess) for n, of in by_slice.items()}
     shifts.write(tables / "shifts_xy.csv", shifts.estimate(extents), pixel(by_slice[min(by_slice)][0], p.preprocess))

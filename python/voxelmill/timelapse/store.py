@@ -22,6 +22,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import plans
 from ..core.errors import DataError
 from ..core.metadata import multiscales
 from ..core.provenance import Task
@@ -119,8 +120,7 @@ class Facts:
 
     def batch(self, text: str) -> list[int]:
         """The chosen fields of view from the first to the last of `"4-7"`."""
-        first, last = map(int, text.split("-"))
-        return [fov for fov in self.chosen if first <= fov <= last]
+        return plans.within(text, self.chosen)
 
     def images(self) -> dict[str, int]:
         """Name of each image of counts -> channel in the file."""

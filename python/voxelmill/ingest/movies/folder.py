@@ -126,6 +126,9 @@ class FolderMovie(Movie):
             stage_um=stage,
         )
 
+    def files_of(self, fov: int) -> tuple[Path, ...]:
+        return tuple(file for at, file in self._files.items() if at[0] == fov)
+
     def _refuse_movies(self, files: list[Path]) -> None:
         """Each file is a single plane; movies among them are to be given one by one."""
         for file in {files[0], files[-1]}:

@@ -60,6 +60,10 @@ class Movie:
         """Type of the pixels of a channel, channel as this field of view counts."""
         return self.dtype
 
+    def files_of(self, fov: int) -> tuple[Path, ...]:
+        """The files that a field of view is read from."""
+        return self.files or (self.path,)
+
     def _mask(self, fov: int, t: int, channel: int, z: int) -> NDArray[np.bool_] | None:
         """Which pixels (y, x) of a plane that is `there` were acquired; None: all."""
         return None

@@ -159,6 +159,9 @@ class OmeTiffMovie(Movie):
         every = [stored for types in self._types for stored in types.values()]
         self.dtype = max(every, key=_room, default=np.dtype(np.uint16))
 
+    def files_of(self, fov: int) -> tuple[Path, ...]:
+        return (self.path, *sorted({file for file, _ in self._planes[fov].values()}))
+
     def _pages(self, path: Path) -> Pages:
         """The pages of a file; the least used one of many is closed."""
         if path not in self._open:

@@ -135,6 +135,12 @@ def _number(said: Mapping[str, str], key: str, path: str) -> float:
     raise DataError(f"{path}: {key} is {said[key][:40]!r}; expected a {'number' if key in REAL else 'whole number'}")
 
 
+def files_of(root: Path, folder: str) -> list[str]:
+    """Names below `root` of the files that a tile is read from."""
+    names = (path.name for path in (root / folder).glob("image_*.bin"))
+    return [f"{folder}/info.txt", *(f"{folder}/{name}" for name in sorted(names))]
+
+
 def read_tile(root: Path, tile: RawTile) -> np.ndarray:
     """(nz, nx + n_extra, ny) float32, as recorded; more B-scans than ny are passed over.
 
