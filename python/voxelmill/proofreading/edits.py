@@ -32,6 +32,10 @@ class Gone(Exception):
     """The release is withdrawn: 410."""
 
 
+class Absent(ParameterError):
+    """What an edit names is not there: 404."""
+
+
 @dataclass
 class State:
     """Root ids of all supervoxels after so many operations."""
@@ -58,12 +62,12 @@ class State:
         return self.moved[root]
 
     def places(self, supervoxels: Sequence[int]) -> np.ndarray:
-        """Raises ParameterError for what is no supervoxel."""
+        """Raises Absent for what is no supervoxel."""
         wanted = np.asarray(supervoxels, np.uint64)
         at = np.searchsorted(self.index.supervoxels, wanted)
         known = self.index.supervoxels[np.minimum(at, len(self.index.supervoxels) - 1)] == wanted
         if not known.all():
-            raise ParameterError(f"{wanted[~known][0]}: no supervoxel of this release")
+            raise Absent(f"{wanted[~known][0]}: no supervoxel of this release")
         return at
 
     def root(self, supervoxel: int) -> int:
@@ -211,7 +215,7 @@ class Editor:
 
         def plan(state: State) -> dict[str, Any]:
             if not 1 <= of <= len(state.done) or state.done[of - 1]["op"] in ("undo", "redo"):
-                raise ParameterError(f"no split or merge of number {of}")
+                raise Absent(f"no split or merge of number {of}")
             if (of in state.undone) != redo:
                 raise Conflict(f"operation {of} is {'not undone' if redo else 'undone already'}")
             state.check(state.done[of - 1], redo)

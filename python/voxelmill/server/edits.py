@@ -13,10 +13,12 @@ from ..catalog.index import folder_of
 from ..core.errors import ParameterError
 from ..proofreading import contacts, cuts
 from ..proofreading.edits import Conflict, Editor, State
-from .api import Cursor, Limit, Tag, context, page
+from .api import REFUSALS, SENT, Answers, Cursor, Limit, Said, Tag, context, page
 from .context import Missing
 
-router = APIRouter(prefix="/api/releases/{tag}")
+# Without a token; made on another version, or what it changes has changed; a withdrawn release.
+UNDONE: Answers = {**SENT, **{code: {"model": Said} for code in (401, 409, 410)}}
+router = APIRouter(prefix="/api/releases/{tag}", responses=REFUSALS)
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 
 
@@ -122,7 +124,7 @@ def held(state: State, root: int) -> dict[str, Any]:
     }
 
 
-@router.post("/edits/preview")
+@router.post("/edits/preview", responses=UNDONE)
 def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     """The smallest cut between supervoxels of a neurite: what a split would take off. Changes nothing."""
     of = context(request)
@@ -149,7 +151,7 @@ def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     }
 
 
-@router.post("/edits/merge")
+@router.post("/edits/merge", responses=UNDONE)
 def merge(request: Request, tag: Tag, asked: Merge) -> dict[str, Any]:
     """Make the neurites of two supervoxels one."""
     by = proofreader(request)
@@ -157,21 +159,21 @@ def merge(request: Request, tag: Tag, asked: Merge) -> dict[str, Any]:
     return said(editor(request, tag).merge(a, b, by=by, **how(asked)))
 
 
-@router.post("/edits/split")
+@router.post("/edits/split", responses=UNDONE)
 def split(request: Request, tag: Tag, asked: Split) -> dict[str, Any]:
     """Make supervoxels of a neurite one of their own."""
     by = proofreader(request)
     return said(editor(request, tag).split([number(s) for s in asked.supervoxels], by=by, **how(asked)))
 
 
-@router.post("/edits/undo")
+@router.post("/edits/undo", responses=UNDONE)
 def undo(request: Request, tag: Tag, asked: Undo) -> dict[str, Any]:
     """Take an operation back."""
     by = proofreader(request)
     return said(editor(request, tag).undo(asked.of, by=by, **how(asked)))
 
 
-@router.post("/edits/redo")
+@router.post("/edits/redo", responses=UNDONE)
 def redo(request: Request, tag: Tag, asked: Undo) -> dict[str, Any]:
     """Do an operation again that was taken back."""
     by = proofreader(request)

@@ -21,10 +21,10 @@ from fastapi.staticfiles import StaticFiles
 from ..core.errors import StorageError
 from ..core.volume import Image
 from ..serving import viewer
-from .api import Tag, context
+from .api import REFUSALS, Tag, context
 from .context import Missing, Release
 
-router = APIRouter()
+router = APIRouter(responses=REFUSALS)
 ALIVE = 5.0  # seconds between signs of life, without which the viewer says that it is disconnected
 MOST = 300  # synapses, and supervoxels of a neurite, that an address can hold
 NOTED = frozenset({"/state/view", "/action/view"})  # what the viewer posts; nothing is done with it
