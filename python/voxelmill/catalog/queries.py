@@ -75,7 +75,7 @@ def edits_of(store: Store, tag: str, root: str, supervoxels: list[str]) -> list[
             ends = (entry.get("from"), entry.get("to"))
             if root in ends or own.intersection(entry.get("supervoxels", ())) or entry.get("of") in touching:
                 touching.add(entry["seq"])
-                said = {k: entry[k] for k in ("op", "from", "to", "of", "by", "reason", "time") if k in entry}
+                said: dict[str, Any] = {k: entry[k] for k in ("op", "from", "to", "of", "by", "reason", "time") if k in entry}
                 found.append({"release": path[len("edits/") : -len(".jsonl")], "number": entry["seq"], **said})
     return sorted(found, key=lambda row: row["time"])
 
