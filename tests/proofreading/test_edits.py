@@ -187,6 +187,32 @@ def test_contacts_and_the_smallest_cut(store: Store) -> None:
         cuts.smallest(2 * n, bridge, weight, [0], [0])
 
 
+def tubes(length: int = 12, width: int = 3) -> tuple[np.ndarray, np.ndarray, int]:
+    """Contacts of two tubes of width x width supervoxels, joined in four places: ends, faces, size of one."""
+    number = np.arange(2 * length * width * width).reshape(2, length, width, width)
+    pairs = [np.stack([a.ravel(), b.ravel()], axis=1) for a, b in (
+        (number[:, :-1], number[:, 1:]), (number[:, :, :-1], number[:, :, 1:]), (number[..., :-1], number[..., 1:]),
+        (number[0, 6:8, -1, :2], number[1, 6:8, 0, :2]))]  # fmt: skip
+    ends = np.concatenate(pairs)
+    return ends, np.random.default_rng(1).integers(12, 20, len(ends)), length * width * width
+
+
+def test_one_point_a_side_splits_two_neurites() -> None:
+    """Wherever the two points lie, but for those at the contact itself: the smallest cut is mostly that around a point."""
+    ends, faces, half = tubes()
+    wanted, rng = np.arange(2 * half) >= half, np.random.default_rng(2)
+    right = {cuts.natural: 0, cuts.smallest: 0}
+    for _ in range(40):
+        keep, take = (int(rng.choice(np.r_[0:45, 81:half])) for _ in range(2))
+        for way in right:
+            side, cost = way(2 * half, ends, faces, [keep], [half + take])
+            right[way] += bool((side == wanted).all())
+            assert not side[keep] and side[half + take] and cost == faces[side[ends[:, 0]] != side[ends[:, 1]]].sum()
+    assert right[cuts.natural] == 40 and right[cuts.smallest] < 30
+    apart = cuts.natural(4, np.array([[0, 1], [2, 3]]), np.array([5, 5]), [0], [2])
+    assert apart[0].tolist() == [False, False, True, True] and apart[1] == 0
+
+
 def test_contacts_are_those_of_the_whole(store: Store) -> None:
     """Shard by shard, and at once: the same faces, each once, also where they were kept."""
     image = supervoxel_image_of(store, "r0")
