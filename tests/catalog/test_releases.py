@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from voxelmill import cli
 from voxelmill.catalog import differences, releases
 from voxelmill.catalog.store import Store, append, read_log, safe_name
 from voxelmill.core.errors import DataError, ParameterError, StorageError
-from voxelmill.testing import results
+from voxelmill.testing import durability, results
 
 CREATE = "import sys; from pathlib import Path; from voxelmill.catalog import releases; from voxelmill.catalog.store import Store; releases.create(Store(Path(sys.argv[1]), make=True), Path(sys.argv[2]), sys.argv[3])"  # noqa: E501
 
@@ -168,19 +167,9 @@ def test_killed_at_any_moment(tmp_path: Path, good: Path, bad: Path) -> None:
     """`kill -9` while a release is made: the one before stays whole and current; made again, it has the same id."""
     store = Store(tmp_path / "store", make=True)
     first = releases.create(store, good, "r0")["id"]
-    rng, seconds = np.random.default_rng(int(time.time())), 0.5
-    for n in range(10):
-        run = subprocess.Popen([sys.executable, "-c", CREATE, str(store.root), str(bad), f"r{n + 1}"], stderr=subprocess.PIPE)
-        time.sleep(float(rng.uniform(0.1, seconds)))
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-        run.stderr.close()
-        for tag in store.tags():
-            assert releases.verify(store, tag)["damaged"] == []
-        assert store.current() in store.tags()
-    ids = {releases.create(store, bad, f"r{n + 1}")["id"] for n in range(10)}
-    assert len(ids) == 1 and releases.show(store, "r0")["id"] == first
-    assert not any((store.root / "staging").iterdir())
+    found = durability.publishing(store, bad, 10, int(time.time()))
+    assert (found["torn"], found["left"]) == (0, 0) and found["ids"] == {releases.show(store, "whole")["id"]}
+    assert releases.show(store, "r0")["id"] == first
 
 
 def test_one_writer(store: Store, bad: Path) -> None:
