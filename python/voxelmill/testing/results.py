@@ -20,6 +20,7 @@ from ..core import ids, manifest
 from ..core.space import Space
 from ..core.volume import create_image, layout
 from ..inference.seeded_watershed import tiles
+from . import forms as shapes
 
 SHAPE, SHARD, CHUNK, CUBE = (16, 32, 32), (8, 16, 32), (8, 16, 16), 4
 MODEL = hashlib.sha256(b"a model").hexdigest()
@@ -43,6 +44,7 @@ def make(
     model: str = MODEL,
     figures: dict[str, Any] | None = None,
     source: bytes = b"",
+    forms: bool = False,
 ) -> Path:
     """Write results; the same arguments give the same bytes, so the same release.
 
@@ -50,7 +52,8 @@ def make(
         partition: numbers of cubes (n, 3) -> neurite of each.
         model: sha256 of the model that the segmentation ran with.
         figures: what the evaluation says, beside its `voi_split` and `voi_merge`.
-        source: bytes of the source file; random ones of a fixed seed by default."""
+        source: bytes of the source file; random ones of a fixed seed by default.
+        forms: with meshes and skeletons."""
     folder.mkdir(parents=True)
     made = Run(folder, run)
     raw = source or np.random.default_rng(7).integers(0, 255, SHAPE, np.uint8).tobytes()
@@ -78,6 +81,8 @@ def make(
     found = made.record("synapses", [labels, merge], [synapses], block="0-3")
     score = {"voi_split": 0.1, "voi_merge": 0.2, **(figures or {})}
     scored = made.record("evaluate", [merge], [made.text("tables/score.json", json.dumps(score))])
+    if forms:
+        made.record("neurons", [labels, merge], shapes.write(made, root, cubes, CUBE * 8.0))
     page = made.text("report.html", "<!doctype html><title>made</title><p>made results")
     made.record("report", [*[ingested, joined, merged, graph, found, scored], *made.records, edges], [page])
     made.end()
