@@ -22,6 +22,7 @@ from ..core.volume import create_image, layout
 from ..inference.seeded_watershed import tiles
 from ..postprocess import score_regions
 from ..postprocess.score import score_volumes
+from . import forms as shapes
 
 SHAPE, SHARD, CHUNK, CUBE = (16, 32, 32), (8, 16, 32), (8, 16, 16), 4
 MODEL = hashlib.sha256(b"a model").hexdigest()
@@ -45,6 +46,7 @@ def make(
     model: str = MODEL,
     figures: dict[str, Any] | None = None,
     source: bytes = b"",
+    forms: bool = False,
 ) -> Path:
     """Write results; the same arguments give the same bytes, so the same release.
 
@@ -52,7 +54,8 @@ def make(
         partition: numbers of cubes (n, 3) -> neurite of each.
         model: sha256 of the model that the segmentation ran with.
         figures: what the scores say, instead of or beside `voi_split` and `voi_merge` against `rods`.
-        source: bytes of the source file; random ones of a fixed seed by default."""
+        source: bytes of the source file; random ones of a fixed seed by default.
+        forms: with meshes and skeletons."""
     folder.mkdir(parents=True)
     made = Run(folder, run)
     raw = source or np.random.default_rng(7).integers(0, 255, SHAPE, np.uint8).tobytes()
@@ -81,6 +84,8 @@ def make(
     score, evaluation = _scores(cubes, root)
     tables = {"score": score | (figures or {}), "evaluation": evaluation}
     scored = made.record("evaluate", [merge], [made.text(f"tables/{n}.json", json.dumps(one)) for n, one in tables.items()])
+    if forms:
+        made.record("neurons", [labels, merge], shapes.write(made, root, cubes, CUBE * 8.0))
     page = made.text("report.html", "<!doctype html><title>made</title><p>made results")
     made.record("report", [*[ingested, joined, merged, graph, found, scored], *made.records, edges], [page])
     made.end()
