@@ -213,7 +213,7 @@ def test_edits(client: Any) -> None:
     rows = client.get("/api/releases/r1/edits").json()["edits"]
     assert [r["op"] for r in rows[:4]] == ["redo", "undo", "split", "merge"] and rows[0]["reason"] == "test"
     assert edit(client, "merge", "ann", supervoxels=["5", str(2**64)], base_version=version + 4).status_code == 400
-    assert edit(client, "undo", "ann", of=999, base_version=version + 4).status_code == 400
+    assert edit(client, "undo", "ann", of=999, base_version=version + 4).status_code == 404
 
 
 def test_a_release_without_neurites_has_nothing_to_edit(tmp_path: Path) -> None:

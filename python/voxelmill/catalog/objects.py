@@ -66,6 +66,14 @@ def put(store: Store, source: Path, staging: Path) -> Stored:
     return Stored(size, public.hexdigest(), name.hexdigest())
 
 
+def is_object(store: Store, path: Path, name: str) -> bool:
+    """Whether a file is a hard link to an object: one inode, so the same bytes, which nobody may write."""
+    try:
+        return os.path.samestat(os.lstat(path), os.lstat(path_of(store, name)))
+    except FileNotFoundError:
+        return False
+
+
 def blake3_of(path: Path) -> str:
     """Of a file, in pieces. Raises DataError for a link."""
     import blake3

@@ -32,6 +32,10 @@ class Gone(Exception):
     """The release is withdrawn: 410."""
 
 
+class Absent(ParameterError):
+    """What an edit names is not there: 404."""
+
+
 @dataclass
 class State:
     """Root ids of all supervoxels after so many operations."""
@@ -57,17 +61,21 @@ class State:
             self.moved[root] = np.sort(self.index.members[slice(*ends)])
         return self.moved[root]
 
-    def places(self, supervoxels: Sequence[int]) -> np.ndarray:
-        """Raises ParameterError for what is no supervoxel."""
+    def places(self, supervoxels: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Raises Absent for what is no supervoxel."""
         wanted = np.asarray(supervoxels, np.uint64)
         at = np.searchsorted(self.index.supervoxels, wanted)
         known = self.index.supervoxels[np.minimum(at, len(self.index.supervoxels) - 1)] == wanted
         if not known.all():
-            raise ParameterError(f"{wanted[~known][0]}: no supervoxel of this release")
+            raise Absent(f"{wanted[~known][0]}: no supervoxel of this release")
         return at
 
     def root(self, supervoxel: int) -> int:
-        return int(self.roots[self.places([supervoxel])[0]])
+        """Raises ParameterError for what is no supervoxel, or masked."""
+        root = int(self.roots[self.places([supervoxel])[0]])
+        if not root:
+            raise ParameterError(f"{supervoxel}: in a region that this release is made without")
+        return root
 
     def move(self, places: np.ndarray, before: int, after: int) -> None:
         """Supervoxels of one neurite become another's."""
@@ -199,7 +207,7 @@ class Editor:
             roots = np.unique(state.roots[places])
             if len(roots) > 1:
                 raise Conflict(f"these supervoxels are of {len(roots)} neurites; a split takes a part of one")
-            root = int(roots[0])
+            root = state.root(take[0])
             if len(places) == len(state.members(root)):
                 raise Conflict(f"these are all the supervoxels of neurite {root}; nothing would be left of it")
             return {"from": str(root), "to": str(state.highest + 1), "supervoxels": self._named(places)}
@@ -211,7 +219,7 @@ class Editor:
 
         def plan(state: State) -> dict[str, Any]:
             if not 1 <= of <= len(state.done) or state.done[of - 1]["op"] in ("undo", "redo"):
-                raise ParameterError(f"no split or merge of number {of}")
+                raise Absent(f"no split or merge of number {of}")
             if (of in state.undone) != redo:
                 raise Conflict(f"operation {of} is {'not undone' if redo else 'undone already'}")
             state.check(state.done[of - 1], redo)

@@ -13,10 +13,12 @@ from ..catalog.index import folder_of
 from ..core.errors import ParameterError
 from ..proofreading import contacts, cuts
 from ..proofreading.edits import Conflict, Editor, State
-from .api import Cursor, Limit, Tag, context, page
+from .api import REFUSALS, SENT, Answers, Cursor, Limit, Said, Tag, context, page
 from .context import Missing
 
-router = APIRouter(prefix="/api/releases/{tag}")
+# Without a token; made on another version, or what it changes has changed; a withdrawn release.
+UNDONE: Answers = {**SENT, **{code: {"model": Said} for code in (401, 409, 410)}}
+router = APIRouter(prefix="/api/releases/{tag}", responses=REFUSALS)
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 
 
@@ -43,6 +45,7 @@ class Undo(Edit):
 class Cut(BaseModel):
     keep: list[Number] = Field(min_length=1, max_length=1000)
     take: list[Number] = Field(min_length=1, max_length=1000)
+    grow: bool = Field(True, description="each supervoxel stands for what lies near it; if not, for itself alone")
 
 
 class Refused(Exception):
@@ -122,7 +125,7 @@ def held(state: State, root: int) -> dict[str, Any]:
     }
 
 
-@router.post("/edits/preview")
+@router.post("/edits/preview", responses=UNDONE)
 def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     """The smallest cut between supervoxels of a neurite: what a split would take off. Changes nothing."""
     of = context(request)
@@ -139,7 +142,7 @@ def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     own = release.index.supervoxels[members]
     ends, faces = contacts.among(release.image, own, folder_of(of.store, release.tag) / "contacts")
     sides = [np.searchsorted(members, side).tolist() for side in (keep, take)]
-    side, cost = cuts.smallest(len(own), ends, faces, *sides)
+    side, cost = (cuts.natural if cut.grow else cuts.smallest)(len(own), ends, faces, *sides)
     return {
         "version": version,
         "root_id": str(roots[0]),
@@ -149,7 +152,7 @@ def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     }
 
 
-@router.post("/edits/merge")
+@router.post("/edits/merge", responses=UNDONE)
 def merge(request: Request, tag: Tag, asked: Merge) -> dict[str, Any]:
     """Make the neurites of two supervoxels one."""
     by = proofreader(request)
@@ -157,21 +160,21 @@ def merge(request: Request, tag: Tag, asked: Merge) -> dict[str, Any]:
     return said(editor(request, tag).merge(a, b, by=by, **how(asked)))
 
 
-@router.post("/edits/split")
+@router.post("/edits/split", responses=UNDONE)
 def split(request: Request, tag: Tag, asked: Split) -> dict[str, Any]:
     """Make supervoxels of a neurite one of their own."""
     by = proofreader(request)
     return said(editor(request, tag).split([number(s) for s in asked.supervoxels], by=by, **how(asked)))
 
 
-@router.post("/edits/undo")
+@router.post("/edits/undo", responses=UNDONE)
 def undo(request: Request, tag: Tag, asked: Undo) -> dict[str, Any]:
     """Take an operation back."""
     by = proofreader(request)
     return said(editor(request, tag).undo(asked.of, by=by, **how(asked)))
 
 
-@router.post("/edits/redo")
+@router.post("/edits/redo", responses=UNDONE)
 def redo(request: Request, tag: Tag, asked: Undo) -> dict[str, Any]:
     """Do an operation again that was taken back."""
     by = proofreader(request)
