@@ -60,9 +60,9 @@ def ours(
         run_stage("inference.segment", folder, volume=store, block=block, output="s.ome.zarr", overlaps="o.npz", **more) == 0
     )
     cut = time.process_time()
-    graph = agglomerate.numbered([folder / "o.npz"])
-    names, edges = graph.nodes.ids, graph.edges
-    forest = agglomeration.join(len(names), graph.within, min(THRESHOLDS))
+    graph = agglomerate.Graph([folder / "o.npz"])
+    names = graph.nodes.ids
+    forest = graph.forest(min(THRESHOLDS))
     joined = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     labels = open_image(folder / "s.ome.zarr").read() if scored else np.zeros(0, np.uint64)
@@ -78,11 +78,11 @@ def ours(
         out[threshold] = np.where(labels > 0, root[np.minimum(index, len(root) - 1)] + 1, 0)
     cost = {
         "supervoxels": len(names),
-        "edges": len(edges.faces),
+        "edges": graph.rows,
         "segment_mvox_per_cpu_s": round(raw.size / 1e6 / (cut - begun), 3),
         "agglomerate_cpu_s": round(joined - cut, 2),
         "raw_to_labels_mvox_per_cpu_s": round(raw.size / 1e6 / (joined - begun), 3),
-        "recut_medges_per_s": round(len(edges.faces) / 1e6 / max(recut, 1e-6), 1),
+        "recut_medges_per_s": round(graph.rows / 1e6 / max(recut, 1e-6), 1),
         "peak_gb": round(peak / 1e6, 2),
     }
     return {"labels": out, "cost": cost, "store": store, "supervoxels": labels}
