@@ -71,9 +71,7 @@ def main() -> None:
     files = args.bytes / shard * PYRAMID
     stored = args.bytes * PYRAMID / args.compression
     print(f"image {side}^3 voxels, {args.bytes:.0e} bytes; shards {chosen.shard}, chunks {chosen.chunk}")
-    print(
-        f"files: {files:.3g} of {stored / files / 1e6:.0f} MB; chunks {files * shard / chunk:.3g}; stored {stored / 1e12:.0f} TB"
-    )
+    print(f"files: {files:.3g} of {stored / files / 1e6:.0f} MB; stored {stored / 1e12:.0f} TB")
     print(f"manifest: {files * per_file / 1e9:.2f} GB ({per_file:.0f} bytes a file)")
     print(f"scrub, or making a release: {stored / scrub / 3600:.0f} core hours ({scrub / 1e9:.2f} GB a CPU second)")
     print(f"query index: {(args.synapses * per_synapse + args.supervoxels * per_supervoxel) / 1e9:.0f} GB "
