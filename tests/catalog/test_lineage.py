@@ -137,12 +137,12 @@ def test_incident_drill(store: Store, tmp_path: Path) -> None:
     assert cli.main(["incident", "open", str(store.root), "--bad", BAD, "--out", str(tmp_path / "inc")]) == 0
     facts = json.loads((tmp_path / "inc/incident.json").read_text())
     (row,) = facts["releases"]
-    assert (row["tag"], row["beside"], row["regions"]) == ("r2", "r1", ["z0"])
+    assert (row["tag"], row["beside"], row["regions"]) == ("r2", "r1", ["z0_y0_x0", "z1_y0_x0"])
     assert row["neurites"] == {"split": 16, "merged": 0}
     assert (facts["proposal"]["action"], facts["proposal"]["to"]) == ("rollback", "r1")
     memo, steps = ((tmp_path / "inc" / name).read_text() for name in ("memo.md", "checklist.md"))
-    assert "score.regions.z0.voi_split: 0.1 -> 0.9" in memo and "release rollback STORE r1" in memo
-    assert "gate in the policy: score.regions.z0.voi_split" in steps
+    assert "evaluation.regions.z0_y0_x0.split_rate: 0 -> 3" in memo and "release rollback STORE r1" in memo
+    assert "gate in the policy: evaluation.regions.z0_y0_x0.split_rate" in steps
     releases.rollback(store, "r1", "incident")
     again = incidents.open_incident(store, BAD, tmp_path / "after")
     assert again["proposal"]["action"] == "none" and not again["current_affected"]

@@ -22,7 +22,7 @@ CREATE = "import sys; from pathlib import Path; from voxelmill.catalog import re
 
 
 def test_same_results_same_id(tmp_path: Path, good: Path, store: Store) -> None:
-    again = results.make(tmp_path / "again", figures=json.loads((good / "tables/score.json").read_text()))
+    again = results.make(tmp_path / "again")
     other = Store(tmp_path / "other", make=True)
     assert releases.create(other, again, "x")["figures"] == releases.show(store, "r1")["figures"]
     copied = shutil.copytree(good, tmp_path / "copy")
@@ -76,9 +76,9 @@ def test_withdrawing_the_current_one_goes_back(store: Store) -> None:
 def test_gates(store: Store, bad: Path, tmp_path: Path) -> None:
     policy = tmp_path / "policy.json"
     policy.write_text(
-        json.dumps({"gates": [{"figure": "score.regions.*.voi_split", "max": 0.5}, {"figure": "left_out", "max": 0}]})
+        json.dumps({"gates": [{"figure": "evaluation.regions.*.split_rate", "max": 0.5}, {"figure": "left_out", "max": 0}]})
     )
-    with pytest.raises(DataError, match=r"score\.regions\.z0\.voi_split is 0\.9, expected at most 0\.5"):
+    with pytest.raises(DataError, match=r"evaluation\.regions\.z0_y0_x0\.split_rate is 3, expected at most 0\.5"):
         releases.create(store, bad, "r3", policy)
     assert store.tags() == ["r1", "r2"] and store.events()[-1]["action"] == "refuse"
     policy.write_text(json.dumps({"gates": [{"figure": "score.unknown", "max": 1}]}))
@@ -205,7 +205,7 @@ def test_diff(store: Store) -> None:
     found = differences.diff(store, "r1", "r2")
     assert (found["neurites"]["split"], found["neurites"]["merged"], found["neurites"]["unchanged"]) == (16, 0, 16)
     assert found["neurites"]["split_neurites"][0] == {"root_id": "1", "into": ["1", "1001", "2001", "3001"]}
-    assert found["figures"]["score.voi_split"] == {"from": 0.1, "to": 0.4}
+    assert found["figures"]["score.voi_split"] == {"from": 0.0, "to": 1.0}
     back = differences.diff(store, "r2", "r1")
     assert (back["neurites"]["split"], back["neurites"]["merged"]) == (0, 16)
     assert found["edges"]["gained"] == back["edges"]["lost"] > 0
