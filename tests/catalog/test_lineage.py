@@ -143,6 +143,8 @@ def test_incident_drill(store: Store, tmp_path: Path) -> None:
     memo, steps = ((tmp_path / "inc" / name).read_text() for name in ("memo.md", "checklist.md"))
     assert "evaluation.regions.z0_y0_x0.split_rate: 0 -> 3" in memo and "release rollback STORE r1" in memo
     assert "gate in the policy: evaluation.regions.z0_y0_x0.split_rate" in steps
+    masks = "0,0,0,4,32,32 4,0,0,8,32,32"
+    assert f"release create STORE --from r2 --mask {masks} --tag NEW" in memo
     releases.rollback(store, "r1", "incident")
     again = incidents.open_incident(store, BAD, tmp_path / "after")
     assert again["proposal"]["action"] == "none" and not again["current_affected"]

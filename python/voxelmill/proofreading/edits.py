@@ -61,7 +61,7 @@ class State:
             self.moved[root] = np.sort(self.index.members[slice(*ends)])
         return self.moved[root]
 
-    def places(self, supervoxels: Sequence[int]) -> np.ndarray:
+    def places(self, supervoxels: Sequence[int] | np.ndarray) -> np.ndarray:
         """Raises Absent for what is no supervoxel."""
         wanted = np.asarray(supervoxels, np.uint64)
         at = np.searchsorted(self.index.supervoxels, wanted)
