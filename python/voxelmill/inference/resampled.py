@@ -49,7 +49,7 @@ def reach(region: Region, shape: tuple[int, ...], steps: Steps) -> Region:
     return tuple(slice(max(r.start - h, 0), min(r.stop + h, n)) for r, h, n in zip(region, halo, shape))
 
 
-def lines(positions: NDArray[np.float64], window: slice) -> NDArray[np.float32]:
+def lines(positions: NDArray[np.floating], window: slice) -> NDArray[np.float32]:
     """(positions, samples of the window): weights of linear interpolation; beyond the ends the last sample goes on."""
     at = np.clip(positions, window.start, window.stop - 1)[:, None]
     return (1 - np.abs(at - np.arange(window.start, window.stop))).clip(0).astype(np.float32)

@@ -134,18 +134,7 @@ def rewritten(old: Path, state: State, new: Path) -> None:
         pq.write_table(table, new / part.name, compression="zstd")
 
 
-<<<<<<< HEAD
-def account(store: Store, parent: str, held: dict[str, Any], kept: list[dict[str, Any]], results: Path, state: State) -> None:
-=======
-def parameters(results: Path, stage: str, model: type[Model]) -> Model:
-    """As the run had them, from a record of the stage; the defaults where it has left none."""
-    path = next(iter(sorted((results / "provenance").glob(f"{stage}.*provenance.json"))), None)
-    said = json.loads(path.read_text())["params"] if path else {}
-    return model.model_validate({name: value for name, value in said.items() if name in model.model_fields})
-
-
 def account(store: Store, held: dict[str, Any], kept: list[dict[str, Any]], results: Path, state: State, how: Edited) -> None:
->>>>>>> main
     """The record of what was made, the edits beside it, and `published.json`.
 
     No clock and no host of now: the same edits make the same release."""
