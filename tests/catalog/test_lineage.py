@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 from voxelmill import cli
-from voxelmill.catalog import archive, incidents, lineage, parameters, queries, releases
+from voxelmill.catalog import archive, incidents, lineage, objects, parameters, queries, releases
 from voxelmill.catalog.store import Store
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.testing import results
@@ -129,6 +130,12 @@ def test_what_does_not_go_into_the_archive(store: Store, tmp_path: Path) -> None
     (tmp_path / "empty").touch()
     with pytest.raises(DataError, match="empty"):
         archive.add(store, [tmp_path / "empty"])
+    os.mkfifo(tmp_path / "pipe")
+    for strange in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(DataError, match=strange.name):
+            archive.add(store, [strange])
+    with store.staging() as staging, pytest.raises(DataError, match="not a plain file"):
+        objects.put(store, Path("/dev/null"), staging)
     assert not any((store.root / "staging").iterdir())
 
 

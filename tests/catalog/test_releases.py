@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill import cli
-from voxelmill.catalog import differences, releases
+from voxelmill.catalog import differences, objects, releases
 from voxelmill.catalog.store import Store, append, read_log, safe_name
 from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.testing import durability, results
@@ -242,3 +242,33 @@ def test_commands(tmp_path: Path, good: Path, bad: Path, capsys: pytest.CaptureF
     assert cli.main(["release", "list", str(tmp_path)]) == 74
     with pytest.raises(StorageError, match="neither a catalogue"):
         Store(tmp_path, make=True)
+
+
+def test_files_that_are_known_are_not_read_again(tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same results under another tag nothing is; one that was rewritten is, though size and time are as before."""
+    store, copied = Store(tmp_path / "store", make=True), shutil.copytree(good, tmp_path / "copy")
+    read: list[str] = []
+    put = objects.put
+    monkeypatch.setattr(
+        objects, "put", lambda store, source, staging: read.append(source.name) or put(store, source, staging)
+    )
+    releases.create(store, copied, "young")
+    releases.create(store, copied, "still")  # changed within two seconds: not to be relied on
+    assert len(read) == 2 * len(releases.manifest_of(store, "young")["files"])
+    monkeypatch.setattr(objects, "SETTLED", 0)
+    releases.create(store, copied, "a")
+    read.clear()
+    assert releases.create(store, copied, "b")["id"] == releases.show(store, "a")["id"] and read == []
+
+    held = releases.manifest_of(store, "a")["files"]["report.html"][2]
+    objects.path_of(store, held).unlink()  # lost: read, and there again
+    releases.create(store, copied, "c")
+    assert read == ["report.html"] and objects.damage(store, held) == ""
+
+    page = copied / "report.html"
+    at, text = page.stat(), page.read_bytes()
+    page.write_bytes(text.replace(b"made results", b"evil results"))
+    os.utime(page, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert page.stat().st_size == at.st_size and page.stat().st_mtime_ns == at.st_mtime_ns
+    with pytest.raises(DataError, match="not the bytes that"):
+        releases.create(store, copied, "d")
