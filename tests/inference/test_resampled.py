@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill.core.volume import open_image
-from voxelmill.inference import affinities, resampled, supervoxels
+from voxelmill.inference import affinities, region_graph, resampled, supervoxels
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, record_of, run_stage
 
@@ -46,6 +46,12 @@ def test_no_data_stays_no_data():
     assert resampled.grey_cells(voxels, (one, one, w)).tolist() == [[[0, 0, 100, 100]]]
 
 
+def loaded(tables: list[Path]) -> tuple[region_graph.Nodes, region_graph.Edges]:
+    """The region graph of all blocks."""
+    paths = supervoxels.in_order(tables)
+    return supervoxels.nodes_of(paths), region_graph.merged([edges for edges, *_ in supervoxels.pieces(paths)])
+
+
 def test_blocks_agree(tmp_path: Path):
     """Voxels half as wide as the least that is known: as one block and as two, and on the source's grid."""
     grey, _ = neurites((12, 96, 96), 24)
@@ -59,8 +65,8 @@ def test_blocks_agree(tmp_path: Path):
     assert labels.shape == fine.shape and (labels > 0).all()
     for block, z in (("0-0", slice(0, 4)), ("1-1", slice(4, 8))):
         assert np.array_equal(open_image(tmp_path / block / "s.ome.zarr").read(z), labels[z])
-    whole = supervoxels.load([tmp_path / "0-1/o.npz"])
-    parts = supervoxels.load([tmp_path / f"{block}/o.npz" for block in ("0-0", "1-1")])
+    whole = loaded([tmp_path / "0-1/o.npz"])
+    parts = loaded([tmp_path / f"{block}/o.npz" for block in ("0-0", "1-1")])
     assert all(np.array_equal(a, b) for f, t in zip(parts, whole) for a, b in zip(f, t, strict=True))
 
 
