@@ -6,6 +6,7 @@ include { beginRun ; endRun } from './workflows/run'
 include { CONNECTOME } from './workflows/connectome'
 include { MOSAIC } from './workflows/mosaic'
 include { RECONSTRUCT } from './workflows/reconstruct'
+include { RELEASE } from './workflows/release'
 include { TIMELAPSE } from './workflows/timelapse'
 
 workflow {
@@ -23,6 +24,9 @@ workflow {
     }
     else if (options.workflow == 'reconstruct') {
         RECONSTRUCT(options)
+    }
+    else if (options.workflow == 'release') {
+        RELEASE(options)
     }
     else if (options.workflow == 'timelapse') {
         TIMELAPSE(options)

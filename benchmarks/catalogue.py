@@ -1,6 +1,6 @@
 """Catalogue and server: scrub, flips found, rollback, diff at 10 M supervoxels, queries at 1 M synapses.
 
-    python benchmarks/catalogue.py [--supervoxels 1e7] [--synapses 1e6] [--flips 200]
+    python benchmarks/catalogue.py [--supervoxels 1e7] [--synapses 1e6] [--flips 200] [--only queries]
 
 Peers in the same run: sha256 of hashlib for the scrub, DuckDB for the diff, SQLite for partners.
 """
@@ -8,13 +8,10 @@ Peers in the same run: sha256 of hashlib for the scrub, DuckDB for the diff, SQL
 from __future__ import annotations
 
 import argparse
-import http.client
+import itertools
 import os
 import shutil
-import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from voxelmill.catalog import archive, differences, index, objects, releases
 from voxelmill.catalog.store import Store
-from voxelmill.testing import results
+from voxelmill.testing import results, served
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -103,7 +100,8 @@ def graph(folder: Path, count: int) -> tuple[Store, np.ndarray]:
     store = Store(folder / "queries", make=True)
     releases.create(store, results.make(folder / "graph"), "r1")
     rng, n = np.random.default_rng(4), 20_000
-    pre, post = (rng.zipf(1.4, count) * 7919 % n + 1 for _ in range(2))
+    share = rng.lognormal(0, 1, n)  # hubs speak and listen a hundred times as much as most
+    pre, post = (rng.choice(n, count, p=share / share.sum()) + 1 for _ in range(2))
     both, weight = np.unique(np.stack([pre, post], axis=1), axis=0, return_counts=True)
     edges = {"pre_root_id": both[:, 0].astype(np.uint64), "post_root_id": both[:, 1].astype(np.uint64), "weight": weight}
     synapses = {
@@ -130,48 +128,32 @@ def graph(folder: Path, count: int) -> tuple[Store, np.ndarray]:
 
 
 def queries(store: Store, edges: np.ndarray, folder: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "voxelmill.cli", "serve", str(store.root), "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        rng = np.random.default_rng(5)
-        some = edges[rng.integers(0, len(edges), 400)].tolist()
-        at = rng.random((400, 3)) * np.array(results.SHAPE) * 8
-        base = "/api/releases/r1"
-        kinds = {
-            "partners": [f"{base}/neurites/{a}/partners" for a, _ in some],
-            "2 hops": [f"{base}/neurites/{a}/two_hops" for a, _ in some],
-            "pair": [f"{base}/neurites/{a}/synapses?partner={b}" for a, b in some],
-            "point": [f"{base}/segments?z={z:.1f}&y={y:.1f}&x={x:.1f}" for z, y, x in at],
-        }
-        for kind, paths in kinds.items():
-            own = http.client.HTTPConnection("127.0.0.1", port)
-            took = []
-            for path in [paths[0], *paths]:
-                begun = time.perf_counter()
-                own.request("GET", path)
-                reply = own.getresponse()
-                reply.read()
-                took.append(time.perf_counter() - begun)
-                if reply.status != 200:
-                    raise SystemExit(f"{path}: {reply.status}")
-            p50, p95 = 1e3 * np.percentile(took[1:], [50, 95])
-            print(f"{kind}: {len(paths) / sum(took[1:]):.0f} requests/s by one client, p50 {p50:.1f}, p95 {p95:.1f} ms")
-    finally:
-        server.terminate()
-        server.wait()
+    """By one client and by four, of one worker and of two; CPU of the server beside them, as clients share the machine."""
+    rng = np.random.default_rng(5)
+    some = edges[rng.integers(0, len(edges), 400)].tolist()
+    at = rng.random((400, 3)) * np.array(results.SHAPE) * 8
+    base = "/api/releases/r1"
+    kinds = {
+        "partners": [f"{base}/neurites/{a}/partners" for a, _ in some],
+        "2 hops": [f"{base}/neurites/{a}/two_hops" for a, _ in some],
+        "pair": [f"{base}/neurites/{a}/synapses?partner={b}" for a, b in some],
+        "point": [f"{base}/segments?z={z:.1f}&y={y:.1f}&x={x:.1f}" for z, y, x in at],
+    }
+    for workers in (1, 2):
+        with served.serving(store.root, workers) as server:
+            server.load([paths[0] for paths in kinds.values()], 4 * workers, 8)  # indices are opened
+            for (kind, paths), clients in itertools.product(kinds.items(), (1, 4)):
+                cpu = server.cpu()
+                took = server.load(paths, clients, 800)
+                p50, p95 = 1e3 * np.percentile(took, [50, 95])
+                print(
+                    f"{kind}, {workers} workers, {clients} clients: {took.size / took.sum(axis=1).max():.0f} requests/s, "
+                    f"p50 {p50:.1f}, p95 {p95:.1f} ms; CPU {1e3 * (server.cpu() - cpu) / took.size:.2f} ms a request"
+                )
     con = sqlite3.connect(folder / "peer.sqlite")
     query = "SELECT post, weight FROM edges WHERE pre = ? ORDER BY weight DESC LIMIT 100"
-    took = [timed(lambda a=a: con.execute(query, (a,)).fetchall())[0] for a, _ in some]
-    print(f"partners, SQLite without a server: p95 {1e3 * float(np.percentile(took, 95)):.1f} ms")
+    took = np.array([timed(lambda a=a: con.execute(query, (a,)).fetchall())[0] for a, _ in some])
+    print(f"partners, SQLite without a server: p95 {1e3 * np.percentile(took, 95):.1f} ms")
 
 
 def main() -> None:
@@ -179,15 +161,20 @@ def main() -> None:
     given.add_argument("--supervoxels", type=float, default=1e7)
     given.add_argument("--synapses", type=float, default=1e6)
     given.add_argument("--flips", type=int, default=200)
+    given.add_argument("--only", choices=["scrub", "flips", "rollback", "diff", "queries"], help="one of them")
     args = given.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        todo: dict[str, Callable[[], None]] = {
+            "scrub": lambda: scrub(folder),
+            "flips": lambda: flips(folder, args.flips),
+            "rollback": lambda: rollback(folder),
+            "diff": lambda: difference(int(args.supervoxels)),
+            "queries": lambda: queries(*graph(folder, int(args.synapses)), folder),
+        }
         print(f"load {os.getloadavg()[0]:.1f}")
-        scrub(folder)
-        flips(folder, args.flips)
-        rollback(folder)
-        difference(int(args.supervoxels))
-        queries(*graph(folder, int(args.synapses)), folder)
+        for one in [args.only] if args.only else todo:
+            todo[one]()
 
 
 if __name__ == "__main__":

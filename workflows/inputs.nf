@@ -73,6 +73,16 @@ def stageable(path) {
     return pointer
 }
 
+// A folder that a task writes into beside its own; made where there is none.
+def folderFor(name, location) {
+    if (!location) {
+        refuse("--${name} is missing: give a folder")
+    }
+    def folder = localPath("${location}")
+    folder.mkdirs()
+    return folder.isDirectory() ? stageable(folder) : refuse("--${name} ${location}: not a folder, and none can be made there")
+}
+
 // Whether Nextflow's scripts keep a path as it is, and none of its names looks like an option.
 def isPlain(path) {
     return path.toString().matches('[\\p{L}\\p{M}\\p{N}_./+=@,:%~()\' -]+') && !path.any { name -> name.toString().startsWith('-') }

@@ -51,8 +51,8 @@ QUEUE_SIZE = 1000  # conf/slurm.config
 LONGEST = float(Limits.model_fields["max_time"].default.removesuffix(".h")) * 3600
 BLOCK_GB, SINGLE_GB = 16.0, 64.0  # of memory: what many tasks, what one may have
 # Of memory, per row of each table, and CPU seconds; benchmarks/tables.py.
-EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 180.0, 310.0, 60.0, 110.0, 150.0
-EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 2.7e-6, 2e-6, 1e-6
+EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 55.0, 310.0, 60.0, 110.0, 150.0
+EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 3.5e-6, 2e-6, 1e-6
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from .test_stubs import ARGUMENTS, WORKFLOWS, expected
 
 OPTIONS = options.load()
 PROFILES = sorted({profile for rule in OPTIONS.rules.values() for profile in rule.get("x-profiles", {})})
+COMPUTE = [name for name in WORKFLOWS if name != "release"]  # which computes nothing that a profile could change
 # Each with one parser, in turns.
-CASES = [(p, w, ("v1", "v2")[(i + j) % 2]) for i, p in enumerate(PROFILES) for j, w in enumerate(WORKFLOWS)]
+CASES = [(p, w, ("v1", "v2")[(i + j) % 2]) for i, p in enumerate(PROFILES) for j, w in enumerate(COMPUTE)]
 
 
 # Tasks that a profile adds or takes away.

@@ -95,7 +95,7 @@ def test_affinities_are_joined_in_one_task() -> None:
     assert large.single_gb - small.single_gb == pytest.approx(9e4 * rows.edges * scaling.EDGE_BYTES / 1e9)
     assert (large.longest_h - small.longest_h) * 3600 == pytest.approx(9e4 * rows.edges * scaling.EDGE_SECONDS)
     points = scaling.breaking_points(scaling.Setting(nodes=100), STAGES, tune=True)
-    assert points[0][1] == "memory of the one AGGLOMERATE task (GB)" and 1e10 < points[0][0] < 1e11
+    assert points[0][1] == "memory of the one AGGLOMERATE task (GB)" and 1e11 < points[0][0] < 2e11
     assert not any("of a AGGLOMERATE" in what for _, what, _ in points)
 
 

@@ -39,6 +39,7 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("REFINE_MANUAL_TRANSFORMS", "MAKE_MANUAL_ALIGN_PACKAGE"), 0),
         **dict.fromkeys(("STITCH_MOTOR_ONLY", "STITCH_REFINED", "COMPARE_STITCHING"), 0),
     },
+    "release": {},
     "timelapse": {"LIST_FILES": 0, "READ_DETECTIONS": 0, "MERGE_SAMPLES": 0, "FIT_TRACES": 0},
 }
 TILES = PROJECT / "tests/data/timelapse/cases/czi_missing_tile.czi"
@@ -47,6 +48,7 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "connectome": ("-profile", "demo"),
     "mosaic": ("--workflow", "mosaic", "--input", TILES),
     "reconstruct": ("--workflow", "reconstruct", "--input", PROJECT / "tests/data/oct_slices"),
+    "release": ("--workflow", "release", "--input", PROJECT / "tests/data", "--store", "store", "--tag", "r1"),
     "timelapse": ("--workflow", "timelapse", "--input", MOVIE, "--pc_channel", 0, "--fl_channels", 1),
 }
 SCHEMA = json.loads((PROJECT / "nextflow_schema.json").read_text())

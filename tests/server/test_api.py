@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -212,7 +213,7 @@ def test_edits(client: Any) -> None:
     rows = client.get("/api/releases/r1/edits").json()["edits"]
     assert [r["op"] for r in rows[:4]] == ["redo", "undo", "split", "merge"] and rows[0]["reason"] == "test"
     assert edit(client, "merge", "ann", supervoxels=["5", str(2**64)], base_version=version + 4).status_code == 400
-    assert edit(client, "undo", "ann", of=999, base_version=version + 4).status_code == 400
+    assert edit(client, "undo", "ann", of=999, base_version=version + 4).status_code == 404
 
 
 def test_a_release_without_neurites_has_nothing_to_edit(tmp_path: Path) -> None:
@@ -232,6 +233,8 @@ def test_forged_requests(client: Any) -> None:
     assert edit(client, "merge", "ann", {"Origin": "https://evil.org"}, **asked).status_code == 403
     assert edit(client, "merge", "ann", {"Host": "evil.org"}, **asked).status_code == 403
     assert client.get("/api/releases", headers={"Host": "evil.org"}).status_code == 403
+    for host, code in (("[::1]", 200), ("[::1]:8000", 200), ("localhost", 200), ("[::2]", 403), ("[::1].evil.org", 403)):
+        assert client.get("/api/releases", headers={"Host": host}).status_code == code, host
     assert client.get("/api/releases?token=ann").status_code == 400
     form = client.post("/api/releases/r1/edits/merge", content="a=b", headers={"Authorization": "Bearer ann"})
     assert form.status_code == 415
@@ -246,6 +249,23 @@ def test_forged_requests(client: Any) -> None:
 
     long = client.post("/api/releases/r1/segments", content=pieces(), headers={"Content-Type": "application/json"})
     assert long.status_code == 413
+
+
+def test_who_reads_writes_nothing(tmp_path: Path) -> None:
+    """A catalogue that cannot be written is served whole: where its indices would be kept there are files."""
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, results.make(tmp_path / "one"), "r1")
+    shutil.rmtree(store.root / "staging", ignore_errors=True)
+    for name in ("query", "staging"):
+        (store.root / name).touch()
+    before = sorted(str(p) for p in store.root.rglob("*"))
+    with TestClient(create(store.root), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        own = client.get("/api/releases/r1/edits/neurites/1").json()["supervoxels"]
+        for path in ("edits", f"edits/segments/{own[0]}", "neurites/1/partners", "trace?artifact=3", "view", "costs"):
+            assert client.get(f"/api/releases/r1/{path}").status_code == 200, path
+        cut = client.post("/api/releases/r1/edits/preview", json={"keep": own[:1], "take": own[-1:]})
+        assert cut.status_code == 200
+    assert sorted(str(p) for p in store.root.rglob("*")) == before
 
 
 def test_edits_are_off_without_tokens(store: Store) -> None:

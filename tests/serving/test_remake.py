@@ -2,78 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from voxelmill.core import ids
 from voxelmill.core.errors import DataError
 from voxelmill.inference.section_linking import MergeTable, write_merge
 from voxelmill.postprocess import graph, shapes, teasar
 from voxelmill.serving import neurites, remake
-from voxelmill.testing.stages import make_store, run_stage
-
-SHARD = (16, 64, 64)
-BARS = {  # supervoxels by the section that they begin in; the first two are one bar in two halves, in two shards of eight
-    int(ids.encode(2, 1)): np.s_[2:11, 30:50, 8:60],
-    int(ids.encode(2, 2)): np.s_[2:11, 30:50, 60:120],
-    int(ids.encode(3, 1)): np.s_[3:30, 90:110, 20:44],
-    int(ids.encode(3, 2)): np.s_[3:30, 90:110, 80:104],
-    int(ids.encode(20, 1)): np.s_[20:30, 20:40, 8:60],
-}
-A, B, C, D, E = BARS
-BEFORE = {A: 1, B: 2, C: 3, D: 4, E: 5}
-AFTER = BEFORE | {B: 1}
-
-
-def pieces() -> np.ndarray:
-    values = np.zeros((32, 128, 128), np.uint64)
-    for name, where in BARS.items():
-        values[where] = name
-    return values
-
-
-def merge_parts(folder: Path, roots: dict[int, int]) -> Path:
-    folder.mkdir(parents=True)
-    for first in (0, 16):
-        names = np.array([n for n in BARS if ids.decode(n)[0] // 16 * 16 == first], np.uint64)
-        values = np.array([roots[n] for n in names.tolist()], np.int64)
-        write_merge(folder / f"z{first:07d}.parquet", MergeTable(names, values, np.ones(len(names), np.float32)))
-    return folder
-
-
-def results(folder: Path, roots: dict[int, int]) -> Path:
-    """What a run publishes, of labels made by these root ids."""
-    made, values = folder / "made", pieces()
-    named = np.vectorize({**roots, 0: 0}.get, otypes=[np.uint32])(values)
-    labels = make_store(made / "l.ome.zarr", named, (20.0, 10.0, 10.0), SHARD, label=True)
-    make_store(folder / "volumes/supervoxels.ome.zarr", values, (20.0, 10.0, 10.0), SHARD, label=True)
-    merge_parts(folder / "tables/merge", roots)
-    rows = [(5, 40, 60, A, C), (6, 40, 60, B, C), (7, 45, 70, C, B), (8, 50, 80, D, A), (22, 30, 30, E, D)]
-    z, y, x, pre, post = (np.array(c) for c in zip(*rows))
-    columns = {"z": z, "y": y, "x": x, "sigma": np.ones(5, np.float32), "score": np.full(5, 0.5, np.float32)}
-    for side, one in (("pre", pre), ("post", post)):
-        columns |= {f"{side}_z": z, f"{side}_y": y, f"{side}_x": x, f"{side}_pt_supervoxel_id": one.astype(np.uint64)}
-        columns[f"{side}_pt_root_id"] = np.array([roots[n] for n in one.tolist()], np.uint64)
-    pq.write_table(pa.table(columns), made / "c.parquet")
-    wiring = {"tables": folder / "tables/made", "graph": folder / "graph"}
-    assert run_stage("postprocess.graph", made, candidates="c.parquet", labels=labels, **wiring) == 0
-    tables = {name: f"{name}.parquet" for name in ("sizes", "fragments", "coarse")}
-    assert run_stage("postprocess.shapes", made, labels=labels, block="0-7", **tables) == 0
-    outputs = {"mesh_files": folder / "meshes", "skeleton_files": folder / "skeletons"}
-    outputs |= {"rows": "rows.parquet", "largest": "largest.parquet", "neurite_min_voxels": 100}
-    assert run_stage("serving.neurites", made, labels=labels, batch="0-of-1", **tables, **outputs) == 0
-    given = {"rows": "rows.parquet", "largest": "largest.parquet", "tables": folder / "tables/made"}
-    assert run_stage("serving.neurons", made, neurons=folder / "tables/neurons", **given) == 0
-    for part in ("made", "neurons"):
-        for path in (folder / "tables" / part).iterdir():
-            path.rename(folder / "tables" / path.name)
-        (folder / "tables" / part).rmdir()
-    shutil.rmtree(made)
-    return folder
+from voxelmill.testing.bars import AFTER, BEFORE, SMALLEST, merge_parts, results
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -82,7 +18,7 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def done(folder: Path, merge: Path) -> list[int]:
-    p = neurites.Parameters.model_validate({"neurite_min_voxels": 100})
+    p = neurites.Parameters.model_validate({"neurite_min_voxels": SMALLEST})
     return remake.remake(folder, merge, p, graph.Parameters()).tolist()
 
 

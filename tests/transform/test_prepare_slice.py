@@ -108,3 +108,9 @@ def test_tiles_that_are_missing_stay_empty_and_harm_no_other(grid: Path, tmp_pat
     assert np.hypot(*(off - off.mean(0)).T).max() < 0.3
     made = open_image(tmp_path / "out.ome.zarr").read()
     assert np.isfinite(made).all() and not made[:, 30:60, 110:130].any() and made[:, 110:150, 110:130].all()
+    said = "80 voxels of 1 tiles are NaN or infinite, most in tile 3; they count as not acquired"
+    assert record_of(tmp_path, "prepare_slice")["quality"]["notes_numbers"] == said
+    for step in ("resample_mosaic_grid", "fix_illumination"):  # whichever comes first
+        more = {"resolution": -1} if step == "resample_mosaic_grid" else {"stitch_overlap_fraction": MADE.overlap}
+        assert run_stage(f"transform.{step}", tmp_path, grid=holed, slice="0", output=f"{step}.ome.zarr", **more) == 0
+        assert record_of(tmp_path, step)["quality"]["notes_numbers"] == said

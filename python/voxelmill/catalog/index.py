@@ -106,17 +106,18 @@ def folder_of(store: Store, tag: str) -> Path:
 
 
 def load(store: Store, tag: str) -> Index:
-    """The index of a release, made where there is none yet: whole, or not at all."""
+    """The index of a release, made where there is none yet: whole, or not at all; held in memory where it cannot be kept."""
     folder = folder_of(store, tag)
     if not folder.is_dir():
-        with store.staging() as staging:
-            write(build(files_of(store, tag), store, tag), staging / "index")
-            folder.parent.mkdir(exist_ok=True)
-            try:
+        made = build(files_of(store, tag), store, tag)
+        try:
+            with store.staging() as staging:
+                write(made, staging / "index")
+                folder.parent.mkdir(exist_ok=True)
                 (staging / "index").rename(folder)
-            except OSError:  # another process was first
-                if not folder.is_dir():
-                    raise
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                return made
     try:
         return Index(**{f.name: np.load(folder / f"{f.name}.npy", mmap_mode="r", allow_pickle=False) for f in fields(Index)})
     except (OSError, ValueError) as error:

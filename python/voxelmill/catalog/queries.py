@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.errors import DataError
 from . import lineage, regions
-from .store import Store
+from .store import Store, read_log
 
 
 def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") -> dict[str, Any]:
@@ -54,8 +54,30 @@ def _neurite(con: Any, store: Store, tag: str, root: int, forward: bool) -> dict
     files = lineage_files(store, tag)
     mine = [{"tag": tag, "path": path, "sha256": digest} for path, digest in files if path.startswith(own)]
     outline = [[min(s[k].start for s in made["shards"]), max(s[k].stop for s in made["shards"])] for k in range(3)]
-    extra = {"root_id": made["root_id"], "supervoxels": made["supervoxels"], "shards_from_to": outline, "own_files": mine}
+    extra: dict[str, Any] = {
+        "root_id": made["root_id"],
+        "supervoxels": made["supervoxels"],
+        "shards_from_to": outline,
+        "own_files": mine,
+    }
+    extra["edits"] = edits_of(store, tag, made["root_id"], made["supervoxels"])
     return {"artifact": f"{tag}:{root}", "direction": "forward" if forward else "backward", "start": start, **extra, **found}
+
+
+def edits_of(store: Store, tag: str, root: str, supervoxels: list[str]) -> list[dict[str, Any]]:
+    """Of the edits that went into a release, oldest first, those that made a neurite what it is: who, when and why. What
+    was undone is among them, with what undid it."""
+    own = set(supervoxels)
+    found: list[dict[str, Any]] = []
+    for path in (path for path, _ in lineage_files(store, tag) if path.startswith("edits/")):
+        touching = set[int]()
+        for entry in read_log(regions.files_of(store, tag) / path):
+            ends = (entry.get("from"), entry.get("to"))
+            if root in ends or own.intersection(entry.get("supervoxels", ())) or entry.get("of") in touching:
+                touching.add(entry["seq"])
+                said: dict[str, Any] = {k: entry[k] for k in ("op", "from", "to", "of", "by", "reason", "time") if k in entry}
+                found.append({"release": path[len("edits/") : -len(".jsonl")], "number": entry["seq"], **said})
+    return sorted(found, key=lambda row: row["time"])
 
 
 def lineage_files(store: Store, tag: str) -> list[tuple[str, str]]:
@@ -72,6 +94,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     if "supervoxels" in found:
         rows.append(f"neurite {found['root_id']}: {len(found['supervoxels'])} supervoxels")
+    rows += [
+        f"  edit {e['release']}.{e['number']} {e['op']} by {e['by']}, {e['time']}: {e['reason']}"
+        for e in found.get("edits", ())
+    ]
     rows += [
         f"  task {t['stage']}{'.' + t['block'] if t['block'] else ''}  {t['started']}  {t['run']}" for t in found["tasks"]
     ]

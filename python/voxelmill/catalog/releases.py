@@ -29,49 +29,71 @@ def create(store: Store, results: Path, tag: str, policy: Path | None = None) ->
 
     Raises DataError for results that are incomplete or not as their records say, a gate of the policy that fails, a tag
     that was used for other results."""
-    target = store.release(tag)
+    store.release(tag)
     with store.lock(f"release create {tag}"), store.staging() as staging:
-        listed = _published(results)
-        files = _files(results, listed)
-        folder = staging / "release"
-        stored = _store(store, results, files, staging)
-        _verify_published(results, listed, stored)
-        content = {
-            "format": 1,
-            "workflow": _workflow(results, listed["run_id"]),
-            "run_id": listed["run_id"],
-            "files": {name: [one.size, one.sha256, one.blake3] for name, one in stored.items()},
-            "published": listed["files"],
-            "figures": policies.figures(results),
-        }
-        content["gates"] = policies.check(policy, content["figures"]) if policy else []
-        text = canonical(content)
-        made = hashlib.sha256(text.encode()).hexdigest()
-        used = {event["tag"]: event["id"] for event in store.events() if event["action"] == "create"}
-        if (known := used.get(tag) or (release_of(store, tag)["id"] if target.exists() else "")) and known != made:
-            raise DataError(
-                f"--tag {tag}: used for release {known[:12]}, these results are {made[:12]}; a tag names one release "
-                "for good: give another"
-            )
-        if failed := [gate for gate in content["gates"] if not gate["passed"]]:
-            store.record("refuse", tag=tag, id=made, gates=failed)
-            raise DataError(f"--tag {tag}: refused by {policy}: " + "; ".join(gate["why"] for gate in failed))
-        if not target.exists():
-            for name, one in stored.items():
-                place = folder / "files" / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.link(objects.path_of(store, one.blake3), place)
-            write_whole(folder / "manifest.json", text)
-            facts = {"tag": tag, "id": made, "seq": _next(store), "before": store.current() or ""}
-            write_whole(folder / "release.json", canonical(facts))
-            target.parent.mkdir(exist_ok=True)
-            folder.rename(target)
-            sync_folder(target.parent)
-        if tag not in used:
-            store.record("create", tag=tag, id=made, files=len(stored), workflow=content["workflow"])
-            store.point(tag)
-        lineage.refresh(store)
+        freeze(store, results, tag, staging, policy)
     return show(store, tag)
+
+
+def freeze(
+    store: Store,
+    results: Path,
+    tag: str,
+    staging: Path,
+    policy: Path | None = None,
+    facts: dict[str, Any] | None = None,
+    shared: dict[str, list] | None = None,
+) -> None:
+    """As `create`, under the lock.
+
+    Args:
+        facts: what the manifest says beside, or instead: `workflow` and `edits` of an edited release.
+        shared: files of the release before, as its manifest has them; what is still a hard link to its object is not read."""
+    target = store.release(tag)
+    listed = _published(results)
+    stored = _store(store, results, _files(results, listed), staging, shared or {})
+    _verify_published(results, listed, stored)
+    content = {
+        "format": 1,
+        "workflow": _workflow(results, listed["run_id"]),
+        "run_id": listed["run_id"],
+        "files": {name: [one.size, one.sha256, one.blake3] for name, one in stored.items()},
+        "published": listed["files"],
+        "figures": policies.figures(results),
+        **(facts or {}),
+    }
+    content["gates"] = policies.check(policy, content["figures"]) if policy else []
+    text = canonical(content)
+    made = hashlib.sha256(text.encode()).hexdigest()
+    used = {event["tag"]: event["id"] for event in store.events() if event["action"] == "create"}
+    if (known := used.get(tag) or (release_of(store, tag)["id"] if target.exists() else "")) and known != made:
+        raise DataError(
+            f"--tag {tag}: used for release {known[:12]}, these results are {made[:12]}; a tag names one release "
+            "for good: give another"
+        )
+    if failed := [gate for gate in content["gates"] if not gate["passed"]]:
+        store.record("refuse", tag=tag, id=made, gates=failed)
+        raise DataError(f"--tag {tag}: refused by {policy}: " + "; ".join(gate["why"] for gate in failed))
+    if not target.exists():
+        _stage(store, staging / "release", stored, text, {"tag": tag, "id": made})
+        target.parent.mkdir(exist_ok=True)
+        (staging / "release").rename(target)
+        sync_folder(target.parent)
+    if tag not in used:
+        more = {"parent": content["edits"]["parent"]} if "edits" in content else {}
+        store.record("create", tag=tag, id=made, files=len(stored), workflow=content["workflow"], **more)
+        store.point(tag)
+    lineage.refresh(store)
+
+
+def _stage(store: Store, folder: Path, stored: dict[str, objects.Stored], text: str, facts: dict[str, Any]) -> None:
+    """A release as it will lie, in a folder of its own."""
+    for name, one in stored.items():
+        place = folder / "files" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.link(objects.path_of(store, one.blake3), place)
+    write_whole(folder / "manifest.json", text)
+    write_whole(folder / "release.json", canonical({**facts, "seq": _next(store), "before": store.current() or ""}))
 
 
 def _published(results: Path) -> dict[str, Any]:
@@ -123,12 +145,15 @@ def _files(results: Path, listed: dict[str, Any]) -> list[str]:
     return found
 
 
-def _store(store: Store, results: Path, names: list[str], staging: Path) -> dict[str, objects.Stored]:
-    def put(name: str) -> objects.Stored:
-        # `open_below` refuses links: what a release holds are bytes of its own. Records may be empty, as of a stub.
-        return objects.put(store, open_below(results, name), staging)
-
-    return dict(zip(names, objects.each(put, names), strict=True))
+def _store(
+    store: Store, results: Path, names: list[str], staging: Path, shared: dict[str, list]
+) -> dict[str, objects.Stored]:
+    # `open_below` refuses links: what a release holds are bytes of its own. Records may be empty, as of a stub.
+    sources = {name: open_below(results, name) for name in names}
+    held = {n for n in names if n in shared and objects.is_object(store, sources[n], shared[n][2])}
+    fresh = [name for name in names if name not in held]
+    stored = dict(zip(fresh, objects.put_all(store, [sources[n] for n in fresh], staging), strict=True))
+    return {name: objects.Stored(*shared[name]) if name in held else stored[name] for name in names}
 
 
 def _verify_published(results: Path, listed: dict[str, Any], stored: dict[str, objects.Stored]) -> None:
@@ -219,6 +244,7 @@ def list_all(store: Store) -> list[dict[str, Any]]:
                 "created": event.get("time", ""),
                 "by": event.get("who", ""),
                 "files": event.get("files", 0),
+                **({"parent": event["parent"]} if "parent" in event else {}),
             }
         )
     return rows
@@ -236,6 +262,7 @@ def show(store: Store, tag: str) -> dict[str, Any]:
         "bytes": sum(size for size, _, _ in held["files"].values()),
         "figures": held["figures"],
         "gates": held["gates"],
+        **({"edits": held["edits"]} if "edits" in held else {}),
         "published": held["published"],
         "history": [{k: e[k] for k in ("seq", "time", "who", "action", "reason") if k in e} for e in events],
     }

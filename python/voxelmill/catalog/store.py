@@ -161,19 +161,35 @@ class Store:
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
     """Lines of a log of chained JSON objects. Raises DataError where the chain is broken."""
-    if not path.exists():
-        return
-    before = ""
-    for n, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    return Tail(path).news()
+
+
+class Tail:
+    """Reads a log as it grows: whole lines, each once. Needs no lock: a writer only adds lines."""
+
+    def __init__(self, path: Path):
+        self.path, self.offset, self.seq, self.before = path, 0, 0, ""
+
+    def news(self) -> Iterator[dict[str, Any]]:
+        """Lines that were added since. Raises DataError where the chain is broken."""
         try:
-            found = json.loads(line)
-            good = found["seq"] == n and found["before"] == before
-        except (ValueError, KeyError, TypeError):
-            good = False
-        if not good:
-            raise DataError(f"{path}: line {n} is not the one that was written; restore the log from a copy")
-        before = hashlib.sha256(line).hexdigest()
-        yield found
+            with open(self.path, "rb") as log:
+                log.seek(self.offset)
+                lines = log.read().split(b"\n")[:-1]  # a last line cut short is none yet
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                found = json.loads(line)
+                good = found["seq"] == self.seq + 1 and found["before"] == self.before
+            except (ValueError, KeyError, TypeError):
+                good = False
+            if not good:
+                raise DataError(
+                    f"{self.path}: line {self.seq + 1} is not the one that was written; restore the log from a copy"
+                )
+            self.seq, self.before, self.offset = self.seq + 1, hashlib.sha256(line).hexdigest(), self.offset + len(line) + 1
+            yield found
 
 
 def append(path: Path, facts: dict[str, Any]) -> dict[str, Any]:

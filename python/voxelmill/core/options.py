@@ -290,6 +290,8 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
             )
         if not _is_there(value):
             raise ParameterError(f"--{name} {value}: no such file or folder")
+    if found["options"]["workflow"] == "release":
+        _refuse_within(found["options"]["outdir"], found["options"]["input"])
     said = said_of_preset(found["preset"])
     if "report" in found["flags"]:
         title = f"{found['options']['workflow']} {found['options']['input']}"
@@ -297,6 +299,13 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         found["flags"]["report"] = " ".join(filter(None, [found["flags"]["report"], *more]))
     said += [f"a configuration file sets params.{name}, which no workflow knows: ignored" for name in found["ignored"]]
     return {**found, "said": said}
+
+
+def _refuse_within(outdir: str, results: str) -> None:
+    """The account of a release does not belong into the results that it takes: they would no longer be those of their run."""
+    inner, outer = (os.path.realpath(path.removeprefix("file://")) for path in (outdir, results))
+    if os.path.commonpath([inner, outer]) == outer:
+        raise ParameterError(f"--outdir {outdir} lies in --input {results}, which is not written into; give another --outdir")
 
 
 def with_code(flags: Mapping[str, str], project: Path) -> dict[str, str]:

@@ -150,10 +150,16 @@ class Task:
         """Write `<stage>[.<block>].provenance.json` in the working folder; inputs and outputs as `describe` has them.
 
         The run and the task named in it made this output; a later run may take it over with `-resume`."""
+        name = ".".join(filter(None, [self.stage, self.block, "provenance.json"]))
+        Path(name).write_text(json.dumps(self.record(inputs, outputs), indent=1, sort_keys=True, default=_plain))
+        return Path(name)
+
+    def record(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """What `write_record` writes."""
         cpu = _cpu_seconds() - self._cpu
         text = canonical(self.params)
         read = [*self._used, *inputs]
-        record = {
+        return {
             "format": 2,
             "run_id": os.environ.get("VOXELMILL_RUN", ""),
             "task_hash": task_hash(),
@@ -184,9 +190,6 @@ class Task:
             "left_out": self.left_out,
             "quality": self.quality,
         }
-        name = ".".join(filter(None, [self.stage, self.block, "provenance.json"]))
-        Path(name).write_text(json.dumps(record, indent=1, sort_keys=True, default=_plain))
-        return Path(name)
 
 
 def _tried(work: Callable[[T], Any], item: T) -> tuple[Any, DataError | None]:

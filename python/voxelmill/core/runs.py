@@ -38,6 +38,8 @@ COLUMNS = {
     "error": "TEXT",
 }
 
+LAST = ("report", "create_release")  # the one stage that a workflow ends with
+
 # Quality figures whose names begin so are what a user must know of: in the closing lines and in the report.
 REMARKS = ("sections_", "left_out", "empty_", "failed", "notes")
 
@@ -107,6 +109,7 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
         "tiles": "tile_positions.csv",
         "graph": "graph/wiring.graphml",
         "traces": "fov_000",
+        "release": "release.json",
     }
     lines = ["", "Voxelmill has finished."]
     lines += [f"  {name:8} {path}" for name, where in places.items() for path in sorted(outdir.glob(where))[:1]]
@@ -122,11 +125,11 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
 
 
 def records(outdir: Path) -> list[dict[str, Any]]:
-    """The records of the last run that ended well in a folder, whichever run made them: the report's own, which names
-    all that it read by their digests, and those. Each has its file's name as `record`."""
+    """The records of the last run that ended well in a folder, whichever run made them: its last task's own, mostly the
+    report's, which names all that it read by their digests, and those. Each has its file's name as `record`."""
     folder = outdir / "provenance"
-    last = folder / "report.provenance.json"
-    if not last.exists() or not last.stat().st_size:  # a stub's are empty
+    last = next((path for name in LAST if (path := folder / f"{name}.provenance.json").exists()), None)
+    if not last or not last.stat().st_size:  # a stub's are empty
         return []
     wanted = {item["digest"] for item in json.loads(last.read_text())["inputs"]}
     found = []

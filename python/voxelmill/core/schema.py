@@ -26,7 +26,7 @@ from .options import ALIASES
 from .pipeline import Cluster, Forks, General, Limits
 from .stage import Stage
 
-LAYERS = ("ingest", "transform", "inference", "postprocess", "serving")
+LAYERS = ("ingest", "transform", "inference", "postprocess", "serving", "catalog")
 RUN = (General, Limits, Forks, Cluster)
 
 

@@ -214,14 +214,16 @@ def open_array(path: Path, sparse: bool = False) -> Any:
 
 
 def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Sequence[str] = "zyx", codec: str = "zstd") -> Any:
-    """Create a Zarr v3 array: sharded, blosc (zstd, or lz4 where reading must be fast) and crc32c."""
+    """Create a Zarr v3 array: sharded, blosc (zstd; lz4 where reading must be fast; none for a task's scratch) and crc32c."""
     import tensorstore as ts
 
     size = np.dtype(lay.dtype).itemsize
     to_bytes: dict[str, Any] = {"name": "bytes"}
     if size > 1:
         to_bytes["configuration"] = {"endian": "little"}
-    blosc = {"cname": codec, "clevel": 1, "shuffle": "shuffle" if size > 1 else "noshuffle", "typesize": size, "blocksize": 0}
+    shuffle = "shuffle" if size > 1 else "noshuffle"
+    packed = {"cname": codec, "clevel": 1, "shuffle": shuffle, "typesize": size, "blocksize": 0}
+    blosc = [] if codec == "none" else [{"name": "blosc", "configuration": packed}]
     spec = {
         "driver": "zarr3",
         "kvstore": {"driver": "file", "path": f"{path}/"},
@@ -237,7 +239,7 @@ def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Seque
                     "name": "sharding_indexed",
                     "configuration": {
                         "chunk_shape": list(lay.chunk),
-                        "codecs": [to_bytes, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}],
+                        "codecs": [to_bytes, *blosc, {"name": "crc32c"}],
                         "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
                     },
                 }
@@ -250,7 +252,9 @@ def create_array(path: Path, lay: Layout, *, fill: int | float = 0, names: Seque
         raise _refused(path, error) from None
 
 
-def create_image(root: Path, lay: Layout, space: Space, *, label: bool = False, fill: int | float = 0) -> Image:
+def create_image(
+    root: Path, lay: Layout, space: Space, *, label: bool = False, fill: int | float = 0, codec: str = "zstd"
+) -> Image:
     """Create an image with level 0 only.
 
     Args:
@@ -258,6 +262,7 @@ def create_image(root: Path, lay: Layout, space: Space, *, label: bool = False, 
         lay: shape, dtype, chunk and shard of level 0.
         space: where its voxels lie.
         label: a label image (integer ids, 0 is background).
+        codec: see `create_array`.
     Raises:
         DataError: the layout has another number of axes than the space.
     """
@@ -269,7 +274,7 @@ def create_image(root: Path, lay: Layout, space: Space, *, label: bool = False, 
     entry = multiscales([space], root.name.split(".")[0])
     extra: dict[str, Any] = {"image-label": {"source": {"image": "../../"}}} if label else {}
     write_group(root, {"multiscales": [entry], **extra})
-    create_array(root / "0", lay, fill=fill, names=[a.name for a in space.axes])
+    create_array(root / "0", lay, fill=fill, names=[a.name for a in space.axes], codec=codec)
     return Image(root, space)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from pathlib import Path
 
@@ -41,10 +42,11 @@ def of_shard(image: Image, n: int, kept: Path | None = None) -> Pairs:
     wider: Region = tuple(slice(s.start, min(s.stop + 1, e)) for s, e in zip(region, image.shape, strict=True))
     pairs, faces = touching(image.read(wider), tuple(s.stop - s.start for s in region))
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{secrets.token_hex(4)}.npz")
-        np.savez(partial, pairs=pairs, faces=faces)
-        partial.rename(path)
+        with contextlib.suppress(OSError):  # a store that cannot be written: found again the next time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{secrets.token_hex(4)}.npz")
+            np.savez(partial, pairs=pairs, faces=faces)
+            partial.rename(path)
     return pairs, faces
 
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
 from ..catalog import releases
 from ..catalog.index import Index
-from ..catalog.store import Store, append, canonical, read_log
+from ..catalog.store import Store, Tail, append, canonical
 from ..core.errors import DataError, ParameterError
 
 MOST = 100_000  # supervoxels that one operation may move
@@ -31,6 +30,10 @@ class Conflict(Exception):
 
 class Gone(Exception):
     """The release is withdrawn: 410."""
+
+
+class Absent(ParameterError):
+    """What an edit names is not there: 404."""
 
 
 @dataclass
@@ -58,17 +61,21 @@ class State:
             self.moved[root] = np.sort(self.index.members[slice(*ends)])
         return self.moved[root]
 
-    def places(self, supervoxels: Sequence[int]) -> np.ndarray:
-        """Raises ParameterError for what is no supervoxel."""
+    def places(self, supervoxels: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Raises Absent for what is no supervoxel."""
         wanted = np.asarray(supervoxels, np.uint64)
         at = np.searchsorted(self.index.supervoxels, wanted)
         known = self.index.supervoxels[np.minimum(at, len(self.index.supervoxels) - 1)] == wanted
         if not known.all():
-            raise ParameterError(f"{wanted[~known][0]}: no supervoxel of this release")
+            raise Absent(f"{wanted[~known][0]}: no supervoxel of this release")
         return at
 
     def root(self, supervoxel: int) -> int:
-        return int(self.roots[self.places([supervoxel])[0]])
+        """Raises ParameterError for what is no supervoxel, or masked."""
+        root = int(self.roots[self.places([supervoxel])[0]])
+        if not root:
+            raise ParameterError(f"{supervoxel}: in a region that this release is made without")
+        return root
 
     def move(self, places: np.ndarray, before: int, after: int) -> None:
         """Supervoxels of one neurite become another's."""
@@ -110,8 +117,17 @@ class State:
             raise Conflict(f"operation {of['seq']}: neurite {end} is there again; undo the later operations first")
 
 
+class How(TypedDict):
+    """What every edit says: who, on which version, why; `key` names the request, so that it is done once."""
+
+    by: str
+    base_version: int
+    reason: str
+    key: NotRequired[str]
+
+
 class Editor:
-    """The edits of a release, for one process among several."""
+    """The edits of a release, for one process among several, and any of its threads."""
 
     def __init__(self, store: Store, tag: str, index: Index):
         """Raises DataError for a release without a merge table."""
@@ -119,118 +135,97 @@ class Editor:
             raise DataError(f"release {tag} has no merge table; there is nothing to proofread")
         self.store, self.tag, self.state = store, tag, State.of(index)
         self.folder = store.root / "edits" / tag
+        self.tail = Tail(self.folder / "log.jsonl")
         self.thread = threading.Lock()
-        self.offset = 0
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log.jsonl"
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def reading(self) -> Iterator[State]:
+        """One version, whole, as long as it is looked at. Writes nothing, and waits for no other process."""
+        with self.thread:
+            self._catch_up()
+            yield self.state
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[State]:
         """One writer at a time, of all processes; the state is that of the log when this begins."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.thread, open(self.folder / ".lock", "a") as lock:
+        with open(self.folder / ".lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._catch_up()
-            yield
+            with self.reading() as state:
+                yield state
 
     def _catch_up(self) -> None:
-        size = self.log.stat().st_size if self.log.exists() else 0
-        if size != self.offset:
-            for entry in read_log(self.log):
-                if entry["seq"] > self.state.version:
-                    self.state.apply(entry)
-            self.offset = size
+        for entry in self.tail.news():
+            self.state.apply(entry)
 
     def refresh(self) -> State:
-        """The state to read."""
-        with self.held():
-            return self.state
+        """The state of now, for a process of one thread."""
+        with self.reading() as state:
+            return state
 
-    def _add(self, by: str, base: int, key: str, why: str, **facts: Any) -> dict[str, Any]:
-        """Check, log, apply: under the lock."""
-        if releases.status(self.store)[self.tag] == "withdrawn":
-            raise Gone(f"release {self.tag} is withdrawn; proofread the current one")
-        if not why.strip():
-            raise ParameterError("`reason` is empty; say why, in a few words")
-        if base != self.state.version:
-            raise Conflict(f"made on version {base}, the release is at version {self.state.version}; look again and repeat")
-        entry = append(self.log, {"by": by, "key": key, "reason": " ".join(why.split()), "base_version": base, **facts})
-        self.offset = self.log.stat().st_size
-        self.state.apply(entry)
-        return entry
+    def _do(self, asked: dict[str, Any], how: How, plan: Callable[[State], dict[str, Any]]) -> dict[str, Any]:
+        """Log and apply what `plan` makes of a request, or give the first answer to one that is made again.
 
-    def _answered(self, key: str, by: str, asked: dict[str, Any]) -> dict[str, Any] | None:
-        """The first answer to a request that is made again. Raises Conflict where the key was used for another."""
-        known = self.state.keys.get(key) if key else None
-        if known is not None and (known["by"] != by or known["asked"] != canonical(asked)):
-            raise Conflict("this idempotency key was used for another request; take a new one")
-        return known
-
-    def merge(self, a: int, b: int, *, by: str, base_version: int, reason: str, key: str = "") -> dict[str, Any]:
-        """Make the neurites of two supervoxels one; the larger keeps its id."""
-        asked = {"op": "merge", "a": a, "b": b}
-        with self.held():
-            if known := self._answered(key, by, asked):
+        Raises Conflict where the key was used for another request."""
+        by, base, key, words = how["by"], how["base_version"], how.get("key", ""), canonical(asked)
+        with self.writing() as state:
+            if known := state.keys.get(key) if key else None:
+                if (known["by"], known["asked"]) != (by, words):
+                    raise Conflict("this idempotency key was used for another request; take a new one")
                 return known
-            one, other = self.state.root(a), self.state.root(b)
+            planned = plan(state)
+            if releases.status(self.store)[self.tag] == "withdrawn":
+                raise Gone(f"release {self.tag} is withdrawn; proofread the current one")
+            if not how["reason"].strip():
+                raise ParameterError("`reason` is empty; say why, in a few words")
+            if base != state.version:
+                raise Conflict(f"made on version {base}, the release is at version {state.version}; look again and repeat")
+            facts = {"by": by, "key": key, "reason": " ".join(how["reason"].split()), "base_version": base, "asked": words}
+            entry = append(self.tail.path, {**facts, "op": asked["op"], **planned})
+            self._catch_up()
+            return entry
+
+    def merge(self, a: int, b: int, **how: Unpack[How]) -> dict[str, Any]:
+        """Make the neurites of two supervoxels one; the larger keeps its id."""
+
+        def plan(state: State) -> dict[str, Any]:
+            one, other = state.root(a), state.root(b)
             if one == other:
                 raise Conflict(f"supervoxels {a} and {b} are of one neurite, {one}, already")
-            keep, go = sorted((one, other), key=lambda r: (-len(self.state.members(r)), r))
-            places = self.state.members(go)
-            return self._add(
-                by,
-                base_version,
-                key,
-                reason,
-                asked=canonical(asked),
-                op="merge",
-                to=str(keep),
-                **{"from": str(go)},
-                supervoxels=self._named(places),
-            )
+            keep, go = sorted((one, other), key=lambda r: (-len(state.members(r)), r))
+            return {"from": str(go), "to": str(keep), "supervoxels": self._named(state.members(go))}
 
-    def split(self, take: Sequence[int], *, by: str, base_version: int, reason: str, key: str = "") -> dict[str, Any]:
+        return self._do({"op": "merge", "a": a, "b": b}, how, plan)
+
+    def split(self, take: Sequence[int], **how: Unpack[How]) -> dict[str, Any]:
         """Make supervoxels of one neurite a neurite of their own, with a new id."""
-        asked = {"op": "split", "take": sorted(set(take))}
-        with self.held():
-            if known := self._answered(key, by, asked):
-                return known
+
+        def plan(state: State) -> dict[str, Any]:
             if not take:
                 raise ParameterError("`supervoxels` is empty; name what is to be split off")
-            places = np.unique(self.state.places(take))
-            roots = np.unique(self.state.roots[places])
+            places = np.unique(state.places(take))
+            roots = np.unique(state.roots[places])
             if len(roots) > 1:
                 raise Conflict(f"these supervoxels are of {len(roots)} neurites; a split takes a part of one")
-            root = int(roots[0])
-            if len(places) == len(self.state.members(root)):
+            root = state.root(take[0])
+            if len(places) == len(state.members(root)):
                 raise Conflict(f"these are all the supervoxels of neurite {root}; nothing would be left of it")
-            return self._add(
-                by,
-                base_version,
-                key,
-                reason,
-                asked=canonical(asked),
-                op="split",
-                to=str(self.state.highest + 1),
-                **{"from": str(root)},
-                supervoxels=self._named(places),
-            )
+            return {"from": str(root), "to": str(state.highest + 1), "supervoxels": self._named(places)}
 
-    def undo(self, of: int, *, by: str, base_version: int, reason: str, key: str = "", redo: bool = False) -> dict[str, Any]:
+        return self._do({"op": "split", "take": sorted(set(take))}, how, plan)
+
+    def undo(self, of: int, redo: bool = False, **how: Unpack[How]) -> dict[str, Any]:
         """Take an operation back, or (redo) do one again that was taken back."""
-        word = "redo" if redo else "undo"
-        asked = {"op": word, "of": of}
-        with self.held():
-            if known := self._answered(key, by, asked):
-                return known
-            if not 1 <= of <= len(self.state.done) or self.state.done[of - 1]["op"] in ("undo", "redo"):
-                raise ParameterError(f"no split or merge of number {of}")
-            if (of in self.state.undone) != redo:
+
+        def plan(state: State) -> dict[str, Any]:
+            if not 1 <= of <= len(state.done) or state.done[of - 1]["op"] in ("undo", "redo"):
+                raise Absent(f"no split or merge of number {of}")
+            if (of in state.undone) != redo:
                 raise Conflict(f"operation {of} is {'not undone' if redo else 'undone already'}")
-            self.state.check(self.state.done[of - 1], redo)
-            return self._add(by, base_version, key, reason, asked=canonical(asked), op=word, of=of)
+            state.check(state.done[of - 1], redo)
+            return {"of": of}
+
+        return self._do({"op": "redo" if redo else "undo", "of": of}, how, plan)
 
     def _named(self, places: np.ndarray) -> list[str]:
         if len(places) > MOST:

@@ -12,7 +12,18 @@ from ..catalog import costs, differences, points, queries, releases, slo, walks
 from ..core.errors import DataError
 from .context import Context, Missing, Release
 
-router = APIRouter(prefix="/api")
+
+class Said(BaseModel):
+    """Why there is no answer."""
+
+    error: str
+
+
+# What any request may get instead of an answer: no question, not this host, not there, a damaged or lost file.
+Answers = dict[int | str, dict[str, Any]]
+REFUSALS: Answers = {code: {"model": Said} for code in (400, 403, 404, 503)}
+SENT: Answers = {code: {"model": Said} for code in (413, 415)}  # and any that sends a body: too much, of another type
+router = APIRouter(prefix="/api", responses=REFUSALS)
 Tag = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="tag of a release, or `current`")]
 Id = Annotated[str, Path(pattern=r"^[0-9]{1,20}$", description="root id")]
 Asked = Annotated[str, Query(pattern=r"^[0-9]{1,20}$", description="root id")]
@@ -79,7 +90,7 @@ def segment(request: Request, tag: Tag, z: Number, y: Number, x: Number) -> dict
     return {"release": release.tag, **_segments(release, [(z, y, x)])[0]}
 
 
-@router.post("/releases/{tag}/segments")
+@router.post("/releases/{tag}/segments", responses=SENT)
 def segments(request: Request, tag: Tag, asked: Points) -> dict[str, Any]:
     """The neurites at many points."""
     release = context(request).release(tag)
@@ -272,7 +283,7 @@ def trace(
     tag: Tag,
     artifact: Annotated[str, Query(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")],
     forward: bool = False,
-    bbox: Annotated[str, Query(max_length=200)] = "",
+    bbox: Annotated[str, Query(pattern=r"^([0-9]{1,9}(,[0-9]{1,9}){5})?$", description="z0,y0,x0,z1,y1,x1 in voxels")] = "",
 ) -> dict[str, Any]:
     """Where a digest, a path or a neurite of this release comes from, or what has come of it."""
     of = context(request)

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from .. import __version__
 from ..catalog.store import Store
 from ..core.errors import DataError, ParameterError, StorageError
-from ..proofreading.edits import Conflict, Gone
+from ..proofreading.edits import Absent, Conflict, Gone
 from . import api, data, edits, pages, view
 from .context import Context, Missing
 from .guard import Guard, Tokens
@@ -35,16 +38,34 @@ def create(root: Path, tokens: Path | None = None, hosts: Sequence[str] = LOOPBA
         app.mount("/v/view", view.Client(directory=neuroglancer, html=True))
     for kind, code in (
         (Missing, 404),
+        (Absent, 404),
         (Conflict, 409),
         (Gone, 410),
         (ParameterError, 400),
         (DataError, 503),
         (StorageError, 503),
+        (OSError, 503),
     ):
         app.add_exception_handler(kind, _say(code))
     app.add_exception_handler(edits.Refused, edits.refused)
+    app.add_exception_handler(HTTPException, _in_our_words)
+    app.add_exception_handler(RequestValidationError, _no_question)
     app.add_middleware(Guard, hosts=hosts, origins=origins, noted=view.NOTED)
     return app
+
+
+def _in_our_words(request: Request, error: Any) -> JSONResponse:
+    """What the framework refuses, as we say it; of a method that is none here, all that are."""
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        paths = [r for r in request.app.routes if r.matches({**request.scope, "method": ""})[0] != Match.NONE]
+        headers["Allow"] = ", ".join(sorted({m for r in paths for m in getattr(r, "methods", ())}))
+    return JSONResponse({"error": str(error.detail)}, error.status_code, headers)
+
+
+def _no_question(_: Request, error: Any) -> JSONResponse:
+    """What is wrong with a request, and where; not what was sent, which may be no JSON (NaN) or a secret."""
+    return JSONResponse({"detail": [{k: e[k] for k in ("loc", "msg", "type")} for e in error.errors()]}, 422)
 
 
 def _say(code: int) -> Any:

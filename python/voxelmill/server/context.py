@@ -84,7 +84,7 @@ class Context:
         return self.opened[name]
 
     def node(self, release: Release, root: str) -> int:
-        """Number of a neurite in the index. Raises Missing, naming what the id has become where another release has it."""
+        """Number of a neurite in the index. Raises Missing."""
         found = release.index.node(int(root))
         if found is None:
             raise Missing(f"no neurite {root} in release {release.tag}")

@@ -7,9 +7,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
-from .api import Tag, context
+from .api import REFUSALS, Answers, Tag, context
 
-router = APIRouter(prefix="/data", include_in_schema=True)
+BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {}}}}
+ANSWERS: Answers = {
+    200: {"description": "the file", **BYTES},
+    206: {"description": "a range of its bytes", **BYTES},
+    416: {"description": "no such range"},
+}
+router = APIRouter(prefix="/data", responses=REFUSALS)
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "Range",
@@ -18,7 +24,8 @@ CORS = {
 FOREVER = "public, max-age=31536000, immutable"  # a tag names the same bytes for good
 
 
-@router.api_route("/{tag}/{name:path}", methods=["GET", "HEAD"], response_class=FileResponse)
+@router.head("/{tag}/{name:path}", response_class=FileResponse, include_in_schema=False)
+@router.get("/{tag}/{name:path}", response_class=FileResponse, responses=ANSWERS)
 async def file(request: Request, tag: Tag, name: str) -> Any:
     """A file of a release. 404 for one that the release never had, 503 for one that is lost: a missing chunk must not be
     read as zeros."""

@@ -13,10 +13,12 @@ from ..catalog.index import folder_of
 from ..core.errors import ParameterError
 from ..proofreading import contacts, cuts
 from ..proofreading.edits import Conflict, Editor, State
-from .api import Cursor, Limit, Tag, context, page
+from .api import REFUSALS, SENT, Answers, Cursor, Limit, Said, Tag, context, page
 from .context import Missing
 
-router = APIRouter(prefix="/api/releases/{tag}")
+# Without a token; made on another version, or what it changes has changed; a withdrawn release.
+UNDONE: Answers = {**SENT, **{code: {"model": Said} for code in (401, 409, 410)}}
+router = APIRouter(prefix="/api/releases/{tag}", responses=REFUSALS)
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 
 
@@ -43,6 +45,7 @@ class Undo(Edit):
 class Cut(BaseModel):
     keep: list[Number] = Field(min_length=1, max_length=1000)
     take: list[Number] = Field(min_length=1, max_length=1000)
+    grow: bool = Field(True, description="each supervoxel stands for what lies near it; if not, for itself alone")
 
 
 class Refused(Exception):
@@ -70,7 +73,7 @@ def editor(request: Request, tag: str) -> Editor:
         raise Missing(f"release {release.tag} has no merge table; there is nothing to proofread")
     held: dict[str, Editor] = request.app.state.editors
     if release.tag not in held:
-        held[release.tag] = Editor(of.store, release.tag, release.index)
+        held.setdefault(release.tag, Editor(of.store, release.tag, release.index))
     return held[release.tag]
 
 
@@ -88,26 +91,26 @@ def said(entry: dict[str, Any]) -> dict[str, Any]:
 @router.get("/edits")
 def history(request: Request, tag: Tag, limit: Limit = 100, cursor: Cursor = "") -> dict[str, Any]:
     """Operations on a release, newest first; `version` is what an edit must name."""
-    state = editor(request, tag).refresh()
-    part, facts = page(len(state.done), limit, cursor)
-    rows = [{**said(e), "undone": e["seq"] in state.undone} for e in state.done[::-1][part]]
-    return {"version": state.version, "edits": rows, **facts}
+    with editor(request, tag).reading() as state:
+        part, facts = page(len(state.done), limit, cursor)
+        rows = [{**said(e), "undone": e["seq"] in state.undone} for e in state.done[::-1][part]]
+        return {"version": state.version, "edits": rows, **facts}
 
 
 @router.get("/edits/segments/{supervoxel}")
 def edited(request: Request, tag: Tag, supervoxel: Number) -> dict[str, Any]:
     """The neurite of a supervoxel as edited, and its supervoxels."""
-    state = editor(request, tag).refresh()
-    return held(state, state.root(number(supervoxel)))
+    with editor(request, tag).reading() as state:
+        return held(state, state.root(number(supervoxel)))
 
 
 @router.get("/edits/neurites/{root_id}")
 def neurite(request: Request, tag: Tag, root_id: Number) -> dict[str, Any]:
     """The supervoxels of a neurite as edited."""
-    state = editor(request, tag).refresh()
-    found = held(state, number(root_id))
+    with editor(request, tag).reading() as state:
+        found = held(state, number(root_id))
     if not found["total"]:
-        raise Missing(f"no neurite {root_id} in release {tag} as edited (version {state.version})")
+        raise Missing(f"no neurite {root_id} in release {tag} as edited (version {found['version']})")
     return found
 
 
@@ -122,25 +125,26 @@ def held(state: State, root: int) -> dict[str, Any]:
     }
 
 
-@router.post("/edits/preview")
+@router.post("/edits/preview", responses=UNDONE)
 def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     """The smallest cut between supervoxels of a neurite: what a split would take off. Changes nothing."""
     of = context(request)
     release = of.release(tag)
     if release.image is None:
         raise Missing(f"release {release.tag} has no volume of supervoxels")
-    state = editor(request, tag).refresh()
-    keep, take = (state.places([number(s) for s in side]) for side in (cut.keep, cut.take))
-    roots = np.unique(state.roots[np.concatenate([keep, take])])
-    if len(roots) != 1:
-        raise Conflict(f"these supervoxels are of {len(roots)} neurites; both sides of a cut lie in one")
-    members = state.members(int(roots[0]))
-    own = state.index.supervoxels[members]
+    with editor(request, tag).reading() as state:
+        version = state.version
+        keep, take = (state.places([number(s) for s in side]) for side in (cut.keep, cut.take))
+        roots = np.unique(state.roots[np.concatenate([keep, take])])
+        if len(roots) != 1:
+            raise Conflict(f"these supervoxels are of {len(roots)} neurites; both sides of a cut lie in one")
+        members = state.members(int(roots[0]))  # replaced, never changed, by edits
+    own = release.index.supervoxels[members]
     ends, faces = contacts.among(release.image, own, folder_of(of.store, release.tag) / "contacts")
     sides = [np.searchsorted(members, side).tolist() for side in (keep, take)]
-    side, cost = cuts.smallest(len(own), ends, faces, *sides)
+    side, cost = (cuts.natural if cut.grow else cuts.smallest)(len(own), ends, faces, *sides)
     return {
-        "version": state.version,
+        "version": version,
         "root_id": str(roots[0]),
         "take": [str(s) for s in own[side].tolist()],
         "keep": int((~side).sum()),
@@ -148,7 +152,7 @@ def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     }
 
 
-@router.post("/edits/merge")
+@router.post("/edits/merge", responses=UNDONE)
 def merge(request: Request, tag: Tag, asked: Merge) -> dict[str, Any]:
     """Make the neurites of two supervoxels one."""
     by = proofreader(request)
@@ -156,21 +160,21 @@ def merge(request: Request, tag: Tag, asked: Merge) -> dict[str, Any]:
     return said(editor(request, tag).merge(a, b, by=by, **how(asked)))
 
 
-@router.post("/edits/split")
+@router.post("/edits/split", responses=UNDONE)
 def split(request: Request, tag: Tag, asked: Split) -> dict[str, Any]:
     """Make supervoxels of a neurite one of their own."""
     by = proofreader(request)
     return said(editor(request, tag).split([number(s) for s in asked.supervoxels], by=by, **how(asked)))
 
 
-@router.post("/edits/undo")
+@router.post("/edits/undo", responses=UNDONE)
 def undo(request: Request, tag: Tag, asked: Undo) -> dict[str, Any]:
     """Take an operation back."""
     by = proofreader(request)
     return said(editor(request, tag).undo(asked.of, by=by, **how(asked)))
 
 
-@router.post("/edits/redo")
+@router.post("/edits/redo", responses=UNDONE)
 def redo(request: Request, tag: Tag, asked: Undo) -> dict[str, Any]:
     """Do an operation again that was taken back."""
     by = proofreader(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from ..core.errors import ParameterError
 
 LARGEST = 2 << 20  # bytes of a request's body
+HOST = re.compile(r"\[?([^\]]*?)\]?(:[0-9]*)?")  # a name, or an address of IPv6 in brackets; a port
 ROLES = ("viewer", "proofreader", "admin")
 Scope = MutableMapping[str, Any]
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY")]
@@ -58,8 +60,8 @@ class Guard:
         await self.app(scope, counted, with_headers)
 
     def refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
-        host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]")
-        if host not in self.hosts:
+        host = HOST.fullmatch(headers.get(b"host", b"").decode("latin-1"))
+        if host is None or host[1] not in self.hosts:
             return 403, "this host name is not on the server's list; see --allow_host"
         origin = headers.get(b"origin")
         own = origin is None or origin.decode("latin-1") in self.origins or self._here(origin, headers)
@@ -67,7 +69,8 @@ class Guard:
             if not own:
                 return 403, "pages of other origins may not send here"
             said = headers.get(b"content-type", b"").split(b";")[0].strip()
-            if said != b"application/json" and scope["path"] not in self.noted:
+            # Of methods that are none here (405) nothing is read.
+            if scope["method"] == "POST" and said != b"application/json" and scope["path"] not in self.noted:
                 return 415, "expected application/json"
             if not headers.get(b"content-length", b"0").isdigit() or int(headers.get(b"content-length", b"0")) > LARGEST:
                 return 413, f"a request may hold {LARGEST} bytes"
@@ -114,10 +117,14 @@ class Tokens:
                 f"({', '.join(ROLES)}) and optionally expires (seconds since 1970)"
             ) from None
 
+    @staticmethod
+    def digest(token: str) -> str:
+        return hashlib.sha256(token.encode()).hexdigest()
+
     def who(self, header: str | None) -> dict[str, Any] | None:
         """The row of a bearer token, compared in constant time; None for none, a wrong or an expired one."""
         scheme, _, token = (header or "").partition(" ")
-        given = hashlib.sha256(token.encode()).hexdigest()
+        given = self.digest(token)
         found = None
         for row in self.rows:
             if hmac.compare_digest(given, row["sha256"]) and scheme.lower() == "bearer":

@@ -13,6 +13,7 @@ from ..transform.prepare_slice import Stitching, stitch
 from ..transform.slice_notes import Notes, keep, or_left_out
 from ..transform.slice_volume import SliceVolume
 from ..transform.stitch_3d_with_refinement import made_of, write_tables
+from ..transform.tile_grid import open_grid
 from ..transform.tile_positions import Placement
 from .slice_pictures import mean_over_depth, reduced, save_grey
 
@@ -26,7 +27,7 @@ class Parameters(Stitching):
 
 def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out, tiles: Out, seams: Out, picture: Out) -> None:
     with or_left_out(task):
-        write(task, *stitch(grid, by_stage(p), None), output, tiles, seams, picture)
+        write(task, *stitch(open_grid(grid), by_stage(p), None), output, tiles, seams, picture)
 
 
 def by_stage(p: Parameters) -> Stitching:

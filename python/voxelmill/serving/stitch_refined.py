@@ -10,6 +10,7 @@ from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..transform.prepare_slice import Stitching, stitch
 from ..transform.slice_notes import Notes, or_left_out
+from ..transform.tile_grid import open_grid
 from ..transform.tile_positions import Placement
 from .stitch_motor_only import write
 
@@ -25,7 +26,7 @@ def run(
     data: Out | None = None,
 ) -> None:  # fmt: skip
     with or_left_out(task):
-        made, placed, found = stitch(grid, p, None)
+        made, placed, found = stitch(open_grid(grid), p, None)
         write(task, made, placed, found, output, tiles, seams, picture)
         if p.save_refinement_data and data:
             data.write_text(json.dumps(refinement(p, placed, found), indent=1))

@@ -20,6 +20,9 @@ from ..core import ids, manifest
 from ..core.space import Space
 from ..core.volume import create_image, layout
 from ..inference.seeded_watershed import tiles
+from ..postprocess import score_regions
+from ..postprocess.score import score_volumes
+from . import forms as shapes
 
 SHAPE, SHARD, CHUNK, CUBE = (16, 32, 32), (8, 16, 32), (8, 16, 16), 4
 MODEL = hashlib.sha256(b"a model").hexdigest()
@@ -43,16 +46,18 @@ def make(
     model: str = MODEL,
     figures: dict[str, Any] | None = None,
     source: bytes = b"",
+    forms: bool = False,
 ) -> Path:
     """Write results; the same arguments give the same bytes, so the same release.
 
     Args:
         partition: numbers of cubes (n, 3) -> neurite of each.
         model: sha256 of the model that the segmentation ran with.
-        figures: what the evaluation says, beside its `voi_split` and `voi_merge`.
-        source: bytes of the source file; random ones of a fixed seed by default."""
+        figures: what the scores say, instead of or beside `voi_split` and `voi_merge` against `rods`.
+        source: bytes of the source file; random ones of a fixed seed by default.
+        forms: with meshes and skeletons."""
     folder.mkdir(parents=True)
-    made = _Run(folder, run)
+    made = Run(folder, run)
     raw = source or np.random.default_rng(7).integers(0, 255, SHAPE, np.uint8).tobytes()
     given = {"name": "em.raw", "path": "em.raw", "digest": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
     volume = np.frombuffer(raw[: int(np.prod(SHAPE))].ljust(int(np.prod(SHAPE)), b"\0"), np.uint8).reshape(SHAPE)
@@ -68,7 +73,7 @@ def make(
     )
     parts = []
     for n in range(4):
-        part = {"name": "supervoxels", "path": f"work/{n}", "digest": _sha(f"{run}{n}{model}{labels['digest']}"), "bytes": 10}
+        part = {"name": "supervoxels", "path": f"work/{n}", "digest": sha(f"{run}{n}{model}{labels['digest']}"), "bytes": 10}
         parts.append(part)
         made.record("segment", [image], [part], block=f"{n}-{n}", models=[{"name": "net", "sha256": model}])
     joined = made.record("join", parts, [labels], block="supervoxels")
@@ -76,15 +81,18 @@ def make(
     synapses, edges, nodes = _tables(made, cubes, root)
     graph = made.record("graph", [merge, synapses], [edges, nodes])
     found = made.record("synapses", [labels, merge], [synapses], block="0-3")
-    score = {"voi_split": 0.1, "voi_merge": 0.2, **(figures or {})}
-    scored = made.record("evaluate", [merge], [made.text("tables/score.json", json.dumps(score))])
+    score, evaluation = _scores(cubes, root)
+    tables = {"score": score | (figures or {}), "evaluation": evaluation}
+    scored = made.record("evaluate", [merge], [made.text(f"tables/{n}.json", json.dumps(one)) for n, one in tables.items()])
+    if forms:
+        made.record("neurons", [labels, merge], shapes.write(made, root, cubes, CUBE * 8.0))
     page = made.text("report.html", "<!doctype html><title>made</title><p>made results")
     made.record("report", [*[ingested, joined, merged, graph, found, scored], *made.records, edges], [page])
     made.end()
     return folder
 
 
-def _sha(text: str) -> str:
+def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -105,7 +113,7 @@ def _supervoxels() -> tuple[np.ndarray, np.ndarray]:
     return cubes, coarse.repeat(CUBE, 0).repeat(CUBE, 1).repeat(CUBE, 2)
 
 
-def _tables(made: _Run, cubes: np.ndarray, root: np.ndarray) -> tuple[dict, dict, dict]:
+def _tables(made: Run, cubes: np.ndarray, root: np.ndarray) -> tuple[dict, dict, dict]:
     """A synapse where two rods of a layer touch, at every second cube."""
     of = {tuple(c): int(r) for c, r in zip(cubes.tolist(), root.tolist(), strict=True)}
     pairs = [((z, y, x), (z, y + 1, x)) for z, y, x in of if x % 2 == 0 and (z, y + 1, x) in of]
@@ -130,7 +138,18 @@ def _tables(made: _Run, cubes: np.ndarray, root: np.ndarray) -> tuple[dict, dict
     )
 
 
-class _Run:
+def _scores(cubes: np.ndarray, root: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    """As `evaluate` has them, with `rods` for the truth; a region is a layer of cubes."""
+    shape = tuple(n // CUBE for n in SHAPE)
+    truth, found = (of.reshape(shape).repeat(CUBE, 0).repeat(CUBE, 1).repeat(CUBE, 2) for of in (rods(cubes), root))
+    boxes = score_regions.boxes(SHAPE, (shape[0], 1, 1))
+    parts = score_regions.count(truth, found, tuple(slice(0, n) for n in SHAPE), boxes)
+    whole = score_volumes(truth, found)
+    score = {name: whole[name] for name in ("voi_split", "voi_merge", "arand")}
+    return score, {"default": score, "regions": {n: score_regions.figures(parts[n], box) for n, box in boxes.items()}}
+
+
+class Run:
     """The records of a run, and what it publishes."""
 
     def __init__(self, folder: Path, run: str):
@@ -143,6 +162,10 @@ class _Run:
         lay = layout(values.shape, values.dtype, SHARD, CHUNK)
         create_image(root, lay, Space.zyx((8.0, 8.0, 8.0))).write(tuple(slice(0, n) for n in values.shape), values)
         manifest.write(root)
+        return self.held(path)
+
+    def held(self, path: str) -> dict[str, Any]:
+        root = self.folder / path
         held = manifest.read(root) or {}
         return {
             "name": root.name,
@@ -158,14 +181,14 @@ class _Run:
 
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns), self.folder / path)
-        return self._file(path)
+        return self.file(path)
 
     def text(self, path: str, text: str) -> dict[str, Any]:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / path).write_text(text)
-        return self._file(path)
+        return self.file(path)
 
-    def _file(self, path: str) -> dict[str, Any]:
+    def file(self, path: str) -> dict[str, Any]:
         at = self.folder / path
         return {
             "name": at.name,
@@ -186,18 +209,18 @@ class _Run:
         found = {
             "format": 2,
             "run_id": self.run,
-            "task_hash": _sha(f"{self.run}{name}")[:32],
+            "task_hash": sha(f"{self.run}{name}")[:32],
             "stage": stage,
             "block": block,
             "inputs": [{k: v for k, v in i.items() if k != "published"} for i in inputs],
             "outputs": list(outputs),
             "params": params,
-            "params_hash": _sha(text),
+            "params_hash": sha(text),
             "code_version": "0",
-            "code_hash": _sha("code"),
-            "stage_code": _sha(stage)[:16],
+            "code_hash": sha("code"),
+            "stage_code": sha(stage)[:16],
             "commit": None,
-            "environment_hash": _sha("env"),
+            "environment_hash": sha("env"),
             "python": "3",
             "models": [],
             "device": "cpu",

@@ -47,22 +47,27 @@ def alpha_of(tissue: np.ndarray, most_gain: float) -> float:
 
 def squares(volume: SliceVolume, mask: np.ndarray) -> np.ndarray:
     """(planes, squares) means over squares of columns that all are in a mask (ny, nx) and were acquired."""
-    found = []
-    for y in range(0, volume.shape[1], 32 * SQUARE):
-        rows = slice(y, min(y + 32 * SQUARE, volume.shape[1] // SQUARE * SQUARE))
-        width = volume.shape[2] // SQUARE * SQUARE
-        if rows.stop <= rows.start or not width:
-            continue
-        values = volume.read((slice(0, volume.shape[0]), rows, slice(0, width)))
-        use = mask[rows, :width] & (values > 0).all(0)
-        parts = (-1, (rows.stop - rows.start) // SQUARE, SQUARE, width // SQUARE, SQUARE)
-        found.append(values.reshape(parts).mean((2, 4))[:, use.reshape(parts[1:]).all((1, 3))])
-    return np.concatenate(found, 1) if found else np.zeros((volume.shape[0], 0), np.float32)
+    found, column = [], []
+    for (z, *yx), values in volume.parts():
+        ny, nx = (n // SQUARE for n in values.shape[1:])
+        parts = (-1, ny, SQUARE, nx, SQUARE)
+        values, inside = values[:, : ny * SQUARE, : nx * SQUARE], mask[*yx][: ny * SQUARE, : nx * SQUARE]
+        use = (inside & (values > 0).all(0)).reshape(parts[1:]).all((1, 3))
+        column.append((values.reshape(parts).mean((2, 4)), use))
+        if z.stop == volume.shape[0]:
+            means, uses = zip(*column, strict=True)
+            found.append(np.concatenate(means)[:, np.logical_and.reduce(uses)])
+            column = []
+    return np.concatenate(found, 1)
 
 
 def compensated(volume: SliceVolume, alpha: float, dark: float, most_gain: float) -> SliceVolume:
     """The slice, as if all of it were lit alike; no more than `most_gain` times as bright. 0 stays what was not acquired."""
     from dataclasses import replace
+
+    import cv2
+
+    above: dict[tuple[int, ...], np.ndarray] = {}  # the last column, so far: who comes from the top reads a plane once
 
     def read(region: Region) -> np.ndarray:
         z, *yx = region
@@ -70,25 +75,22 @@ def compensated(volume: SliceVolume, alpha: float, dark: float, most_gain: float
             slice(max(0, part.start - HALO), min(n, part.stop + HALO)) for part, n in zip(yx, volume.shape[1:], strict=True)
         ]
         inner = tuple(slice(part.start - w.start, part.stop - w.start) for part, w in zip(yx, wide, strict=True))
-        values = volume.read((slice(0, z.stop), *wide))
-        signal = np.where(values == 0, np.float32(0), values - np.float32(dark))
-        light = lit(signal, alpha, z.start)[(slice(None), *inner)]
-        gain = 1 / np.maximum(light, np.float32(1 / most_gain))
-        here, signal = values[(slice(z.start, None), *inner)], signal[(slice(z.start, None), *inner)]
-        # Below what is read without light there is nothing to raise.
-        return np.where(signal > 0, signal * gain + np.float32(dark), here)
+        column = tuple(end for w in wide for end in (w.start, w.stop))
+        total = above.pop((z.start, *column), None)
+        first = 0 if total is None else z.start
+        values = volume.read((slice(first, z.stop), *wide))
+        total = np.zeros(values.shape[1:], np.float32) if total is None else total
+        out = np.empty([part.stop - part.start for part in region], np.float32)
+        for n, plane in enumerate(values, first):
+            signal = np.where(plane == 0, np.float32(0), plane - np.float32(dark))
+            if n >= z.start:
+                light = 1 - np.float32(alpha) * cv2.GaussianBlur(total, (0, 0), ACROSS)[inner]
+                gain = 1 / np.maximum(light, np.float32(1 / most_gain))
+                # Below what is read without light there is nothing to raise.
+                out[n - z.start] = np.where(signal[inner] > 0, signal[inner] * gain + np.float32(dark), plane[inner])
+            total += signal
+        above.clear()
+        above[z.stop, *column] = total
+        return out
 
     return replace(volume, read=read)
-
-
-def lit(signal: np.ndarray, alpha: float, first: int) -> np.ndarray:
-    """Light at the planes from `first` on, of a column of planes (z, y, x) from the top."""
-    import cv2
-
-    total = np.zeros(signal.shape[1:], np.float32)
-    out = np.empty((len(signal) - first, *signal.shape[1:]), np.float32)
-    for z, plane in enumerate(signal):
-        if z >= first:
-            out[z - first] = 1 - np.float32(alpha) * cv2.GaussianBlur(total, (0, 0), ACROSS)
-        total += plane
-    return out

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,24 +27,27 @@ FLAT = 5  # px, odd: areas of one value that hold a square of this side are no s
 TILE = 32  # px of the finest layer: the least side of a tile of the agreement map
 
 
-class View(NamedTuple):
+class View:
     """Part of a layer as a linear model of small moves.
 
     rows     (4, pixels) float32: image, its change per px along y and along x, and per radian of turn
     sums     (4, 4) of products of the rows
-    shifted  (2, 2), and turned (3, 3): the inverses of the sums over the two or three changes
     """
 
-    rows: np.ndarray
-    sums: np.ndarray
-    shifted: np.ndarray
-    turned: np.ndarray
+    def __init__(self, rows: np.ndarray):
+        self.rows = rows
+        self.sums = np.einsum("ki,li->kl", rows, rows).astype(float)  # unlike BLAS the same for any threads
+        self._steady = self.sums + np.diag(1e-9 * np.diagonal(self.sums) + 1e-12)
 
-    @classmethod
-    def of(cls, rows: np.ndarray) -> View:
-        sums = np.einsum("ki,li->kl", rows, rows).astype(float)  # unlike BLAS the same for any threads
-        steady = sums + np.diag(1e-9 * np.diagonal(sums) + 1e-12)
-        return cls(rows, sums, np.linalg.inv(steady[1:3, 1:3]), np.linalg.inv(steady[1:, 1:]))
+    @cached_property
+    def shifted(self) -> np.ndarray:
+        """(2, 2): the inverse of the sums over shifts."""
+        return np.linalg.inv(self._steady[1:3, 1:3])
+
+    @cached_property
+    def turned(self) -> np.ndarray:
+        """(3, 3): the same over shifts and turn."""
+        return np.linalg.inv(self._steady[1:, 1:])
 
 
 @dataclass
@@ -82,7 +85,7 @@ class Layer:
             y = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(self.centre[0])
             x = np.arange(x0, x1, dtype=np.float32) - np.float32(self.centre[1])
             rows = np.array([image, gy, gx, gx * y - gy * x]).reshape(4, -1)
-            self._views[key] = View.of(rows)
+            self._views[key] = View(rows)
         return self._views[key]
 
     @cached_property

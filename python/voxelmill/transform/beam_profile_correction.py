@@ -52,8 +52,12 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     factor, offset = gain.astype(np.float32)[:, None, None], np.float32(dark)
 
     def even(values: np.ndarray, region: Region) -> np.ndarray:
-        corrected = (values - offset) * factor[region[0]] + offset
-        return np.where(values == 0, np.float32(0), np.maximum(corrected, LEAST))
+        corrected = values - offset
+        corrected *= factor[region[0]]
+        corrected += offset
+        np.maximum(corrected, LEAST, out=corrected)
+        corrected[values == 0] = 0
+        return corrected
 
     made = volume.mapped(even)
     if p.attenuation_max_gain == 1:

@@ -6,6 +6,8 @@ pixel. The light is multiplied, what the detector reads without light is added: 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..core.provenance import Task
@@ -18,6 +20,8 @@ from .tile_grid import TileGrid, open_grid
 from .tile_layout import by_overlap, place
 
 REACH = 10.0  # px by which tiles may lie beside where the stage has them
+THIN = 2  # px: of a tile one A-line of THIN x THIN tells how bright it is
+BANDS = 2  # of depth that are registered: light is smooth, a tenth of a pixel does not matter here
 
 
 class Parameters(Clipped, Overlapping):
@@ -32,7 +36,7 @@ def light(grid: TileGrid, p: Parameters) -> tuple[TileGrid, Notes]:
     """The grid, evenly lit. Raises DataError where nothing shines."""
     seen = Glances(grid, p.clip_percentile_upper)
     matrix = by_overlap(grid, p.stitch_overlap_fraction)
-    placed, _ = place(seen.grid, matrix, REACH)
+    placed, _ = place(seen.grid, matrix, REACH, bands=BANDS)
     cells, dark = seen.cells(), seen.dark()
     field = illumination.estimate(cells, placed.positions * (cells.shape[1] / grid.tile[1]), dark)
     flat = field.flat(grid.tile[1:])
@@ -55,13 +59,13 @@ class Glances:
     def __init__(self, grid: TileGrid, percentile: float):
         self.n, self.percentile, self.of = len(grid), percentile, dict[int, tuple[np.ndarray, np.ndarray]]()
         self.whole = grid
-        self.grid = TileGrid(grid.tile, grid.counts, grid.space, self.read)
+        self.grid = replace(grid, read=self.read)
 
     def read(self, i: int) -> np.ndarray:
         tile = self.whole.read(i)
         if i not in self.of:
             levels = Levels(1)
-            levels.add(tile[None])
+            levels.add(tile[None, :, ::THIN, ::THIN])
             most = np.float32(levels.percentile(self.percentile)[0])
             plane = np.minimum(tile, most).mean(0)
             cells = illumination.reduced(plane)

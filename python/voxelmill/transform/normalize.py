@@ -38,8 +38,12 @@ def normalize(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
 
     def scaled(values: np.ndarray, region: Region) -> np.ndarray:
         z = region[0]
-        out = (np.minimum(values, high[z]) - low[z]) / width[z]
-        return np.where(values == 0, np.float32(0), np.clip(out, LEAST, 1))
+        out = np.minimum(values, high[z])
+        out -= low[z]
+        out /= width[z]
+        np.clip(out, LEAST, 1, out=out)
+        out[values == 0] = 0
+        return out
 
     found: Notes = {"plane_bottom": bottom, "plane_top": top, "projection": shrunk(projection)}
     return volume.mapped(scaled), found

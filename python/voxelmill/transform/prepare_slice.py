@@ -1,16 +1,17 @@
 """Prepare a slice: all steps from its mosaic grid to a clean slice in one task.
 
     resample_mosaic_grid -> fix_focal_curvature -> fix_illumination        tiles, made when they are asked for
-        -> stitch_3d_with_refinement                                       written once, beside the output
-        -> beam_profile_correction -> crop_interface -> normalize          regions, made when they are asked for
+        -> stitch_3d_with_refinement                                       written, beside the output
+        -> beam_profile_correction                                         written, since it is looked at four times
+        -> crop_interface -> normalize                                     regions, made when they are asked for
 
 The steps are those of the stages of these names, and so are the bytes; with --publish_intermediates each is a task.
 """
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -26,9 +27,9 @@ from . import (
     resample_mosaic_grid,
     stitch_3d_with_refinement,
 )
-from .slice_notes import Notes, keep, or_left_out
+from .slice_notes import Notes, keep, no_numbers, or_left_out
 from .slice_volume import SliceVolume
-from .tile_grid import open_grid
+from .tile_grid import TileGrid, open_grid
 from .tile_positions import Placement
 
 
@@ -60,21 +61,19 @@ def run(
     transform: In | None = None,
     notes: Out | None = None,
 ) -> None:
-    scratch = output.with_name("stitched.ome.zarr")
-    with or_left_out(task):
-        stitched, placed, found = stitch(grid, p, None if transform is None else np.load(transform))
+    with or_left_out(task), TemporaryDirectory(dir=output.parent) as scratch:
+        source = open_grid(grid)
+        stitched, placed, found = stitch(source, p, None if transform is None else np.load(transform))
         stitch_3d_with_refinement.write_tables(placed, stitch_3d_with_refinement.made_of(found), tiles, seams)
-        try:
-            made, more = finish(stitched.save(scratch), p)
-            keep(task, found | more, notes)
-            made.save(output)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        stitched = stitched.save(Path(scratch, "stitched.ome.zarr"), "none")  # and its tiles are let go
+        made, more = finish(stitched, p, Path(scratch, "even.ome.zarr"))
+        keep(task, found | more | no_numbers(source.lost), notes)
+        made.save(output)
 
 
-def stitch(path: Path, p: Stitching, transform: np.ndarray | None) -> tuple[SliceVolume, Placement, Notes]:
+def stitch(source: TileGrid, p: Stitching, transform: np.ndarray | None) -> tuple[SliceVolume, Placement, Notes]:
     """From the grid to one volume, lazily."""
-    grid, found = resample_mosaic_grid.resample(open_grid(path), p), Notes()
+    grid, found = resample_mosaic_grid.resample(source, p), Notes()
     if p.fix_curvature_enabled:
         grid, more = fix_focal_curvature.flatten(grid, p)
         found |= more
@@ -85,11 +84,10 @@ def stitch(path: Path, p: Stitching, transform: np.ndarray | None) -> tuple[Slic
     return stitched, placed, found | more
 
 
-def finish(stitched: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
-    """From one volume to the clean slice, lazily."""
-    found = Notes()
-    steps = (beam_profile_correction.correct, crop_interface.crop, normalize.normalize)
-    for step in steps:
-        stitched, more = step(stitched, p)  # type: ignore[operator]
-        found |= more
-    return stitched, found
+def finish(stitched: SliceVolume, p: Parameters, scratch: Path) -> tuple[SliceVolume, Notes]:
+    """From one volume to the clean slice, lazily but for what is written to `scratch`."""
+    even, found = beam_profile_correction.correct(stitched, p)
+    even = even if even is stitched else even.save(scratch, "none")
+    cropped, surface = crop_interface.crop(even, p)
+    made, grey = normalize.normalize(cropped, p)
+    return made, found | surface | grey

@@ -152,7 +152,8 @@ def _area(matrix: np.ndarray, shape: Sequence[int]) -> tuple[int, int, int, int]
     for k in (0, 1):  # how far a pixel moves along k is extreme at the corners
         by_y, by_x, move = matrix[k].tolist()
         by_y, by_x = (by_y - 1, by_x) if k == 0 else (by_y, by_x - 1)
-        moves = [move + by_y * y + by_x * x for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)]
+        ends = [(y, x) for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)] if by_y or by_x else [(0, 0)]
+        moves = [move + by_y * y + by_x * x for y, x in ends]
         first, last = (max(RIM, 2 * math.ceil(m / 2)) for m in (-min(moves), max(moves)))
         bounds += [first, shape[k] - last]
     return (0, 0, 0, 0) if bounds[1] < bounds[0] + 4 or bounds[3] < bounds[2] + 4 else tuple(bounds)  # type: ignore
@@ -220,7 +221,7 @@ def _gauss_newton(
         m, both = _seen(fixed, moving, matrix, area)
         view = fixed.view(*area)
         if both is not None:
-            view = View.of(view.rows * both.ravel())
+            view = View(view.rows * both.ravel())
         ff, (fm, *by_slope) = float(view.sums[0, 0]), np.einsum("ki,i->k", view.rows[:k], m.ravel())
         correlation = fm / max((ff * _dot(m, m)) ** 0.5, 1e-9)
         if fm <= 0.02 * ff:  # nothing in common here: leave it to the guard

@@ -10,7 +10,7 @@ from ..core.provenance import Task
 from ..core.shared import Resolution, Strict
 from ..core.stage import In, Out
 from .resampling import along_axes, sizes_at, weights
-from .slice_notes import or_left_out
+from .slice_notes import no_numbers, or_left_out
 from .tile_grid import TileGrid, open_grid
 
 UM_PER_MM = 1e3
@@ -22,7 +22,9 @@ class Parameters(Resolution, Strict):
 
 def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out) -> None:
     with or_left_out(task):
-        resample(open_grid(grid), p).save(output)
+        made = resample(open_grid(grid), p)
+        made.save(output)
+        task.report(**no_numbers(made.lost))
 
 
 def resample(grid: TileGrid, p: Resolution) -> TileGrid:

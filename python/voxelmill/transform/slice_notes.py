@@ -24,6 +24,15 @@ def keep(task: Task, notes: Notes, path: Path | None) -> None:
             np.savez(file, **arrays)
 
 
+def no_numbers(lost: dict[int, int]) -> Notes:
+    """What a user must know of voxels that are no number, by tile (`tile_grid.TileGrid.lost`)."""
+    if not lost:
+        return {}
+    most = max(lost, key=lambda i: lost[i])
+    told = f"{sum(lost.values())} voxels of {len(lost)} tiles are NaN or infinite, most in tile {most}"
+    return {"notes_numbers": f"{told}; they count as not acquired"}
+
+
 def read_notes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
     """The arrays of several files."""
     found: dict[str, np.ndarray] = {}
@@ -34,11 +43,12 @@ def read_notes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
 
 
 def one_step(task: Task, output: Path, notes: Path | None, step: Callable[[], tuple[Any, Notes]]) -> None:
-    """Take a step on a slice or its tiles, keep what it found, and write what it made (which has `save`)."""
+    """Take a step on a slice or its tiles, keep what it found, and write what it made (a grid or a slice)."""
     with or_left_out(task):
         made, found = step()
         keep(task, found, notes)
         made.save(output)
+        task.report(**no_numbers(getattr(made, "lost", {})))
 
 
 @contextmanager

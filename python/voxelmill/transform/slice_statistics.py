@@ -56,11 +56,15 @@ class Levels:
 
 def mean_projection(volume: SliceVolume) -> np.ndarray:
     """(ny, nx) float32: the mean of what was acquired of each A-line; 0 where nothing was."""
-    total, seen = np.zeros(volume.shape[1:]), np.zeros(volume.shape[1:], np.int32)
-    for (_, y, x), values in volume.parts():
-        total[y, x] += values.sum(0, dtype=np.float64)
-        seen[y, x] += (values != 0).sum(0, dtype=np.int32)
-    return (total / np.maximum(seen, 1)).astype(np.float32)
+    mean = np.zeros(volume.shape[1:], np.float32)
+    total, seen = np.zeros(()), np.zeros((), np.int32)  # of a column
+    for (z, y, x), values in volume.parts():
+        total = total + values.sum(0, dtype=np.float64)
+        seen = seen + np.count_nonzero(values, axis=0)
+        if z.stop == volume.shape[0]:
+            mean[y, x] = total / np.maximum(seen, 1)
+            total, seen = np.zeros(()), np.zeros((), np.int32)
+    return mean
 
 
 def mean_profile(volume: SliceVolume, mask: np.ndarray | None = None, most: float = np.inf) -> np.ndarray:

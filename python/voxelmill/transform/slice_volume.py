@@ -54,10 +54,10 @@ class SliceVolume:
         for region in sorted(blocks.regions(lay, f"0-{int(np.prod(lay.grid)) - 1}"), key=_by_column):
             yield region, self.read(region)
 
-    def save(self, path: Path) -> SliceVolume:
-        """Write it as a store; the slice that reads it."""
+    def save(self, path: Path, codec: str = "zstd") -> SliceVolume:
+        """Write it as a store; the slice that reads it. codec: see `core.volume.create_array`."""
         space = rounded(self.space)
-        image = create_image(path, slice_layout(self.shape), space)
+        image = create_image(path, slice_layout(self.shape), space, codec=codec)
         for region, values in self.parts():
             image.write(region, values)
         return replace(self, space=space, read=image.read)

@@ -18,7 +18,7 @@ from ..core.stage import In, Out
 from ..core.volume import Region
 from .fix_focal_curvature import Overlapping
 from .mosaic_fusion import Blended, canvas, fuse
-from .slice_notes import Notes, keep, or_left_out
+from .slice_notes import Notes, keep, no_numbers, or_left_out
 from .slice_volume import LEAST, SliceVolume
 from .tile_grid import TileGrid, open_grid
 from .tile_layout import by_overlap, described, place, positions
@@ -54,10 +54,12 @@ def run(
     notes: Out | None = None,
 ) -> None:
     with or_left_out(task):
-        made, placed, found = stitch(open_grid(grid), p, None if transform is None else np.load(transform))
+        source = open_grid(grid)
+        made, placed, found = stitch(source, p, None if transform is None else np.load(transform))
         keep(task, found, notes)
         write_tables(placed, made_of(found), tiles, seams)
         made.save(output)
+        task.report(**no_numbers(source.lost))
 
 
 def stitch(grid: TileGrid, p: Parameters, transform: np.ndarray | None = None) -> tuple[SliceVolume, Placement, Notes]:
@@ -78,7 +80,8 @@ def stitch(grid: TileGrid, p: Parameters, transform: np.ndarray | None = None) -
             return part if part.all() else np.where(part == 0, np.float32(np.nan), part)
 
         values = fuse(tile, at, grid.shapes, (y, x), p.stitch_blending_method, z.stop - z.start)
-        return np.where(values < 0, LEAST, values)  # cubic interpolation goes below 0, which is acquired all the same
+        values[values < 0] = LEAST  # cubic interpolation goes below 0, which is acquired all the same
+        return values
 
     poor = [s for s in placed.seams if s.quality < POOR]
     found: Notes = {

@@ -15,7 +15,7 @@ Positions of tiles are (n, 2), px along dim 1 and dim 2, as everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,17 +29,20 @@ from ..core.volume import Layout, create_image, open_image
 MM = "millimeter"
 NM_PER_MM = 1e6
 DIGITS = 12  # of lengths in mm: finer ones are lost between mm and nm
-HELD = 128 << 20  # bytes of tiles that are kept for those who ask again
+HELD = 32 << 20  # bytes of tiles that are kept for those who ask again: memory does not grow with the mosaic
 
 
 @dataclass(frozen=True)
 class TileGrid:
-    """tile (nz, ny, nx) px, counts (n_mx, n_my), `space` of the mosaic grid in mm; read(i) gives a tile, float32."""
+    """tile (nz, ny, nx) px, counts (n_mx, n_my), `space` of the mosaic grid in mm; read(i) gives a tile, float32.
+
+    lost    voxels that are NaN or infinite, by tile, of tiles that were read"""
 
     tile: tuple[int, int, int]
     counts: tuple[int, int]
     space: Space
     read: Callable[[int], np.ndarray]
+    lost: dict[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.counts[0] * self.counts[1]
@@ -76,7 +79,7 @@ class TileGrid:
 
 
 def open_grid(path: Path) -> TileGrid:
-    """The grid in a store. What is NaN there counts as not acquired.
+    """The grid in a store. What is NaN or infinite there counts as not acquired, and `lost` says how much that is.
 
     Raises DataError where a chunk is not a tile, or the voxel size is not known."""
     image = open_image(path)
@@ -91,14 +94,24 @@ def open_grid(path: Path) -> TileGrid:
         raise DataError(f"{path}: voxels of unknown size; expected a unit of length for z, y and x in its metadata")
     nz, ny, nx = lay.chunk
     counts = (lay.shape[1] // ny, lay.shape[2] // nx)
+    lost: dict[int, int] = {}
 
     def read(i: int) -> np.ndarray:
         mx, my = divmod(i, counts[1])
         tile = image.read((slice(0, nz), slice(mx * ny, (mx + 1) * ny), slice(my * nx, (my + 1) * nx)))
-        tile = tile.astype(np.float32, copy=False)
-        return tile if np.isfinite(tile.sum(dtype=np.float64)) else np.nan_to_num(tile, nan=0, posinf=0, neginf=0)
+        tile, n = finite(tile.astype(np.float32, copy=False))
+        if n:
+            lost[i] = n
+        return tile
 
-    return TileGrid((nz, ny, nx), counts, in_mm(image.space), read)
+    return TileGrid((nz, ny, nx), counts, in_mm(image.space), read, lost)
+
+
+def finite(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Float values, 0 for what is NaN or infinite; and how many that are."""
+    if np.isfinite(values.sum(dtype=np.float64)):
+        return values, 0
+    return np.nan_to_num(values, nan=0, posinf=0, neginf=0), int((~np.isfinite(values)).sum())
 
 
 def in_mm(space: Space) -> Space:

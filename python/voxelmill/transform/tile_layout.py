@@ -47,23 +47,26 @@ def looks(tile: np.ndarray, n: int = LOOKS) -> np.ndarray:
     return np.stack([tile[a:b].mean(0) for a, b in pairwise(ends.tolist())])
 
 
-def seams(grid: TileGrid, nominal: np.ndarray, reach: int, pairs: Iterable[tuple[int, int]] | None = None) -> list[Seam]:
-    """The seams of all neighbours, or of some pairs, each tile read once."""
-    pairs = neighbours(nominal, grid.shapes, reach) if pairs is None else pairs
-    found = measure(lambda i: looks(grid.read(i)), nominal, grid.shapes, pairs, reach)
+def seams(grid: TileGrid, nominal: np.ndarray, reach: int, bands: int = LOOKS) -> list[Seam]:
+    """The seams of all neighbours, each tile read once."""
+    pairs = neighbours(nominal, grid.shapes, reach)
+    found = measure(lambda i: looks(grid.read(i), bands), nominal, grid.shapes, pairs, reach)
     return sorted(found, key=lambda s: (s.a, s.b))
 
 
-def place(grid: TileGrid, matrix: np.ndarray, most: float, by_motor: bool = True) -> tuple[Placement, np.ndarray]:
+def place(
+    grid: TileGrid, matrix: np.ndarray, most: float, by_motor: bool = True, bands: int = LOOKS
+) -> tuple[Placement, np.ndarray]:
     """Positions of the tiles, and the displacement model that they are near to.
 
     matrix    where the tiles lie by the stage
     most      px by which neighbours may lie otherwise than the model says; 0: all as it says
     by_motor  False: the model is what all seams together say, the stage only tells where to look
+    bands     of depth that are registered, each for itself
     """
     nominal = positions(grid, matrix)
     reach = int(np.ceil(most)) + MARGIN if by_motor else round(FAR * max(grid.tile[1:]))
-    found = seams(grid, nominal, reach)
+    found = seams(grid, nominal, reach, bands)
     if not by_motor:
         matrix = fitted(found, grid, matrix)
         found = [replace(s, offset=expected(s, grid, matrix)) if s.weight == 0 else s for s in found]

@@ -32,6 +32,7 @@ from .registration import estimate_pair, prepare
 
 LEAST = 8  # px of overlap, in both directions, in which a shift can be found
 NARROW = 24  # px: of overlaps less wide, slopes are registered
+FEW = 4  # looks of which the first registration takes one
 CORNER = 0.4  # of the largest overlap of a tile: in a grid whose tiles overlap by less, pairs at corners have less
 ERROR = 0.5, 3.0  # px by which a right seam may miss the joint solution: as it is, and where tiles are bent
 
@@ -151,6 +152,10 @@ class Strip:
         # a copy, so that the tile itself can go
         return cls(tile[:, first[0] : last[0], first[1] : last[1]].copy(), first)
 
+    def few(self) -> Strip:
+        """One look of FEW: where to look closer is seen in these."""
+        return replace(self, pixels=self.pixels[len(self.pixels) // FEW :: FEW] if len(self.pixels) >= FEW else self.pixels)
+
     def __getitem__(self, box: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         (y0, x0), (y1, x1) = (edge - self.corner for edge in box)
         return self.pixels[:, y0:y1, x0:x1]
@@ -165,6 +170,11 @@ def seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray, reach: i
     nothing = Seam(a, b, np.asarray(nominal, float), 0.0, 0.0)
     if (_size(of_a, of_b, nominal) < NARROW).any():
         return _narrow(nothing, of_a, of_b, reach)
+    few = _overlap(nothing, of_a.few(), of_b.few(), full=False)
+    if few.weight > 0 and (_size(of_a, of_b, few.offset) >= NARROW).all():
+        fine = _overlap(few, of_a, of_b, full=True)
+        if fine.weight > 0:
+            return fine
     coarse = _overlap(nothing, of_a, of_b, full=False)
     if coarse.weight <= 0:
         coarse = _register(nothing, *_whole(of_a, of_b), full=False)

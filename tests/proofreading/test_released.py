@@ -1,0 +1,187 @@
+"""Edits become the next release: its mapping is the replay of the log, and only what they touch is made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill import cli
+from voxelmill.catalog import differences, index, lineage, queries, releases
+from voxelmill.catalog.store import Store
+from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.proofreading import released
+from voxelmill.proofreading.edits import Editor
+from voxelmill.testing import bars
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bars.released(tmp_path_factory.mktemp("bars") / "results", bars.BEFORE)
+
+
+@pytest.fixture
+def store(tmp_path: Path, results: Path) -> Store:
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, results, "r1")
+    return store
+
+
+def edit(store: Store, tag: str = "r1") -> Editor:
+    """The two halves are made one; another merge is taken back again."""
+    edits = Editor(store, tag, index.load(store, tag))
+    for done in (
+        lambda **how: edits.merge(bars.A, bars.B, **how),
+        lambda **how: edits.merge(bars.C, bars.D, **how),
+        lambda **how: edits.undo(2, **how),
+    ):
+        done(by="ann", base_version=edits.refresh().version, reason=f"step {edits.state.version}")
+    return edits
+
+
+def objects(store: Store, tag: str) -> dict[str, int]:
+    folder = store.release(tag) / "files"
+    return {name: (folder / name).stat().st_ino for name in releases.manifest_of(store, tag)["files"]}
+
+
+def test_the_next_release(store: Store, tmp_path: Path) -> None:
+    edits = edit(store)
+    made = released.create(store, "r1", "r2")
+    assert made["current"] and releases.verify(store, "r2")["damaged"] == []
+    assert {k: made["edits"][k] for k in ("parent", "merges", "splits", "by")} == {
+        "parent": "r1", "merges": 1, "splits": 0, "by": ["ann"]
+    }  # fmt: skip
+    found = index.load(store, "r2")
+    assert np.array_equal(found.supervoxels, edits.state.index.supervoxels)
+    assert np.array_equal(found.supervoxel_root, edits.refresh().roots)  # the served mapping is the replay of the log
+
+    full = bars.results(tmp_path / "full", bars.AFTER)  # as a run with this merge table has it
+    names = [p.relative_to(full) for top in ("tables", "graph", "meshes", "skeletons") for p in (full / top).rglob("*.*")]
+    files = store.release("r2") / "files"
+    assert names and all((files / name).read_bytes() == (full / name).read_bytes() for name in names)
+    made_again = {name for name in releases.manifest_of(store, "r2")["files"] if name.startswith(("meshes", "skeletons"))}
+    assert made_again == {
+        str(p.relative_to(full)) for top in ("meshes", "skeletons") for p in (full / top).rglob("*") if p.is_file()
+    }
+
+    before, after = objects(store, "r1"), objects(store, "r2")
+    shared = {name for name in after if before.get(name) == after[name]}
+    assert {n for n in before if n.startswith("volumes/")} | {"skeletons/3.swc", "tables/merge/z0000016.parquet"} <= shared
+    assert "tables/score.json" not in after and not any(name.startswith("score") for name in made["figures"])
+
+
+def test_what_changed_and_where_it_comes_from(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(store)
+    assert cli.main(["release", "create", str(store.root), "--from", "r1", "--tag", "r2"]) == 0
+    change = differences.diff(store, "r1", "r2")["neurites"]
+    assert (change["merged"], change["split"]) == (1, 0) and change["merged_neurites"] == [
+        {"root_id": "1", "from": ["1", "2"]}
+    ]
+
+    found = queries.trace(store, "r2:1")
+    assert [(e["number"], e["op"], e["by"], e["reason"]) for e in found["edits"]] == [(1, "merge", "ann", "step 0")]
+    assert {"proofread", "agglomerate", "segment"} <= {task["stage"] for task in found["tasks"]}
+    assert {"em.raw", "edits/r1.jsonl"} <= {a["name"] for a in found["artifacts"]}  # through the edits to the raw bytes
+    assert [(e["number"], e["op"]) for e in queries.trace(store, "r2:3")["edits"]] == [(2, "merge"), (3, "undo")]
+    assert queries.trace(store, "r2:5")["edits"] == []
+    assert "edit r1.1 merge by ann" in "\n".join(queries.lines(found))
+    lineage.rebuild(store)
+    assert {t["stage"] for t in queries.trace(store, "r2:1")["tasks"]} == {t["stage"] for t in found["tasks"]}
+
+
+def test_the_same_edits_make_the_same_release(store: Store, results: Path, tmp_path: Path) -> None:
+    edit(store)
+    made = released.create(store, "r1", "r2")
+    events = store.events()
+    assert released.create(store, "r1", "r2")["id"] == made["id"] and store.events() == events
+
+
+def test_edits_of_an_edited_release(store: Store) -> None:
+    """A split of what was merged gives back the neurites as they were; the release holds both logs."""
+    edit(store)
+    released.create(store, "r1", "r2")
+    edits = Editor(store, "r2", index.load(store, "r2"))
+    edits.split([bars.B], by="bob", base_version=0, reason="no, two")
+    released.create(store, "r2", "r3")
+    assert {"edits/r1.jsonl", "edits/r2.jsonl"} <= releases.manifest_of(store, "r3")["files"].keys()
+    assert differences.diff(store, "r1", "r3")["neurites"]["split"] == 0
+    assert [e["by"] for e in queries.trace(store, f"r3:{edits.state.root(bars.B)}")["edits"]] == ["ann", "bob"]
+
+
+def test_nothing_to_release(store: Store) -> None:
+    with pytest.raises(DataError, match=r"no edits that stand \(version 0\)"):
+        released.create(store, "r1", "r2")
+    edits = edit(store)
+    edits.undo(1, by="ann", base_version=3, reason="no")
+    with pytest.raises(DataError, match=r"no edits that stand \(version 4\)"):
+        released.create(store, "r1", "r2")
+    releases.withdraw(store, "r1", "bad")
+    with pytest.raises(DataError, match="withdrawn"):
+        released.create(store, "r1", "r2")
+
+
+def test_a_gate_does_not_pass_by_scores_of_before(store: Store, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"gates": [{"figure": "score.voi_split", "max": 1.0}]}))
+    edit(store)
+    with pytest.raises(DataError, match=r"score\.voi_split is not known"):
+        released.create(store, "r1", "r2", policy)
+    assert store.current() == "r1" and not list((store.root / "staging").iterdir())
+
+
+def test_by_http(store: Store, tmp_path: Path) -> None:
+    """Edited by the server, released, and shown by it: the page's own queries."""
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+    from voxelmill.server.app import create
+
+    tokens = tmp_path / "tokens.json"
+    row = {"name": "ann", "role": "proofreader", "sha256": hashlib.sha256(b"ann").hexdigest()}
+    tokens.write_text(json.dumps({"tokens": [row]}))
+    tokens.chmod(0o600)
+    asked = {"supervoxels": [str(bars.A), str(bars.B)], "base_version": 0, "reason": "one bar"}
+    with TestClient(create(store.root, tokens), base_url="http://127.0.0.1") as client:
+        done = client.post("/api/releases/r1/edits/merge", json=asked, headers={"Authorization": "Bearer ann"})
+        assert done.status_code == 200, done.text
+        released.create(store, "r1", "r2")
+        shown = client.get("/api/releases/current").json()
+        assert (shown["tag"], shown["edits"]["parent"], shown["edits"]["by"]) == ("r2", "r1", ["ann"])
+        assert {r["tag"]: r.get("parent") for r in client.get("/api/releases").json()["releases"]} == {"r1": None, "r2": "r1"}
+        assert client.get("/api/releases/r2/neurites/1").json()["supervoxels"] == 2
+        assert client.get("/api/releases/r2/neurites/2").status_code == 404
+        (edit_shown,) = client.get("/api/releases/r2/trace?artifact=1").json()["edits"]
+        assert (edit_shown["by"], edit_shown["reason"], edit_shown["release"]) == ("ann", "one bar", "r1")
+        assert "found.edits" in client.get("/").text
+
+
+def test_without_a_region(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """What reaches into it is gone from mapping, tables, meshes and skeletons; the rest is as it was, and shared."""
+    words = ["--from", "r1", "--mask", "0,0,0,32,64,64", "--tag", "r2", "--reason", "splits there"]
+    assert cli.main(["release", "create", str(store.root), *words]) == 0
+    found, before = index.load(store, "r2"), index.load(store, "r1")
+    assert dict(zip(found.supervoxels.tolist(), found.supervoxel_root.tolist())) == bars.BEFORE | dict.fromkeys(
+        (bars.A, bars.B, bars.E), 0
+    )  # fmt: skip
+    assert len(before.synapse_id) == 5 and len(found.synapse_id) == 0 and found.roots.tolist() == [3, 4]
+    files = store.release("r2") / "files"
+    assert {p.name for p in files.glob("skeletons/*.swc")} == {"3.swc", "4.swc"}
+    assert not [p for p in files.glob("meshes/*:0*") if p.name.split(":")[0] in "125"]
+    assert objects(store, "r1")["skeletons/3.swc"] == objects(store, "r2")["skeletons/3.swc"]
+    assert releases.show(store, "r2")["edits"]["masks"] == ["0,0,0,32,64,64"]
+    change = differences.diff(store, "r1", "r2")["neurites"]
+    assert (change["split"], change["merged"], change["unchanged"], change["supervoxels_only_old"]) == (0, 0, 2, 3)
+    assert {t["stage"] for t in queries.trace(store, "r2:3")["tasks"]} >= {"proofread", "segment"}
+    with pytest.raises(ParameterError, match="a region that this release is made without"):
+        Editor(store, "r2", found).merge(bars.A, bars.C, by="ann", base_version=0, reason="no")
+    with pytest.raises(DataError, match="nothing lies in 0,0,0,1,1,1"):
+        released.create(store, "r1", "r3", masks=["0,0,0,1,1,1"], reason="no")
+
+
+def test_masked_out_of_a_withdrawn_release(store: Store) -> None:
+    edit(store)
+    releases.withdraw(store, "r1", "splits in one region")
+    made = released.create(store, "r1", "r2", masks=["16,0,0,32,64,64"], reason="the rest is good")
+    assert made["current"] and (made["edits"]["merges"], made["edits"]["reason"]) == (1, "the rest is good")
+    assert index.load(store, "r2").supervoxel_root.tolist() == [1, 1, 3, 4, 0]
