@@ -1,5 +1,4 @@
-"""Damaged, hostile and odd inputs, and what must come of each: a table of the tests that show it, for those who add a format.
-What is tested here is that none of them is lost."""
+"""Damaged, hostile and odd inputs: which tests show what must come of each. Tested here is that none of them is lost."""
 
 from __future__ import annotations
 
