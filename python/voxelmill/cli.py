@@ -47,11 +47,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--per-slice", action="store_true", help="score each section by itself and average")
     one.add_argument("--truth-key", default="", help="dataset inside the truth (HDF5, NPZ)")
     one.add_argument("--pred-key", default="", help="dataset inside the prediction")
-    one = command("make-oct", make_oct, "make raw tiles of serial sections by OCT, whose truth is known, for a demo")
+    one = command(
+        "make-oct", make_oct, "make raw tiles of serial sections by OCT and their atlas, whose truth is known, for a demo"
+    )
     one.add_argument("folder", type=Path, help="folder to make")
     one = command("score-oct", score_oct, "compare what reconstruct made of them with the truth")
     one.add_argument("folder", type=Path, help="as of make-oct")
-    one.add_argument("results", type=Path, help="--outdir of reconstruct")
+    one.add_argument("results", type=Path, nargs="+", help="--outdir of reconstruct")
     one = command("runs", runs, "list the runs of a results folder")
     one.add_argument("outdir", nargs="?", default="results")
     one.add_argument("--json", action="store_true", help="all columns, as JSON")
@@ -173,7 +175,9 @@ def make_oct(args: argparse.Namespace) -> None:
 def score_oct(args: argparse.Namespace) -> None:
     from .testing import oct_demo
 
-    print("\n".join(oct_demo.scores(oct_demo.read(args.folder), args.results)))
+    made = oct_demo.read(args.folder)
+    for results in args.results:
+        print(f"{results}\n  " + "\n  ".join(oct_demo.scores(made, results)))
 
 
 def runs(args: argparse.Namespace) -> None:
