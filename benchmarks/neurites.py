@@ -6,7 +6,8 @@
 DATA is the folder with `em/`. fib25 is the part of the shipped network's recipe that is named: it has not been learnt from.
 gala and vnc the network has never seen. `held_back` is looked at once, when everything is chosen. VNC is scored section by
 section. --size N: no scores, but the cost of N^3 voxels, FIB-25 continued by reflection. Peers, where installed: waterz
-(seeded watershed and mean affinity) on the same affinities; connected components by SciPy.
+(seeded watershed and mean affinity) on the same affinities; connected components by SciPy. --bounds: how far agglomeration
+could come at most on these supervoxels, in this crop.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def ours(
         run_stage("inference.segment", folder, volume=store, block=block, output="s.ome.zarr", overlaps="o.npz", **more) == 0
     )
     cut = time.process_time()
-    graph = agglomerate.numbered([folder / "o.npz"])
-    names, edges = graph.nodes.ids, graph.edges
-    forest = agglomeration.join(len(names), graph.within, min(THRESHOLDS))
+    graph = agglomerate.Graph([folder / "o.npz"])
+    names = graph.nodes.ids
+    forest = graph.forest(min(THRESHOLDS))
     joined = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     labels = open_image(folder / "s.ome.zarr").read() if scored else np.zeros(0, np.uint64)
@@ -77,14 +78,14 @@ def ours(
         out[threshold] = np.where(labels > 0, root[np.minimum(index, len(root) - 1)] + 1, 0)
     cost = {
         "supervoxels": len(names),
-        "edges": len(edges.faces),
+        "edges": graph.rows,
         "segment_mvox_per_cpu_s": round(raw.size / 1e6 / (cut - begun), 3),
         "agglomerate_cpu_s": round(joined - cut, 2),
         "raw_to_labels_mvox_per_cpu_s": round(raw.size / 1e6 / (joined - begun), 3),
-        "recut_medges_per_s": round(len(edges.faces) / 1e6 / max(recut, 1e-6), 1),
+        "recut_medges_per_s": round(graph.rows / 1e6 / max(recut, 1e-6), 1),
         "peak_gb": round(peak / 1e6, 2),
     }
-    return {"labels": out, "cost": cost, "store": store}
+    return {"labels": out, "cost": cost, "store": store, "supervoxels": labels}
 
 
 def by_waterz(store: Path, model: Path | None) -> tuple[dict[float, np.ndarray], float]:
@@ -104,13 +105,37 @@ def by_waterz(store: Path, model: Path | None) -> tuple[dict[float, np.ndarray],
     return {round(1 - s, 3): labels.astype(np.int64) for s, labels in zip(scores, found)}, time.process_time() - begun
 
 
-def rows(truth: np.ndarray, labels: dict[float, np.ndarray], flat: bool) -> dict[str, dict[str, float]]:
+def bounds(truth: np.ndarray, supervoxels: np.ndarray) -> dict[str, np.ndarray]:
+    """Labels that are about the best that can be had in a crop (z, y, x), where neurites may be joined only outside it.
+
+    `truth`: the truth, parts that do not touch apart. `supervoxels`: each given to the neurite that most of it is, parts
+    that do not touch apart."""
+    import cc3d
+
+    _, own = np.unique(supervoxels, return_inverse=True)
+    names, true = np.unique(truth, return_inverse=True)
+    own, true = own.reshape(truth.shape), np.where(truth > 0, true.reshape(truth.shape) + 1, 0)
+    many = len(names) + 1
+    known = (truth > 0) & (supervoxels > 0)
+    pair, count = np.unique(own[known].astype(np.int64) * many + true[known], return_counts=True)
+    most = np.zeros(own.max() + 1, np.int64)
+    order = np.argsort(count, kind="stable")  # the last one written stays
+    most[pair[order] // many] = pair[order] % many
+    apart = {"truth": true, "supervoxels": np.where(supervoxels > 0, most[own], 0)}
+    return {
+        name: cc3d.connected_components(x.astype(np.uint32), connectivity=6).astype(np.int64) for name, x in apart.items()
+    }
+
+
+def rows(
+    truth: np.ndarray, labels: dict[float, np.ndarray] | dict[str, np.ndarray], flat: bool
+) -> dict[str, dict[str, float]]:
     score = score_sections if flat else score_volumes
     found = {}
     for threshold, one in labels.items():
         result, inner = (score(truth, one, border=b) for b in (0, 2))
-        found[f"{threshold:g}"] = {k: round(result[k], 3) for k in ("voi_split", "voi_merge", "voi", "arand")}
-        found[f"{threshold:g}"] |= {f"{k}_b2": round(inner[k], 3) for k in ("voi", "arand")}
+        found[str(threshold)] = {k: round(result[k], 3) for k in ("voi_split", "voi_merge", "voi", "arand")}
+        found[str(threshold)] |= {f"{k}_b2": round(inner[k], 3) for k in ("voi", "arand")}
     return found
 
 
@@ -123,6 +148,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--size", type=int, default=0)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--bounds", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     figures: dict = {}
@@ -136,6 +162,9 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 made = ours(Path(folder), raw, size, args.model, args.segmentation)
                 figures[name] = {"ours": rows(truth, made["labels"], flat), "cost": made["cost"]}
+                if args.bounds and not flat:
+                    figures[name]["bounds"] = rows(truth, bounds(truth, made["supervoxels"]), flat)
+                    print(name, "at most", json.dumps(figures[name]["bounds"]))
                 if args.peers:
                     try:
                         peer, seconds = by_waterz(made["store"], args.model)

@@ -2,8 +2,12 @@
 
     python benchmarks/reconstruct.py                          three seeds, 9 tiles of 48 x 128 x 128
     python benchmarks/reconstruct.py --texture VOLUME.npz     tissue that looks like a real volume (array `raw`)
+    python benchmarks/reconstruct.py --large                  36 and 100 tiles too: what a slice costs as it grows
+    python benchmarks/reconstruct.py --peers PYTHON           BaSiCPy beside our light, by a Python that has it
 
-CPU seconds of one thread and the most memory of the stage `prepare_slice`, from its own record: start and reading included.
+CPU seconds of one thread and the most memory of the stage `prepare_slice`, from its own record: start and reading
+included. "alone" is the stage `fix_illumination` by itself, as with --publish_intermediates; in `prepare_slice` it writes
+nothing.
 """
 
 from __future__ import annotations
@@ -30,12 +34,13 @@ from voxelmill.testing.oct_score import tile_error, uneven_depth, uneven_focus
 from voxelmill.transform.fix_focal_curvature import Overlapping, flatten
 from voxelmill.transform.tile_grid import open_grid
 
-BIN = Path(__file__).parents[1] / "bin"
+HERE = Path(__file__).parent
+BIN = HERE.parent / "bin"
 SEEDS = (7, 11, 23)
 BENT = 4.0  # planes that the surface sags at the corner of a tile
 
 
-def case(made: Acquisition, folder: Path) -> None:
+def case(made: Acquisition, folder: Path, peer: str = "") -> None:
     with get_context("spawn").Pool(1) as apart:  # a child's peak memory counts from what its parent holds
         grid = apart.apply(write_mosaics, (folder / "made", made)) / "mosaic_grid_3d_z00.ome.zarr"
     files = ("--tiles", "tiles.csv", "--seams", "seams.csv", "--notes", "notes.npz", "--output", "out.ome.zarr")
@@ -48,9 +53,12 @@ def case(made: Acquisition, folder: Path) -> None:
     nominal = np.array(made.tiles) * steps
     notes = np.load(folder / "notes.npz")
     left = made.flat / notes["flat"]
-    print(f"seed {made.seed}")
+    print(f"seed {made.seed}, {len(made.tiles)} tiles")
     print(f"  tiles   {tile_error(made, 0, found):.3f} px RMS off; by the stage {tile_error(made, 0, nominal):.2f}")
-    print(f"  light   CV {left.std() / left.mean():.4f}; before {made.flat.std() / made.flat.mean():.4f}")
+    print(f"  light   CV {cv(left):.4f}; before {cv(made.flat):.4f}")
+    print(f"          {alone(made, grid, folder)}")
+    for way in ("planes", "mean") if peer else ():
+        print(f"          {theirs(made, grid, folder, peer, way)}")
     if "profile_gain" in notes:
         before, after = uneven_depth(made, notes["profile_gain"])
         print(f"  depth   CV {after:.4f} over the planes of agarose; before {before:.4f}")
@@ -60,6 +68,34 @@ def case(made: Acquisition, folder: Path) -> None:
     print(f"  surface plane {record['quality']['surface_plane']:.2f}; is at {made.surface:g}")
     start, memory = record["startup_cpu_s"], record["peak_memory_bytes"] / 1e6
     print(f"  cost    {start + record['cpu_s']:.2f} CPU s, of it {start:.2f} to start; {memory:.0f} MB")
+
+
+def cv(field: np.ndarray) -> float:
+    return float(field.std() / field.mean())
+
+
+def alone(made: Acquisition, grid: Path, folder: Path) -> str:
+    """What light costs by itself."""
+    words = ("--grid", grid, "--slice", "0", "--stitch_overlap_fraction", str(made.overlap), "--output", "lit.ome.zarr")
+    command = [sys.executable, BIN / "fix_illumination.py", *words]
+    subprocess.run(command, cwd=folder, check=True, stderr=subprocess.DEVNULL)
+    record = json.loads((folder / "fix_illumination.0.provenance.json").read_text())
+    size, out = (sum(f.stat().st_size for f in of.rglob("*") if f.is_file()) for of in (grid, folder / "lit.ome.zarr"))
+    cost = f"{record['cpu_s']:.2f} CPU s and {record['startup_cpu_s']:.2f} to start"
+    return f"alone: {cost}; {out / size:.2f} of the input written"
+
+
+def theirs(made: Acquisition, grid: Path, folder: Path, python: str, way: str) -> str:
+    """What BaSiCPy finds, or why there is nothing."""
+    tiles = open_grid(grid)
+    np.save(folder / "tiles.npy", np.stack([tiles.read(i) for i in range(len(tiles))]))
+    command = ["timeout", "600", python, str(HERE / "illumination_peers.py"), way, str(folder / "tiles.npy")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return f"BaSiCPy, {way}: {(done.stderr.strip().splitlines() or ['no result in 600 s'])[-1][:100]}"
+    found = json.loads(done.stdout.splitlines()[-1])
+    left = np.mean([cv(made.flat / field) for field in np.load(found["flat"])])
+    return f"BaSiCPy, {way}: CV {left:.4f}, {found['cpu_s']:.2f} CPU s"
 
 
 def bent(made: Acquisition, folder: Path) -> tuple[float, float]:
@@ -74,14 +110,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texture", type=Path)
     parser.add_argument("--grid", type=int, nargs=2, default=(3, 3))
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--peers", default=os.environ.get("VOXELMILL_PEERS", ""), metavar="PYTHON")
     given = parser.parse_args()
+    if not given.peers:
+        print("no --peers: BaSiCPy is not here")
     texture = np.load(given.texture)["raw"] if given.texture else None
-    for seed in SEEDS:
-        made = Acquisition(
-            slices=1, grid=tuple(given.grid), tile=(48, 128, 128), overlap=0.2, drift=0, seed=seed, texture=texture
-        )
+    cases = [(seed, tuple(given.grid)) for seed in SEEDS] + [(SEEDS[0], (n, n)) for n in (6, 10) if given.large]
+    for seed, grid in cases:
+        made = Acquisition(slices=1, grid=grid, tile=(48, 128, 128), overlap=0.2, drift=0, seed=seed, texture=texture)
         with tempfile.TemporaryDirectory() as folder:
-            case(made, Path(folder))
+            case(made, Path(folder), given.peers)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ def main() -> int:
     parser.add_argument("--segmentation", choices=tuple(scaling.DENSITY), default="learned")
     parser.add_argument("--folder", type=Path, help="keep the runs here")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--stages", nargs="*", help="with --write: only the lines of these, the others stay")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
@@ -103,7 +104,10 @@ def main() -> int:
                 print(f"{edge:>4}^3 {what:12} {value:10.2f} {told[what]:10.2f} {100 * error:6.1f}%", flush=True)
         print(densities(runs[-1]))
         if args.write:
-            scaling.save(scaling.calibrate(runs), args.segmentation)
+            chosen = scaling.calibrate(runs)
+            if args.stages:
+                chosen = scaling.load(args.segmentation) | {name: chosen[name] for name in args.stages}
+            scaling.save(chosen, args.segmentation)
     print(f"largest error {100 * worst:.1f}% (asked: 20%)")
     return 0 if worst <= 0.2 else 1
 

@@ -24,26 +24,37 @@ from voxelmill.inference import agglomerate as stage
 from voxelmill.inference import region_graph, section_linking, supervoxels
 
 
-def agglomerate(rows: int) -> float:
-    """CPU seconds to join a graph with that many edges: supervoxels on a lattice, each touching its seven next ones."""
+def agglomerate(rows: int, layers: int = 8) -> float:
+    """CPU seconds to join a graph with that many edges: supervoxels on a lattice, each touching its seven next ones.
+
+    layers: of supervoxels in the file of a block."""
     side = round((rows / 7) ** (1 / 3))
-    z, y, x = (n.ravel().astype(np.uint64) for n in np.mgrid[:side, :side, :side])
-    ids, rng = (z * np.uint64(side) + y) * np.uint64(side) + x + np.uint64(1), np.random.default_rng(0)
-    pairs = []
-    for dz, dy, dx in list(np.ndindex(2, 2, 2))[1:]:
-        inside = (z + dz < side) & (y + dy < side) & (x + dx < side)
-        pairs.append(np.stack([ids[inside], ids[inside] + np.uint64((dz * side + dy) * side + dx)], 1))
-    pairs = np.concatenate(pairs)
-    faces = rng.integers(1, 200, len(pairs))
-    edges = region_graph.added(*pairs.T, (faces * 255 * rng.beta(0.5, 0.5, len(pairs))).astype(np.int64), faces)
-    graph = supervoxels.Graph(slice(0, 1), [], ids, rng.integers(50, 2000, len(ids)), edges, {}, {})
+    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        supervoxels.save(Path(folder) / "graph.npz", graph)
-        del pairs, faces, edges, graph, ids, z, y, x, inside
+        paths = [Path(folder) / f"{z}.npz" for z in range(0, side, layers)]
+        for k, path in enumerate(paths):
+            save_block(path, side, k * layers, min((k + 1) * layers, side), rng)
         Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
         begun = time.process_time()
-        stage.by_affinity(stage.Learned(), SimpleNamespace(report=dict), [Path(folder) / "graph.npz"], None, None)
+        stage.by_affinity(stage.Learned(), SimpleNamespace(report=dict), paths, None, None)
         return time.process_time() - begun
+
+
+def save_block(path: Path, side: int, start: int, stop: int, rng: np.random.Generator) -> None:
+    """Layers of the lattice; a border between blocks is a plane of one face a supervoxel."""
+    z, y, x = (n.ravel().astype(np.uint64) for n in np.mgrid[start:stop, :side, :side])
+    ids = (z * np.uint64(side) + y) * np.uint64(side) + x + np.uint64(1)
+    pairs = []
+    for dz, dy, dx in list(np.ndindex(2, 2, 2))[1:]:
+        inside = (z + dz < stop) & (y + dy < side) & (x + dx < side)
+        pairs.append(np.stack([ids[inside], ids[inside] + np.uint64((dz * side + dy) * side + dx)], 1))
+    both = np.concatenate(pairs)
+    faces = rng.integers(1, 200, len(both))
+    edges = region_graph.added(*both.T, (faces * 255 * rng.beta(0.5, 0.5, len(both))).astype(np.int64), faces)
+    nodes = region_graph.Nodes(ids, rng.integers(50, 2000, len(ids)), np.zeros(len(ids), np.int32))
+    planes = ids.reshape(stop - start, side, side)
+    first = supervoxels.Plane(planes[0], (255 * rng.beta(0.5, 0.5, (side, side))).astype(np.uint8))
+    supervoxels.save(path, supervoxels.Graph(slice(start, stop), [], nodes, edges, {(0, 0): first}, {(0, 0): planes[-1]}))
 
 
 def link(rows: int) -> float:

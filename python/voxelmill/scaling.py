@@ -20,6 +20,7 @@ from .core.pipeline import Cluster, Limits
 from .core.plans import PYRAMID_BLOCKS, READ_BLOCKS, TABLE_VOXELS
 from .core.schema import project
 from .core.shared import Storage, Tasks
+from .serving.neurites import AT_ONCE
 
 MEASURED = Path(__file__).with_suffix(".json")
 WIRING = wiring.read("connectome", project())
@@ -48,11 +49,14 @@ BYTES_PER_STORE_NAME = 40.0
 FILES_IN_STORE = 1e6  # beyond this, listing and archiving a store takes hours
 SUBMITS_PER_SECOND = 20.0  # conf/slurm.config
 QUEUE_SIZE = 1000  # conf/slurm.config
+SHAPES_A_BATCH = 32  # blocks whose neurites one task makes (batchesOf, workflows/inputs.nf)
+# In no row: only where asked for (no cost by default), or no more than a look at each file.
+NOT_COUNTED = {"list_files", "simulate_misalignment", "evaluate", "scene"}
 LONGEST = float(Limits.model_fields["max_time"].default.removesuffix(".h")) * 3600
 BLOCK_GB, SINGLE_GB = 16.0, 64.0  # of memory: what many tasks, what one may have
 # Of memory, per row of each table, and CPU seconds; benchmarks/tables.py.
-EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 180.0, 310.0, 60.0, 110.0, 150.0
-EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 2.7e-6, 2e-6, 1e-6
+EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 55.0, 310.0, 60.0, 110.0, 150.0
+EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 3.5e-6, 2e-6, 1e-6
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,9 @@ def megavoxels_of(records: list[dict]) -> float:
 
 
 def extent(stage: str, megavoxels: float, sections: float, records: int) -> float:
-    """What the cost of one task of a stage goes with. Figures draw a fixed number of pixels and neurites."""
-    return {"align": sections, "report": records, "figures": 0, "estimate": 0}.get(stage, megavoxels)
+    """What the cost of one task of a stage goes with. Figures draw a fixed number of pixels and neurites, the largest of
+    which (`neurons`) are as long as the volume."""
+    return {"align": sections, "neurons": sections, "report": records, "figures": 0, "estimate": 0}.get(stage, megavoxels)
 
 
 def shard_of(records: list[dict]) -> float:
@@ -197,6 +202,8 @@ def is_divided(stage: str, setting: Setting) -> bool:
 def tasks_of(stage: str, voxels: float, setting: Setting) -> int:
     """Tasks that go side by side. A block is at least one shard, one layer of shards where whole sections are wanted,
     one superblock for multiscale; volumes are cubes."""
+    if stage == "neurites":
+        return max(1, tasks_of("shapes", voxels, setting) // SHAPES_A_BATCH)
     if not is_divided(stage, setting):
         return 1
     piece = block_size(voxels, setting.block_voxels * TIMES.get(stage, 1))
@@ -235,6 +242,8 @@ def held(stage: str, voxels: float, tasks: int, size: float, setting: Setting, c
     memory = cost.memory.at(min(size, setting.shard_voxels / 1e6) if stage in BY_SHARD else size)
     if stage == "segment" and setting.segmentation == "learned":
         memory = min(memory, PATCH_MEMORY.at(setting.shard_voxels / 1e6))
+    if stage == "neurites":
+        memory = cost.memory.at(min(size, AT_ONCE / 1e6))
     if stage == "agglomerate":
         memory = cost.memory.fixed + (EDGE_BYTES * rows.edges or LINK_BYTES * rows.supervoxels) * megavoxels
     if stage == "export_labels":

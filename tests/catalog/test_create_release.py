@@ -27,10 +27,10 @@ def test_as_by_the_command(tmp_path: Path, good: Path) -> None:
 
 def test_a_gate_that_fails_says_why(tmp_path: Path, bad: Path, capfd: pytest.CaptureFixture[str]) -> None:
     policy = tmp_path / "policy.json"
-    policy.write_text(json.dumps({"gates": [{"figure": "score.regions.*.voi_split", "max": 0.5}]}))
+    policy.write_text(json.dumps({"gates": [{"figure": "evaluation.regions.*.split_rate", "max": 0.5}]}))
     words = {"results": bad, "tag": "r1", "policy": policy, "release": tmp_path / "release.json"}
     assert run_stage(STAGE, tmp_path, store=tmp_path / "store", **words) == 65
-    assert "score.regions.z0.voi_split is 0.9, expected at most 0.5" in capfd.readouterr().err
+    assert "evaluation.regions.z0_y0_x0.split_rate is 3, expected at most 0.5" in capfd.readouterr().err
     assert not (tmp_path / "release.json").exists() and not Store(tmp_path / "store").tags()
 
 

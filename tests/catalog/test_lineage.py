@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 from voxelmill import cli
-from voxelmill.catalog import archive, incidents, lineage, parameters, queries, releases
+from voxelmill.catalog import archive, incidents, lineage, objects, parameters, queries, releases
 from voxelmill.catalog.store import Store
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.testing import results
@@ -129,6 +130,12 @@ def test_what_does_not_go_into_the_archive(store: Store, tmp_path: Path) -> None
     (tmp_path / "empty").touch()
     with pytest.raises(DataError, match="empty"):
         archive.add(store, [tmp_path / "empty"])
+    os.mkfifo(tmp_path / "pipe")
+    for strange in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(DataError, match=strange.name):
+            archive.add(store, [strange])
+    with store.staging() as staging, pytest.raises(DataError, match="not a plain file"):
+        objects.put(store, Path("/dev/null"), staging)
     assert not any((store.root / "staging").iterdir())
 
 
@@ -137,12 +144,14 @@ def test_incident_drill(store: Store, tmp_path: Path) -> None:
     assert cli.main(["incident", "open", str(store.root), "--bad", BAD, "--out", str(tmp_path / "inc")]) == 0
     facts = json.loads((tmp_path / "inc/incident.json").read_text())
     (row,) = facts["releases"]
-    assert (row["tag"], row["beside"], row["regions"]) == ("r2", "r1", ["z0"])
+    assert (row["tag"], row["beside"], row["regions"]) == ("r2", "r1", ["z0_y0_x0", "z1_y0_x0"])
     assert row["neurites"] == {"split": 16, "merged": 0}
     assert (facts["proposal"]["action"], facts["proposal"]["to"]) == ("rollback", "r1")
     memo, steps = ((tmp_path / "inc" / name).read_text() for name in ("memo.md", "checklist.md"))
-    assert "score.regions.z0.voi_split: 0.1 -> 0.9" in memo and "release rollback STORE r1" in memo
-    assert "gate in the policy: score.regions.z0.voi_split" in steps
+    assert "evaluation.regions.z0_y0_x0.split_rate: 0 -> 3" in memo and "release rollback STORE r1" in memo
+    assert "gate in the policy: evaluation.regions.z0_y0_x0.split_rate" in steps
+    masks = "0,0,0,4,32,32 4,0,0,8,32,32"
+    assert f"release create STORE --from r2 --mask {masks} --tag NEW" in memo
     releases.rollback(store, "r1", "incident")
     again = incidents.open_incident(store, BAD, tmp_path / "after")
     assert again["proposal"]["action"] == "none" and not again["current_affected"]

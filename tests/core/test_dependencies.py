@@ -31,13 +31,15 @@ IMPORTED_AS = {
 NOT_IMPORTED = {"imagecodecs", "httpx", "pytest-xdist", "flask", "flask-cors", "ruff", "mypy", "types-PyYAML", "neuroglancer"}
 UNDECLARED = {
     "pydantic_core",
+    "starlette",
     "waterz",
     "nibabel",
     "ctc_metrics",
     "geff",
     "ashlar",
     "m2stitch",
-}  # pydantic's own; peers, and a reader, tried where they are
+    "basicpy",
+}  # pydantic's and FastAPI's own; peers, and a reader, tried where they are
 CARD = {"numpy", "scipy", "scikit-image", "zarr", "ome-zarr", "pandas", "networkx", "matplotlib", "intern", "cupy-cuda12x"}
 
 

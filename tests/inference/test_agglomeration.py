@@ -8,14 +8,32 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voxelmill.inference.agglomeration import absorb, across, cut, join, link
-from voxelmill.inference.region_graph import Edges
+from voxelmill.inference import agglomeration
+from voxelmill.inference.agglomeration import Piece, across, cut
+from voxelmill.inference.region_graph import Edges, chosen
+
+NONE = np.zeros(0, np.int64)
 
 
 def graph(*rows: tuple[int, int, int, int]) -> Edges:
     """Edges from (u, v, total, faces)."""
     table = np.array(sorted(rows), np.int64).reshape(-1, 4)
     return Edges(table[:, :2].astype(np.uint64), table[:, 2], table[:, 3])
+
+
+def join(n: int, edges: Edges, least: float = 0.0) -> agglomeration.Forest:
+    return agglomeration.join(n, [Piece(edges, 0, NONE)], least)
+
+
+def absorb(root: np.ndarray, sizes: np.ndarray, edges: Edges, smallest: int) -> np.ndarray:
+    return agglomeration.absorb(root, sizes, [edges], smallest)
+
+
+def pieces(edges: Edges, starts: list[int]) -> list[Piece]:
+    """A graph divided where nodes begin: an edge is in the piece of its later end."""
+    u, v = edges.pairs.astype(np.int64).T
+    of_u, of_v = (np.searchsorted(starts, x, "right") - 1 for x in (u, v))
+    return [Piece(chosen(edges, of_v == k), start, np.unique(u[(of_u <= k) & (of_v > k)])) for k, start in enumerate(starts)]
 
 
 def by_queue(n: int, edges: Edges, threshold: float) -> list[int] | None:
@@ -62,6 +80,50 @@ def test_all_at_once_is_as_one_after_the_other(made: tuple[int, Edges], threshol
     assert found.tolist() == cut(n, join(n, edges, threshold), threshold).tolist()
 
 
+@st.composite
+def divided(draw) -> tuple[int, Edges, list[int]]:
+    """Few means, so that many are equal; nodes touch those close by, as blocks do."""
+    n = draw(st.integers(2, 40))
+    pairs = draw(st.sets(st.tuples(st.integers(0, n - 1), st.integers(1, 9)).filter(lambda p: sum(p) < n), max_size=120))
+    rows = [(a, a + d, 51 * draw(st.integers(0, 5)) * f, f) for a, d in sorted(pairs) for f in [draw(st.integers(1, 3))]]
+    return n, graph(*rows), sorted({0, *draw(st.sets(st.integers(0, n - 1), max_size=7))})
+
+
+@settings(deadline=None, max_examples=300)
+@given(divided(), st.sampled_from([0.0, 0.2, 0.5]))
+def test_joins_are_the_same_however_the_graph_is_divided(made: tuple[int, Edges, list[int]], least: float):
+    n, edges, starts = made
+    whole, found = join(n, edges, least), agglomeration.join(n, pieces(edges, starts), least)
+    assert all(np.array_equal(a, b) for a, b in zip(found, whole, strict=True))
+    root, sizes = cut(n, whole, 0.5), np.arange(n) % 7 + 1
+    parts = [piece.edges for piece in pieces(edges, starts)]
+    assert np.array_equal(agglomeration.absorb(root, sizes, parts, 12), absorb(root, sizes, edges, 12))
+
+
+def test_what_is_settled_is_not_held(monkeypatch: pytest.MonkeyPatch):
+    """A long lattice in pieces: of all edges a tenth is looked at together, less where there are more."""
+    seen: list[int] = []
+    exhausted = agglomeration._exhausted
+    monkeypatch.setattr(
+        agglomeration, "_exhausted", lambda edges, *rest: seen.append(len(edges.u)) or exhausted(edges, *rest)
+    )
+
+    def most(layers: int) -> int:
+        side, rng = 12, np.random.default_rng(0)
+        numbers = np.arange(layers * side**2).reshape(layers, side, side)
+        pairs = [
+            np.stack([np.moveaxis(numbers, k, 0)[:-1].ravel(), np.moveaxis(numbers, k, 0)[1:].ravel()], 1) for k in range(3)
+        ]
+        pairs = np.unique(np.concatenate(pairs), axis=0).astype(np.uint64)
+        faces = rng.integers(1, 99, len(pairs))
+        edges = Edges(pairs, (rng.random(len(pairs)) * 255 * faces).astype(np.int64), faces)
+        seen.clear()
+        agglomeration.join(numbers.size, pieces(edges, list(range(0, numbers.size, 8 * side**2))), 0.2)
+        return max(seen)
+
+    assert most(256) < 2 * most(64) and most(256) < 256 * 3 * 12**2 / 10
+
+
 def test_scores_fall_and_cuts_lie_within_each_other():
     rng = np.random.default_rng(1)
     n = 400
@@ -106,7 +168,7 @@ def linked(rows: list[tuple[int, int, int, int]], sections: list[int], least: fl
     """Roots of clusters of one node each; rows: (node, node, mean affinity 0-255, faces)."""
     edges, sections_of = graph(*((u, v, mean * faces, faces) for u, v, mean, faces in rows)), np.array(sections)
     assert across(sections_of, edges).all()
-    return link(np.arange(len(sections)), sections_of, edges, least).tolist()
+    return agglomeration.link(np.arange(len(sections)), sections_of, [edges], least).tolist()
 
 
 def test_what_is_each_others_best_in_the_section_beside_is_linked():

@@ -364,3 +364,28 @@ def test_a_file_uri_may_have_escapes(tmp_path):
     same(f"file://{folder}", "zarr 3")
     with pytest.raises(StorageError, match="no such file"):
         open_source(str(folder).replace(" ", "%20"))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "user@169.254.169.254:80", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "[fe80::1]"],
+)
+@pytest.mark.parametrize("before", ["http://", "precomputed://http://"])
+def test_addresses_where_clouds_keep_credentials(before, host):
+    """However they are written; nothing is asked there."""
+    with pytest.raises(ParameterError, match="link-local, where no data lie"):
+        open_source(f"{before}{host}/latest/meta-data")
+
+
+def test_a_zip_is_never_unpacked(tmp_path):
+    """Names in it that lead out are keys that nobody asks for: the volume is read, nothing is written."""
+    file = zipped(stored(tmp_path / "in/v", "zarr 3"), tmp_path / "in/v.zarr.zip")
+    with zipfile.ZipFile(file, "a") as more:
+        for name in ("../evil", "/tmp/evil", "a/../../evil", "C:\\evil"):
+            more.writestr(name, "evil")
+        link = zipfile.ZipInfo("link")
+        link.external_attr = 0o120777 << 16
+        more.writestr(link, "/etc/passwd")
+    before = sorted(tmp_path.rglob("*"))
+    same(str(file), "zarr 3")
+    assert sorted(tmp_path.rglob("*")) == before

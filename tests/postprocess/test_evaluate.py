@@ -135,3 +135,21 @@ def test_a_prediction_without_a_new_name_is_refused():
     assert table.renamed(np.array([5, 6]), np.array([9, 9])).pred.tolist() == [0, 9]
     with pytest.raises(DataError, match="prediction 6 has no new name"):
         table.renamed(np.array([5]), np.array([9]))
+
+
+def test_faults_of_regions_count_where_they_lie(tmp_path: Path):
+    """Neurites along x, one of them in two pieces in the first quarter of x: only there it is split, not where it is cut."""
+    truth = np.repeat(np.arange(1, 9, dtype=np.uint32), 8)[None, :, None] * np.ones((4, 1, 64), np.uint32)
+    found = truth.copy()
+    found[:, :8, :16] = 100  # x 0..15 of the first; the rest of it, 16..63, is another piece
+    scores = score(tmp_path, found, truth, [warp.shift_transform(0, 0)] * 4, score_regions="1,2,2")
+    told = json.loads((tmp_path / "evaluation.json").read_text())
+    regions = told["regions"]
+    assert set(regions) == {f"z0_y{y}_x{x}" for y in (0, 1) for x in (0, 1)}
+    assert {name: row["splits"] for name, row in regions.items() if row["splits"]} == {"z0_y0_x0": 1}
+    assert regions["z0_y0_x0"]["split_rate"] == 0.25 and regions["z0_y0_x0"]["box"] == "0,0,0,4,32,32"
+    assert regions["z0_y0_x0"]["voi_split"] == pytest.approx(0.25) and regions["z0_y1_x1"]["voi_split"] == 0
+    whole = Contingency()
+    whole.add(truth, found)
+    assert scores["voi_split"] == pytest.approx(whole.result()["voi_split"])  # as if there were no parts
+    assert sum(row["voxels"] for row in regions.values()) == truth.size

@@ -11,7 +11,7 @@ import pytest
 from voxelmill import cli
 from voxelmill.catalog import differences, index, lineage, queries, releases
 from voxelmill.catalog.store import Store
-from voxelmill.core.errors import DataError
+from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.proofreading import released
 from voxelmill.proofreading.edits import Editor
 from voxelmill.testing import bars
@@ -154,3 +154,34 @@ def test_by_http(store: Store, tmp_path: Path) -> None:
         (edit_shown,) = client.get("/api/releases/r2/trace?artifact=1").json()["edits"]
         assert (edit_shown["by"], edit_shown["reason"], edit_shown["release"]) == ("ann", "one bar", "r1")
         assert "found.edits" in client.get("/").text
+
+
+def test_without_a_region(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """What reaches into it is gone from mapping, tables, meshes and skeletons; the rest is as it was, and shared."""
+    words = ["--from", "r1", "--mask", "0,0,0,32,64,64", "--tag", "r2", "--reason", "splits there"]
+    assert cli.main(["release", "create", str(store.root), *words]) == 0
+    found, before = index.load(store, "r2"), index.load(store, "r1")
+    assert dict(zip(found.supervoxels.tolist(), found.supervoxel_root.tolist())) == bars.BEFORE | dict.fromkeys(
+        (bars.A, bars.B, bars.E), 0
+    )  # fmt: skip
+    assert len(before.synapse_id) == 5 and len(found.synapse_id) == 0 and found.roots.tolist() == [3, 4]
+    files = store.release("r2") / "files"
+    assert {p.name for p in files.glob("skeletons/*.swc")} == {"3.swc", "4.swc"}
+    assert not [p for p in files.glob("meshes/*:0*") if p.name.split(":")[0] in "125"]
+    assert objects(store, "r1")["skeletons/3.swc"] == objects(store, "r2")["skeletons/3.swc"]
+    assert releases.show(store, "r2")["edits"]["masks"] == ["0,0,0,32,64,64"]
+    change = differences.diff(store, "r1", "r2")["neurites"]
+    assert (change["split"], change["merged"], change["unchanged"], change["supervoxels_only_old"]) == (0, 0, 2, 3)
+    assert {t["stage"] for t in queries.trace(store, "r2:3")["tasks"]} >= {"proofread", "segment"}
+    with pytest.raises(ParameterError, match="a region that this release is made without"):
+        Editor(store, "r2", found).merge(bars.A, bars.C, by="ann", base_version=0, reason="no")
+    with pytest.raises(DataError, match="nothing lies in 0,0,0,1,1,1"):
+        released.create(store, "r1", "r3", masks=["0,0,0,1,1,1"], reason="no")
+
+
+def test_masked_out_of_a_withdrawn_release(store: Store) -> None:
+    edit(store)
+    releases.withdraw(store, "r1", "splits in one region")
+    made = released.create(store, "r1", "r2", masks=["16,0,0,32,64,64"], reason="the rest is good")
+    assert made["current"] and (made["edits"]["merges"], made["edits"]["reason"]) == (1, "the rest is good")
+    assert index.load(store, "r2").supervoxel_root.tolist() == [1, 1, 3, 4, 0]

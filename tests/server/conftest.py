@@ -18,7 +18,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A catalogue with one release, r1."""
     folder: Path = tmp_path_factory.mktemp("paged")
     store = Store(folder / "store", make=True)
-    releases.create(store, results.make(folder / "one"), "r1")
+    releases.create(store, results.make(folder / "one", forms=True), "r1")
     return store
 
 

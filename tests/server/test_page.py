@@ -96,9 +96,10 @@ def test_layers_by_pixels(page: browser.Browser, address: str, tmp_path: Path) -
     page.open(f"{address}/#/r1/5")
     page.until("!!document.querySelector('#shown')")
     page.open(page.run("document.querySelector('#shown').href"))
-    page.until("typeof viewer !== 'undefined' && viewer.layerManager.managedLayers.length == 3 && viewer.isReady()")
+    page.until("typeof viewer !== 'undefined' && viewer.layerManager.managedLayers.length == 5 && viewer.isReady()")
     empty = shown("none")
-    for name, least in (("raw", 0.05), ("supervoxels", 0.005), ("synapses", 0.0005)):
+    layers = {"raw": 0.05, "supervoxels": 0.005, "meshes": 0.005, "skeletons": 0.0005, "synapses": 0.0005}
+    for name, least in layers.items():
         changed = (np.abs(shown(name) - empty).max(axis=2) > 40).mean()
         assert changed > least, f"{name}: {changed:.5f} of the picture"
     assert "Disconnected" not in page.run("document.body.innerText")
@@ -118,8 +119,10 @@ def test_view(served: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with TestClient(create(served.root), base_url="http://127.0.0.1") as client:
         state = client.get("/api/releases/r1/view?neurite=5").json()["state"]
         kinds = {layer["name"]: layer["type"] for layer in state["layers"]}
-        assert kinds == {"raw": "image", "supervoxels": "segmentation", "synapses": "annotation"}
-        image, segments, synapses = state["layers"]
+        shapes = dict.fromkeys(("supervoxels", "meshes", "skeletons"), "segmentation")
+        assert kinds == {"raw": "image", **shapes, "synapses": "annotation"}
+        image, segments, meshes, skeletons, synapses = state["layers"]
+        assert meshes["segments"] == skeletons["segments"] == ["5"]
         assert image["source"] == "zarr://http://127.0.0.1/data/r1/volumes/raw.ome.zarr" and len(segments["segments"]) == 8
         # Neurite 5 is the row y = 16..19 of the first layer: synapses at its edges, between 15 and 16, between 19 and 20.
         assert {p["point"][1] for p in synapses["annotations"]} == {15.5, 19.5} and len(synapses["annotations"]) == 8
@@ -143,6 +146,6 @@ def test_what_the_viewer_posts(served: Store) -> None:
 def test_costs(served: Store) -> None:
     with TestClient(create(served.root), base_url="http://127.0.0.1") as client:
         found = client.get("/api/releases/r1/costs").json()
-    assert found["tasks"] == 11 and found["core_hours"] == pytest.approx(11 * 0.4 / 3600)
-    assert found["core_hours_per_gvoxel"] == pytest.approx(11 * 0.4 / 3600 / (16 * 32 * 32 / 1e9))
+    assert found["tasks"] == 12 and found["core_hours"] == pytest.approx(12 * 0.4 / 3600)
+    assert found["core_hours_per_gvoxel"] == pytest.approx(12 * 0.4 / 3600 / (16 * 32 * 32 / 1e9))
     assert (found["stages"][0]["stage"], found["stages"][0]["tasks"]) == ("segment", 4)

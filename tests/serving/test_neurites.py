@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from voxelmill.postprocess.shapes import from_fragment
+from voxelmill.serving import neurites
 from voxelmill.testing.stages import make_store, record_of, run_stage
 
 SIZE, ORIGIN = (20.0, 10.0, 10.0), (1000.0, 200.0, 300.0)
@@ -75,6 +76,21 @@ def test_blocks_and_batches_leave_no_trace(whole: Path, tmp_path: Path):
     ours, theirs = everything(made(tmp_path, ["0-0", "1-2", "3-6", "7-7"], 3)), everything(whole)
     assert set(ours) == set(theirs)
     assert [name for name in theirs if ours[name] != theirs[name]] == []
+
+
+def test_neurites_are_held_group_by_group(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    held: list[list[int]] = []
+    blobs = neurites.blobs
+
+    def seen(paths, wanted):
+        held.append(wanted.tolist())
+        return blobs(paths, wanted)
+
+    monkeypatch.setattr(neurites, "AT_ONCE", 10_000)
+    monkeypatch.setattr(neurites, "blobs", seen)
+    ours, theirs = everything(made(tmp_path, ["0-7"], 1)), everything(whole)
+    assert held == [[5, 6], [5], [6]]  # meshes are written as they come
+    assert ours == theirs
 
 
 def test_the_table(whole: Path):

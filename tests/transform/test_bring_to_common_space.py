@@ -7,7 +7,7 @@ from voxelmill.core import shifts, slice_config
 from voxelmill.core.shifts import Shift
 from voxelmill.core.volume import open_image
 from voxelmill.testing.slices import STEP, slice_store, texture
-from voxelmill.testing.stages import run_stage
+from voxelmill.testing.stages import record_of, run_stage
 
 
 def plan_stage(folder, stores, table):
@@ -51,3 +51,16 @@ def test_a_slice_that_was_not_planned(tmp_path, capsys):
     files = {"volume": stores[3], "common_space": "common_space.json", "slice": 4, "output": "c.ome.zarr"}
     assert run_stage("transform.bring_to_common_space", tmp_path, **files) == 65
     assert "slice 4 has no place in the common space; expected one of [3]" in capsys.readouterr().err
+
+
+def test_what_is_no_number_is_counted_and_counts_as_not_acquired(tmp_path):
+    block = texture((4, 20, 20))
+    block[1, 2:4, 5], block[2, 9, 9] = np.nan, np.inf
+    stores = {3: slice_store(tmp_path, 3, block)}
+    assert plan_stage(tmp_path, stores, []) == 0
+    files = {"volume": stores[3], "common_space": "common_space.json", "slice": 3, "output": "c.ome.zarr"}
+    assert run_stage("transform.bring_to_common_space", tmp_path, **files) == 0
+    told = record_of(tmp_path, "bring_to_common_space")["quality"]["notes"]
+    assert told == "3 voxels of slice z03 are NaN or infinite; they count as not acquired"
+    made = open_image(tmp_path / "c.ome.zarr").read()
+    assert np.isfinite(made).all() and not made[1, 2:4, 5].any() and made[2, 9, 9] == 0

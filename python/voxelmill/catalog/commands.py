@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import BAD_DATA
+from ..core.errors import BAD_DATA, ParameterError
 
 Command = Callable[..., argparse.ArgumentParser]
 
@@ -30,6 +30,9 @@ def add(command: Command) -> None:
     of.add_argument("--from", dest="parent", metavar="TAG", help="of this release as it was proofread")
     some.add_argument("--tag", required=True)
     some.add_argument("--policy", type=Path, metavar="FILE", help="gates that must pass, JSON")
+    box = "Z0,Y0,X0,Z1,Y1,X1"
+    some.add_argument("--mask", nargs="+", default=[], metavar=box, help="with --from: without these regions, voxels from 0")
+    some.add_argument("--reason", default="", help="with --mask: why")
     _of(todo, "list", "list all releases")
     _of(todo, "show", "show one").add_argument("tag")
     _of(todo, "verify", "read all of a release, or of all").add_argument("tag", nargs="?")
@@ -131,10 +134,12 @@ def release(args: argparse.Namespace) -> int:
     from .store import Store
 
     if args.todo == "create":
+        if args.mask and not args.parent:
+            raise ParameterError("--mask: of which release? give --from TAG")
         if args.parent:
             from ..proofreading import released
 
-            found = released.create(Store(args.store), args.parent, args.tag, args.policy)
+            found = released.create(Store(args.store), args.parent, args.tag, args.policy, args.mask, args.reason)
         else:
             found = releases.create(Store(args.store, make=True), args.results, args.tag, args.policy)
         show(args, found, lambda f: [f"release {f['tag']}: {f['files']} files, {f['bytes'] / 1e6:.1f} MB, id {f['id']}"])
@@ -191,9 +196,10 @@ def _shown(f: dict[str, Any]) -> list[str]:
     ]
     if e := f.get("edits"):
         lines.append(
-            f"edited from {e['parent']}: {e['merges']} merges, {e['splits']} splits by {', '.join(e['by'])}; "
+            f"edited from {e['parent']}: {e['merges']} merges, {e['splits']} splits by {', '.join(e['by']) or 'nobody'}; "
             f"{e['neurites_touched']} neurites made again"
         )
+        lines += [f"made without {' and '.join(e['masks'])}: {e['reason']}"] if "masks" in e else []
     lines += [f"  gate {g['figure']}: {'passed' if g['passed'] else g['why']}" for g in f["gates"]]
     return lines + [f"  {name} = {value:g}" for name, value in f["figures"].items()]
 
@@ -258,8 +264,6 @@ def slo(args: argparse.Namespace) -> int:
 
 
 def serve(args: argparse.Namespace) -> int:
-    from ..core.errors import ParameterError
-
     try:
         from ..server import run
     except ImportError as error:

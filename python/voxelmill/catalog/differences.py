@@ -74,11 +74,15 @@ def neurites(old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[str
 
 
 def shared(old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """Root ids, old and new, of the supervoxels that both tables have; how many only one has."""
+    """Root ids, old and new, of the supervoxels that both tables have; how many only one has. 0 is masked: not had."""
     if len(old["supervoxel"]) == len(new["supervoxel"]) and (old["supervoxel"] == new["supervoxel"]).all():
-        return old["root_id"], new["root_id"], 0, 0
-    both, i, j = np.intersect1d(old["supervoxel"], new["supervoxel"], assume_unique=True, return_indices=True)
-    return old["root_id"][i], new["root_id"][j], len(old["supervoxel"]) - len(both), len(new["supervoxel"]) - len(both)
+        a, b = old["root_id"], new["root_id"]
+    else:
+        _, i, j = np.intersect1d(old["supervoxel"], new["supervoxel"], assume_unique=True, return_indices=True)
+        a, b = old["root_id"][i], new["root_id"][j]
+    both = (a > 0) & (b > 0)
+    only_old, only_new = (int((one["root_id"] > 0).sum() - both.sum()) for one in (old, new))
+    return (a, b, only_old, only_new) if both.all() else (a[both], b[both], only_old, only_new)
 
 
 def codes(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:

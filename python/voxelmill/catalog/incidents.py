@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError
-from . import differences, queries, releases
+from . import differences, policies, queries, regions, releases
 from .store import Store, write_whole
 
 WORSE = 1.25  # times the figure of the release before: a region that got so much worse is named
@@ -73,10 +73,18 @@ def _judged(store: Store, tag: str, found: dict[str, Any], states: dict[str, str
         "beside": base,
         "worse": worse,
         "regions": sorted({region for row in worse if (region := region_of(row["figure"]))}),
+        "boxes": _boxes(store, tag),
         "all_regions": sorted({region for name in now if (region := region_of(name))}),
         "neurites": {k: change["neurites"][k] for k in ("split", "merged")} if "neurites" in change else {},
         "edges": {k: change["edges"][k] for k in ("gained", "lost")} if "edges" in change else {},
     }
+
+
+def _boxes(store: Store, tag: str) -> dict[str, str]:
+    """Where the regions of a release's evaluation lie: Z0,Y0,X0,Z1,Y1,X1."""
+    path = regions.files_of(store, tag) / policies.TABLES["evaluation"]
+    found = json.loads(path.read_text()).get("regions", {}) if path.exists() else {}
+    return {name: row["box"] for name, row in found.items() if "box" in row}
 
 
 def worsened(then: dict[str, float], now: dict[str, float]) -> list[dict[str, Any]]:
@@ -123,29 +131,39 @@ def propose(facts: dict[str, Any], good: list[str]) -> dict[str, Any]:
         }
     bad, known = current["regions"], current["all_regions"]
     if bad and known and len(bad) <= MOSTLY * len(known):
+        masks = [current["boxes"][region] for region in bad if region in current["boxes"]]
+        without = {"regions": bad, "of": current["tag"], "masks": masks}
         why = f"worse in {len(bad)} of {len(known)} regions ({', '.join(bad)}); the others stand"
         if back:
             return {
                 "action": "rollback",
                 "to": back,
-                "regions": bad,
                 "then": "constrained release without these regions",
                 "why": why,
+                **without,
             }
-        return {"action": "constrain", "to": None, "regions": bad, "why": why}
+        return {"action": "constrain", "to": None, "why": why, **without}
     if back:
         why = "worse in most regions" if bad else "what came of it is all over the release"
         return {"action": "rollback", "to": back, "regions": bad, "why": f"{why}; {back} holds nothing of it"}
     return {"action": "patch", "to": None, "regions": bad, "why": "no good release without it is there to go back to"}
 
 
-def command_of(facts: dict[str, Any]) -> str:
-    plan = facts["proposal"]
-    if plan["action"] == "rollback":
-        return f"voxelmill release rollback STORE {plan['to']} --reason 'incident {facts.get('number', '')}: {facts['bad']}'"
-    if plan["action"] == "none":
-        return "voxelmill release withdraw STORE TAG --reason TEXT"
-    return "run the affected stages again with a good artifact, then voxelmill release create STORE --results DIR --tag NEW"
+def commands_of(facts: dict[str, Any]) -> list[str]:
+    """What does it, in order."""
+    plan, reason = facts["proposal"], f"--reason 'incident {facts.get('number', '')}: {facts['bad']}'"
+    said = {
+        "rollback": [f"voxelmill release rollback STORE {plan['to']} {reason}"],
+        "none": ["voxelmill release withdraw STORE TAG --reason TEXT"],
+        "patch": [
+            "run the affected stages again with a good artifact, then voxelmill release create STORE --results DIR --tag NEW"
+        ],
+    }.get(plan["action"], [])
+    if plan.get("masks"):
+        said.append(f"voxelmill release create STORE --from {plan['of']} --mask {' '.join(plan['masks'])} --tag NEW {reason}")
+    elif plan["action"] == "constrain":
+        said.append(f"voxelmill release create STORE --from {plan['of']} --mask Z0,Y0,X0,Z1,Y1,X1 --tag NEW {reason}")
+    return said
 
 
 def memo_of(facts: dict[str, Any]) -> str:
@@ -184,7 +202,7 @@ def memo_of(facts: dict[str, Any]) -> str:
     ]
     if plan.get("then"):
         lines.append(f"Then a {plan['then']}.")
-    lines += ["", f"    {command_of(facts)}", "", "## Tasks", ""]
+    lines += ["", *(f"    {command}" for command in commands_of(facts)), "", "## Tasks", ""]
     lines += [
         f"- {t['stage']}{'.' + t['block'] if t['block'] else ''}, run {t['run']}, {t['started']}"
         for t in facts["tasks"][:200]

@@ -134,17 +134,23 @@ def merge_table(store: Store, tag: str, columns: Sequence[str] = ("supervoxel", 
 
 
 def roots_in(store: Store, tag: str, box: Region) -> np.ndarray:
-    """Root ids of the neurites in a region, read at full resolution, a slab at a time."""
-    image, table = open_image(files_of(store, tag) / SUPERVOXELS), merge_table(store, tag)
+    """Root ids of the neurites in a region."""
+    table = merge_table(store, tag)
+    found = np.unique(table["root_id"][np.searchsorted(table["supervoxel"], supervoxels_in(store, tag, box))])
+    return found[found > 0]
+
+
+def supervoxels_in(store: Store, tag: str, box: Region) -> np.ndarray:
+    """Supervoxels that have voxels in a region, ascending; read at full resolution, a slab at a time."""
+    image = supervoxel_image_of(store, tag)
     box = tuple(slice(s.start, min(s.stop, n)) for s, n in zip(box, image.shape, strict=True))
     found = [np.zeros(0, np.uint64)]
     area = max(1, (box[1].stop - box[1].start) * (box[2].stop - box[2].start))
     step = max(1, int(32e6 // area))
     for z in range(box[0].start, box[0].stop, step):
         found.append(np.unique(image.read((slice(z, min(z + step, box[0].stop)), *box[1:]))))
-    ids = np.unique(np.concatenate(found)).astype(np.uint64)
-    at = np.searchsorted(table["supervoxel"], ids[ids > 0])
-    return np.unique(table["root_id"][at])
+    names = np.unique(np.concatenate(found)).astype(np.uint64)
+    return names[names > 0]
 
 
 def synapses_in(store: Store, tag: str, box: Region) -> list[int]:

@@ -148,14 +148,12 @@ def _files(results: Path, listed: dict[str, Any]) -> list[str]:
 def _store(
     store: Store, results: Path, names: list[str], staging: Path, shared: dict[str, list]
 ) -> dict[str, objects.Stored]:
-    def put(name: str) -> objects.Stored:
-        # `open_below` refuses links: what a release holds are bytes of its own. Records may be empty, as of a stub.
-        source = open_below(results, name)
-        if name in shared and objects.is_object(store, source, shared[name][2]):
-            return objects.Stored(*shared[name])
-        return objects.put(store, source, staging)
-
-    return dict(zip(names, objects.each(put, names), strict=True))
+    # `open_below` refuses links: what a release holds are bytes of its own. Records may be empty, as of a stub.
+    sources = {name: open_below(results, name) for name in names}
+    held = {n for n in names if n in shared and objects.is_object(store, sources[n], shared[n][2])}
+    fresh = [name for name in names if name not in held]
+    stored = dict(zip(fresh, objects.put_all(store, [sources[n] for n in fresh], staging), strict=True))
+    return {name: objects.Stored(*shared[name]) if name in held else stored[name] for name in names}
 
 
 def _verify_published(results: Path, listed: dict[str, Any], stored: dict[str, objects.Stored]) -> None:

@@ -19,6 +19,7 @@ from . import agglomeration, region_graph, section_linking, supervoxels
 from .segment import HOW, load_tables
 
 CURVE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)  # thresholds at which a truth is compared
+HELD = 1_000_000  # edges that are read once and held: 40 bytes each
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -73,74 +74,99 @@ def run(
 def by_affinity(
     p: Learned, task: Task, overlaps: list[In], merge: OutFiles | None, kept: Out | None
 ) -> tuple[section_linking.Components, section_linking.Border]:
-    graph = numbered(overlaps)
-    names, edges = graph.nodes.ids, graph.edges
-    forest = agglomeration.join(len(names), graph.within, min(p.agglomeration_threshold + CURVE))
-    found, segments = [], {}
+    graph = Graph(overlaps)
+    forest = graph.forest(min(p.agglomeration_threshold + CURVE))
+    first, segments = None, {}
     for threshold in p.agglomeration_threshold:
         root = graph.cut(threshold, forest, p.min_segment)
         # A root is its component's smallest supervoxel, so the rank of the roots numbers the components.
         component = (np.cumsum(root == np.arange(len(root))) - 1)[root]
-        found.append(section_linking.Components(names, component, best_inside(root, edges)))
+        found = section_linking.Components(graph.nodes.ids, component, graph.best_inside(root))
+        first = first or found
         segments[f"{threshold:g}"] = int(component.max(initial=-1)) + 1
         if merge and len(p.agglomeration_threshold) > 1:
             merge.mkdir(exist_ok=True)
-            section_linking.write_merge(merge / f"{threshold:g}.parquet", section_linking.number(found[-1]))
+            section_linking.write_merge(merge / f"{threshold:g}.parquet", section_linking.number(found))
+    assert first is not None
     if kept:
         with open(kept, "wb") as file:
             np.savez(file, **forest._asdict(), smallest=np.int64(p.min_segment))
-    task.report(edges=len(edges.faces), joins=len(forest.score), segments_at=segments)
+    task.report(edges=graph.rows, joins=len(forest.score), segments_at=segments)
     none = np.zeros(0, np.uint64)
     edge = section_linking.Border(
-        int(found[0].component.max(initial=-1)) + 1,
+        int(first.component.max(initial=-1)) + 1,
         none,
         none.astype(np.int64),
         none,
         none.astype(np.int64),
         none.astype(np.float32),
     )
-    return found[0], edge
+    return first, edge
 
 
 class Graph:
-    """The region graph of a volume; edges name their ends by their places among the nodes.
+    """The region graph of a volume, from the files of its blocks; edges name their ends by their places among the nodes.
 
+    Nodes are held; edges come block by block as often as they are needed, but for those of a small volume.
     Where each supervoxel lies in one section, segments are made in each section (`within`), then linked (`beyond`)."""
 
-    def __init__(self, nodes: region_graph.Nodes, edges: region_graph.Edges):
-        self.nodes = nodes
-        self.edges = edges._replace(pairs=np.searchsorted(nodes.ids, edges.pairs).astype(np.uint64))
-        beyond = agglomeration.across(nodes.sections, self.edges)
-        self.within, self.beyond = (region_graph.chosen(self.edges, those) for those in (~beyond, beyond))
+    def __init__(self, overlaps: list[In]):
+        self.paths = supervoxels.in_order(overlaps)
+        self.nodes = supervoxels.nodes_of(self.paths)
+        self.rows = 0
+        self.held: list[agglomeration.Piece] | None = None
+        found: list[agglomeration.Piece] = []
+        for piece in self._read():
+            self.rows += len(piece.edges.faces)
+            if self.rows <= HELD:
+                found.append(piece)
+        if self.rows <= HELD:
+            self.held = found
+
+    def _read(self) -> Iterator[agglomeration.Piece]:
+        for edges, start, waiting in supervoxels.pieces(self.paths):
+            places = np.searchsorted(self.nodes.ids, edges.pairs).astype(np.uint64)
+            yield agglomeration.Piece(edges._replace(pairs=places), start, np.searchsorted(self.nodes.ids, waiting))
+
+    def pieces(self) -> Iterator[agglomeration.Piece]:
+        return iter(self.held) if self.held is not None else self._read()
+
+    def within(self) -> Iterator[agglomeration.Piece]:
+        for piece in self.pieces():
+            inside = ~agglomeration.across(self.nodes.sections, piece.edges)
+            yield piece._replace(edges=region_graph.chosen(piece.edges, inside))
+
+    def beyond(self) -> Iterator[region_graph.Edges]:
+        for edges, *_ in self.pieces():
+            yield region_graph.chosen(edges, agglomeration.across(self.nodes.sections, edges))
+
+    def forest(self, least: float) -> agglomeration.Forest:
+        return agglomeration.join(len(self.nodes.ids), self.within(), least)
 
     def cut(self, threshold: float, forest: agglomeration.Forest, smallest: int) -> np.ndarray:
         """Smallest supervoxel of the segment of each, int64 (n,)."""
         root = agglomeration.cut(len(self.nodes.ids), forest, threshold)
-        root = agglomeration.absorb(root, self.nodes.sizes, self.within, smallest)
-        return agglomeration.link(root, self.nodes.sections, self.beyond, threshold) if len(self.beyond.faces) else root
+        root = agglomeration.absorb(root, self.nodes.sizes, (piece.edges for piece in self.within()), smallest)
+        return agglomeration.link(root, self.nodes.sections, self.beyond(), threshold) if self.nodes.sections.any() else root
 
-
-def numbered(overlaps: list[In]) -> Graph:
-    return Graph(*supervoxels.load(overlaps))
+    def best_inside(self, root: np.ndarray) -> np.ndarray:
+        """Best mean affinity of each supervoxel with another one of its segment, 0 where it is alone: float32."""
+        score = np.zeros(len(root), np.float32)
+        for edges, *_ in self.pieces():
+            u, v = edges.pairs.T
+            inside = root[u] == root[v]
+            for ends in (u[inside], v[inside]):
+                np.maximum.at(score, ends, (edges.total[inside] / edges.faces[inside] / 255).astype(np.float32))
+        return score
 
 
 def curve_of(overlaps: list[In], kept: In) -> tuple[np.ndarray, Iterator[tuple[float, np.ndarray]]]:
     """Supervoxels, and at each threshold of CURVE the smallest one of the segment of each, from a forest that was kept."""
-    graph = numbered(overlaps)
+    graph = Graph(overlaps)
     with np.load(kept) as stored:
         forest = agglomeration.Forest(*(stored[name] for name in agglomeration.Forest._fields))
         smallest = int(stored["smallest"])
     return graph.nodes.ids, ((t, graph.cut(t, forest, smallest)) for t in CURVE)
-
-
-def best_inside(root: np.ndarray, edges: region_graph.Edges) -> np.ndarray:
-    """Best mean affinity of each supervoxel with another one of its segment, 0 where it is alone: float32."""
-    u, v = edges.pairs.T
-    inside = root[u] == root[v]
-    score = np.zeros(len(root), np.float32)
-    for ends in (u[inside], v[inside]):
-        np.maximum.at(score, ends, (edges.total[inside] / edges.faces[inside] / 255).astype(np.float32))
-    return score
 
 
 def by_overlap(p: Linked, overlaps: list[In]) -> tuple[section_linking.Components, section_linking.Border]:

@@ -182,20 +182,42 @@ def save(path: Path, graph: Graph) -> None:
         np.savez_compressed(file, **parts)  # type: ignore[arg-type]
 
 
-def load(paths: Sequence[Path]) -> tuple[Nodes, Edges]:
-    """The region graph of all blocks, whose files come in any order.
+def in_order(paths: Sequence[Path]) -> list[Path]:
+    """Files of blocks, which come in any order, by their sections.
 
     Raises DataError where a block is missing between two others."""
-    found, edges, end = [], [], 0
+    found, end = [], 0
+    for (start, stop), path in sorted((tuple(np.load(path)["z"].tolist()), path) for path in paths):
+        if start != end:
+            raise DataError(f"{path}: sections {end} to {start - 1} are missing; rerun the block that holds them")
+        found.append(path)
+        end = stop
+    return found
+
+
+def nodes_of(paths: Sequence[Path]) -> Nodes:
+    """All supervoxels of blocks, `in_order`."""
+    parts = []
+    for path in paths:
+        with np.load(path) as stored:
+            parts.append(Nodes(*(stored[name] for name in Nodes._fields)))
+    return all_of(parts)
+
+
+def pieces(paths: Sequence[Path]) -> Iterator[tuple[Edges, int, NDArray[np.uint64]]]:
+    """Of each block, `in_order`: its edges with those to the block before, the place of its first supervoxel among all, and
+    the supervoxels that touch the next block.
+
+    The region graph of a volume, of which one block at a time is held."""
     before: dict[str, NDArray[np.uint64]] = {}
-    for start, path in sorted((int(np.load(path)["z"][0]), path) for path in paths):
+    start = 0
+    for path in paths:
         with np.load(path) as parts:
-            if start != end:
-                raise DataError(f"{path}: sections {end} to {start - 1} are missing; rerun the block that holds them")
-            found.append(Nodes(*(parts[name] for name in Nodes._fields)))
-            edges.append(Edges(*(parts[name] for name in Edges._fields)))
+            edges = [Edges(*(parts[name] for name in Edges._fields))]
             for place, labels in before.items():
                 edges.append(region_graph.between(labels, parts[f"first_{place}"], parts[f"affinity_{place}"]))
             before = {name[5:]: parts[name] for name in parts.files if name.startswith("last_")}
-            end = int(parts["z"][1])
-    return all_of(found), region_graph.merged(edges)
+            number = len(parts["ids"])
+        last = [np.unique(labels[labels > 0]) for labels in before.values()] if path != paths[-1] else []
+        yield region_graph.merged(edges), start, np.concatenate([np.zeros(0, np.uint64), *last])
+        start += number

@@ -20,6 +20,7 @@ from ..core import blocks
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
+from ..core.shared import Positive
 from ..core.stage import In, Out
 from ..core.volume import Image, Region, open_image
 from ..inference.agglomerate import curve_of
@@ -27,7 +28,7 @@ from ..transform import simulate_misalignment
 from ..transform.rendering import render_region
 from ..transform.transforms import load
 from ..transform.warp import SectionTransform
-from . import run_length
+from . import run_length, score_regions
 from .score import Contingency
 
 TOLERANCE = 2  # px at true boundaries that are left out where faults are counted
@@ -38,6 +39,7 @@ class Parameters(simulate_misalignment.Parameters):
     """Scoring."""
 
     score_border: int = param(0, "Leave out voxels this near to a boundary of the truth, in-plane", unit="px", ge=0, le=32)
+    score_regions: tuple[Positive, Positive, Positive] = param((2, 2, 2), "Parts Z,Y,X of the volume, each scored, too")
 
 
 def run(
@@ -67,12 +69,16 @@ def run(
         images["pieces"] = open_image(supervoxels)
     borders = sorted({0, TOLERANCE, p.score_border})
     step = run_length.step_of(found.space, found.shape)
+    boxes = score_regions.boxes(found.shape, p.score_regions)
+    by_region = {name: Contingency() for name in boxes}
     tables = {name: {border: Contingency(border=border) for border in borders} for name in images}
     sampled = []
-    for counted, part in task.each(partial(count, true, images, borders, step), shards, "shards scored"):
+    for counted, parts, part in task.each(partial(count, true, images, borders, step, boxes), shards, "shards scored"):
         for name, table in counted.items():
             for border, more in table.items():
                 tables[name][border].merge(more)
+        for name, more in parts.items():
+            by_region[name].merge(more)
         sampled.append(part)
     bones = run_length.skeletons(sampled, step, found.space, found.shape)
     at_nodes = {name: at(image, bones.voxel, [region for region, _ in shards]) for name, image in images.items()}
@@ -81,6 +87,7 @@ def run(
     scores["run_length_unit"] = "nm" if found.space.known else "voxel"
     output.write_text(json.dumps(scores, indent=1, sort_keys=True))
     told: dict[str, Any] = {"default": scores, **by_segment(tables["labels"][TOLERANCE], runs)}
+    told["regions"] = {name: score_regions.figures(table, boxes[name]) for name, table in by_region.items()}
     if "pieces" in images and overlaps and forest and figure:
         told["thresholds"] = at_thresholds(tables["pieces"], bones, at_nodes["pieces"], least, overlaps, forest)
         draw(figure, told["thresholds"], scores["run_length_unit"])
@@ -96,20 +103,28 @@ def count(
     images: dict[str, Image],
     borders: list[int],
     step: tuple[int, ...],
+    boxes: dict[str, Region],
     one: tuple[Region, list[SectionTransform]],
-) -> tuple[dict[str, Tables], tuple[np.ndarray, np.ndarray]]:
-    """Of a region the tables of each image, and a sample of the truth, which it reads as far around as a border goes."""
+) -> tuple[dict[str, Tables], dict[str, Contingency], tuple[np.ndarray, np.ndarray]]:
+    """Of a region the tables of each image, those of the labels by box, and a sample of the truth, which it reads as far
+    around as a border goes."""
     region, moves = one
     reach = max(borders)
     outer, inner = blocks.widen(region, (0, reach, reach), true.shape)
     moved = render_region(true, moves, outer, "nearest")
     tables: dict[str, Tables] = {}
+    parts: dict[str, Contingency] = {}
     for name, image in images.items():
         labels = image.read(region)
         tables[name] = {border: Contingency(border=border) for border in borders}
-        for table in tables[name].values():
-            table.add(moved, labels, inner[1:])
-    return tables, run_length.sampled(moved[inner], tuple(s.start for s in region), step)
+        if name == "labels":  # the parts add up to the whole
+            parts = score_regions.count(moved[inner], labels, region, boxes)
+            for part in parts.values():
+                tables[name][0].merge(part)
+        for border, table in tables[name].items():
+            if border or name != "labels":
+                table.add(moved, labels, inner[1:])
+    return tables, parts, run_length.sampled(moved[inner], tuple(s.start for s in region), step)
 
 
 def at(image: Image, voxels: np.ndarray, regions: list[Region]) -> np.ndarray:

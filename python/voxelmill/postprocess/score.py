@@ -76,6 +76,7 @@ class Contingency:
 
     def merge(self, other: Contingency) -> None:
         """Count what another table has counted; summed when that is as much as is there, so that it stays linear."""
+        other._sum(other._waiting)
         self._waiting.append((other.truth, other.pred, other.count))
         if sum(len(part[2]) for part in self._waiting) > len(self.count) + MERGED:
             self._sum(self._waiting)

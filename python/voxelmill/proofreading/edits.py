@@ -61,7 +61,7 @@ class State:
             self.moved[root] = np.sort(self.index.members[slice(*ends)])
         return self.moved[root]
 
-    def places(self, supervoxels: Sequence[int]) -> np.ndarray:
+    def places(self, supervoxels: Sequence[int] | np.ndarray) -> np.ndarray:
         """Raises Absent for what is no supervoxel."""
         wanted = np.asarray(supervoxels, np.uint64)
         at = np.searchsorted(self.index.supervoxels, wanted)
@@ -71,7 +71,11 @@ class State:
         return at
 
     def root(self, supervoxel: int) -> int:
-        return int(self.roots[self.places([supervoxel])[0]])
+        """Raises ParameterError for what is no supervoxel, or masked."""
+        root = int(self.roots[self.places([supervoxel])[0]])
+        if not root:
+            raise ParameterError(f"{supervoxel}: in a region that this release is made without")
+        return root
 
     def move(self, places: np.ndarray, before: int, after: int) -> None:
         """Supervoxels of one neurite become another's."""
@@ -203,7 +207,7 @@ class Editor:
             roots = np.unique(state.roots[places])
             if len(roots) > 1:
                 raise Conflict(f"these supervoxels are of {len(roots)} neurites; a split takes a part of one")
-            root = int(roots[0])
+            root = state.root(take[0])
             if len(places) == len(state.members(root)):
                 raise Conflict(f"these are all the supervoxels of neurite {root}; nothing would be left of it")
             return {"from": str(root), "to": str(state.highest + 1), "supervoxels": self._named(places)}

@@ -1,8 +1,11 @@
 """Edits become the next release: what they touch is made anew, all else is shared with the release before.
 
     parent + edits/PARENT/log.jsonl --replay--> merge table --remake--> shapes and rows of touched root ids, tables, graph
-      |  hard links to the same objects                                   |  one record: what went in and came out
-      +-----------------------------> the next release <------------------+
+      |                      masked regions --^                           |  one record: what went in and came out
+      +---- hard links to the same objects ----> the next release <-------+
+
+A constrained release is made without regions: supervoxels that reach into one have root id 0, background, and their synapses
+are gone, as are those that lie there. Nothing of it is left in tables, graph, meshes and answers; volumes are as they were.
 
 Scores are of the neurites before: they are left out, with their records, so that no gate passes by them. Flat labels, report
 and figures are those of the run.
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +29,7 @@ from ..core.errors import DataError
 from ..core.files import below
 from ..core.params import Params
 from ..core.provenance import Task
+from ..core.volume import Region
 from ..postprocess import graph
 from ..serving import neurites, remake
 from .edits import Editor, State
@@ -39,27 +44,41 @@ class Edited(Params):
 
     parent: str
     version: int
+    masks: tuple[str, ...] = ()
 
 
-def create(store: Store, parent: str, tag: str, policy: Path | None = None) -> dict[str, Any]:
+def create(
+    store: Store, parent: str, tag: str, policy: Path | None = None, masks: Sequence[str] = (), reason: str = ""
+) -> dict[str, Any]:
     """Make a release of another one as it was proofread, and make it the current one. The same edits make the same release.
 
-    Raises DataError where nothing was edited, the parent is withdrawn or has no neurites, a gate fails."""
+    Args:
+        masks: regions `Z0,Y0,X0,Z1,Y1,X1` that it is made without; the parent may be withdrawn then.
+        reason: why it is, for the log; needed with masks.
+
+    Raises DataError where nothing was edited or masked, the parent is withdrawn or has no neurites, a gate fails."""
     held = releases.manifest_of(store, parent)
-    if releases.status(store)[parent] == "withdrawn":
-        raise DataError(f"{parent}: withdrawn; make the next release of one that is good")
+    boxes, reason = [regions.parse(mask) for mask in masks], releases.said(reason) if masks else reason
+    if releases.status(store)[parent] == "withdrawn" and not masks:
+        raise DataError(f"{parent}: withdrawn; make the next release of one that is good, or one without regions by --mask")
     if lost := [name for name in READ if not (regions.files_of(store, parent) / name).exists()]:
         raise DataError(f"release {parent}: no {lost[0]}; it is not one of neurites, or a run has kept too little of them")
     state = Editor(store, parent, indices.load(store, parent)).refresh()
+    masked = np.unique(np.concatenate([np.zeros(0, np.uint64), *(regions.supervoxels_in(store, parent, b) for b in boxes)]))
+    state.roots[state.places(masked)] = 0
     if (state.roots == state.index.supervoxel_root).all():
-        raise DataError(f"release {parent}: no edits that stand (version {state.version}); there is nothing to release")
+        why = f"nothing lies in {' and '.join(masks)}" if masks else f"no edits that stand (version {state.version})"
+        raise DataError(f"release {parent}: {why}; there is nothing to release")
     store.release(tag)
     with store.lock(f"release create {tag}"), store.staging() as staging:
         results = staging / "results"
         kept = linked(store, parent, held, results)
+        if boxes:
+            without_synapses(results / regions.SYNAPSES, masked, boxes)
         touched = remade(results, state, staging / "merge")
-        account(store, parent, held, kept, results, state)
+        account(store, held, kept, results, state, Edited(parent=parent, version=state.version, masks=tuple(masks)))
         facts = {"workflow": held["workflow"], "edits": summary(store, parent, state, touched)}
+        facts["edits"] |= {"masks": list(masks), "reason": reason} if masks else {}
         releases.freeze(store, results, tag, staging, policy, facts, held["files"])
     return releases.show(store, tag)
 
@@ -73,6 +92,23 @@ def linked(store: Store, parent: str, held: dict[str, Any], results: Path) -> li
         (results / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(files / name, results / name)
     return [row for row in held["published"] if row["path"] not in left]
+
+
+def without_synapses(path: Path, masked: np.ndarray, boxes: Sequence[Region]) -> None:
+    """The table without synapses that lie in a region, or one of whose sides does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    gone = np.zeros(len(table), bool)
+    for side in ("pre", "post"):
+        gone |= np.isin(table[f"{side}_pt_supervoxel_id"].fill_null(0).to_numpy(), masked)
+    place = [table[axis].fill_null(-1).to_numpy() for axis in "zyx"]
+    for box in boxes:
+        gone |= np.all([(at >= s.start) & (at < s.stop) for at, s in zip(place, box, strict=True)], axis=0)
+    kept = path.with_name(f".{path.name}.kept")
+    pq.write_table(table.filter(pa.array(~gone)), kept)
+    kept.replace(path)
 
 
 def remade(results: Path, state: State, merge: Path) -> np.ndarray:
@@ -106,13 +142,16 @@ def parameters(results: Path, stage: str, model: type[Model]) -> Model:
     return model.model_validate({name: value for name, value in said.items() if name in model.model_fields})
 
 
-def account(store: Store, parent: str, held: dict[str, Any], kept: list[dict[str, Any]], results: Path, state: State) -> None:
+def account(store: Store, held: dict[str, Any], kept: list[dict[str, Any]], results: Path, state: State, how: Edited) -> None:
     """The record of what was made, the edits beside it, and `published.json`.
 
     No clock and no host of now: the same edits make the same release."""
-    log, last = f"edits/{parent}.jsonl", state.done[-1]
-    lines = (store.root / "edits" / parent / "log.jsonl").read_bytes().split(b"\n")[: state.version]
-    write_whole(results / log, b"\n".join(lines) + b"\n")
+    parent, log = how.parent, f"edits/{how.parent}.jsonl"
+    made_before = next(e for e in store.events() if e["action"] == "create" and e["tag"] == parent)
+    last = state.done[-1] if state.done else made_before
+    if state.done:
+        lines = (store.root / "edits" / parent / "log.jsonl").read_bytes().split(b"\n")[: state.version]
+        write_whole(results / log, b"\n".join(lines) + b"\n")
     files = regions.files_of(store, parent)
     there = [name for name in below(results) if not name.startswith("provenance/")]
     made = [n for n in there if not ((files / n).exists() and os.path.samefile(files / n, results / n))]
@@ -120,12 +159,10 @@ def account(store: Store, parent: str, held: dict[str, Any], kept: list[dict[str
     inputs = [
         {k: row[k] for k in ("digest", "bytes")} | {"name": row["path"], "path": f"{parent}:{row['path']}"} for row in read
     ]
-    inputs.append(described(results, log))
+    inputs += [described(results, log)] if state.done else []
     at = last["time"].removesuffix("Z") + ".000Z"
     record = {
-        **Task("proofread", Edited(parent=parent, version=state.version)).record(
-            inputs, [described(results, n) for n in made]
-        ),
+        **Task("proofread", how).record(inputs, [described(results, n) for n in made]),
         **{"run_id": held["run_id"], "start": at, "end": at, "host": last["host"]},
         **dict.fromkeys(("wall_s", "cpu_s", "startup_cpu_s", "peak_memory_bytes"), 0),
     }

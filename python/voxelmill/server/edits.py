@@ -45,6 +45,7 @@ class Undo(Edit):
 class Cut(BaseModel):
     keep: list[Number] = Field(min_length=1, max_length=1000)
     take: list[Number] = Field(min_length=1, max_length=1000)
+    grow: bool = Field(True, description="each supervoxel stands for what lies near it; if not, for itself alone")
 
 
 class Refused(Exception):
@@ -141,7 +142,7 @@ def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
     own = release.index.supervoxels[members]
     ends, faces = contacts.among(release.image, own, folder_of(of.store, release.tag) / "contacts")
     sides = [np.searchsorted(members, side).tolist() for side in (keep, take)]
-    side, cost = cuts.smallest(len(own), ends, faces, *sides)
+    side, cost = (cuts.natural if cut.grow else cuts.smallest)(len(own), ends, faces, *sides)
     return {
         "version": version,
         "root_id": str(roots[0]),

@@ -59,14 +59,16 @@ def view(
     """The state of Neuroglancer with image, segmentation, meshes, skeletons and synapses, and a link that opens it."""
     of = context(request)
     release = of.release(tag)
+    base = f"{request.base_url}data/{urllib.parse.quote(release.tag)}"
     try:
-        state = viewer.of_results(release.files, f"{request.base_url}data/{urllib.parse.quote(release.tag)}")
+        state = viewer.of_results(release.files, base)
     except StorageError:
         raise Missing(f"release {release.tag} has no volumes") from None
     if release.image is not None:
         whole(state, release.image)
     node = of.node(release, neurite) if neurite else None
     segmented(state["layers"])
+    state["layers"] += shapes(release, base, {layer["name"] for layer in state["layers"]})
     if node is not None:
         choose(state["layers"], release, int(neurite))
     notes = synapses(release, node, state["dimensions"])
@@ -96,10 +98,18 @@ def segmented(layers: list[dict[str, Any]]) -> None:
         layers.sort(key=lambda layer: layer["type"] == "segmentation")
 
 
+def shapes(release: Release, base: str, named: set[str]) -> list[dict[str, Any]]:
+    """Meshes and skeletons, a layer each, where no labels of neurites carry them."""
+    found = [] if "neurites" in named else viewer.forms(release.files, base, "neurites")
+    return [
+        {"type": "segmentation", "name": url.split("/")[-1 - url.endswith("precomputed")], "source": url} for url in found
+    ]
+
+
 def choose(layers: list[dict[str, Any]], release: Release, root: int) -> None:
     """One neurite, by its id in the segmentation or by its supervoxels."""
     for layer in layers:
-        if layer["name"] == "neurites":
+        if layer["name"] in ("neurites", "meshes", "skeletons"):
             layer["segments"] = [str(root)]
         elif layer["name"] == "supervoxels":
             layer["segments"] = [str(s) for s in release.index.supervoxels_of(root)[:MOST].tolist()]

@@ -24,6 +24,7 @@ from ..postprocess import teasar
 from ..postprocess.shapes import BOX, Shapes, Steps
 
 PICTURED = 10  # the largest, whose meshes go on into the picture
+AT_ONCE = 100_000_000  # voxels of the volume whose neurites are held for their skeletons: 12 bytes each, 1.2 GB
 MOST_VOXELS = 1_000_000  # of a skeleton's object: some 1.2 GB; a larger one is looked at coarser
 
 
@@ -59,7 +60,8 @@ def run(
     first = np.argsort(-table["voxels"], kind="stable")[:PICTURED]
     parts = write_meshes(mesh_files, fragments, kept, table["root_id"][first])
     write_parts(largest, parts, dict(zip(table["root_id"].tolist(), table["voxels"].tolist())))
-    measured = write_skeletons(p, task, image.space, image.shape, coarse, kept, skeleton_files) if p.skeletons else {}
+    groups = in_groups(kept, table["voxels"][table["voxels"] >= p.neurite_min_voxels])
+    measured = write_skeletons(p, task, image.space, image.shape, coarse, groups, skeleton_files) if p.skeletons else {}
     write_rows(rows, table, measured, image.space)
     task.report(neurites_traced=len(kept), neurites_too_small=len(table["root_id"]) - len(kept))
 
@@ -129,21 +131,33 @@ def write_parts(path: Path, parts: dict[int, list[bytes]], voxels: dict[int, int
     pq.write_table(pa.table({n: pa.array(c, t) for (n, t), c in zip(types.items(), columns)}), path, compression="zstd")
 
 
+def in_groups(roots: np.ndarray, voxels: np.ndarray) -> list[np.ndarray]:
+    """Root ids (n,) of so many voxels each, in groups of about AT_ONCE voxels."""
+    return np.split(roots, np.flatnonzero(np.diff(np.cumsum(voxels) // AT_ONCE)) + 1)
+
+
 def write_skeletons(
-    p: Parameters, task: Task, space: Space, shape: tuple[int, ...], coarse: Sequence[Path], kept: np.ndarray, folder: Path
+    p: Parameters,
+    task: Task,
+    space: Space,
+    shape: tuple[int, ...],
+    coarse: Sequence[Path],
+    groups: Sequence[np.ndarray],
+    folder: Path,
 ) -> dict[int, dict[str, float]]:
-    """A skeleton for each root id; returns what is measured on it."""
-    voxels: dict[int, list[np.ndarray]] = defaultdict(list)
-    for root, _, data in blobs(coarse, kept):
-        voxels[root].append(np.frombuffer(data, "<i4").reshape(-1, 3))
+    """A skeleton for each root id; returns what is measured on it. Voxels of one group of root ids at a time are held."""
     (folder / "precomputed").mkdir()
-    roots = sorted(voxels)
-    items = [(root, np.concatenate(voxels.pop(root))) for root in roots]
-    made = list(task.each(partial(neurite, p, space, shape, folder), items, "skeletons"))
-    coarser = [root for root, one in zip(roots, made) if one.pop("coarser")]
-    if coarser:
+    found: dict[int, dict[str, float]] = {}
+    for roots in groups:
+        voxels: dict[int, list[np.ndarray]] = defaultdict(list)
+        for root, _, data in blobs(coarse, roots):
+            voxels[root].append(np.frombuffer(data, "<i4").reshape(-1, 3))
+        names = sorted(voxels)
+        items = [(root, np.concatenate(voxels.pop(root))) for root in names]
+        found |= zip(names, task.each(partial(neurite, p, space, shape, folder), items, "skeletons"))
+    if coarser := [root for root in sorted(found) if found[root].pop("coarser")]:
         task.report(coarser_skeletons=coarser)
-    return dict(zip(roots, made))
+    return found
 
 
 def neurite(

@@ -122,7 +122,7 @@ def shapes_of(
     neurites.write_meshes(files / "meshes", tables[1:2], kept, kept[:0])
     measured = {}
     if p.skeletons:
-        measured = neurites.write_skeletons(p, task, image.space, image.shape, tables[2:], kept, files / "skeletons")
+        measured = neurites.write_skeletons(p, task, image.space, image.shape, tables[2:], [kept], files / "skeletons")
     neurites.write_rows(made / "rows.parquet", table, measured, image.space)
     return made / "rows.parquet"
 

@@ -20,6 +20,9 @@ from ..core import ids, manifest
 from ..core.space import Space
 from ..core.volume import create_image, layout
 from ..inference.seeded_watershed import tiles
+from ..postprocess import score_regions
+from ..postprocess.score import score_volumes
+from . import forms as shapes
 
 SHAPE, SHARD, CHUNK, CUBE = (16, 32, 32), (8, 16, 32), (8, 16, 16), 4
 MODEL = hashlib.sha256(b"a model").hexdigest()
@@ -43,14 +46,16 @@ def make(
     model: str = MODEL,
     figures: dict[str, Any] | None = None,
     source: bytes = b"",
+    forms: bool = False,
 ) -> Path:
     """Write results; the same arguments give the same bytes, so the same release.
 
     Args:
         partition: numbers of cubes (n, 3) -> neurite of each.
         model: sha256 of the model that the segmentation ran with.
-        figures: what the evaluation says, beside its `voi_split` and `voi_merge`.
-        source: bytes of the source file; random ones of a fixed seed by default."""
+        figures: what the scores say, instead of or beside `voi_split` and `voi_merge` against `rods`.
+        source: bytes of the source file; random ones of a fixed seed by default.
+        forms: with meshes and skeletons."""
     folder.mkdir(parents=True)
     made = Run(folder, run)
     raw = source or np.random.default_rng(7).integers(0, 255, SHAPE, np.uint8).tobytes()
@@ -76,8 +81,11 @@ def make(
     synapses, edges, nodes = _tables(made, cubes, root)
     graph = made.record("graph", [merge, synapses], [edges, nodes])
     found = made.record("synapses", [labels, merge], [synapses], block="0-3")
-    score = {"voi_split": 0.1, "voi_merge": 0.2, **(figures or {})}
-    scored = made.record("evaluate", [merge], [made.text("tables/score.json", json.dumps(score))])
+    score, evaluation = _scores(cubes, root)
+    tables = {"score": score | (figures or {}), "evaluation": evaluation}
+    scored = made.record("evaluate", [merge], [made.text(f"tables/{n}.json", json.dumps(one)) for n, one in tables.items()])
+    if forms:
+        made.record("neurons", [labels, merge], shapes.write(made, root, cubes, CUBE * 8.0))
     page = made.text("report.html", "<!doctype html><title>made</title><p>made results")
     made.record("report", [*[ingested, joined, merged, graph, found, scored], *made.records, edges], [page])
     made.end()
@@ -128,6 +136,17 @@ def _tables(made: Run, cubes: np.ndarray, root: np.ndarray) -> tuple[dict, dict,
         made.table("tables/edges.parquet", edges),
         made.table("tables/nodes.parquet", nodes),
     )
+
+
+def _scores(cubes: np.ndarray, root: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    """As `evaluate` has them, with `rods` for the truth; a region is a layer of cubes."""
+    shape = tuple(n // CUBE for n in SHAPE)
+    truth, found = (of.reshape(shape).repeat(CUBE, 0).repeat(CUBE, 1).repeat(CUBE, 2) for of in (rods(cubes), root))
+    boxes = score_regions.boxes(SHAPE, (shape[0], 1, 1))
+    parts = score_regions.count(truth, found, tuple(slice(0, n) for n in SHAPE), boxes)
+    whole = score_volumes(truth, found)
+    score = {name: whole[name] for name in ("voi_split", "voi_merge", "arand")}
+    return score, {"default": score, "regions": {n: score_regions.figures(parts[n], box) for n, box in boxes.items()}}
 
 
 class Run:

@@ -20,6 +20,7 @@ from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .plan_common_space import number
 from .slice_quality import quality
+from .tile_grid import finite
 
 PLANES = 5  # that are averaged
 
@@ -90,8 +91,10 @@ def compared(
         if low >= high:
             return 0.0
         spans.append((low, high))
-    a = one.read((slice(deep, deep + PLANES), *(slice(*span) for span in spans)))
-    b = other.read(
-        (slice(0, PLANES), *(slice(span[0] - int(c), span[1] - int(c)) for span, c in zip(spans, corner, strict=True)))
+    a, _ = finite(one.read((slice(deep, deep + PLANES), *(slice(*span) for span in spans))))
+    b, _ = finite(
+        other.read(
+            (slice(0, PLANES), *(slice(span[0] - int(c), span[1] - int(c)) for span, c in zip(spans, corner, strict=True)))
+        )
     )
     return quality(a.mean(0), b.mean(0))

@@ -16,6 +16,7 @@ from ..core.space import MM, NM_PER_MM, Axis, Space
 from ..core.stage import In, Out
 from ..core.volume import Image, Layout, Region, create_image, open_image
 from .common_space import CommonSpace, Placed
+from .tile_grid import finite
 
 
 class Parameters(Params):
@@ -27,19 +28,24 @@ def run(p: Parameters, task: Task, *, volume: In, common_space: In, slice: str, 
     n, image = slices.number_of(slice), open_image(volume)
     if n not in space.slices:
         raise DataError(f"slice {n} has no place in the common space; expected one of {sorted(space.slices)}")
-    place_on_canvas(image, output, space, space.slices[n])
-    task.report(corner_px=list(space.slices[n].corner))
+    lost = place_on_canvas(image, output, space, space.slices[n])
+    told = f"{lost} voxels of slice {slices.name_of(n)} are NaN or infinite; they count as not acquired"
+    task.report(corner_px=list(space.slices[n].corner), **({"notes": told} if lost else {}))
 
 
-def place_on_canvas(source: Image, path: Out, space: CommonSpace, placed: Placed) -> None:
-    """Write the slice, shard by shard."""
+def place_on_canvas(source: Image, path: Out, space: CommonSpace, placed: Placed) -> int:
+    """Write the slice, shard by shard; how many voxels of it are no number."""
     was = source.layout()
     lay = Layout((was.shape[0], *space.shape), was.dtype, was.chunk, was.shard)
     axes = [Axis(axis.name, "space", MM) for axis in source.space.axes]
     z = (source.scale[0] / NM_PER_MM, source.origin[0] / NM_PER_MM)
     target = create_image(path, lay, Space.of(axes, (z[0], *space.scale), (z[1], *placed.origin)))
+    lost = 0
     for region in blocks.regions(lay, f"0-{int(np.prod(lay.grid)) - 1}"):
-        target.write(region, seen(source, region, placed.corner))
+        values, n = finite(seen(source, region, placed.corner))
+        target.write(region, values)
+        lost += n
+    return lost
 
 
 def seen(source: Image, region: Region, corner: tuple[int, int]) -> np.ndarray:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from ...core.errors import DataError, StorageError, TransientError, VoxelmillError
+from ...core.errors import DataError, ParameterError, StorageError, TransientError, VoxelmillError
 from ...core.files import plain
 from ...core.metadata import MOST_METADATA
 from ...core.volume import context, first_line
@@ -54,7 +54,9 @@ class KvStore:
             base = cls.of(f"{scheme}://{folder}{mark}{query}", name).spec
             return cls._zip(name, {**base, "path": base["path"] + (unquote(file) if base["driver"] == "http" else file)})
         path = f"{path}/" if path else ""
-        if scheme.startswith("http"):  # an address has its escapes; TensorStore wants what they stand for
+        if scheme.startswith("http"):
+            refuse_link_local(host, name)
+            # An address has its escapes; TensorStore wants what they stand for.
             return cls(
                 name, {"driver": "http", "base_url": f"{scheme}://{host}{mark}{query}", "path": f"/{unquote(path)}"}, False
             )
@@ -147,6 +149,23 @@ class KvStore:
             return ts.KvStore.open(self.spec, context=context()).result()
         patient = ts.Context({f"{kind}_request_retries": PATIENCE for kind in ("http", "s3", "gcs")}, context())
         return ts.KvStore.open(self.spec, context=patient).result()
+
+
+def refuse_link_local(host: str, name: str) -> None:
+    """Where clouds hand out the credentials of a machine (169.254.169.254 and its like), however the address is written.
+
+    Raises ParameterError: data lie elsewhere."""
+    import ipaddress
+    import socket
+    from urllib.parse import urlsplit
+
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(urlsplit(f"http://{host}").hostname, None)}
+    except (OSError, ValueError):
+        return  # that there is no such server is said where it is asked
+    for address in map(ipaddress.ip_address, (str(one).partition("%")[0] for one in found)):
+        if (getattr(address, "ipv4_mapped", None) or address).is_link_local:
+            raise ParameterError(f"{name}: {host} is {address}, link-local, where no data lie; expected a server of data")
 
 
 def refused(name: str, what: str, error: Exception) -> VoxelmillError:
