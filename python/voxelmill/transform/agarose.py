@@ -8,6 +8,8 @@ plane 0  ~~~~ water ~~~~~~~~~        A column of boxes is agarose from the top d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .slice_statistics import otsu
@@ -51,23 +53,38 @@ def _summed(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def agarose(boxes: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """(ny, nx) int32: planes, from plane 0 on, in which a column of a slice (nz, ny, nx) is agarose; 0: it begins as tissue.
+@dataclass(frozen=True)
+class Agarose:
+    """Of a slice (nz, ny, nx)."""
 
-    `boxes`: as `overview` gives them."""
+    begins: np.ndarray  # (ny, nx) bool: columns that are no tissue near the surface
+    down: np.ndarray  # (ny, nx) int32: planes, from plane 0 on, in which a column is agarose for sure
+
+    @property
+    def share(self) -> float:
+        return float(self.begins.mean())
+
+
+def agarose(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
+    """Agarose of a slice of that shape, by the boxes that `overview` gives."""
     import cv2
 
     down = np.zeros(boxes.shape[1:], np.int32)
     first, begins = _beginning(boxes)
-    if begins.sum() >= FEWEST:
+    if begins.sum() < FEWEST:
+        begins = np.zeros_like(begins)
+    else:
         far = cv2.distanceTransform(np.pad(begins, 1, mode="edge").astype(np.uint8), cv2.DIST_L1, 3)[1:-1, 1:-1]
         left = next(m for m in (far > px for px in AWAY) if m.sum() >= FEWEST)
         down[left] = first
         for z in range(first, len(boxes)):
             left = left & (boxes[z] <= EVEN * np.median(boxes[z][left]))
             down[left] = z + 1
-    columns = np.minimum(down * BOX, shape[0])
-    return np.repeat(np.repeat(columns, BOX, 0), BOX, 1)[: shape[1], : shape[2]]
+    return Agarose(_columns(begins, shape), _columns(np.minimum(down * BOX, shape[0]), shape))
+
+
+def _columns(of: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    return np.repeat(np.repeat(of, BOX, 0), BOX, 1)[: shape[1], : shape[2]]
 
 
 def _beginning(boxes: np.ndarray) -> tuple[int, np.ndarray]:

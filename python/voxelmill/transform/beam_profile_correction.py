@@ -41,12 +41,11 @@ def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes
 
 def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     """The slice, as if light were the same at all depths."""
-    down = agarose(overview(volume)[0], volume.shape)
-    share = float((down > 0).mean())
-    found: Notes = {"agarose_share": share}
-    if not share:
+    dim = agarose(overview(volume)[0], volume.shape)
+    found: Notes = {"agarose_share": dim.share}
+    if not dim.share:
         return volume, found | {"notes_beam": "no agarose is seen beside the tissue: beam profile left as it is"}
-    profile = levels_of(volume, down).percentile(50)
+    profile = levels_of(volume, dim.down).percentile(50)
     gain, dark = gain_of(profile)
     found |= {"profile": profile, "profile_gain": gain.astype(np.float32), "beam_gain_most": float(gain.max())}
     factor, offset = gain.astype(np.float32)[:, None, None], np.float32(dark)
@@ -63,7 +62,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     if p.attenuation_max_gain == 1:
         return made, found
     below = int(surface(profile) or 0) + 2
-    tissue = attenuation.squares(made, down == 0)[below:] - dark
+    tissue = attenuation.squares(made, ~dim.begins)[below:] - dark
     alpha = attenuation.alpha_of(tissue, p.attenuation_max_gain)
     found |= {"attenuation_alpha": alpha}
     return attenuation.compensated(made, alpha, dark, p.attenuation_max_gain) if alpha else made, found

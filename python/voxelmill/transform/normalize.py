@@ -34,12 +34,12 @@ def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes
 def normalize(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
     """The slice from 0 to 1."""
     boxes, projection = overview(volume)
-    down = agarose(boxes, volume.shape)
-    dim, rest = gathered(volume, [down, np.where(down == 0, np.int32(volume.shape[0]), np.int32(0))])
-    bottom, usual = dim.percentile(50), rest.percentile(50)
+    dim = agarose(boxes, volume.shape)
+    agar, tissue = gathered(volume, [dim.down, np.where(dim.begins, 0, volume.shape[0])])
+    bottom, usual = agar.percentile(50), tissue.percentile(50)
     usual = np.maximum(usual - bottom, max(DIMMEST * usual.max(), 1e-12))
     lit = usual >= usual.max() / 2
-    top = bottom + usual * np.median((rest.percentile(p.clip_percentile_upper) - bottom)[lit] / usual[lit])
+    top = bottom + usual * np.median((tissue.percentile(p.clip_percentile_upper) - bottom)[lit] / usual[lit])
     low, high, width = (v.astype(np.float32)[:, None, None] for v in (bottom, top, np.maximum(top - bottom, 1e-12)))
 
     def scaled(values: np.ndarray, region: Region) -> np.ndarray:
