@@ -13,14 +13,19 @@ demo: setup
 	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf -profile demo --outdir results/demo -resume
 
 OCT := results/demo-oct
+PROFILES := conservative aggressive minimal
 
 demo-oct: setup
 	voxelmill make-oct $(OCT)/made
 	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow mosaic --input $(OCT)/made/raw --axial_resolution 10 --exclude_first_slices 0 \
 	    --generate_aips --generate_previews --outdir $(OCT)/mosaic -resume
-	NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow reconstruct --input $(OCT)/mosaic --subject_name demo --stitch_overlap_fraction 0.25 \
-	    --registration_slicing_interval_mm 0.16 --common_space_preview --interpolation_preview --outdir $(OCT)/volume -resume
-	@voxelmill score-oct $(OCT)/made $(OCT)/volume
+	set -e; for profile in $(PROFILES); do \
+	    NXF_SYNTAX_PARSER=$${NXF_SYNTAX_PARSER:-v2} nextflow run main.nf --workflow reconstruct -profile $$profile --strict --input $(OCT)/mosaic --subject_name demo \
+	        --stitch_overlap_fraction 0.25 --registration_slicing_interval_mm 0.16 --common_space_preview --interpolation_preview \
+	        --align_to_ras_enabled --atlas $(OCT)/made/atlas.nii.gz --ras_input_orientation PIR --allen_registration_level 1 --ras_initial_rotation '0 0 0' --nifti \
+	        --outdir $(OCT)/$$profile -resume; \
+	done
+	@voxelmill score-oct $(OCT)/made $(addprefix $(OCT)/,$(PROFILES))
 
 lint: setup
 	$(VENV)/ruff check .

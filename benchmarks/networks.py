@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
+from voxelmill.inference import cells as shipped
 from voxelmill.inference.cell_flows import FOLD, WIDTH, decode, normalise
 from voxelmill.postprocess.score import score_sections, score_volumes
 from voxelmill.testing.timelapse_score import match, segmentation
@@ -92,9 +93,10 @@ def cells(args: argparse.Namespace) -> dict:
             continue
         truth = e.labels
         width = targets.width(truth)
-        diameter = width if args.diameter == "truth" else estimated(net, e.image)
+        find = shipped.cell_diameter_of if args.shipped else lambda frames: estimated(net, *frames)
+        diameter = width if args.diameter == "truth" else find([e.image])
         begun = time.process_time()
-        labels = cells_of(net, e.image, diameter)
+        labels = shipped.segment(e.image, cell_diameter=diameter) if args.shipped else cells_of(net, e.image, diameter)
         spent = time.process_time() - begun
         row = found.setdefault(e.set, {k: [] for k in ("truth", "labels", "seg", "off", "px", "s")})
         row["truth"].append(truth)
@@ -235,6 +237,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path)
     parser.add_argument("--sets", nargs="*", default=[])
     parser.add_argument("--diameter", default="truth", choices=("truth", "estimated"), help="cells: width given, or found")
+    parser.add_argument("--shipped", action="store_true", help="cells: as a run segments them, by the shipped network")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     cv2.setNumThreads(1)

@@ -47,6 +47,59 @@ SHOWN = {
         "core/test_volume.py::test_hostile_image_metadata_is_refused_by_field",
         "core/test_volume.py::test_any_metadata_opens_or_is_refused",
     ],
+    "a slice, a tile, a section that is missing": [
+        "transform/test_plan_stack.py::test_a_missing_slice_keeps_its_place",
+        "transform/test_prepare_slice.py::test_tiles_that_are_missing_stay_empty_and_harm_no_other",
+        "transform/test_stitch_tiles.py::test_a_stack_of_sections_with_one_missing",
+    ],
+    "the same section twice": ["ingest/test_tiff.py::test_a_section_twice"],
+    "a bit flipped on the disk": [
+        "core/test_volume.py::test_a_flipped_bit_is_an_error_and_not_a_value",
+        "catalog/test_releases.py::test_what_is_damaged_is_named",
+    ],
+    "a chunk that is lost": [
+        "transform/test_preprocess.py::test_a_missing_shard_is_an_error_and_not_zeros",
+        "server/test_api.py::test_a_lost_chunk_is_no_zeros",
+    ],
+    "two chunks swapped": [
+        "core/test_volume.py::test_two_shards_swapped_pass_their_checksums_but_not_the_manifest",
+        "core/test_manifest.py::test_a_task_does_not_take_swapped_shards",
+        "catalog/test_releases.py::test_results_that_are_not_as_they_were_made",
+    ],
+    "a disk that is full": [
+        "engine/test_failures.py::test_full_disk_ends_clearly_and_resumes",
+        "ingest/test_ingest.py::test_a_disk_that_fills_up",
+    ],
+    "death at any moment": [
+        "catalog/test_releases.py::test_killed_at_any_moment",
+        "catalog/test_releases.py::test_a_death_before_the_pointer",
+        "proofreading/test_edits.py::test_killed_while_editing",
+        "test_reconstruct.py::test_killed_anywhere_and_resumed_it_makes_the_same_bytes",
+    ],
+    "parameters changed before -resume": ["engine/test_hashes.py::test_late_parameters_reach_late_stages_only"],
+    "a clock that goes back": ["catalog/test_releases.py::test_a_clock_that_goes_back"],
+    "names that lead out of a folder": [
+        "catalog/test_releases.py::test_names_that_lead_out",
+        "catalog/test_releases.py::test_results_that_are_not_as_they_were_made",
+    ],
+    "questions that are none": [
+        "server/test_api.py::test_what_is_not_there_or_no_question",
+        "server/test_openapi.py::test_all_answers_are_described",
+    ],
+    "edits without a token, of another role, expired": [
+        "server/test_api.py::test_edits",
+        "server/test_api.py::test_token_files",
+        "server/test_api.py::test_edits_are_off_without_tokens",
+    ],
+    "forged requests": ["server/test_api.py::test_forged_requests"],
+    "two edits of one version, of a withdrawn release, sent again": [
+        "proofreading/test_edits.py::test_a_version_of_before_is_refused",
+        "proofreading/test_edits.py::test_the_same_request_again",
+        "proofreading/test_edits.py::test_several_writers_lose_nothing",
+        "server/test_api.py::test_a_withdrawn_release_is_read_and_not_edited",
+    ],
+    "ids beyond 53 bits": ["server/test_api.py::test_ids_are_strings_beyond_53_bits"],
+    "models of other weights": ["core/test_models.py::test_other_weights_than_the_cards_are_refused"],
     "addresses where no data lie": ["ingest/test_remote.py::test_addresses_where_clouds_keep_credentials"],
 }
 

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from conftest import odd_folder, unharmed
 from voxelmill.core import slice_config
+from voxelmill.core.orientation import RAS, affine
 from voxelmill.core.volume import open_image
+from voxelmill.testing import oct_atlas
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, run
 from voxelmill.testing.oct import Acquisition, write_raw
+from voxelmill.transform.atlas import nifti
 from voxelmill.transform.plan_common_space import LOST
 
 pytestmark = pytest.mark.slow
@@ -41,6 +44,10 @@ def volume(mosaic: Run, tmp_path_factory) -> Run:
     words = ("--workflow", "reconstruct", "--input", mosaic.outdir)
     words += ("--nifti", "true", "--correct_bias_field", "true", "--report_plots", "false")
     folder = tmp_path_factory.mktemp("volume")
+    oct_atlas.write(mosaic.outdir.parent, MADE)
+    words += ("--align_to_ras_enabled", "true", "--atlas", mosaic.outdir.parent / "atlas.nii.gz")
+    words += ("--ras_input_orientation", oct_atlas.ORIENTATION, "--allen_registration_level", 1)
+    words += ("--ras_initial_rotation", "0 0 0")
     done = run(*words, *AS_ACQUIRED, folder=folder, outdir=odd_folder(folder) / "out $(touch PWNED)")
     assert done.code == 0, done.said
     return done
@@ -67,8 +74,9 @@ def test_every_slice_has_its_tasks(volume: Run):
         "REPORT",
     )
     assert all(tasks[name] == 1 for name in once)
-    assert (tasks["FIT_BIAS_FIELD"], tasks["JOIN_CORRECTED"], tasks["EXPORT_NIFTI"]) == (1, 1, 2)
-    assert tasks["CORRECT_BIAS_FIELD"] == 4  # levels, each a block
+    assert (tasks["FIT_BIAS_FIELD"], tasks["JOIN_CORRECTED"], tasks["EXPORT_NIFTI"]) == (1, 1, 3)
+    assert (tasks["REGISTER_TO_ATLAS"], tasks["JOIN_RAS"]) == (1, 1)
+    assert tasks["CORRECT_BIAS_FIELD"] == tasks["ALIGN_TO_RAS"] == 4  # levels, each a block
     corrected = open_image(volume.outdir / f"correct_bias_field/{SUBJECT}_corrected.ome.zarr")
     assert corrected.spaces == open_image(volume.outdir / f"stack/{SUBJECT}.ome.zarr").spaces
 
@@ -88,10 +96,27 @@ def test_the_volume_keeps_its_place_and_size(volume: Run):
     assert filled[: 3 * MADE.thickness].min() > 0.5  # the gap is not empty
 
 
+def test_the_volume_lies_on_the_atlas(volume: Run):
+    """Within a voxel of the level that is registered, though there is little tissue; NIfTIs say which way they lie."""
+    aligned = open_image(volume.outdir / f"align_to_ras/{SUBJECT}_ras.ome.zarr")
+    beside = oct_atlas.off(MADE, aligned)
+    assert len(beside) > 20 and np.sqrt((beside**2).sum(1).mean()) < 1
+    values, to_ras = nifti(volume.outdir / f"align_to_ras/{SUBJECT}_ras.nii.gz")
+    assert np.array_equal(values, aligned.read())
+    assert np.allclose(to_ras[:3, :3], affine(RAS, (MM, MM, MM), (0, 0, 0))[:3, :3])
+    _, to_ras = nifti(volume.outdir / f"stack/{SUBJECT}.nii.gz")
+    assert np.allclose(to_ras[:3, :3], affine(oct_atlas.ORIENTATION, (MM, MM, MM), (0, 0, 0))[:3, :3])
+
+
 def test_all_can_be_followed_to_the_mosaic_grids(volume: Run, mosaic: Run):
     sources: list[Path] = sorted(mosaic.outdir.glob("mosaic_grid_3d_z*.ome.zarr"))
     assert len(sources) == 3
-    sources += [mosaic.outdir, mosaic.outdir / "shifts_xy.csv", mosaic.outdir / "slice_config.csv"]
+    sources += [
+        mosaic.outdir.parent / "atlas.nii.gz",
+        mosaic.outdir,
+        mosaic.outdir / "shifts_xy.csv",
+        mosaic.outdir / "slice_config.csv",
+    ]
     assert len(check_chain(volume.outdir, sources)) == sum(volume.tasks("COMPLETED").values())
 
 

@@ -47,11 +47,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--per-slice", action="store_true", help="score each section by itself and average")
     one.add_argument("--truth-key", default="", help="dataset inside the truth (HDF5, NPZ)")
     one.add_argument("--pred-key", default="", help="dataset inside the prediction")
-    one = command("make-oct", make_oct, "make raw tiles of serial sections by OCT, whose truth is known, for a demo")
+    one = command(
+        "make-oct", make_oct, "make raw tiles of serial sections by OCT and their atlas, whose truth is known, for a demo"
+    )
     one.add_argument("folder", type=Path, help="folder to make")
     one = command("score-oct", score_oct, "compare what reconstruct made of them with the truth")
     one.add_argument("folder", type=Path, help="as of make-oct")
-    one.add_argument("results", type=Path, help="--outdir of reconstruct")
+    one.add_argument("results", type=Path, nargs="+", help="--outdir of reconstruct")
     one = command("runs", runs, "list the runs of a results folder")
     one.add_argument("outdir", nargs="?", default="results")
     one.add_argument("--json", action="store_true", help="all columns, as JSON")
@@ -74,6 +76,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("target", type=Path, help="folder to make")
     one.add_argument("--labels", default="", metavar="NAME", help="of the volume's label images this one, as segmentation")
     one.add_argument("--sharded", action="store_true", help="many chunks a file")
+    one = command("remake", remake, "give supervoxels other root ids, and make again what hangs on those that changed")
+    one.add_argument("results", type=Path, help="--outdir of a connectome that has ended well")
+    one.add_argument(
+        "--merge", type=Path, required=True, metavar="TABLE", help="CSV or Parquet of supervoxel, root_id; or as tables/merge"
+    )
     one = command("plugins", plugins, "list what a folder of plug-ins holds, each tried on an example")
     one.add_argument("folder", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
@@ -168,7 +175,9 @@ def make_oct(args: argparse.Namespace) -> None:
 def score_oct(args: argparse.Namespace) -> None:
     from .testing import oct_demo
 
-    print("\n".join(oct_demo.scores(oct_demo.read(args.folder), args.results)))
+    made = oct_demo.read(args.folder)
+    for results in args.results:
+        print(f"{results}\n  " + "\n  ".join(oct_demo.scores(made, results)))
 
 
 def runs(args: argparse.Namespace) -> None:
@@ -259,6 +268,16 @@ def export_precomputed(args: argparse.Namespace) -> None:
 
     for remark in export(args.store, args.target, args.labels, args.sharded):
         print(f"WARNING [export-precomputed] {args.target}: {remark}", file=sys.stderr)
+
+
+def remake(args: argparse.Namespace) -> None:
+    from .serving.remake_results import of_table
+
+    touched, scores = of_table(args.results, args.merge)
+    print(f"{len(touched)} root ids changed: {', '.join(map(str, touched[:20]))}{', ...' if len(touched) > 20 else ''}"
+          if len(touched) else "no root id changed; nothing was made again")  # fmt: skip
+    if scores:
+        print(f"taken away, as they were of the neurites before: {', '.join(scores)}")
 
 
 def doctor(args: argparse.Namespace) -> int:

@@ -75,6 +75,29 @@ class Client:
             f"releases/{_quoted(tag)}/neurites/{root}/synapses", "synapses", direction=direction, partner=with_one
         )
 
+    def table(self, tag: str, name: str, rows: int = 100_000) -> Iterator[Any]:
+        """A whole table (`synapses`, `edges`, `nodes`, `neurons`, `merge`), so many rows at a time, as `pyarrow.Table`."""
+        import pyarrow as pa
+
+        cursor: str | None = ""
+        while cursor is not None:
+            asked = {"limit": rows, "cursor": cursor}
+            data, headers = self._get(f"releases/{_quoted(tag)}/tables/{_quoted(name)}", asked)
+            yield pa.ipc.open_stream(data).read_all()
+            cursor = headers.get("X-Next")
+
+    def fovs(self, tag: str) -> list[str]:
+        """Fields of view of a time-lapse release that have traces."""
+        return self._ask(f"releases/{_quoted(tag)}/fovs")["fovs"]
+
+    def cells(self, tag: str, fov: str) -> Iterator[dict[str, Any]]:
+        """Cells of a field of view: `cell`, in how many `frames` it is seen, the `first` and the `last` of them."""
+        return self._pages(f"releases/{_quoted(tag)}/fovs/{_quoted(fov)}/cells", "cells")
+
+    def traces(self, tag: str, fov: str, cell: int) -> Iterator[dict[str, Any]]:
+        """Features of a cell, a row a frame."""
+        return self._pages(f"releases/{_quoted(tag)}/fovs/{_quoted(fov)}/cells/{cell}/traces", "traces")
+
     def path(self, tag: str, start: int, end: int) -> list[int] | None:
         """Neurites on a way of fewest synapses; None where there is no way."""
         found = self._ask(f"releases/{_quoted(tag)}/paths", {"from": start, "to": end})["path"]
@@ -148,6 +171,10 @@ class Client:
             cursor = found["next"]
 
     def _ask(self, path: str, asked: dict[str, Any] | None = None, body: Any = None) -> dict[str, Any]:
+        return json.loads(self._get(path, asked, body)[0])
+
+    def _get(self, path: str, asked: dict[str, Any] | None = None, body: Any = None) -> tuple[bytes, Any]:
+        """What is answered, and the headers of it."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self.token and body is not None:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -155,7 +182,7 @@ class Client:
         data = None if body is None else json.dumps(body).encode()
         try:
             with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=self.timeout) as answer:
-                return json.load(answer)
+                return answer.read(), answer.headers
         except urllib.error.HTTPError as error:
             raise Refused(error.code, _why(error.read())) from None
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill import cli
-from voxelmill.catalog import differences, objects, releases
+from voxelmill.catalog import archive, differences, objects, releases
+from voxelmill.catalog import store as catalogue
 from voxelmill.catalog.store import Store, append, read_log, safe_name
 from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.testing import durability, results
@@ -272,3 +273,36 @@ def test_files_that_are_known_are_not_read_again(tmp_path: Path, good: Path, mon
     assert page.stat().st_size == at.st_size and page.stat().st_mtime_ns == at.st_mtime_ns
     with pytest.raises(DataError, match="not the bytes that"):
         releases.create(store, copied, "d")
+
+
+def test_a_clock_that_goes_back(tmp_path: Path, good: Path, bad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Order is that of the numbers: of releases, of events, and of what a withdrawal goes back to."""
+    store, hours = Store(tmp_path / "store", make=True), iter(range(23, 0, -1))
+    monkeypatch.setattr(catalogue, "now", lambda: f"2026-01-01T{next(hours):02d}:00:00Z")
+    for tag, made in (("b", good), ("a", bad), ("c", good)):
+        releases.create(store, made, tag)
+    assert store.tags() == ["b", "a", "c"] and [e["seq"] for e in store.events()] == [1, 2, 3]
+    assert [e["time"] for e in store.events()] == sorted((e["time"] for e in store.events()), reverse=True)
+    releases.withdraw(store, "c", "bad")
+    assert store.current() == "a"
+
+
+def test_a_death_before_the_pointer(store: Store, bad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the rename: the release before stays current, what lies about is counted; made again it ends."""
+    bad_too = shutil.copytree(bad, store.root.parent / "bad_too")
+    (bad_too / "pipeline_info").mkdir()
+    (bad_too / "pipeline_info/trace.txt").write_text("another run")
+    real = Path.rename
+
+    def died(path: Path, target: Path) -> Path:
+        if path.name == "release" or target.name == "current":
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", died)
+        with pytest.raises(KeyboardInterrupt):
+            releases.create(store, bad_too, "r3")
+    assert (store.current(), store.tags()) == ("r2", ["r1", "r2"])
+    assert archive.verify(store)["orphans"] == 1
+    assert releases.create(store, bad_too, "r3")["current"] and archive.verify(store)["orphans"] == 0

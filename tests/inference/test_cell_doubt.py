@@ -50,9 +50,14 @@ def test_inverted_and_fluorescent_cells_are_right_or_doubtful(movie):
         assert good > 0.9 or cells.doubts_of([frame], width), good
 
 
+def test_inverted_contrast_is_doubtful(movie):
+    frame = 65_535 - movie.phase[0]
+    assert any("no bright halo" in said for said in cells.doubts_of([frame], cells.cell_diameter_of([frame])))
+
+
 def test_brightfield_is_doubtful(movie):
     frame = brightfield(movie.labels[0])
-    (said,) = cells.doubts_of([frame], cells.cell_diameter_of([frame]))
+    said, *_ = cells.doubts_of([frame], cells.cell_diameter_of([frame]))
     assert said.startswith("the outlines of cells are doubtful") and "brightfield" in said
 
 
@@ -78,8 +83,16 @@ def test_labels_are_matched_by_more_than_half():
     assert matched(a, b) == matched(b, a) == 1
 
 
-def look(seen: int = 5000, settled: int = 4500, wider: float = 0.0, same: int = 9, n: int = 20) -> Look:
-    return Look(seen, settled, wider, (same, same), (n, n))
+def look(
+    seen: int = 5000,
+    settled: int = 4500,
+    wider: float = 0.0,
+    same: int = 9,
+    n: int = 20,
+    flow: float = 0.85,
+    halo: float = 1.5,
+) -> Look:
+    return Look(seen, settled, wider, flow, halo, (same, same), (n, n))
 
 
 def test_what_is_said():
@@ -88,6 +101,8 @@ def test_what_is_said():
     assert "agree with these by F1 0.40" in doubts([look(same=4)], 12)[0]
     assert not doubts([look(same=0, n=4)], 12)  # too few to tell
     assert not doubts([look(seen=10, settled=0, same=0)], 12) and not doubts([], 12)
+    assert "middles of cells are 0.60 long" in doubts([look(flow=0.6)], 12)[0]
+    assert "may be inverted" in doubts([look(halo=-0.5)], 12)[0]
     assert "2 times as wide as the 12 px" in doubts([look(wider=1.0)], 12)[0]
 
 
@@ -96,5 +111,7 @@ def test_the_record_names_the_field_of_view(tmp_path: Path):
     stacks = [movies[0].phase[:, None], brightfield(movies[1].labels[0])[None, None]]
     source = write_ome_tiff(tmp_path / "a.ome.tif", stacks)
     assert run_timelapse(tmp_path, source, upto="segment_cells", pc_channel=0) == 0
-    (note,) = record_of(tmp_path, "segment_cells")["quality"]["notes"]
+    notes = record_of(tmp_path, "segment_cells")["quality"]["notes"]
+    note = notes[0]
+    assert all(note.startswith("Field of view 1: ") for note in notes)
     assert note.startswith("Field of view 1: the outlines of cells are doubtful")

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import urllib.request
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from voxelmill import client as module
+from voxelmill.catalog import releases
 from voxelmill.catalog.store import Store
 from voxelmill.client import Client, Refused
+from voxelmill.testing import results
 
 pytest.importorskip("fastapi")
+from fastapi.testclient import TestClient
+from voxelmill.server.app import create
 
 
 @pytest.fixture
@@ -28,6 +38,42 @@ def test_queries(client: Client) -> None:
     assert client.mapping("r1", "r1", [1, 77]) == {1: [{"root_id": 1, "share": 1.0}], 77: []}
     assert client.trace("r1", 3)["root_id"] == "3"
     assert "/v/view/#!" in client.view("r1", 3) or "appspot" in client.view("r1", 3)
+
+
+def test_whole_tables(client: Client, served: Store, address: str) -> None:
+    """Part by part, over row groups and files, the table as it was written; ids are uint64."""
+    for name, path in (("synapses", "tables/synapses.parquet"), ("merge", "tables/merge")):
+        whole = pq.read_table(served.release("r1") / "files" / path)
+        parts = list(client.table("r1", name, rows=50))
+        assert [len(p) for p in parts[:-1]] == [50] * (len(whole) // 50) and pa.concat_tables(parts).equals(whole)
+        with urllib.request.urlopen(f"{address}/api/releases/r1/tables/{name}?format=parquet&limit=9&cursor=3") as answer:
+            assert pq.read_table(io.BytesIO(answer.read())).equals(whole.slice(3, 9))
+            assert (answer.headers["X-Total"], answer.headers["X-Truncated"]) == (str(len(whole)), "true")
+    assert next(client.table("r1", "edges"))["pre_root_id"].type == pa.uint64()
+    with pytest.raises(Refused, match="no table 'none'; there are: synapses, edges"):
+        next(client.table("r1", "none"))
+
+
+def test_traces_of_a_cell(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, results.moving(tmp_path / "movie"), "m1")
+    app = create(store.root)
+    with TestClient(app, base_url="http://127.0.0.1") as inside:
+
+        def asked(path: str, query: object = None, body: object = None) -> tuple[bytes, object]:
+            got = inside.get(f"/api/{path}", params=query)
+            if got.status_code != 200:
+                raise Refused(got.status_code, got.json()["error"])
+            return got.content, got.headers
+
+        monkeypatch.setattr(client, "_get", asked)
+        assert client.fovs("m1") == ["fov_000", "fov_001"]
+        assert list(client.cells("m1", "fov_001")) == [{"cell": n, "frames": 5, "first": n, "last": n + 4} for n in (1, 2, 3)]
+        found = list(client.traces("m1", "fov_001", 2))
+        assert [(r["frame"], r["area"]) for r in found] == [(n, None if n == 3 else 20.5 + n) for n in range(2, 7)]
+        for fov, cell in (("fov_001", 9), ("fov_007", 1)):
+            with pytest.raises(Refused, match="404"):
+                list(client.traces("m1", fov, cell))
 
 
 def test_lists_go_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from voxelmill.server.app import create
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "error::UserWarning")
 KNOWN: dict[str, list[Any]] = {  # what is there, so that questions get beyond the first refusal
-    "tag": ["r1", "r2", "current"],
+    "tag": ["r1", "r2", "current", "m1"],
     "to": ["r1", "r2", "5"],
     "root_id": ["1", "2", "32", "1001"],
     "from": ["1", "7"],
@@ -31,7 +31,9 @@ KNOWN: dict[str, list[Any]] = {  # what is there, so that questions get beyond t
     "ids": ["1,2,99"],
     "artifact": ["3", "tables/edges.parquet", "r1:5"],
     "bbox": ["0,0,0,8,8,8", "9,9,9,1,1,1", ""],
-    "name": ["report.html", "tables/edges.parquet", "meshes", "tables"],
+    "name": ["report.html", "tables/edges.parquet", "meshes", "edges", "merge"],
+    "fov": ["fov_000"],
+    "cell": [1, 9],
     "limit": [1, 7],
     "cursor": ["5", "999999999999"],
     "base_version": [0, 1, 2],
@@ -47,6 +49,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder: Path = tmp_path_factory.mktemp("described")
     store = Store(folder / "store", make=True)
     releases.create(store, results.make(folder / "one"), "r1")
+    releases.create(store, results.moving(folder / "movie"), "m1")
     releases.create(store, results.make(folder / "two", "second", results.broken, "b" * 64), "r2")
     app = create(store.root)
     app.state.tokens.rows = [{"name": "any", "role": "proofreader", "sha256": Tokens.digest("any")}]
@@ -87,7 +90,7 @@ def test_all_answers_are_described(client: Any) -> None:
     own = client.get("/api/releases/r1/edits/neurites/1").json()["supervoxels"][:3]
     KNOWN.update(dict.fromkeys(("supervoxel", "supervoxels", "keep", "take"), own))
 
-    @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
     @given(st.data())
     def ask(data: Any) -> None:
         path, method, operation = data.draw(st.sampled_from(operations))
@@ -112,7 +115,8 @@ def test_all_answers_are_described(client: Any) -> None:
             jsonschema.validate(got.json(), whole)
 
     ask()
-    assert sum(200 in codes for codes in seen.values()) >= len(seen) - 3, seen  # not refusals alone
+    refused = [name for name, codes in seen.items() if 200 not in codes]
+    assert len(refused) <= 5, refused  # not refusals alone
 
 
 def quoted(word: Any) -> str:

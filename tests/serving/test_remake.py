@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from voxelmill import cli
+from voxelmill.catalog import releases
+from voxelmill.catalog.store import Store
 from voxelmill.core.errors import DataError
 from voxelmill.inference.section_linking import MergeTable, write_merge
 from voxelmill.postprocess import graph, shapes, teasar
 from voxelmill.serving import neurites, remake
-from voxelmill.testing.bars import AFTER, BEFORE, SMALLEST, merge_parts, results
+from voxelmill.testing.bars import AFTER, BEFORE, SMALLEST, B, merge_parts, released, results
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -70,3 +74,42 @@ def test_other_supervoxels_are_refused(tmp_path: Path):
     (new / "z0000016.parquet").unlink()
     with pytest.raises(DataError, match="expected those of"):
         remake.touched(old, new)
+
+
+def table(path: Path, *rows: tuple[int, int]) -> Path:
+    path.write_text("supervoxel,root_id\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    return path
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """One row in a CSV: tables and graph as of a full run, and what is there fits for a release."""
+    found, wanted = released(tmp_path / "a", BEFORE), files(results(tmp_path / "b", AFTER))
+    assert cli.main(["remake", str(found), "--merge", str(table(tmp_path / "new.csv", (B, 1)))]) == 0
+    said = capsys.readouterr().out
+    assert "2 root ids changed: 1, 2" in said and "tables/score.json" in said
+    after = files(found)
+    of_run = ("volumes/", "provenance/", "runs.sqlite", "published.json", "report.html")
+    assert {n: after[n][1] for n in after if not n.startswith(of_run)} == {
+        n: data for n, (_, data) in wanted.items() if not n.startswith("volumes/")
+    }
+    releases.create(Store(tmp_path / "store", make=True), found, "v1")
+    record = json.loads((found / "provenance/remake.0.provenance.json").read_text())
+    assert record["quality"]["neurites_touched"] == 2 and "skeletons/1.swc" in {o["published"] for o in record["outputs"]}
+    assert cli.main(["remake", str(found), "--merge", str(table(tmp_path / "new.csv", (B, 1)))]) == 0
+    assert "nothing was made again" in capsys.readouterr().out and not list(found.glob("provenance/remake.1*"))
+
+
+def test_tables_that_do_not_fit_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture):
+    found = released(tmp_path / "a", BEFORE)
+    before, path = files(found), tmp_path / "new.csv"
+    for rows, why in (
+        ([(7, 1)], "7 is no supervoxel of"),
+        ([(B, 1), (B, 3)], f"supervoxel {B} is there twice"),
+        ([(B, 0)], "0 is background"),
+        ([(B, -1)], "whole numbers in supervoxel, root_id"),
+        ([], "no rows"),
+    ):
+        assert cli.main(["remake", str(found), "--merge", str(table(path, *rows))]) == 65
+        assert why in capsys.readouterr().err
+    assert files(found) == before
+    assert cli.main(["remake", str(tmp_path), "--merge", str(path)]) == 74

@@ -14,8 +14,8 @@ from voxelmill.core.volume import open_image
 from voxelmill.testing.brain import SIDE, as_seen, brain, nifti
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.testing.subject import published, stack
-from voxelmill.transform.affine_registration import Affine
-from voxelmill.transform.register_to_atlas import first_guess, stored_affine
+from voxelmill.transform.affine_registration import Affine, Scan
+from voxelmill.transform.register_to_atlas import first_guess, grid, stored_affine
 
 SHEAR = Rotation.from_euler("zyx", [6, -4, 7], degrees=True).as_matrix() @ np.diag([1.04, 0.97, 1.02])
 
@@ -100,3 +100,11 @@ def test_bad_input_is_one_line(tmp_path: Path, capfd):
     assert registered(tmp_path, path, "PIR", atlas=large) == 65
     assert "check the unit of the atlas's voxel size" in capfd.readouterr().err
     assert registered(tmp_path, path, "PPR") == 64
+
+
+def test_voxels_of_an_atlas_whose_size_was_rounded_are_not_one_more(tmp_path: Path):
+    """A NIfTI holds it as float32: 144 voxels of 25 µm are not 145."""
+    image = open_image(stack(tmp_path, np.ones((8, 16, 16)), (0.025,) * 3))
+    scan = Scan(np.zeros((144, 45, 30), np.float32), np.full(3, np.float32(0.025), float), np.zeros(3))
+    grid(tmp_path / "g.ome.zarr", image, scan, Affine(np.eye(3), np.zeros(3)))
+    assert open_image(tmp_path / "g.ome.zarr").level(0).shape == (144, 45, 30)

@@ -3,10 +3,12 @@
 settled     share of what looks like a cell that became one: where the maps contradict each other, little does
 agreement   F1 at IoU 0.5 between outlines at the width that was found and at slightly other ones, the lower of two
 wider       log2 of how much wider the cells look than the width that they were shown at
+flow        mean length of the arrows in what looks like a cell: 1 where all agree on the way to the middle
+halo        how bright the image is just outside cells, in units of the background's noise (arcsinh): phase contrast has one
 
-Settled and agreement together (their mean) are above SURE on all images that the network was trained for (T98G 0.70 and
-more, C2C12, bacteria, made movies), and below it in brightfield and on most of DIC, fluorescence and inverted contrast
-that are outlined badly. Chosen on the parts of these sets that are not held back.
+Settled and agreement together (their mean) are above SURE on all images that the network was trained for (T98G, C2C12,
+bacteria, made movies), flow is 0.72 and more, halo 1 and more. Inverted, the halo is -0.6 and less; flow is mostly 0.58 to
+0.67 in DIC and far out of focus. Chosen on the parts of these sets that are not held back.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import cell_flows
 from .cell_flows import WIDTH
 
 OTHER_WIDTHS = (0.8, 1.25)  # times the width
 SURE = 0.68  # mean of settled and agreement, below which outlines are doubtful
+LEAST_FLOW = 0.68
+LEAST_HALO = 0.3
 MOST_WIDER = 0.3
 FEWEST, USUAL = 5, 0.85  # cells, below which agreement says nothing, and what is taken in its place
 LEAST_SEEN = 2 * WIDTH**2  # px of shrunk frames that look like a cell, below which there is nothing to judge
@@ -29,11 +34,14 @@ LEAST_SEEN = 2 * WIDTH**2  # px of shrunk frames that look like a cell, below wh
 @dataclass(frozen=True)
 class Look:
     """One frame as the network saw it. seen: px that look like a cell; settled: px of these that became one; wider:
-    median over them, log2; same, cells: matched outlines and outlines in all, summed over OTHER_WIDTHS."""
+    median over them, log2; flow, halo: as above; same, cells: matched outlines and outlines in all, at
+    each of OTHER_WIDTHS."""
 
     seen: int
     settled: int
     wider: float
+    flow: float
+    halo: float
     same: tuple[int, ...]
     cells: tuple[int, ...]
 
@@ -47,6 +55,19 @@ def matched(a: NDArray, b: NDArray) -> int:
     return int(np.count_nonzero(2 * overlap > whole[0][of_a] + whole[1][of_b] - overlap))
 
 
+def flow_of(maps: NDArray[np.float32], seen: NDArray[np.bool_]) -> float:
+    """Mean length of the flow (maps (5, y, x)) in what looks like a cell; 1 where nothing does."""
+    return float(np.hypot(maps[3], maps[4])[seen].mean()) if seen.any() else 1.0
+
+
+def halo_of(small: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """Mean of a shrunk frame, as the network sees it, in the 2 px around cells; LEAST_HALO where there is nothing around."""
+    import cv2
+
+    around = (cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~inside
+    return float(cell_flows.normalise(small)[around].mean()) if around.any() else LEAST_HALO
+
+
 def doubts(looks: Sequence[Look], width: float) -> list[str]:
     """What is doubtful, one line each; nothing where all is well or there is nothing to judge."""
     looks = [look for look in looks if look.seen]
@@ -58,12 +79,20 @@ def doubts(looks: Sequence[Look], width: float) -> list[str]:
     cells = [max(sum(look.cells[k] for look in looks), 1) for k in range(len(OTHER_WIDTHS))]
     few = min(cells) < 2 * FEWEST
     agreement = USUAL if few else min(2 * sum(look.same[k] for look in looks) / n for k, n in enumerate(cells))
-    if (settled + agreement) / 2 < SURE:
+    flow = sum(look.flow * look.seen for look in looks) / seen
+    halo = float(np.median([look.halo for look in looks]))
+    if (settled + agreement) / 2 < SURE or flow < LEAST_FLOW:
         also = "" if few else f", and outlines at other widths agree with these by F1 {agreement:.2f}"
         said.append(
-            f"the outlines of cells are doubtful: {settled:.0%} of what looks like a cell became one{also}. The image may "
-            "be no phase contrast (brightfield, DIC, fluorescence, inverted), out of focus or of another scale; look at the "
-            "contact sheet. --segmentation_method logstd or a plug-in may do better, --cell_diameter sets the width."
+            f"the outlines of cells are doubtful: {settled:.0%} of what looks like a cell became one{also}, arrows to "
+            f"the middles of cells are {flow:.2f} long (1: sure). The image may be no phase contrast (brightfield, DIC, "
+            "fluorescence, inverted), out of focus or of another scale; look at the contact sheet. --segmentation_method "
+            "logstd or a plug-in may do better, --cell_diameter sets the width."
+        )
+    if halo < LEAST_HALO:
+        said.append(
+            "the outlines of cells are doubtful: there is no bright halo around them, as phase contrast has. The image may "
+            "be inverted (then turn its grey values round), DIC, brightfield or out of focus; look at the contact sheet."
         )
     wider = float(np.median([look.wider for look in looks]))
     if abs(wider) > MOST_WIDER:

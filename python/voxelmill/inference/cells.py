@@ -179,8 +179,10 @@ def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
     looks = []
     for frame in frames:
         frame = _window(check_frame(frame), cell_diameter)
-        maps, scale = _network()(_shrunk(frame, cell_diameter))
+        small = _shrunk(frame, cell_diameter)
+        maps, scale = _network()(small)
         seen = maps[0] > 0
+        parts = cell_flows.decode(np.ascontiguousarray(maps))
         widths = [float(np.clip(cell_diameter * f, 2, 500)) for f in (1, *cell_doubt.OTHER_WIDTHS)]
         # one look each, at all widths alike
         labels, *others = [keep_sizes(_outlined(frame, w, mirrored=False), 1, frame.size) for w in widths]
@@ -188,8 +190,10 @@ def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
         looks.append(
             cell_doubt.Look(
                 int(np.count_nonzero(seen)),
-                int(np.count_nonzero(cell_flows.decode(np.ascontiguousarray(maps)))),
+                int(np.count_nonzero(parts)),
                 float(np.median(wider)) if wider.size else 0.0,
+                cell_doubt.flow_of(maps, seen),
+                cell_doubt.halo_of(small, parts > 0),
                 tuple(cell_doubt.matched(labels, other) for other in others),
                 tuple(int(labels.max() + other.max()) for other in others),
             )

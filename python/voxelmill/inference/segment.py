@@ -21,7 +21,7 @@ from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Layout, create_image, open_image
-from . import section_linking, seeded_watershed, supervoxels
+from . import resampled, section_linking, seeded_watershed, supervoxels
 from .slabs import Column, columns_of, histograms, slabs_of
 
 HOW = "How neurites are segmented: by a network, or by grey level alone"
@@ -34,8 +34,10 @@ class Learned(Params):
 
     segmentation: Literal["learned"] = param("learned", HOW)
     model: str = param("", "Folder of a network, as `voxelmill train` makes; empty: the one that comes along", path=True)
-    model_mismatch: Literal["warn", "refuse"] = param(
-        "warn", "What happens where the network has not been shown voxels of this size"
+    model_mismatch: Literal["warn", "refuse", "resample"] = param(
+        "warn",
+        "What happens where the network has not been shown voxels of this size; resample: it is shown the nearest that it "
+        "knows, and what it finds is brought back",
     )
 
 
@@ -80,12 +82,17 @@ def learned(p: Learned, task: Task, source: Image, target: Image, block: str, fo
     kind = "forest" if isinstance(p, Forest) else "neurites"
     if card["kind"] != kind:
         raise DataError(f"{folder}: a model of kind {card['kind']}; --segmentation {p.segmentation} expects one of {kind}")
+    steps = resampled.SAME
     if remark := unlike(card, source):
         if p.model_mismatch == "refuse":
             raise DataError(f"{folder}: {remark}; give another --model, or --model_mismatch warn")
+        if p.model_mismatch == "resample":
+            steps = resampled.steps_of(card, source)
+            shown = tuple(float(f"{s * n:.4g}") for s, n in zip(source.space.scale, steps))
+            remark += f"; it was shown voxels of {shown} nm"
         print(f"WARNING [segment] {remark}; look at the result, or train on this volume", file=sys.stderr)
         task.report(model_mismatch=remark)
-    graph = supervoxels.segment(folder, source, target, block, task)
+    graph = supervoxels.segment(folder, source, target, block, task, steps)
     supervoxels.save(overlaps, graph)
     task.report(supervoxels=len(graph.nodes.ids), empty_sections=graph.blank)
 

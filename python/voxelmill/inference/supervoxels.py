@@ -19,7 +19,7 @@ from ..core import ids, levels, models
 from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.volume import Image, Region
-from . import affinities, affinity_basins, pixel_forest, region_graph, seeded_watershed, slabs
+from . import affinities, affinity_basins, pixel_forest, region_graph, resampled, seeded_watershed, slabs
 from .region_graph import Edges, Nodes
 
 SIDE = 512  # px, of a tile
@@ -70,17 +70,19 @@ class Graph(NamedTuple):
     last: dict[tuple[int, int], NDArray[np.uint64]]
 
 
-def segment(folder: Path, source: Image, target: Image, block: str, task: Task) -> Graph:
-    """Write the supervoxels of a block; its graph. folder: of the model."""
+def segment(
+    folder: Path, source: Image, target: Image, block: str, task: Task, steps: resampled.Steps = resampled.SAME
+) -> Graph:
+    """Write the supervoxels of a block; its graph. folder: of the model; steps: voxels in what it is shown as one."""
     lay = source.layout()
     columns, spans, seams = slabs.columns_of(lay), slabs.slabs_of(lay, block), Seams()
     parts, edges, first, blank = [], [], {}, []
     flat = is_flat(source)
     for z in spans:
-        around = affinities.reach((z, *columns[0]), source.shape)[0]
+        around = resampled.reach((z, *columns[0]), source.shape, steps)[0]
         grey = affinities.grey_of(slabs.histograms(source, around, columns, task))
         blank += [n for n in range(z.start, z.stop) if not grey.spread[n - around.start]]
-        work = partial(segment_column, folder, source, target, z, (around.start, grey), flat)
+        work = partial(segment_column, folder, source, target, z, (around.start, grey), flat, steps)
         for part in task.each(work, columns, f"columns of sections {z.start} on"):
             parts.append(part.nodes)
             edges += [part.edges, *seams.meet(part.region, part.first, part.last)]
@@ -118,6 +120,7 @@ def segment_column(
     z: slice,
     sections: tuple[int, affinities.Grey],
     flat: bool,
+    steps: resampled.Steps,
     column: slabs.Column,
 ) -> Part:
     """Segment the sections of a slab in one column and write them. sections: the first one that `Grey` is of, and that."""
@@ -129,7 +132,7 @@ def segment_column(
     planes = [np.zeros(np.delete(shape, k), np.uint8) for k in range(3)]
     sizes, sections_of, edges, count = [], [], [], 0
     for tile in levels.tiles(region, (shape[0], SIDE, SIDE)):
-        affinity, outside = look(network(folder), source, tile, *sections)
+        affinity, outside = look(network(folder), source, tile, *sections, steps)
         labels = affinity_basins.basins(affinity, outside, flat)
         sizes.append(np.bincount(labels.ravel())[1:])
         sections_of.append(np.zeros(len(sizes[-1]), np.int32))
@@ -157,9 +160,11 @@ def segment_column(
 
 
 def look(
-    run: affinities.Network, source: Image, tile: Region, start: int, grey: affinities.Grey
+    run: affinities.Network, source: Image, tile: Region, start: int, grey: affinities.Grey, steps: resampled.Steps
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Affinities of a tile, and where it has no data."""
+    if steps != resampled.SAME:
+        return resampled.seen(run, source, tile, start, grey, steps), affinity_basins.no_data(source.read(tile))
     outer = affinities.reach(tile, source.shape)
     inner = tuple(slice(t.start - o.start, t.stop - o.start) for t, o in zip(tile, outer, strict=True))
     part = slice(outer[0].start - start, outer[0].stop - start)

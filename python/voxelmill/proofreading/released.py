@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,6 @@ from .edits import Editor, State
 
 SCORES = ("evaluate",)  # stages whose figures are of the neurites as they were
 READ = (regions.MERGE, regions.SUPERVOXELS, regions.SYNAPSES, indices.NEURONS)  # what a remake begins with
-Model = TypeVar("Model", bound=Params)
 
 
 class Edited(Params):
@@ -114,8 +113,8 @@ def without_synapses(path: Path, masked: np.ndarray, boxes: Sequence[Region]) ->
 def remade(results: Path, state: State, merge: Path) -> np.ndarray:
     """Results after the edits; root ids that they touch. Files are replaced, never written into."""
     rewritten(results / regions.MERGE, state, merge)
-    p = parameters(results, "neurites", neurites.Parameters)
-    return remake.remake(results, merge, p, parameters(results, "graph", graph.Parameters))
+    p = remake.parameters(results, "neurites", neurites.Parameters)
+    return remake.remake(results, merge, p, remake.parameters(results, "graph", graph.Parameters))
 
 
 def rewritten(old: Path, state: State, new: Path) -> None:
@@ -133,13 +132,6 @@ def rewritten(old: Path, state: State, new: Path) -> None:
         at = table.schema.get_field_index("root_id")
         table = table.set_column(at, table.schema.field(at), pa.array(roots).cast(table.schema.field(at).type))
         pq.write_table(table, new / part.name, compression="zstd")
-
-
-def parameters(results: Path, stage: str, model: type[Model]) -> Model:
-    """As the run had them, from a record of the stage; the defaults where it has left none."""
-    path = next(iter(sorted((results / "provenance").glob(f"{stage}.*provenance.json"))), None)
-    said = json.loads(path.read_text())["params"] if path else {}
-    return model.model_validate({name: value for name, value in said.items() if name in model.model_fields})
 
 
 def account(store: Store, held: dict[str, Any], kept: list[dict[str, Any]], results: Path, state: State, how: Edited) -> None:

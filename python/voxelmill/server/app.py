@@ -16,7 +16,7 @@ from .. import __version__
 from ..catalog.store import Store
 from ..core.errors import DataError, ParameterError, StorageError
 from ..proofreading.edits import Absent, Conflict, Gone
-from . import api, data, edits, pages, view
+from . import api, bulk, data, edits, pages, view
 from .context import Context, Missing
 from .guard import Guard, Tokens
 
@@ -30,6 +30,7 @@ def create(root: Path, tokens: Path | None = None, hosts: Sequence[str] = LOOPBA
     app.state.context, app.state.tokens = Context(Store(root)), Tokens(tokens)
     app.state.editors = {}
     app.include_router(api.router)
+    app.include_router(bulk.router)
     app.include_router(data.router)
     app.include_router(edits.router)
     app.include_router(view.router)

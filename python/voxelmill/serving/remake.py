@@ -11,23 +11,27 @@ up to a voxel of the mesh elsewhere; and synapses are those that were found with
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ..core import blocks, ids, levels
 from ..core.errors import DataError
+from ..core.params import Params
 from ..core.provenance import Task
 from ..core.volume import Image, Region, open_image
 from ..inference import section_linking, seeded_watershed
 from ..postprocess import graph, shapes
 from . import neurites, neurons
 
+Model = TypeVar("Model", bound=Params)
 EDGE = 2  # voxels of a skeleton around a box: a surface belongs to the tile of the voxel after it
 
 
@@ -176,3 +180,10 @@ def remove(results: Path, roots: Sequence[int] | np.ndarray) -> None:
         for path in (*results.glob(f"meshes/{root}:0*"), *results.glob(f"skeletons/{root}.swc")):
             path.unlink()
         (results / f"skeletons/precomputed/{root}").unlink(missing_ok=True)
+
+
+def parameters(results: Path, stage: str, model: type[Model]) -> Model:
+    """As the run had them, from a record of the stage; the defaults where it has left none."""
+    path = next(iter(sorted((results / "provenance").glob(f"{stage}.*provenance.json"))), None)
+    said = json.loads(path.read_text())["params"] if path else {}
+    return model.model_validate({name: value for name, value in said.items() if name in model.model_fields})

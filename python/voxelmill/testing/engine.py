@@ -23,6 +23,8 @@ PARTS = ("bin", "conf", "modules", "python", "workflows", "assets", "main.nf", "
 QUIET = {"NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false", "NXF_DISABLE_CHECK_LATEST": "true"}
 # What holds dates, durations or names of runs differs from run to run; all else must not.
 NOT_COMPARED = ("provenance", "pipeline_info", "runs.sqlite", "published.json", ".voxelmill.lock")
+# What Nextflow only warns of, and no count of tasks shows: lists that ran together into a tuple, a `first` of one value.
+MISWIRED = ("does not match tuple declaration", "useless when applied to a value channel")
 
 
 @dataclass
@@ -100,12 +102,14 @@ class Launch:
         return self.log.read_text(errors="replace")
 
     def wait(self, timeout: float = 900) -> Run:
-        """Wait for the end; a run that takes longer than `timeout` seconds is ended."""
+        """Wait for the end; a run that takes longer than `timeout` seconds is ended. Raises where channels do not fit."""
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"no end within {timeout} s:\n{self.said()}") from None
+        wrong = [line for line in self.said().splitlines() if any(words in line for words in MISWIRED)]
+        assert not wrong, "\n".join(wrong)
         return Run(code, self.said(), self.outdir, time.monotonic() - self.begun)
 
     def until(self, true: Callable[[], object], what: str, timeout: float = 300) -> None:

@@ -92,6 +92,19 @@ def make(
     return folder
 
 
+def moving(folder: Path) -> Path:
+    """Results of a `timelapse` run, of its last stage: traces of three cells in two fields of view, five frames each."""
+    folder.mkdir(parents=True)
+    made = Run(folder, "moving_run")
+    movie = {"name": "movie.nd2", "path": "movie.nd2", "digest": sha("a movie"), "bytes": 10}
+    for fov in ("fov_000", "fov_001"):
+        rows = [f"{c},{f},{'nan' if f == 3 else 10 * c + f + 0.5}" for f in range(9) for c in (1, 2, 3) if c <= f < c + 5]
+        text = "\n".join(["cell,frame,area", *rows]) + "\n"
+        made.record("extract_traces", [movie], [made.text(f"{fov}/movie_{fov}_traces.csv", text)], block=fov)
+    made.end("timelapse")
+    return folder
+
+
 def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -254,9 +267,9 @@ class Run:
         self.records.append(item)
         return item
 
-    def end(self) -> None:
+    def end(self, workflow: str = "connectome") -> None:
         rows = sorted(self.published, key=lambda row: row["path"])
         (self.folder / "published.json").write_text(json.dumps({"format": 1, "run_id": self.run, "files": rows}, indent=1))
         with sqlite3.connect(self.folder / "runs.sqlite") as con:
             con.execute("CREATE TABLE runs (run_id TEXT, workflow TEXT)")
-            con.execute("INSERT INTO runs VALUES (?, 'connectome')", (self.run,))
+            con.execute("INSERT INTO runs VALUES (?, ?)", (self.run, workflow))

@@ -29,6 +29,7 @@ from ..core.volume import Image, layout, open_image
 from .affine_registration import Affine, Kind, Metric, Scan, register, rotation, sampled
 from .atlas import read_atlas, turned
 from .fit_bias_field import held
+from .resampling import cells
 
 MOST = 30e6  # voxels of the subject's volume that are held
 LIKELY = 4.0  # how much longer one brain may be than the other
@@ -123,7 +124,7 @@ def grid(root: Path, image: Image, fixed: Scan, found: Affine) -> None:
     spaces = []
     for n in range(image.levels):
         scale = np.full(3, max(image.at_level(n).scale) / NM_PER_MM)
-        shape = [max(1, math.ceil(v)) for v in size / scale - 1e-6]
+        shape = [cells(v, s) for v, s in zip(size, scale)]
         source = image.layout(n)
         create_level(root, n, layout(shape, source.dtype, source.shard, source.chunk), image.version)
         spaces.append(Space.of(axes, scale.tolist(), (start + scale / 2).tolist()))
@@ -158,17 +159,18 @@ def draw(path: Path, fixed: Scan, brought: np.ndarray, name: str) -> None:
         np.clip(v / (float(np.percentile(v[v > 0], 99.5)) if (v > 0).any() else 1.0), 0, 1) for v in (fixed.values, brought)
     ]
     s, a, r = fixed.scale * fixed.values.shape
-    planes: list[tuple[int, str, str, float]] = [(1, "RL", "SI", s / r), (2, "AP", "SI", s / a), (0, "RL", "AP", a / r)]
-    heights = [tall for *_, tall in planes]
+    planes: list[tuple[int, str, str, float, float]] = [(1, "RL", "SI", r, s), (2, "AP", "SI", a, s), (0, "RL", "AP", r, a)]
+    heights, inch = [tall for *_, tall in planes], 3 / max(r, a)  # all planes on one scale
     figure, axes = plt.subplots(
-        3, 3, figsize=(9, min(3 * sum(heights) + 0.6, 16)), layout="constrained", height_ratios=heights
+        3, 3, figsize=(9, min(inch * sum(heights) + 0.9, 16)), layout="constrained", height_ratios=heights
     )
-    for row, (axis, across, up, tall) in zip(axes, planes):
+    for row, (axis, across, up, wide, tall) in zip(axes, planes):
         one, two = (np.take(v, v.shape[axis] // 2, axis) for v in grey)
         for ax, plane in zip(row, (one, two, np.stack([one, two, one], -1))):
             more: dict[str, Any] = {} if plane.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 1}
-            ax.imshow(plane, origin="lower", extent=(0, 1, 0, tall), **more)
-            ax.set(xticks=[0.04, 0.96], xticklabels=across[::-1], yticks=[0.04 * tall, 0.96 * tall], yticklabels=up[::-1])
+            ax.imshow(plane, origin="lower", extent=(0, wide, 0, tall), **more)
+            ax.set(xticks=[0.04 * wide, 0.96 * wide], xticklabels=across[::-1])
+            ax.set(yticks=[0.04 * tall, 0.96 * tall], yticklabels=up[::-1])
             ax.tick_params(length=0)
     for ax, title in zip(axes[0], ("atlas", name or "volume", "atlas magenta, volume green")):
         ax.set_title(title)
