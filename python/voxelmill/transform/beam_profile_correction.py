@@ -18,13 +18,13 @@ from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
 from . import attenuation
+from .agarose import agarose, overview
 from .slice_notes import Notes, one_step
-from .slice_statistics import agarose, levels_of, mean_projection, surface, without_light
+from .slice_statistics import levels_of, surface, without_light
 from .slice_volume import LEAST, SliceVolume, open_slice
 
-FEWEST = 0.005  # of the columns that must be agarose
-AWAY = (8, 4, 2)  # px from tissue at which agarose is measured, if there is enough: its outline moves with depth
 FAINTEST = 0.05  # of the brightest: where the profile falls below it, it is not followed
+EVEN = 2.0  # planes: sigma over which light changes little
 
 
 class Parameters(Strict):
@@ -41,12 +41,11 @@ def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes
 
 def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     """The slice, as if light were the same at all depths."""
-    mask = agarose(mean_projection(volume))
-    share = float(mask.mean())
-    found: Notes = {"agarose_share": share}
-    if share < FEWEST:
-        return volume, found | {"notes_beam": f"{share:.1%} of the columns are agarose: beam profile left as it is"}
-    profile = levels_of(volume, away(mask)).percentile(50)
+    dim = agarose(overview(volume)[0], volume.shape)
+    found: Notes = {"agarose_share": dim.share}
+    if not dim.share:
+        return volume, found | {"notes_beam": "no agarose is seen beside the tissue: beam profile left as it is"}
+    profile = levels_of(volume, dim.down).percentile(50)
     gain, dark = gain_of(profile)
     found |= {"profile": profile, "profile_gain": gain.astype(np.float32), "beam_gain_most": float(gain.max())}
     factor, offset = gain.astype(np.float32)[:, None, None], np.float32(dark)
@@ -63,24 +62,18 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     if p.attenuation_max_gain == 1:
         return made, found
     below = int(surface(profile) or 0) + 2
-    tissue = attenuation.squares(made, ~mask)[below:] - dark
+    tissue = attenuation.squares(made, ~dim.begins)[below:] - dark
     alpha = attenuation.alpha_of(tissue, p.attenuation_max_gain)
     found |= {"attenuation_alpha": alpha}
     return attenuation.compensated(made, alpha, dark, p.attenuation_max_gain) if alpha else made, found
-
-
-def away(mask: np.ndarray) -> np.ndarray:
-    """Of a mask (ny, nx) of agarose what is farthest from tissue, and enough."""
-    import cv2
-
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    return next((distance > px for px in AWAY if (distance > px).mean() >= FEWEST), mask)
 
 
 def gain_of(profile: np.ndarray) -> tuple[np.ndarray, float]:
     """(nz,) factors that make an agarose A-line even, and what is read without light.
 
     Above the surface, and where the profile is too faint, the factor is that of the nearest plane that tells."""
+    from scipy.ndimage import gaussian_filter1d
+
     depth = surface(profile)
     first = 0 if depth is None else int(np.ceil(depth)) + 1
     dark = without_light(profile, depth)
@@ -89,4 +82,5 @@ def gain_of(profile: np.ndarray) -> tuple[np.ndarray, float]:
     if not tells.any():
         return np.ones(len(profile)), dark
     at = np.flatnonzero(tells)
-    return np.interp(np.arange(len(profile)), at, float(np.median(light[at])) / light[at]), dark
+    smooth = np.exp(gaussian_filter1d(np.log(light[at]), EVEN, mode="nearest"))
+    return np.interp(np.arange(len(profile)), at, float(np.median(smooth)) / smooth), dark

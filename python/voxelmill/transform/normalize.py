@@ -1,7 +1,9 @@
-"""Normalize: grey values of a slice from 0 to 1, plane by plane, agarose at the bottom.
+"""Normalize: grey values of a slice from 0 to 1: agarose is 0, usual tissue alike at all depths.
 
-The median of agarose is 0 and --clip_percentile_upper of a plane is 1; a plane that is dark throughout is not raised
-beyond a tenth of the brightest. 0 stays what was not acquired: what was is LEAST and more.
+Plane by plane the median of agarose is taken off, and the median of what begins as tissue made the same. The brightest
+(--clip_percentile_upper of tissue, at the usual plane) is 1: one number a slice, since single voxels of the planes that
+were brightened most are noise. A plane that is dark throughout is not raised beyond a tenth of the brightest. 0 stays what
+was not acquired: what was is LEAST and more.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
+from .agarose import agarose, overview
 from .slice_notes import Notes, one_step
-from .slice_statistics import Clipped, agarose, gathered, mean_projection
+from .slice_statistics import Clipped, gathered
 from .slice_volume import SliceVolume, open_slice
 
 DIMMEST = 0.1  # of the brightest plane
@@ -30,11 +33,14 @@ def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes
 
 def normalize(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
     """The slice from 0 to 1."""
-    projection = mean_projection(volume)
-    every, dim = gathered(volume, [None, agarose(projection)])
-    top, bottom = every.percentile(p.clip_percentile_upper), dim.percentile(50)
-    span = np.maximum(np.maximum(top - bottom, DIMMEST * top.max()), 1e-12)
-    low, high, width = (v.astype(np.float32)[:, None, None] for v in (bottom, top, span))
+    boxes, projection = overview(volume)
+    dim = agarose(boxes, volume.shape)
+    agar, tissue = gathered(volume, [dim.down, np.where(dim.begins, 0, volume.shape[0])])
+    bottom, usual = agar.percentile(50), tissue.percentile(50)
+    usual = np.maximum(usual - bottom, max(DIMMEST * usual.max(), 1e-12))
+    lit = usual >= usual.max() / 2
+    top = bottom + usual * np.median((tissue.percentile(p.clip_percentile_upper) - bottom)[lit] / usual[lit])
+    low, high, width = (v.astype(np.float32)[:, None, None] for v in (bottom, top, np.maximum(top - bottom, 1e-12)))
 
     def scaled(values: np.ndarray, region: Region) -> np.ndarray:
         z = region[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.params import Params, param
-from .slice_volume import LEAST, SliceVolume
+from .slice_volume import SliceVolume
 
 DARKEST, BRIGHTEST = 2.0**-32, 2.0**40  # grey values between which levels are told apart
 SHIFT = 16  # bits of a float32 that are left out: 128 levels an octave
@@ -54,19 +54,6 @@ class Levels:
         return out
 
 
-def mean_projection(volume: SliceVolume) -> np.ndarray:
-    """(ny, nx) float32: the mean of what was acquired of each A-line; 0 where nothing was."""
-    mean = np.zeros(volume.shape[1:], np.float32)
-    total, seen = np.zeros(()), np.zeros((), np.int32)  # of a column
-    for (z, y, x), values in volume.parts():
-        total = total + values.sum(0, dtype=np.float64)
-        seen = seen + np.count_nonzero(values, axis=0)
-        if z.stop == volume.shape[0]:
-            mean[y, x] = total / np.maximum(seen, 1)
-            total, seen = np.zeros(()), np.zeros((), np.int32)
-    return mean
-
-
 def mean_profile(volume: SliceVolume, mask: np.ndarray | None = None, most: float = np.inf) -> np.ndarray:
     """(nz,) float64: mean A-line over a mask (ny, nx) of columns, of what was acquired, values beyond `most` as `most`."""
     total, seen = np.zeros(volume.shape[0]), np.zeros(volume.shape[0])
@@ -78,17 +65,21 @@ def mean_profile(volume: SliceVolume, mask: np.ndarray | None = None, most: floa
     return total / np.maximum(seen, 1)
 
 
-def levels_of(volume: SliceVolume, mask: np.ndarray | None = None) -> Levels:
-    """Levels of the planes, in a mask (ny, nx) of columns or everywhere."""
-    return gathered(volume, [mask])[0]
+def levels_of(volume: SliceVolume, down: np.ndarray | None = None) -> Levels:
+    """Levels of the planes, everywhere, or down to plane `down` (ny, nx) of each column."""
+    return gathered(volume, [down])[0]
 
 
-def gathered(volume: SliceVolume, masks: list[np.ndarray | None]) -> list[Levels]:
-    """As `levels_of`, for several masks in one pass."""
-    found = [Levels(volume.shape[0]) for _ in masks]
+def gathered(volume: SliceVolume, downs: list[np.ndarray | None]) -> list[Levels]:
+    """As `levels_of`, several in one pass."""
+    found = [Levels(volume.shape[0]) for _ in downs]
     for (z, y, x), values in volume.parts():
-        for levels, mask in zip(found, masks, strict=True):
-            levels.add(values if mask is None else values[:, mask[y, x]], z.start)
+        for levels, down in zip(found, downs, strict=True):
+            if down is None:
+                levels.add(values, z.start)
+                continue
+            for n, plane in enumerate(values, z.start):
+                levels.add(plane[down[y, x] > n][None], n)
     return found
 
 
@@ -101,17 +92,6 @@ def otsu(values: np.ndarray) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         between = low * high * (total[:-1] / low - (total[-1] - total[:-1]) / high) ** 2
     return float(edges[1:-1][np.nanargmax(between)]) if np.isfinite(between).any() else float(edges[-1])
-
-
-def agarose(projection: np.ndarray) -> np.ndarray:
-    """(ny, nx) bool: the darker columns of a mean projection, smoothed, parted by Otsu's threshold on its logarithm."""
-    import cv2
-
-    smooth = cv2.GaussianBlur(projection, (0, 0), 1)
-    seen = projection > 0
-    if not seen.any():
-        return seen
-    return seen & (np.log(np.maximum(smooth, LEAST)) <= otsu(np.log(np.maximum(smooth[seen], LEAST))))
 
 
 def surface(profile: np.ndarray) -> float | None:

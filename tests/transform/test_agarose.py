@@ -1,0 +1,55 @@
+"""Agarose is told from dim tissue where there is little of it and its outline moves with depth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from voxelmill.core.space import MM, Axis, Space
+from voxelmill.transform.agarose import agarose, overview
+from voxelmill.transform.normalize import Parameters, normalize
+from voxelmill.transform.slice_statistics import levels_of
+from voxelmill.transform.slice_volume import SliceVolume
+
+NZ, NY, NX = 48, 118, 120
+LEVEL = 60 * np.exp(-np.arange(NZ) / 60)  # of agarose, by plane
+
+
+def made(strip: int, looks: float = 6) -> tuple[SliceVolume, np.ndarray]:
+    """A slice with agarose in its first `strip` columns, half as many below, and where it is."""
+    rng = np.random.default_rng(5)
+    widths = strip - strip / 2 * np.arange(NZ) / NZ
+    there = np.arange(NX) < widths[:, None, None] + np.zeros((NZ, NY, 1))
+    tissue = 10 * rng.lognormal(-0.1, 0.45, (NY // 2, NX // 2)).repeat(2, 0).repeat(2, 1)
+    scatter = np.where(there, 1.0, tissue)
+    values = LEVEL[:, None, None] * scatter * rng.gamma(looks, 1 / looks, there.shape) + 9
+    values = values.astype(np.float32)
+    space = Space.of([Axis(name, "space", MM) for name in "zyx"], (0.01,) * 3)
+    return SliceVolume((NZ, NY, NX), space, lambda region: values[region].copy()), there
+
+
+@pytest.mark.parametrize("looks", [6, 1])
+@pytest.mark.parametrize("strip", [60, 12])
+def test_columns_end_where_tissue_begins(strip: int, looks: float) -> None:
+    volume, there = made(strip, looks)
+    down = agarose(overview(volume)[0], volume.shape).down
+    assert down.any() and (down <= there.sum(0) + 4).all()  # to a box
+    z = np.arange(NZ)[:, None, None]
+    assert ((z < down) & ~there).sum() < 0.02 * (z < down).sum()
+    profile = levels_of(volume, down).percentile(50) - 9
+    ratio = profile / LEVEL
+    assert ratio.std() / ratio.mean() < (0.05 if looks == 6 else 0.12)
+
+
+def test_tissue_alone_has_none() -> None:
+    volume, _ = made(0)
+    assert agarose(overview(volume)[0], volume.shape).share == 0
+
+
+def test_dim_tissue_is_not_cut_off() -> None:
+    volume, there = made(12)
+    clean, _ = normalize(volume, Parameters())
+    seen = clean.read(tuple(slice(0, n) for n in volume.shape))
+    below = seen[np.broadcast_to(~there, seen.shape)]
+    assert (below < 0.001).mean() < 0.01
+    levels = np.array([np.median(plane[~at]) for plane, at in zip(seen, there, strict=True)])
+    assert levels.std() / levels.mean() < 0.03
