@@ -20,6 +20,7 @@ from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
 from voxelmill.ingest.volumes import reading
+from voxelmill.ingest.volumes.source import placed
 from voxelmill.ingest.volumes.window import window
 from voxelmill.testing.stages import make_store, record_of
 
@@ -427,6 +428,27 @@ def test_a_truth_that_lies_elsewhere_is_refused(ingest, placed_em, tmp_path):
         clear(tmp_path, *raw)
         flags = ["--input", placed_em, "--truth=t.ome.zarr", "--like=raw.json"]
         ingest(*flags, role="truth").refused(65, "t.ome.zarr", words)
+
+
+def test_a_smaller_truth_that_lies_at_0_is_laid_there(ingest, tmp_path):
+    ids = np.arange(1, 1 + 4 * 12 * 16, dtype=np.uint32).reshape(4, 12, 16)
+    everywhere = (slice(None),) * 3
+    for name, values in (("em", EM), ("t", ids)):
+        lay = layout(values.shape, values.dtype, (8, 32, 32), (8, 32, 32))
+        create_image(tmp_path / f"{name}.ome.zarr", lay, Space.zyx((30, 8, 8), (0, 0, 0))).write(everywhere, values)
+    ingest("--input=em.ome.zarr")
+    done = ingest("--input=em.ome.zarr", "--truth=t.ome.zarr", "--like=raw.json", role="truth")
+    made = done.volume.read()
+    np.testing.assert_array_equal(made[:4, :12, :16], ids)
+    assert made.shape == EM.shape and made.sum() == ids.sum()
+    assert f"covers {ids.size / EM.size:.1%} of the volume; the rest is not scored" in done.out
+
+
+@pytest.mark.parametrize("size", [(-30, 8, 8), (30, -8, -8)])
+def test_voxels_keep_their_numbers_where_a_size_below_0_is_overridden(size):
+    said = placed(size, ["nm"] * 3, (300, 80, 16))
+    assert "is not positive" in said.unknown and said.moved_to((40, 8, 8)) == (400, 80, 16)
+    assert placed((0, 8, 8), ["nm"] * 3, (300, 80, 16)).moved_to((40, 8, 8)) is None
 
 
 def test_a_voxel_size_that_is_given_holds_for_the_truth_too(ingest, placed_em, tmp_path):

@@ -224,8 +224,8 @@ def place_truth(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """As `place`, for a truth: laid over what is read of the volume.
 
-    By its own origin where it has one that is not 0; else it must have the shape of the volume, or of its cutout, and
-    lies where that lies. What it says otherwise of its place or voxels is a remark.
+    By its own origin where it has one that is not 0, or is smaller; else it must have the shape of the volume, or of its
+    cutout, and lies where that lies. What it says otherwise of its place or voxels is a remark.
     Raises DataError where the two cannot be laid over each other."""
     if raw is None:
         size = cutout(p, truth)
@@ -240,6 +240,8 @@ def place_truth(
     if list(truth.shape) == raw["shape"]:
         return (0, 0, 0), truth.shape
     if list(truth.shape) != raw["source_shape"]:
+        if truth.origin is not None and raw["voxel_size"]:  # 0, but it says so
+            return overlaid(truth, own, raw), tuple(raw["shape"])
         raise DataError(
             f"{truth.name}: shape {truth.shape} (z, y, x); expected {tuple(raw['source_shape'])} "
             f"as {raw['source']}, or {tuple(raw['shape'])} as its cutout, or an origin of its own"

@@ -54,10 +54,11 @@ def placed(scale: Sequence[float], units: Sequence[str | None], origin: Sequence
     """From numbers (z, y, x) and the units they are in; a scale of 1 without unit says nothing."""
     per = [nm_per(unit) for unit in units]
     told = ", ".join(f"{float(v):g}" for v in scale)
-    if not all(np.isfinite(float(v)) and float(v) > 0 for v in scale):
-        return Placed(unknown=f"voxel size {told} is not positive")
-    first = None if origin is None else tuple(float(o) / float(s) for o, s in zip(origin, scale, strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a size below 0 is an error, but its length counts the voxels
+        first = None if origin is None else tuple((np.asarray(origin, float) / np.abs(np.asarray(scale, float))).tolist())
     first = first if first and np.isfinite(first).all() else None
+    if not all(np.isfinite(float(v)) and float(v) > 0 for v in scale):
+        return Placed(first=first, unknown=f"voxel size {told} is not positive")
     if any(f is None for f in per):
         strange = next((u for u, f in zip(units, per, strict=True) if f is None and u), None)
         if not strange and all(float(v) == 1 for v in scale):
