@@ -19,6 +19,7 @@ import numpy as np
 from ..core import blocks
 from ..core.errors import DataError
 from ..core.params import param
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.shared import Positive
 from ..core.stage import In, Out
@@ -213,5 +214,4 @@ def draw(path: Path, rows: list[dict[str, float]], unit: str) -> None:
         if axis is not last:
             axis.legend(frameon=False)
         axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=150, format="png")
-    plt.close(figure)
+    save_png(figure, path)

@@ -19,12 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.pictures import save_both
 from ..core.provenance import Task
 from ..core.stage import In, OutFiles
 from ..transform.common_space import CommonSpace
 from ..transform.pairs import Pair, read_metrics
 from .analyze_rotation_drift import Threshold, neighbours, pyplot
-from .figures import Figures, save
+from .figures import Figures
 
 COLUMNS = ("fixed_id", "moving_id", "stage_dim1_px", "stage_dim2_px", "left_dim1_px", "left_dim2_px", "used")
 LEAST = 3  # pairs that say anything
@@ -124,4 +125,4 @@ def draw(stem: Path, moved: np.ndarray, left: np.ndarray, found: Askew | None, d
         ax.axhline(0, color="0.8", lw=0.6, zorder=0)
         ax.set(xlabel="step of the stage, px", ylabel=f"left {name}, px", title=f"A slope here is a {what}")
         ax.spines[["top", "right"]].set_visible(False)
-    save(figure, stem, dpi)
+    save_both(figure, stem, dpi)

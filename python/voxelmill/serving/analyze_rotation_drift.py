@@ -15,10 +15,11 @@ import numpy as np
 
 from ..core import slices
 from ..core.params import Params, param
+from ..core.pictures import save_both
 from ..core.provenance import Task
 from ..core.stage import In, OutFiles
 from ..transform.pairs import Pair, read_metrics
-from .figures import Figures, save
+from .figures import Figures
 
 COLUMNS = ("fixed_id", "moving_id", "rotation_deg", "added_up_deg", "in_volume_deg", "confidence", "status", "flagged")
 
@@ -108,7 +109,7 @@ def draw(stem: Path, p: Parameters, pairs: Sequence[Pair], sums: Mapping[int, fl
     for ax in (left, right):
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.spines[["top", "right"]].set_visible(False)
-    save(figure, stem, p.figure_dpi)
+    save_both(figure, stem, p.figure_dpi)
 
 
 def pyplot() -> Any:

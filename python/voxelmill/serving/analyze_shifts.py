@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core import shifts, slices
+from ..core.pictures import save_both
 from ..core.provenance import Task
 from ..core.shifts import Shift
 from ..core.stage import In, OutFiles
-from .figures import Figures, save
+from .figures import Figures
 
 FENCE = 1.5  # interquartile ranges
 
@@ -102,7 +103,7 @@ def draw(stem: Path, table: list[Shift], steps: np.ndarray, odd: np.ndarray, dpi
     )
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
-    save(figure, stem, dpi)
+    save_both(figure, stem, dpi)
 
 
 def shifts_numbers(table: list[Shift]) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.params import param
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import open_image
@@ -105,5 +106,4 @@ def draw(path: Path, planes: list[np.ndarray], at: np.ndarray, moved: np.ndarray
     parts[2].set_title(f"refined - motor only; arrows: tiles moved, {found['tiles_moved_px_rms']:.2f} px RMS", fontsize=9)
     for ax in parts:
         ax.set_axis_off()
-    figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path, dpi)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.params import Params, param
+from ..core.pictures import save_both
 from ..core.provenance import Task
 from ..core.shared import Seeded
 from ..core.stage import In, InFiles, OutFiles
@@ -67,16 +68,7 @@ def run(
         "figure5_matrix": wiring_figures.matrix(tables, p.seed),
     }
     for name, figure in task.progress(figures.items(), "figures drawn"):
-        save(figure, output / name, p.figure_dpi)
-
-
-def save(figure: Any, stem: Path, dpi: int) -> None:
-    """PNG and PDF without dates, so that the same picture has the same bytes."""
-    import matplotlib.pyplot as plt
-
-    figure.savefig(stem.with_suffix(".png"), dpi=dpi, metadata={"Software": None})
-    figure.savefig(stem.with_suffix(".pdf"), dpi=dpi, metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    plt.close(figure)
+        save_both(figure, output / name, p.figure_dpi)
 
 
 def read_csv(path: Path) -> dict[str, np.ndarray]:

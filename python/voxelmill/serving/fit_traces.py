@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.errors import ParameterError
 from ..core.params import param
+from ..core.pictures import save_both
 from ..core.plugins import Plugin, PluginError, find, load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
@@ -19,7 +20,7 @@ from ..core.stage import In, OutFiles
 from ..postprocess.fits import MODELS, Fit, Model, Rates, built_in, own
 from ..postprocess.traces import Table, read_csv, traces_name, write_csv
 from ..timelapse.store import Facts, each_fov, fov_name, fovs_in
-from .figures import Figures, save
+from .figures import Figures
 
 COLUMNS = ("fov", "cell", "trace", "model", "r_squared")
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
@@ -97,7 +98,7 @@ def run(
         fits = fits_of(models, found, [f"{p.fit_feature}_ch_{c}" for c in known.fluorescence])
         write_csv(output / f"{known.base}_{fov_name(fov)}_fits.csv", table_of(models, fov, fits))
         if fits:
-            save(fit_figure(found, fits, f"Field of view {fov}"), figures / f"{fov_name(fov)}_5_fits", p.figure_dpi)
+            save_both(fit_figure(found, fits, f"Field of view {fov}"), figures / f"{fov_name(fov)}_5_fits", p.figure_dpi)
         return {"fits": len(fits), **counted(fits)}
 
     each_fov(task, known, fovs_in(traces), work, output=output)

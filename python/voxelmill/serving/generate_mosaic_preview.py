@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.params import Params
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.stage import In, OutFiles
 from ..core.volume import Image, open_image
@@ -35,7 +36,7 @@ def run(p: Parameters, task: Task, *, grid: In, slice: str, output: OutFiles) ->
     matplotlib.rcParams.update({"font.size": 8, "axes.titlesize": 9})
     output.mkdir(parents=True)
     figure = drawn(open_image(grid), slice)
-    figure.savefig(output / f"mosaic_grid_{slice}_preview.png", dpi=150, metadata={"Software": None})
+    save_png(figure, output / f"mosaic_grid_{slice}_preview.png")
 
 
 def drawn(image: Image, name: str) -> Any:

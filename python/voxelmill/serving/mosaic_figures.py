@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ..core.pictures import save_both
 from ..core.provenance import Task
 from ..core.stage import In, InFiles, OutFiles
 from ..core.volume import Image, open_image
 from ..ingest.tiles.plain import Tile, by_section
 from ..transform.plan_mosaic import POOR, Mosaic
-from .figures import MOST_PX, Figures, save, scale_bar
+from .figures import MOST_PX, Figures, scale_bar
 
 SEAMS_SHOWN = 20_000  # of a section
 Seams = dict[int, list[dict[str, str]]]
@@ -35,7 +36,7 @@ def run(p: Parameters, task: Task, *, volume: In, mosaic: In, tables: InFiles, o
     made, seams = Mosaic.load(mosaic), read_seams(tables / "tile_seams.csv")
     figures = {"tile_layout": layout(open_image(volume), made, seams)}
     for name, figure in task.progress(figures.items(), "figures drawn"):
-        save(figure, output / name, p.figure_dpi)
+        save_both(figure, output / name, p.figure_dpi)
 
 
 def read_seams(path: Path) -> Seams:

@@ -23,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.params import param
+from ..core.pictures import save_both
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, OutFiles
 from ..timelapse.store import Facts, each_fov, fov_name, fovs_in
 from .field import Field, colour_number, colour_table, spread
 from .field_plots import count_plot, lineage_tree, trace_plots
-from .figures import Figures, save
+from .figures import Figures
 
 SHEET_FRAMES = 12
 SHEET_WIDTH = 10.0  # inches
@@ -69,10 +70,10 @@ def draw(p: Parameters, known: Facts, movie: Path, tracked: Path, traces: Path, 
     if p.figure_fovs < len(known.chosen):
         which += f" (figures are made of the first {p.figure_fovs} of {len(known.chosen)})"
     limits, pictures = contact_sheet(field, which, p.figure_dpi)
-    save(pictures, folder / "1_cells", p.figure_dpi)
-    save(lineage_tree(field, which), folder / "2_lineages", p.figure_dpi)
-    save(trace_plots(field, which), folder / "3_traces", p.figure_dpi)
-    save(count_plot(field, which), folder / "4_counts", p.figure_dpi)
+    save_both(pictures, folder / "1_cells", p.figure_dpi)
+    save_both(lineage_tree(field, which), folder / "2_lineages", p.figure_dpi)
+    save_both(trace_plots(field, which), folder / "3_traces", p.figure_dpi)
+    save_both(count_plot(field, which), folder / "4_counts", p.figure_dpi)
     (folder / "movie.gif").write_bytes(overlay_movie(field, limits))
     return {
         "tracks": len(field.tracks),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.stage import In, InFiles, Out, OutFiles
 from ..postprocess.graph import write_table
@@ -105,8 +106,7 @@ def draw(path: Path, largest: Sequence[Path], dpi: int) -> None:
         for n, (root, _) in enumerate(found):
             ax.plot([], [], "s", color=colours[n % len(colours)], label=f"{root}")
         ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="root id")
-    figure.savefig(path, dpi=dpi, format="png", metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path, dpi)
 
 
 def largest_of(paths: Sequence[Path]) -> list[tuple[int, Mesh]]:

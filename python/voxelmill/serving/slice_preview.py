@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.params import Params
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
@@ -37,7 +38,7 @@ def run(p: Parameters, task: Task, *, volume: In, notes: list[In], slice: str, o
     matplotlib.use("Agg")
     matplotlib.rcParams.update({"font.size": 8, "axes.titlesize": 9})
     figure = drawn(open_image(volume), read_notes(notes), slice)
-    figure.savefig(output, dpi=150, format="png", metadata={"Software": None})
+    save_png(figure, output)
 
 
 def drawn(image: Image, notes: Notes, name: str) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from ..core import blocks, slice_config
 from ..core.errors import DataError
 from ..core.params import param
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.shared import Sectioning, Storage
 from ..core.space import MM, Axis, Space
@@ -49,7 +50,7 @@ def run(p: Parameters, task: Task, *, volumes: list[In], config: In, name: str =
     made = open_image(output)
     pyplot()
     figure = three(middle_planes(made, 0), sides_mm(made), f"{name}, by the stage alone")
-    figure.savefig(picture, dpi=150, format="png", metadata={"Software": None})
+    save_png(figure, picture)
     task.report(shape=list(plan.shape), slices=len(images))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core import slices
 from ..core.params import Params, param
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
@@ -44,7 +45,7 @@ def run(p: Parameters, task: Task, *, volume: In, plan: In, name: str = "", prev
     planes, side = middle_planes(image, n), sides_mm(image)
     made = Plan.model_validate_json(plan.read_text())
     for path, figure in ((preview, three(planes, side, name)), (annotated, named(p, planes, side, made, name))):
-        figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
+        save_png(figure, path)
 
 
 def level_to_draw(image: Image) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core import shifts, slice_config, slices
 from ..core.params import Params, param
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.shifts import Shift
 from ..core.stage import In, Out
@@ -109,5 +110,4 @@ def draw(path: Path, before: list[Shift], after: list[Shift], found: Found) -> N
     parts[0].set_title(f"Places of the slices by the stage, {len(found)} events")
     parts[0].legend(frameon=False, fontsize=8)
     parts[1].set_xlabel("slice")
-    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path)

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from ..core import plans, slices
 from ..core.params import param
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.shared import Tasks
 from ..core.space import NM_PER_MM
@@ -146,4 +147,4 @@ def draw(path: Any, values: np.ndarray, log: np.ndarray, positions: Sequence[np.
             figure.colorbar(drawn, ax=column, location="bottom", shrink=0.8)
     axes[0, 0].set_ylabel("across depth (mm)")
     axes[1, 0].set_ylabel("along depth (mm)")
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
+    save_png(figure, path)

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..core import blocks, slices
 from ..core.params import param
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.shared import Sectioning, Strict
 from ..core.space import MM, NM_PER_MM, Axis, Space
@@ -211,5 +212,4 @@ def draw(path: Path, above: Image, made: Image | None, below: Image, n: int, tol
         ax.imshow(values[0, ::step, ::step], cmap="gray", vmin=0, vmax=1)
         if planes is None:
             ax.text(0.5, 0.5, "nothing", ha="center", transform=ax.transAxes, color="0.4")
-    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path)

@@ -20,6 +20,7 @@ from ..core.errors import DataError
 from ..core.metadata import multiscales, write_group
 from ..core.orientation import RAS, affine
 from ..core.params import param
+from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.released import create_level
 from ..core.shared import Oriented, Seeded, Tasks
@@ -174,7 +175,7 @@ def draw(path: Path, fixed: Scan, brought: np.ndarray, name: str) -> None:
             ax.tick_params(length=0)
     for ax, title in zip(axes[0], ("atlas", name or "volume", "atlas magenta, volume green")):
         ax.set_title(title)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
+    save_png(figure, path)
 
 
 def stored_affine(attributes: dict[str, Any]) -> Affine:
