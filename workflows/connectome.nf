@@ -88,9 +88,9 @@ workflow CONNECTOME {
 
     // Meshes and skeletons: what a block has of each neurite, then neurites in batches.
     SHAPES(labels, blocks, options.flags.shapes)
-    found = allInOrder(SHAPES.out.shapes)
+    found = allInOrder(SHAPES.out.shapes).filter { all -> all } // none where a task has ended the run
     NEURITES(labels, columns(found), found.flatMap { all -> batchesOf(all.size()) }, options.flags.neurites)
-    NEURONS(columns(allInOrder(NEURITES.out.neurites)), GRAPH.out.tables, options.flags.neurons)
+    NEURONS(columns(allInOrder(NEURITES.out.neurites).filter { all -> all }), GRAPH.out.tables, options.flags.neurons)
 
     tables = GRAPH.out.tables.mix(ALIGN.out.table, NEURONS.out.tables)
     curve = channel.empty()

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from voxelmill.core.space import MM, Axis, Space
 from voxelmill.transform.agarose import agarose, overview
+from voxelmill.transform.beam_profile_correction import Parameters as BeamProfile
+from voxelmill.transform.beam_profile_correction import correct
 from voxelmill.transform.normalize import Parameters, normalize
 from voxelmill.transform.slice_statistics import levels_of
 from voxelmill.transform.slice_volume import SliceVolume
@@ -41,7 +43,12 @@ def test_columns_end_where_tissue_begins(strip: int, looks: float) -> None:
 
 
 def test_tissue_alone_has_none() -> None:
+    """Not its dimmest part either; that tells of light over depth, for want of better."""
     volume, _ = made(0)
+    even, found = correct(volume, BeamProfile(attenuation_max_gain=1))
+    assert "dimmest third" in found["notes_beam"]
+    levels = np.median(even.read(tuple(slice(0, n) for n in volume.shape)) - 9, axis=(1, 2))
+    assert levels.std() / levels.mean() < 0.05 < np.std(LEVEL) / np.mean(LEVEL)
     assert agarose(overview(volume)[0], volume.shape).share == 0
 
 

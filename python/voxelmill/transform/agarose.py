@@ -16,7 +16,7 @@ from .slice_statistics import otsu
 from .slice_volume import SliceVolume
 
 BOX = 4  # planes and px a side
-DARKER = 2.5  # agarose scatters so many times less than tissue
+DARKER = 3.5  # agarose scatters so many times less than tissue; its dimmest parts do not
 FIRST = 3  # boxes below the surface by whose mean it is told from tissue
 EVEN = 1.25  # times as bright as the rest of it: no agarose any more
 AWAY = (2, 1, 0)  # boxes from tissue at which it begins, if there is enough
@@ -83,6 +83,23 @@ def agarose(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
     return Agarose(_columns(begins, shape), _columns(np.minimum(down * BOX, shape[0]), shape))
 
 
+def dimmest(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
+    """The dimmest third of the tissue near the surface, for want of agarose."""
+    seen = boxes.all(0)
+    if not seen.any():
+        return Agarose(*(np.zeros(shape[1:], kind) for kind in (bool, np.int32)))
+    first = _below_surface(boxes[:, seen])
+    level = boxes[first : first + FIRST].mean(0)
+    dim = _columns(seen & (level <= np.quantile(level[seen], 1 / 3)), shape)
+    return Agarose(dim, np.where(dim, np.int32(shape[0]), np.int32(0)))
+
+
+def _below_surface(columns: np.ndarray) -> int:
+    """The first boxes below the surface, of columns (nz, n) of boxes."""
+    bright = np.percentile(columns, 90, axis=1)
+    return min(int(np.argmax(bright > bright.max() / 2)) + 1, len(columns) - 1)
+
+
 def _columns(of: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return np.repeat(np.repeat(of, BOX, 0), BOX, 1)[: shape[1], : shape[2]]
 
@@ -96,8 +113,7 @@ def _beginning(boxes: np.ndarray) -> tuple[int, np.ndarray]:
     none = np.zeros_like(seen)
     if not seen.any():
         return 0, none
-    bright = np.percentile(boxes[:, seen], 90, axis=1)
-    first = min(int(np.argmax(bright > bright.max() / 2)) + 1, len(boxes) - 1)
+    first = _below_surface(boxes[:, seen])
     level = np.log(np.where(seen, boxes[first : first + FIRST].mean(0), 1))
     left = level[seen]
     while len(left) > 1 and np.ptp(left) > 0:

@@ -1,7 +1,7 @@
 """Beam profile: the light over depth, measured and taken out: what focus and detector leave, and what tissue takes.
 
-Agarose scatters alike everywhere: its usual A-line, away from tissue, is the profile of the beam. It begins at the surface;
-what is read above it, without light, is no part of it:
+Agarose scatters alike everywhere: its usual A-line, away from tissue, is the profile of the beam; where none is in view,
+that of the dimmest tissue. It begins at the surface; what is read above it, without light, is no part of it:
 
     corrected = (value - dark) * usual / (profile(z) - dark) + dark
 
@@ -18,7 +18,7 @@ from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
 from . import attenuation
-from .agarose import agarose, overview
+from .agarose import agarose, dimmest, overview
 from .slice_notes import Notes, one_step
 from .slice_statistics import levels_of, surface, without_light
 from .slice_volume import LEAST, SliceVolume, open_slice
@@ -41,10 +41,12 @@ def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes
 
 def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     """The slice, as if light were the same at all depths."""
-    dim = agarose(overview(volume)[0], volume.shape)
+    boxes, _ = overview(volume)
+    dim = agarose(boxes, volume.shape)
     found: Notes = {"agarose_share": dim.share}
     if not dim.share:
-        return volume, found | {"notes_beam": "no agarose is seen beside the tissue: beam profile left as it is"}
+        found["notes_beam"] = "no agarose is seen beside the tissue: light over depth is that of its dimmest third"
+        dim = dimmest(boxes, volume.shape)
     profile = levels_of(volume, dim.down).percentile(50)
     gain, dark = gain_of(profile)
     found |= {"profile": profile, "profile_gain": gain.astype(np.float32), "beam_gain_most": float(gain.max())}
