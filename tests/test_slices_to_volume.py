@@ -97,12 +97,11 @@ def test_the_volume_keeps_its_place_and_size(volume: Run):
 
 
 def test_the_volume_lies_on_the_atlas(volume: Run):
-    """Within half a voxel of the level that is registered; NIfTIs say which way they lie.
-
-    There is little tissue: in some cubes the correlation finds another place, so that the median counts."""
+    """Within a voxel of the level that is registered, though there is little tissue; NIfTIs say which way they lie."""
     aligned = open_image(volume.outdir / f"align_to_ras/{SUBJECT}_ras.ome.zarr")
     beside = oct_atlas.off(MADE, aligned)
-    assert len(beside) > 20 and np.median(np.sqrt((beside**2).sum(1))) < 0.5
+    assert len(beside) > 20 and np.sqrt((beside**2).sum(1).mean()) < 1
+    assert np.median(np.sqrt((beside**2).sum(1))) < 0.5
     values, to_ras = nifti(volume.outdir / f"align_to_ras/{SUBJECT}_ras.nii.gz")
     assert np.array_equal(values, aligned.read())
     assert np.allclose(to_ras[:3, :3], affine(RAS, (MM, MM, MM), (0, 0, 0))[:3, :3])

@@ -11,6 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from voxelmill.core.metadata import attributes
 from voxelmill.core.volume import open_image
+from voxelmill.testing import oct_atlas
 from voxelmill.testing.brain import SIDE, as_seen, brain, nifti
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.testing.subject import published, stack
@@ -108,3 +109,13 @@ def test_voxels_of_an_atlas_whose_size_was_rounded_are_not_one_more(tmp_path: Pa
     scan = Scan(np.zeros((144, 45, 30), np.float32), np.full(3, np.float32(0.025), float), np.zeros(3))
     grid(tmp_path / "g.ome.zarr", image, scan, Affine(np.eye(3), np.zeros(3)))
     assert open_image(tmp_path / "g.ome.zarr").level(0).shape == (144, 45, 30)
+
+
+def test_the_measure_of_cubes_is_not_led_by_their_inverse():
+    from scipy import ndimage
+
+    one = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(16, 16, 16)), 2, mode="wrap")
+    moved = ndimage.shift(one, (1.3, -2.6, 0.4), mode="grid-wrap")
+    assert np.allclose(oct_atlas.shift(one, moved), (-1.3, 2.6, -0.4), atol=0.1)
+    inverse = moved - 1.1 * np.roll(one, (8, 8, 8), (0, 1, 2))  # the stronger of the two, upside down
+    assert np.allclose(oct_atlas.shift(one, inverse), (-1.3, 2.6, -0.4), atol=1)

@@ -56,8 +56,6 @@ def off(made: Acquisition, aligned: Image) -> np.ndarray:
     """(cubes, 3) voxels of the atlas by which cubes of the volume in its frame lie beside those of the atlas, along S, A, R.
 
     Raises DataError where no level of the volume has the atlas's grid."""
-    from skimage.registration import phase_cross_correlation
-
     atlas = template(made)
     levels = [n for n in range(aligned.levels) if np.allclose(np.array(aligned.at_level(n).scale) / NM_PER_MM, SIDE)]
     if not levels or aligned.level(levels[0]).shape != atlas.values.shape:
@@ -71,5 +69,18 @@ def off(made: Acquisition, aligned: Image) -> np.ndarray:
         one, other = atlas.values[cube], seen[cube]
         if (other > 0).mean() > 0.9 and one.mean() > 0.5:  # tissue in both
             both = [(v - v.mean()) * window for v in (one, other)]
-            found.append(phase_cross_correlation(*both, upsample_factor=20, normalization=None)[0])
+            found.append(shift(*both))
     return np.array(found)
+
+
+def shift(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Voxels by which `other` is to be moved to lie on `one`: where they correlate best, by a parabola through three.
+
+    Not where its absolute value is: of weak correlations the inverse may be the stronger one."""
+    likeness = np.fft.ifftn(np.fft.fftn(one) * np.fft.fftn(other).conj()).real
+    size = np.array(likeness.shape)
+    best = np.array(np.unravel_index(likeness.argmax(), likeness.shape))
+    steps = np.eye(len(size), dtype=int)
+    before, after = (np.array([likeness[tuple((best + sign * step) % size)] for step in steps]) for sign in (-1, 1))
+    part = (before - after) / 2 / (before + after - 2 * likeness.max())
+    return (best + size // 2) % size - size // 2 + part
