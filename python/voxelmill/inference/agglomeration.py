@@ -12,7 +12,7 @@ H. S. Seung, "Large-scale image segmentation based on distributed clustering alg
       |__o final         |             are joined; all others are, and clusters with no edge good enough are forgotten
 
 Pieces come in order, and two neighbours that stand for as many pieces become one: of each edge log2(pieces) times is seen
-what is still pending, which is about a sixth of all.
+what is still pending: up to a quarter of all where pieces are thin.
 
 What comes out is a forest of joins, which is cut at any threshold without doing anything again.
 """

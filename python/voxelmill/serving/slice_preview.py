@@ -119,10 +119,10 @@ def light(ax: Any, notes: Notes, mm: float) -> None:
 
 
 def depth(ax: Any, notes: Notes, mm: float) -> None:
-    """The mean A-line of agarose, plane by plane of the slice before it is cut at its surface."""
+    """The A-line that tells of light, plane by plane of the slice before it is cut at its surface."""
     profile, planes = notes["profile"], np.arange(len(notes["profile"]))
     gain, dark = gain_of(profile)
-    ax.plot(planes, profile, color="0.55", label="agarose, as read")
+    ax.plot(planes, profile, color="0.55", label="profile, as read")
     ax.plot(planes, (profile - dark) * gain + dark, color="#1f77b4", label="corrected")
     ax.set(title="Light over depth", xlabel="plane", ylabel="grey value", ylim=(0, None))
     ax.spines[["top", "right"]].set_visible(False)
