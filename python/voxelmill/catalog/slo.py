@@ -59,15 +59,16 @@ def measure(
             rows.append(_release(store, row, [t for t in tasks if t[0] not in spent], price, checked))
             rows[-1]["mvoxel_per_core_second"] = _rate(rows[-1]["voxels"], sum(t[2] or 0 for t in tasks))
             spent |= {t[0] for t in tasks}
-    since = _days(rows[-1]["created"], moment) if rows else math.inf
-    days = [_days(a["created"], _time(b["created"])) for a, b in itertools.pairwise(rows)]
+    made = [row["created"] for row in rows if row["created"]]  # the log knows no time of one whose maker died at the end
+    since = _days(made[-1], moment) if made else None
+    days = [_days(a, _time(b)) for a, b in itertools.pairwise(made)]
     current = next((row for row in rows if row["current"]), None)
     whole = {
         "releases": len(rows),
         "withdrawn": sum(row["status"] == "withdrawn" for row in rows),
         "integrity": _share([row["damaged"] == 0 for row in rows if row["damaged"] is not None]),
         "days_between_releases": sum(days) / len(days) if days else None,
-        "days_since_release": since if rows else None,
+        "days_since_release": since,
         "cost": sum(row["cost"] for row in rows),
     }
     known = {**whole, **({**current, **current["quality"]} if current else {})}
