@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from voxelmill.catalog import releases
+from voxelmill.catalog import lineage, releases
 from voxelmill.catalog.store import Store
 from voxelmill.core.errors import ParameterError, StorageError
 from voxelmill.testing import results
@@ -311,6 +312,8 @@ def test_who_reads_writes_nothing(tmp_path: Path) -> None:
         cut = client.post("/api/releases/r1/edits/preview", json={"keep": own[:1], "take": own[-1:]})
         assert cut.status_code == 200
     assert sorted(str(p) for p in store.root.rglob("*")) == before
+    with lineage.current(store) as con, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        con.execute("DELETE FROM tasks")
 
 
 def test_edits_are_off_without_tokens(store: Store) -> None:
