@@ -85,7 +85,7 @@ class Line:
 
 # Bytes of a task of `segment --segmentation learned` by megavoxels of a shard: a patch of the network with its halo, from
 # sections of 512 px on, which the lines through smaller runs do not know.
-PATCH_MEMORY = Line(1.9e9, 23e6)
+PATCH_MEMORY = Line(1.0e9, 12.5e6)
 
 
 @dataclass

@@ -52,6 +52,7 @@ class Model:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
+        options.enable_mem_pattern = False  # it keeps a plan and its memory for each shape that is given
         try:
             return onnxruntime.InferenceSession(str(self.weights), options, providers=chosen)
         except Exception as error:  # its own classes, which share no other base
@@ -66,6 +67,15 @@ class Model:
         """For the record."""
         told = {key: self.card.get(key) for key in ("kind", "version", "licence")}
         return {"folder": self.folder.name, **told, "sha256": self.card["sha256"], "provider": self.provider}
+
+
+def freeing() -> Any:
+    """Options of a run of ONNX Runtime that leaves its memory to what follows, which may need as much."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def load(folder: Path, use_gpu: bool = False) -> Model:
