@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("folder", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
     one = command("scale", scale, "predict cost and limits of a run of any size")
-    one.add_argument("--workflow", choices=("connectome", "reconstruct"), default="connectome")
+    one.add_argument("--workflow", choices=("connectome", "reconstruct", "mosaic", "timelapse"), default="connectome")
     one.add_argument("--slices", type=int, default=100, help="reconstruct: slices of the block [100]")
     one.add_argument("--plane_mm", type=float, default=10.0, help="reconstruct: side of a slice [10]")
     one.add_argument(
@@ -310,12 +310,16 @@ def train(args: argparse.Namespace) -> None:
 
 
 def scale(args: argparse.Namespace) -> None:
-    from . import scaling, scaling_slices
+    from . import scaling, scaling_rest, scaling_slices
 
-    if args.workflow == "reconstruct":
+    if args.workflow in ("mosaic", "timelapse"):
+        print(f"{args.workflow} has no model: its time is linear, its tasks see what is theirs alone")
+    elif args.workflow == "reconstruct":
         brain = scaling_slices.Brain(args.slices, args.plane_mm, resolution_um=tuple(args.resolution_um))
         measured = scaling_slices.load(args.measured or scaling_slices.MEASURED)
         print(scaling_slices.report(brain, args.nodes, args.cores, measured))
+    if args.workflow in scaling_rest.NOT_COUNTED:
+        print("\nnot counted:", *scaling_rest.told(args.workflow), sep="\n")
         return
     given = {name: getattr(args, name) for name in ("segmentation", "nodes", "cores", "block_voxels", "shard_voxels")}
     setting = scaling.Setting(**{name: value for name, value in given.items() if value is not None})
