@@ -18,11 +18,15 @@ def spot(scale: tuple, shape: tuple = (60, 60, 60), at: tuple = (30, 28, 33), nm
     return np.rint(180 - 120 * np.exp(-((away / nm) ** 2) / 2)).astype(np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("scale", "shape", "at"), [(ISOTROPIC, (60, 60, 60), (30, 28, 33)), (SECTIONS, (9, 90, 90), (4, 41, 50))]
-)
-def test_a_spot_is_found_once_where_it_is(scale, shape, at):
-    assert densities.spots(spot(scale, shape, at), scale).tolist() == [list(at)]
+def test_a_spot_is_found_once_where_it_is():
+    assert densities.spots(spot(ISOTROPIC), ISOTROPIC).tolist() == [[30, 28, 33]]
+
+
+def test_thick_sections_have_their_own_spots_of_which_the_best_is_told():
+    volume = spot(SECTIONS, (9, 90, 90), (4, 41, 50), nm=50)
+    assert densities.spots(volume, SECTIONS).tolist() == [[3, 41, 50], [4, 41, 50], [5, 41, 50]]
+    at, _ = densities.detect(lambda cube: float(-cube[11:13, 11:13, 11:13].mean()), volume, SECTIONS, 0.1)
+    assert at.tolist() == [[4, 41, 50]]
 
 
 def test_a_broad_shade_is_no_spot():

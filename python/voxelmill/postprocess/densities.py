@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP, SIDE = 16.0, 24  # nm; the cube is 384 nm wide
-FINE, AROUND = 25.0, 70.0  # nm, sigma of a spot and of what is around it
-APART = 60.0  # nm: spots nearer than this along every axis are one
-CONTRAST = 10.0  # grey levels that a spot is darker than what is around it
+FINE, AROUND = 20.0, 70.0  # nm, sigma of a spot and of what is around it
+APART = 40.0  # nm: spots nearer than this along every axis are one; each thicker section has its own, and the best stays
+CONTRAST = 40.0  # grey levels that a spot is darker than what is around it; synapses of FIB-25 z 0-99 are by 53 or more
 RIVALS = 120.0  # nm: of synapses nearer than this the best stays
 CUT = 3.0  # sigmas of a Gaussian that count
 WIDEST = 150.0  # nm from its spot that a density may extend
