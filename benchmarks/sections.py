@@ -116,7 +116,9 @@ def main() -> None:
     for name, raw, truth, size, flat in volumes(args):
         with tempfile.TemporaryDirectory() as folder:
             found = ours(Path(folder), raw, size, args.model)["labels"][THRESHOLD]
-        picture(args.out / f"sections_{name}.png", raw, truth, found, flat, size[2])
+        picture(
+            args.out / f"sections_{name}.png", raw, truth, found, flat, 1 if name == "gala" else size[2]
+        )  # it states no size
 
 
 if __name__ == "__main__":
