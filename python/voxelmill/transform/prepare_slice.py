@@ -75,7 +75,7 @@ def run(
 
 def stitch(source: TileGrid, p: Stitching, transform: np.ndarray | None) -> tuple[SliceVolume, Placement, Notes]:
     """From the grid to one volume, lazily."""
-    grid, found = resample_mosaic_grid.resample(source, p), Notes()
+    grid, found = resample_mosaic_grid.resample(source, p, choose(p.use_gpu)[0]), Notes()
     if p.fix_curvature_enabled:
         grid, more = fix_focal_curvature.flatten(grid, p)
         found |= more
