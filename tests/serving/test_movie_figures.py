@@ -298,3 +298,18 @@ def test_a_blank_or_saturated_frame_does_not_set_the_greys():
     low, high = mf.grey_limits(frames)
     assert 100 <= low < 101 and 199 < high <= 200
     assert mf.grey_limits([np.full(9, 5.0)]) == (5, 6)
+
+
+def test_axes_say_time_below_each_column_and_cells_in_whole_numbers(tmp_path):
+    import matplotlib.pyplot as plt
+    from voxelmill.serving.field import Field
+
+    stores = make_stores(tmp_path, make_fovs(1, frames=6, size=256))
+    field = Field.open(stores["movie"], stores["tracked"], stores["traces"], Facts.read(stores["facts"]), 0)
+    shown = [ax for ax in mp.trace_plots(field, "").axes if ax.axison]
+    lowest = {round(ax.get_position().x0, 2): ax for ax in shown}
+    assert all(ax.get_xlabel() == "time (min)" for ax in lowest.values()) and len(lowest) == min(3, len(shown))
+    (counts,) = mp.count_plot(field, "").axes
+    counts.set_ylim(0, 2)
+    assert all(float(tick).is_integer() for tick in counts.get_yticks())
+    plt.close("all")

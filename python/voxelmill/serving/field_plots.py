@@ -195,8 +195,10 @@ def trace_plots(field: Field, which: str) -> Any:
         ax.ticklabel_format(axis="y", scilimits=(-3, 5))
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
-    for ax in axes[-1]:
+    for k in range(columns):  # the lowest that is shown of each column says the time
+        ax = axes.flat[max(range(k, max(len(shown), k + 1), columns))]
         time_axis(ax, field.minutes)
+        ax.tick_params(labelbottom=True)
     width = int(14 * figure.get_figwidth())  # letters of a line
     title = [fill(line, width) for line in trace_title(field, which, len(labels) - len(shown)).split("\n")]
     figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=10)
@@ -245,9 +247,12 @@ def count_plot(field: Field, which: str) -> Any:
     kept = np.bincount(field.table.get("frame", np.zeros(0, int)), minlength=len(frames)).astype(float)
     figure, ax = plt.subplots(figsize=(9, 3), layout="constrained")
     blank = {t for t in np.flatnonzero(found == 0).tolist() if t not in field.gaps and field.blank(t)}
-    for values, colour, name in ((found, "0.25", "found"), (kept, "tab:blue", "with a trace")):
+    size = 3 if len(frames) < 80 else 1.5
+    # the wider line is seen where both are the same
+    for values, colour, name, wide in ((found, "0.25", "found", 2.5), (kept, "tab:blue", "with a trace", 1.0)):
         values[sorted(field.gaps | blank)] = np.nan
-        ax.plot(field.minutes, values, color=colour, lw=1.4, marker="o", ms=3 if len(frames) < 80 else 1.5, label=name)
+        ax.plot(field.minutes, values, color=colour, lw=1.4 * wide, marker="o", ms=size * wide**0.7, label=name)
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set_ylim(0, max(1.0, float(np.nanmax(found, initial=0)) * 1.08))
     time_axis(ax, field.minutes)
     ax.set_ylabel("cells")
