@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from voxelmill.postprocess import densities
@@ -22,6 +24,17 @@ def spot(scale: tuple, shape: tuple = (60, 60, 60), at: tuple = (30, 28, 33), nm
 )
 def test_a_spot_is_found_once_where_it_is(scale, shape, at):
     assert densities.spots(spot(scale, shape, at), scale).tolist() == [list(at)]
+
+
+def test_spots_take_few_bytes_a_voxel():
+    """Two maps of float32, and what is the highest: 24 bytes before maps were used again."""
+    grey = np.zeros((60, 120, 120), np.uint8)
+    densities.spots(grey[:8, :8, :8], ISOTROPIC)  # SciPy is imported
+    tracemalloc.start()
+    densities.spots(grey, ISOTROPIC)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 13 * grey.size
 
 
 def test_a_broad_shade_is_no_spot():
