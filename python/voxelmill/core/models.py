@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,9 +41,12 @@ class Model:
         return self.folder / self.card["file"]
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Weights by layer, as float32, of an `.npz`."""
-        with np.load(self.weights) as stored:
-            return {name: stored[name].astype(np.float32) for name in stored.files}
+        """Weights by layer, as float32, of an `.npz`. Raises DataError for anything else: objects could run code."""
+        try:
+            with np.load(self.weights, allow_pickle=False) as stored:
+                return {name: stored[name].astype(np.float32) for name in stored.files}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.weights}: not arrays of numbers ({error}); take the model again") from None
 
     @cached_property
     def session(self) -> Any:
