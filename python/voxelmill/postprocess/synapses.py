@@ -31,7 +31,7 @@ TILE = (64, 512, 512)  # voxels looked at at once, without what is around them: 
 ASSUMED = (10.0, 10.0, 10.0)  # nm, where no voxel size is known
 COLUMNS = (
     *((name, np.int64) for name in ("z", "y", "x", "pre_z", "pre_y", "pre_x", "post_z", "post_y", "post_x")),
-    *(("sigma", np.float32), ("pre_pt_root_id", np.uint64), ("post_pt_root_id", np.uint64), ("score", np.float32)),
+    *(("size", np.int64), ("pre_pt_root_id", np.uint64), ("post_pt_root_id", np.uint64), ("score", np.float32)),
     *(("pre_pt_supervoxel_id", np.uint64), ("post_pt_supervoxel_id", np.uint64)),
 )
 
@@ -124,24 +124,25 @@ def synapses_in(
 ) -> dict[str, np.ndarray]:
     """The same of what is looked at at once."""
     outer, core = blocks.widen(region, densities.reach(scale), image.shape)
-    at, score = densities.detect(network(folder), image.read(outer), scale, p.synapse_threshold, core)
-    at = at + [s.start for s in outer]
+    sections, start = image.read(outer), np.array([s.start for s in outer])
+    at, score = densities.detect(network(folder), sections, scale, p.synapse_threshold, core)
+    at = at + start
     wide, _ = blocks.widen(region, around(scale), image.shape)
     corner = np.array([s.start for s in wide])
     ids, sv = (store.read(wide) if len(at) else np.zeros((0, 0, 0), np.uint64) for store in (segments, pieces))
     rows, alone = [], 0
-    sigma = densities.FINE / scale[2]
     for point, s in zip(at, score, strict=True):
         box = tuple(slice(max(c - r, 0), c + r + 1) for c, r in zip(point - corner, around(scale), strict=True))
         found = partners(ids[box], [c - b.start for c, b in zip(point - corner, box, strict=True)], scale)
         if found is None:
             alone += 1
             continue
+        size = densities.extent(sections, point - start, scale)
         before = point + found.pre_at
         for post, offset in found.posts:
             behind = point + offset
             names = (sv[tuple(q - corner)] for q in (before, behind))
-            rows.append((*point, *before, *behind, sigma, found.pre, post, s, *names))
+            rows.append((*point, *before, *behind, size, found.pre, post, s, *names))
     table = np.array(rows, dtype=list(COLUMNS))
     return {name: np.ascontiguousarray(table[name]) for name, _ in COLUMNS} | {"alone": np.array([alone])}
 
@@ -149,7 +150,10 @@ def synapses_in(
 def candidates_of(p: Blobs, image: Image, segments: Image, pieces: Image, region: Region) -> dict[str, np.ndarray]:
     """Candidates of a region with the supervoxels at their points: these stay true when segments are cut or joined."""
     rows = search(p, image, segments, region)
-    columns = {name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or ()}
+    columns = {name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or () if name != "sigma"}
+    columns["size"] = np.rint(2 * np.pi * rows["sigma"].astype(np.float64) ** 2).astype(
+        np.int64
+    )  # of a disc of radius 1.41 sigma
     outer, _ = blocks.widen(region, (0, blobs.REACH, blobs.REACH), image.shape)
     ids = pieces.read(outer) if len(rows) else np.zeros((0, 0, 0), np.uint64)
     for side in ("pre", "post"):
