@@ -73,10 +73,16 @@ def test_light_is_even(grid: Path, tmp_path: Path) -> None:
     assert before > 0.05 and after < 0.01
 
 
+def test_a_slice_that_shows_the_same_everywhere(tmp_path: Path) -> None:
+    flat = make_store(tmp_path / GRID, np.full((16, 64, 64), 7, np.float32), shard=(16, 32, 32), chunk=(16, 32, 32))
+    assert prepare(flat, tmp_path, resolution=-1) == 0
+    assert "of 4 seams" in record_of(tmp_path, "prepare_slice")["quality"]["notes"]
+
+
 def test_a_slice_without_anything_is_left_out(tmp_path: Path) -> None:
     empty = make_store(tmp_path / GRID, np.zeros((16, 64, 64), np.float32), shard=(16, 32, 32), chunk=(16, 32, 32))
     assert prepare(empty, tmp_path / "plain", resolution=-1) == 0
-    assert "0" in record_of(tmp_path / "plain", "prepare_slice")["left_out"]
+    assert "z00" in record_of(tmp_path / "plain", "prepare_slice")["left_out"]
     assert not (tmp_path / "plain/out.ome.zarr").exists() and not (tmp_path / "plain/stitched.ome.zarr").exists()
     assert prepare(empty, tmp_path / "strict", resolution=-1, strict=True) == 65
 

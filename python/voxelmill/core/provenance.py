@@ -94,14 +94,16 @@ class Task:
         items, reason = list(items), " ".join(why.split())
         self.left_out |= dict.fromkeys(items, reason)
         if getattr(self.params, "strict", False):
-            raise DataError(f"{', '.join(items)}: {reason}; --strict false leaves such items out")
+            named = ", ".join(items)
+            raise DataError(f"{named}: {reason.removeprefix(f'{named}: ')}; --strict false leaves such items out")
 
-    def leave_out(self, why: str) -> NoReturn:
-        """Leave out all that this task works on: it ends well, without outputs, and its record says why.
+    def leave_out(self, why: str, name: str = "") -> NoReturn:
+        """Leave out all that this task works on (`name`; its block): it ends well, without outputs, its record says why.
 
         The outputs of its module must be optional. Raises DataError under `--strict`."""
-        self.quarantine([self.block or self.stage], why)
-        raise LeftOut(" ".join(why.split()))
+        name = name or self.block or self.stage
+        self.quarantine([name], why)
+        raise LeftOut(f"{name} left out: {' '.join(why.split())}")
 
     def each_sound(
         self,

@@ -85,7 +85,7 @@ def gathered(volume: SliceVolume, downs: list[np.ndarray | None]) -> list[Levels
 
 def otsu(values: np.ndarray) -> float:
     """The threshold that parts values best into two classes (Otsu 1979)."""
-    counts, edges = np.histogram(values, 256)
+    counts, edges = np.histogram(values.astype(float), 256)  # as float32 nearly equal ones cannot be told apart
     centres = (edges[1:] + edges[:-1]) / 2
     n, total = np.cumsum(counts), np.cumsum(counts * centres)
     low, high = n[:-1], n[-1] - n[:-1]
