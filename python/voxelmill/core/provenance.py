@@ -283,8 +283,9 @@ def _size(path: Path) -> int:
 def code_hash() -> str:
     """sha256 over the package's own source: what ran, whether or not it was committed."""
     root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    for name in below(root):
+        if name.endswith(".py"):
+            digest.update(name.encode() + b"\0" + Path(root, name).read_bytes())
     return digest.hexdigest()
 
 
