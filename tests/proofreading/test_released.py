@@ -11,7 +11,9 @@ import pytest
 from voxelmill import cli
 from voxelmill.catalog import differences, index, lineage, queries, releases
 from voxelmill.catalog.store import Store
+from voxelmill.core import manifest
 from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.core.volume import open_image
 from voxelmill.proofreading import released
 from voxelmill.proofreading.edits import Editor
 from voxelmill.testing import bars
@@ -177,6 +179,62 @@ def test_without_a_region(store: Store, capsys: pytest.CaptureFixture[str]) -> N
         Editor(store, "r2", found).merge(bars.A, bars.C, by="ann", base_version=0, reason="no")
     with pytest.raises(DataError, match="nothing lies in 0,0,0,1,1,1"):
         released.create(store, "r1", "r3", masks=["0,0,0,1,1,1"], reason="no")
+
+
+def test_volumes_without_a_region(store: Store) -> None:
+    """At every level: images are empty there, labels wherever a supervoxel reaches into it; all else is as it was."""
+    box = "0,0,0,9,45,61"
+    made = released.create(store, "r1", "r2", masks=[box], reason="splits there")
+    assert releases.verify(store, "r2")["damaged"] == [] and made["edits"]["masks"] == [box]
+    old, new = (store.release(tag) / "files/volumes" for tag in ("r1", "r2"))
+    for name, of in (("aligned", None), ("aligned", "neurites"), ("supervoxels", None)):
+        before, after = (open_image(folder / f"{name}.ome.zarr", of) for folder in (old, new))
+        assert after.levels == before.levels > 1
+        for n in range(before.levels):
+            there, whole = (image.level(n).read().result() for image in (after, before))
+            step = [a // b for a, b in zip(before.shape, whole.shape, strict=True)]
+            inside = tuple(slice(0, -(-end // by)) for end, by in zip((9, 45, 61), step, strict=True))
+            wanted = whole.copy()
+            if name == "aligned" and not of:
+                wanted[inside] = 0
+            else:
+                wanted[np.isin(open_image(old / "supervoxels.ome.zarr").level(n).read().result(), (bars.A, bars.B))] = 0
+            assert np.array_equal(there, wanted) and not there[inside].any() and there.any()
+        manifest.verify(new / f"{name}.ome.zarr", deep=True)
+    shared = {name for name, inode in objects(store, "r1").items() if objects(store, "r2").get(name) == inode}
+    assert "volumes/aligned.ome.zarr/0/c/1/0/0" in shared and "volumes/aligned.ome.zarr/0/c/0/0/0" not in shared
+    assert not {"report.html", "figures/figure1_overview.png"} & releases.manifest_of(store, "r2")["files"].keys()
+
+
+def test_answers_without_a_region(store: Store) -> None:
+    """Points, neurites, synapses, traces: a release holds nothing of what it is made without, nor does one made of it."""
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+    from voxelmill.server.app import create
+
+    released.create(store, "r1", "r2", masks=["0,0,0,32,64,64"], reason="splits there")
+    edits = Editor(store, "r2", index.load(store, "r2"))
+    edits.merge(bars.C, bars.D, by="ann", base_version=0, reason="one")
+    assert released.create(store, "r2", "r3")["edits"]["masks"] == ["0,0,0,32,64,64"]
+    assert differences.diff(store, "r2", "r3")["files"]["changed"]
+    nowhere = {"root_id": None, "supervoxel_id": None, "inside": True}
+    with TestClient(create(store.root), base_url="http://127.0.0.1") as client:
+        for tag, there in (("r1", "1"), ("r2", None), ("r3", None)):
+            at = f"/api/releases/{tag}"
+            assert client.get(f"{at}/segments?z=100&y=400&x=200").json()["root_id"] == there
+            assert client.get(f"{at}/neurites/1").status_code == (200 if there else 404)
+            if not there:
+                asked = {"points": [[100, 400, 200], [440, 300, 200]]}
+                assert client.post(f"{at}/segments", json=asked).json()["segments"] == [nowhere, nowhere]
+                assert client.get(f"{at}/neurites?limit=9").json()["total"] == {"r2": 2, "r3": 1}[tag]
+    whole = queries.trace(store, "r1:volumes/aligned.ome.zarr", forward=True)
+    assert whole["releases"] == ["r1", "r2", "r3"]
+    part = queries.trace(store, "r1:volumes/aligned.ome.zarr", forward=True, bbox="4,8,8,12,60,60")
+    assert (part["releases"], part["masked"], part["neurites"]) == (["r1"], ["r2", "r3"], ["1"])
+    assert {row["tag"] for row in part["files"]} == {"r1"} and "r2 is made without this region" in queries.lines(part)[-2]
+    part = queries.trace(store, "r2:volumes/aligned.ome.zarr", forward=True, bbox="4,8,8,12,60,61")
+    assert (part["releases"], part["masked"], part["neurites"], part["synapses"]) == ([], ["r2", "r3"], [], [])
+    assert queries.trace(store, "r1:tables/merge", forward=True, bbox="4,8,8,12,60,100")["masked"] == []
 
 
 def test_masked_out_of_a_withdrawn_release(store: Store) -> None:

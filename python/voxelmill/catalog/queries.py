@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import DataError
+from ..core.volume import Region
 from . import lineage, regions
 from .store import Store, read_log
 
@@ -28,10 +29,18 @@ def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") ->
             within = tag if tag in store.tags() else store.current() or (found["releases"] or [""])[-1]
             found = lineage.trace(con, start, forward, regions.in_region(found, store, within, box))
             found["files"] = regions.shards_in(store, found["files"], box)
+            found |= _without(store, found, box)
             if forward and (regions.files_of(store, within) / regions.SUPERVOXELS).is_dir():
                 found["neurites"] = [str(root) for root in regions.roots_in(store, within, box).tolist()]
                 found["synapses"] = [str(one) for one in regions.synapses_in(store, within, box)]
     return {"artifact": artifact, "direction": "forward" if forward else "backward", "start": start, "bbox": bbox, **found}
+
+
+def _without(store: Store, found: dict[str, Any], box: Region) -> dict[str, Any]:
+    """What is left of a trace when releases that are made without a region hold nothing of it; and which those are."""
+    masked = [tag for tag in found["releases"] if regions.masked(store, tag, box)]
+    files = [row for row in found["files"] if row["tag"] not in masked]
+    return {"files": files, "releases": sorted({row["tag"] for row in files}), "masked": masked}
 
 
 def _known(con: Any, store: Store, artifact: str) -> bool:
@@ -109,4 +118,5 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["direction"] == "forward":
         rows += [f"  {f['tag']}:{f['path']}" for f in found["files"]]
         rows += [f"  {len(found[name])} {name} in the region" for name in ("neurites", "synapses") if name in found]
+    rows += [f"  {tag} is made without this region" for tag in found.get("masked", ())]
     return rows

@@ -18,6 +18,7 @@ from ..core.errors import DataError, ParameterError
 from ..core.ids import decode
 from ..core.volume import Image, Layout, Region, open_image
 from ..inference import seeded_watershed
+from .releases import manifest_of
 from .store import Store
 
 BLOCK = re.compile(r"(?:^|\.)(\d+-\d+(?:x\d+-\d+)*)$")
@@ -41,6 +42,12 @@ def parse(text: str) -> Region:
 
 def meet(a: Region, b: Region) -> bool:
     return all(x.start < y.stop and y.start < x.stop for x, y in zip(a, b, strict=True))
+
+
+def masked(store: Store, tag: str, box: Region) -> bool:
+    """Whether all of a region lies in one that a release is made without."""
+    boxes = map(parse, manifest_of(store, tag).get("edits", {}).get("masks", ()))
+    return any(all(m.start <= s.start and s.stop <= m.stop for m, s in zip(mask, box, strict=True)) for mask in boxes)
 
 
 def files_of(store: Store, tag: str) -> Path:

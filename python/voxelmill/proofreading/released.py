@@ -4,8 +4,9 @@
       |                      masked regions --^                           |  one record: what went in and came out
       +---- hard links to the same objects ----> the next release <-------+
 
-A constrained release is made without regions: supervoxels that reach into one have root id 0, background, and their synapses
-are gone, as are those that lie there. Nothing of it is left in tables, graph, meshes and answers; volumes are as they were.
+A constrained release is made without regions (`masked.py`): supervoxels that reach into one have root id 0, background, and
+their synapses are gone, as are those that lie there. Nothing of it is left in volumes, tables, graph, meshes and answers;
+pictures, which show it, are left out.
 
 Scores are of the neurites before: they are left out, with their records, so that no gate passes by them. Flat labels, report
 and figures are those of the run.
@@ -29,9 +30,9 @@ from ..core.errors import DataError
 from ..core.files import below
 from ..core.params import Params
 from ..core.provenance import Task
-from ..core.volume import Region
 from ..postprocess import graph
 from ..serving import neurites, remake
+from . import masked
 from .edits import Editor, State
 
 SCORES = ("evaluate",)  # stages whose figures are of the neurites as they were
@@ -63,51 +64,37 @@ def create(
     if lost := [name for name in READ if not (regions.files_of(store, parent) / name).exists()]:
         raise DataError(f"release {parent}: no {lost[0]}; it is not one of neurites, or a run has kept too little of them")
     state = Editor(store, parent, indices.load(store, parent)).refresh()
-    masked = np.unique(np.concatenate([np.zeros(0, np.uint64), *(regions.supervoxels_in(store, parent, b) for b in boxes)]))
-    state.roots[state.places(masked)] = 0
+    gone = np.unique(np.concatenate([np.zeros(0, np.uint64), *(regions.supervoxels_in(store, parent, b) for b in boxes)]))
+    state.roots[state.places(gone)] = 0
     if (state.roots == state.index.supervoxel_root).all():
         why = f"nothing lies in {' and '.join(masks)}" if masks else f"no edits that stand (version {state.version})"
         raise DataError(f"release {parent}: {why}; there is nothing to release")
     store.release(tag)
     with store.lock(f"release create {tag}"), store.staging() as staging:
         results = staging / "results"
-        kept = linked(store, parent, held, results)
+        kept = linked(store, parent, held, results, pictures=not boxes)
         if boxes:
-            without_synapses(results / regions.SYNAPSES, masked, boxes)
+            masked.without(results, regions.supervoxel_image_of(store, parent), gone, boxes)
         touched = remade(results, state, staging / "merge")
         account(store, held, kept, results, state, Edited(parent=parent, version=state.version, masks=tuple(masks)))
         facts = {"workflow": held["workflow"], "edits": summary(store, parent, state, touched)}
-        facts["edits"] |= {"masks": list(masks), "reason": reason} if masks else {}
+        if without := [*held.get("edits", {}).get("masks", ()), *masks]:
+            facts["edits"] |= {"masks": without, "reason": reason or held["edits"]["reason"]}
         releases.freeze(store, results, tag, staging, policy, facts, held["files"])
     return releases.show(store, tag)
 
 
-def linked(store: Store, parent: str, held: dict[str, Any], results: Path) -> list[dict[str, Any]]:
-    """A release's files as hard links, but for scores and their records; rows of what is published and stays."""
+def linked(store: Store, parent: str, held: dict[str, Any], results: Path, pictures: bool = True) -> list[dict[str, Any]]:
+    """A release's files as hard links, but for scores and their records, and for pictures where they show too much; rows of
+    what is published and stays."""
     scored = [row for row in held["published"] if row["stage"] in SCORES]
     left = {row["path"] for row in scored} | {row["record"] for row in scored} | {"published.json"}
+    left |= {row["path"] for row in held["published"] if row["kind"] in ("figure", "report") and not pictures}
     files = regions.files_of(store, parent)
     for name in held["files"].keys() - left:
         (results / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(files / name, results / name)
     return [row for row in held["published"] if row["path"] not in left]
-
-
-def without_synapses(path: Path, masked: np.ndarray, boxes: Sequence[Region]) -> None:
-    """The table without synapses that lie in a region, or one of whose sides does."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    gone = np.zeros(len(table), bool)
-    for side in ("pre", "post"):
-        gone |= np.isin(table[f"{side}_pt_supervoxel_id"].fill_null(0).to_numpy(), masked)
-    place = [table[axis].fill_null(-1).to_numpy() for axis in "zyx"]
-    for box in boxes:
-        gone |= np.all([(at >= s.start) & (at < s.stop) for at, s in zip(place, box, strict=True)], axis=0)
-    kept = path.with_name(f".{path.name}.kept")
-    pq.write_table(table.filter(pa.array(~gone)), kept)
-    kept.replace(path)
 
 
 def remade(results: Path, state: State, merge: Path) -> np.ndarray:
@@ -147,7 +134,9 @@ def account(store: Store, held: dict[str, Any], kept: list[dict[str, Any]], resu
     files = regions.files_of(store, parent)
     there = [name for name in below(results) if not name.startswith("provenance/")]
     made = [n for n in there if not ((files / n).exists() and os.path.samefile(files / n, results / n))]
-    read = [row for row in held["published"] if row["path"].startswith(READ)]
+    stores = [name.removesuffix(".manifest.json") for name in made if name.endswith(".zarr.manifest.json")]
+    made = [n for n in made if not n.startswith(tuple(stores))] + stores  # a store is known by its manifest
+    read = [row for row in held["published"] if row["path"].startswith(READ) or row["path"] in stores]
     inputs = [
         {k: row[k] for k in ("digest", "bytes")} | {"name": row["path"], "path": f"{parent}:{row['path']}"} for row in read
     ]
@@ -166,10 +155,10 @@ def account(store: Store, held: dict[str, Any], kept: list[dict[str, Any]], resu
 
 
 def described(results: Path, name: str) -> dict[str, Any]:
-    """A file for the record."""
+    """A file or store for the record."""
     path = results / name
-    said = {"name": name, "path": name, "published": name}
-    return {**said, "digest": manifest.digest_file(path), "bytes": path.stat().st_size}
+    size = sum(row[0] for row in (manifest.read(path) or {})["files"].values()) if path.is_dir() else path.stat().st_size
+    return {"name": name, "path": name, "published": name, "digest": manifest.digest_of(path), "bytes": size}
 
 
 def summary(store: Store, parent: str, state: State, touched: np.ndarray) -> dict[str, Any]:

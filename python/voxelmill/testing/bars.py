@@ -26,6 +26,7 @@ BARS = {  # supervoxels by the section that they begin in; the first two are one
 A, B, C, D, E = BARS
 BEFORE = {A: 1, B: 2, C: 3, D: 4, E: 5}
 AFTER = BEFORE | {B: 1}
+GREY = np.random.default_rng(1).integers(1, 256, (32, 128, 128), np.uint8)
 SMALLEST = 100  # voxels of a neurite that gets a mesh
 
 
@@ -53,7 +54,11 @@ def results(folder: Path, roots: dict[int, int]) -> Path:
     made, values = folder / "made", pieces()
     named = np.vectorize({**roots, 0: 0}.get, otypes=[np.uint32])(values)
     labels = make_store(made / "l.ome.zarr", named, (20.0, 10.0, 10.0), SHARD, label=True)
-    make_store(folder / "volumes/supervoxels.ome.zarr", values, (20.0, 10.0, 10.0), SHARD, label=True)
+    supervoxels = make_store(made / "s.ome.zarr", values, (20.0, 10.0, 10.0), SHARD, label=True)
+    grey = make_store(made / "g.ome.zarr", GREY, (20.0, 10.0, 10.0), SHARD)
+    for name, volume, more in (("supervoxels", supervoxels, {}), ("aligned", grey, {"labels": labels})):
+        place = folder / f"volumes/{name}.ome.zarr"
+        assert run_stage("serving.multiscale", made, volume=volume, **more, name=name, output=place) == 0
     merge_parts(folder / "tables/merge", roots)
     rows = [(5, 40, 60, A, C), (6, 40, 60, B, C), (7, 45, 70, C, B), (8, 50, 80, D, A), (22, 30, 30, E, D)]
     z, y, x, pre, post = (np.array(c) for c in zip(*rows))
@@ -84,19 +89,21 @@ def released(folder: Path, roots: dict[int, int]) -> Path:
     results(folder, roots)
     run = made_results.Run(folder, "bars")
     source = {"name": "em.raw", "path": "em.raw", "digest": made_results.sha("bars"), "bytes": 1}
-    volume = run.held("volumes/supervoxels.ome.zarr")
+    volume, grey = (run.held(f"volumes/{name}.ome.zarr") for name in ("supervoxels", "aligned"))
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     of = {top: [run.file(n) for n in names if n.startswith(f"{top}/")] for top in ("tables", "graph", "meshes", "skeletons")}
     merge = [one for one in of["tables"] if "/merge/" in one["published"]]
     neurons = [one for one in of["tables"] if "/neurons." in one["published"]]
     wiring = [one for one in of["tables"] if one not in (*merge, *neurons)] + of["graph"]
-    run.record("segment", [source], [volume])
+    run.record("ingest", [source], [grey])
+    run.record("segment", [grey], [volume])
     run.record("agglomerate", [volume], merge)
     run.record("graph", [volume, *merge], wiring, params={})
     shapes = of["meshes"] + of["skeletons"]
     run.record("neurites", [volume, *merge], shapes, block="0-of-1", params={"neurite_min_voxels": SMALLEST})
     run.record("neurons", [*shapes, *wiring], neurons)
     run.record("evaluate", merge, [run.text("tables/score.json", '{"voi_split": 0.5}')])
+    run.record("figures", [grey], [run.text("figures/figure1_overview.png", "a picture")])
     run.record("report", run.records, [run.text("report.html", "<!doctype html><title>bars</title>")])
     run.end()
     return folder

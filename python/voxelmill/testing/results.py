@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import ids, manifest
+from ..core import ids, manifest, runs
 from ..core.space import Space
 from ..core.volume import create_image, layout
 from ..inference.seeded_watershed import tiles
@@ -253,7 +253,7 @@ class Run:
         self.published += [
             {
                 "path": o["published"],
-                "kind": "volume" if o["published"].endswith("zarr") else "table",
+                "kind": runs.kind_of(o["published"]),
                 "digest": o["digest"],
                 "bytes": o["bytes"],
                 "stage": stage,
