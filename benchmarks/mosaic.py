@@ -77,12 +77,13 @@ def ours(tiles: Path, table: Path, folder: Path) -> tuple[Result, dict, list[dic
         "light": "l.npz",
     }
     found = stage(folder, "place_tiles", **placed)
-    lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv"}
+    lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv", "of_blocks": "of_blocks"}
     out = {"mosaic": "mosaic.json", "tile_positions": "tile_positions.csv", "tile_seams": "tile_seams.csv"}
     stage(
         folder,
         "plan_mosaic",
         tiles="tiles.json",
+        sections="sections.csv",
         positions=["p.csv"],
         seams=["s.csv"],
         light=["l.npz"],

@@ -35,7 +35,15 @@ CHAIN = {
     "synapses": "--volume aligned.ome.zarr --labels labels.ome.zarr --supervoxels sv.ome.zarr --block {block} "
     "--candidates c.parquet",
     "graph": "--candidates c.parquet --labels labels.ome.zarr --tables tables --graph graph",
+    "shapes": "--labels labels.ome.zarr --block {block} --sizes sizes.parquet --fragments fragments.parquet "
+    "--coarse coarse.parquet",
+    "neurites": "--labels labels.ome.zarr --sizes sizes.parquet --fragments fragments.parquet --coarse coarse.parquet "
+    "--batch 0-of-1 --mesh_files meshes --skeleton_files skeletons --rows rows.parquet --largest largest.parquet",
+    "neurons": "--rows rows.parquet --largest largest.parquet --tables tables --neurons neurons --mesh_files info/meshes "
+    "--skeleton_files info/skeletons --picture neurites.png",
     "multiscale": "--volume aligned.ome.zarr --labels labels.ome.zarr --name aligned --output out.ome.zarr",
+    "figures": "--raw raw.ome.zarr --preprocessed pre.ome.zarr --aligned aligned.ome.zarr --labels labels.ome.zarr "
+    "--alignment alignment.csv --tables tables --output figures",
 }
 
 

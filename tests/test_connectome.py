@@ -55,6 +55,7 @@ def test_fixed_names_are_there(connectome: Run):
         "tables/merge",
         "tables/alignment.csv",
         "tables/score.json",
+        "tables/truth_overlap.parquet",
         "meshes/info",
         "skeletons/precomputed/info",
         "figures/neurites_3d.png",

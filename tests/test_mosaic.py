@@ -46,10 +46,13 @@ def stack(tmp_path_factory) -> tuple[Path, np.ndarray, dict[str, tuple[int, int]
 GRID = ("--chunk", "4,32,32", "--shard", "4,160,160", "--report_plots", "false")
 
 
+def words_of(tiles: Path) -> tuple[object, ...]:
+    return ("--workflow", "mosaic", "--input", tiles, "--voxel_size", "40,8,8", "--blocks", 3, *GRID)
+
+
 @pytest.fixture(scope="module")
 def mosaic(stack, tmp_path_factory) -> Run:
-    words = ("--workflow", "mosaic", "--input", stack[0], "--voxel_size", "40,8,8", "--blocks", 3, *GRID)
-    done = run(*words, folder=tmp_path_factory.mktemp("mosaic"))
+    done = run(*words_of(stack[0]), folder=tmp_path_factory.mktemp("mosaic"))
     assert done.code == 0, done.said
     return done
 
@@ -125,10 +128,13 @@ def test_every_process_of_plain_tiles_has_its_tasks(stack, tmp_path):
     assert done.tasks("COMPLETED") == dict.fromkeys(all_of_them, 1)
 
 
-def test_tiles_without_positions_end_in_one_line(stack, tmp_path):
-    bare = tmp_path / "bare it's [1]"
-    bare.mkdir()
-    tifffile.imwrite(bare / "a.tif", np.zeros((64, 64), np.uint8))
-    done = run("--workflow", "mosaic", "--input", bare, folder=tmp_path / "run")
-    assert done.code != 0
-    assert f"ERROR [inspect_tiles] {bare}: no table of positions beside its tiles; give --tile_positions FILE" in done.said
+def test_a_changed_tile_repeats_what_depends_on_it(mosaic: Run, stack):
+    """The last one, for it changes the input: sections 0 to 6 are no matter of a tile of section 7."""
+    path = stack[0] / "section_007/tile 3.tif"
+    pixels = tifffile.imread(path)
+    pixels[100:140, 100:140] = 255 - pixels[100:140, 100:140]  # none that it shares with a neighbour
+    tifffile.imwrite(path, pixels)
+    done = run(*words_of(stack[0]), "-resume", folder=mosaic.outdir.parent)
+    assert done.code == 0, done.said
+    # three tasks each: sections 0-2, 3-6, 7; shards 0-2 (planes 0 to 3), 3-5 (0 to 7), 6-7 (4 to 7)
+    assert done.tasks("CACHED") == {"ESTIMATE_TILES": 1, "PLACE_TILES": 2, "STITCH_TILES": 1}

@@ -29,10 +29,12 @@ workflow PLAIN_TILES {
     ESTIMATE_TILES.out.sizes.view { file -> file.text }
     PLACE_TILES(inParts(source), tiles, INSPECT_TILES.out.sections.flatMap { list -> metasOf(list) }, options.flags.place_tiles)
     placed = allInOrder(PLACE_TILES.out.placed).map { all -> (1..3).collect { n -> all.collect { one -> one[n] } } }
-    PLAN_MOSAIC(tiles, placed, options.flags.plan_mosaic)
+    PLAN_MOSAIC(tiles, INSPECT_TILES.out.sections, placed, options.flags.plan_mosaic)
     mosaic = PLAN_MOSAIC.out.mosaic
 
-    STITCH_TILES(source, mosaic, PLAN_MOSAIC.out.blocks.flatMap { list -> metasOf(list) }, options.flags.stitch_tiles)
+    mosaics = PLAN_MOSAIC.out.of_blocks.flatten().map { part -> [part.baseName, byContent(part)] }
+    blocks = PLAN_MOSAIC.out.blocks.flatMap { list -> metasOf(list) }.map { meta -> [meta.id, meta] }.join(mosaics).map { row -> row.drop(1) }
+    STITCH_TILES(inParts(source), blocks, options.flags.stitch_tiles)
     JOIN(several(STITCH_TILES.out.volume), options.flags.join)
     stitched = joined(STITCH_TILES.out.volume, JOIN.out.volume).map { store, manifest -> ['mosaic', store, manifest, [], []] }
     PYRAMID(inSuperblocks(stitched, PLAN_MOSAIC.out.superblocks, options), options.flags.pyramid)

@@ -33,13 +33,14 @@ workflow TIMELAPSE {
     plugins = channel.value(options.plugins ? sourceOf('plugins', options.plugins).drop(1) : [[], ''])
     sheet = channel.value(options.samples ? sourceOf('samples', options.samples)[1] : [])
     INSPECT_MOVIE(source, options.flags.inspect_movie)
+    given = options.detections && !options.copy_only ? ofRole(sources, 'detections').first() : channel.value(['detections', [], ''])
     facts = INSPECT_MOVIE.out.facts.map { known -> byContent(known) }
     ESTIMATE_MOVIE(facts, options.flags.estimate_movie)
     ESTIMATE_MOVIE.out.sizes.view { file -> file.text }
     batches = INSPECT_MOVIE.out.batches.flatMap { list -> metasOf(list) }
     if (!options.copy_only) {
         // What only late stages need is checked before any work; that it was is no input of that work.
-        CHECK_INPUTS(facts, sheet, plugins, options.flags.check_inputs)
+        CHECK_INPUTS(facts, INSPECT_MOVIE.out.batches, sheet, plugins, given, options.flags.check_inputs)
         batches = batches.combine(CHECK_INPUTS.out.checked).map { meta, _checked -> meta }
     }
 
@@ -55,7 +56,9 @@ workflow TIMELAPSE {
     labels = nothing
     if (with_cells) {
         if (options.detections) {
-            READ_DETECTIONS(ofRole(sources, 'detections').first(), facts, batches, options.flags.read_detections)
+            keys = CHECK_INPUTS.out.detections.flatMap { list -> metasOf(list) }.map { row -> [row.id, row.files] }
+            keyed = batches.map { meta -> [meta.id, meta] }.join(keys).map { row -> row.drop(1) }
+            READ_DETECTIONS(inParts(given), facts, keyed, options.flags.read_detections)
             labels = READ_DETECTIONS.out.labels
         }
         else {

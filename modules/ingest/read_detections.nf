@@ -1,3 +1,4 @@
+// Done again where the files of these fields of view are others (`files`).
 process READ_DETECTIONS {
     tag "${meta.block}"
     label 'process_medium'
@@ -6,7 +7,7 @@ process READ_DETECTIONS {
     input:
     tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
     path facts
-    val meta
+    tuple val(meta), val(files)
     val flags
 
     output:

@@ -1,3 +1,4 @@
+// Done again where files or places of tiles of its sections are others, not where those of other sections are.
 process STITCH_TILES {
     tag "${meta.block}"
     label 'process_medium'
@@ -5,8 +6,7 @@ process STITCH_TILES {
 
     input:
     tuple val(role), path(source, stageAs: 'source/*'), val(fingerprint)
-    path mosaic
-    val meta
+    tuple val(meta), path(mosaic)
     val flags
 
     output:

@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+from .core.errors import BAD_PARAMETER, IO_FAILED, VoxelmillError
 
 
 def main(argv: list[str] | None = None) -> int:
-    from .core.errors import VoxelmillError
-
     words = sys.argv[1:] if argv is None else argv
     # What follows `check` is in the engine's manner, not in argparse's.
     checked = words[1:] if words[:1] == ["check"] and words[1:2] not in (["-h"], ["--help"]) else []
@@ -20,14 +21,29 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.action(args) or 0
     except VoxelmillError as error:
-        print(f"ERROR [{args.command}] {error}", file=sys.stderr)
-        return error.exit_code
+        return said(args.command, str(error), error.exit_code)
+    except OSError as error:
+        return said(args.command, f"{error.filename or ''}: {error.strerror or error}", IO_FAILED)
+
+
+def said(command: str, message: str, code: int) -> int:
+    """What went wrong, in one line."""
+    print(f"ERROR [{command}] {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+class Parser(argparse.ArgumentParser):
+    """Words that it does not understand are a bad parameter, as anywhere: one line, exit code 64."""
+
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.partition(" ")[2] or self.prog
+        sys.exit(said(command, f"{message}; `{self.prog} --help` lists what there is", BAD_PARAMETER))
 
 
 def parser() -> argparse.ArgumentParser:
     from . import __version__
 
-    top = argparse.ArgumentParser(prog="voxelmill", description="Voxelmill beside the engine")
+    top = Parser(prog="voxelmill", description="Voxelmill beside the engine")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -85,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("folder", type=Path)
     command("doctor", doctor, "say what this machine has and what is missing")
     one = command("scale", scale, "predict cost and limits of a run of any size")
-    one.add_argument("--workflow", choices=("connectome", "reconstruct"), default="connectome")
+    one.add_argument("--workflow", choices=("connectome", "reconstruct", "mosaic", "timelapse"), default="connectome")
     one.add_argument("--slices", type=int, default=100, help="reconstruct: slices of the block [100]")
     one.add_argument("--plane_mm", type=float, default=10.0, help="reconstruct: side of a slice [10]")
     one.add_argument(
@@ -217,7 +233,6 @@ def schema(args: argparse.Namespace) -> int:
 
 def plugins(args: argparse.Namespace) -> int:
     """A line per plug-in, and one per broken file; exit code 64 where there is one."""
-    from .core.errors import BAD_PARAMETER
     from .core.plugins import list_plugins
 
     rows = list_plugins(args.folder)
@@ -295,12 +310,16 @@ def train(args: argparse.Namespace) -> None:
 
 
 def scale(args: argparse.Namespace) -> None:
-    from . import scaling, scaling_slices
+    from . import scaling, scaling_rest, scaling_slices
 
-    if args.workflow == "reconstruct":
+    if args.workflow in ("mosaic", "timelapse"):
+        print(f"{args.workflow} has no model: its time is linear, its tasks see what is theirs alone")
+    elif args.workflow == "reconstruct":
         brain = scaling_slices.Brain(args.slices, args.plane_mm, resolution_um=tuple(args.resolution_um))
         measured = scaling_slices.load(args.measured or scaling_slices.MEASURED)
         print(scaling_slices.report(brain, args.nodes, args.cores, measured))
+    if args.workflow in scaling_rest.NOT_COUNTED:
+        print("\nnot counted:", *scaling_rest.told(args.workflow), sep="\n")
         return
     given = {name: getattr(args, name) for name in ("segmentation", "nodes", "cores", "block_voxels", "shard_voxels")}
     setting = scaling.Setting(**{name: value for name, value in given.items() if value is not None})

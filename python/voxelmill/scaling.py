@@ -54,6 +54,7 @@ SHAPES_A_BATCH = 32  # blocks whose neurites one task makes (batchesOf, workflow
 NOT_COUNTED = {"list_files", "simulate_misalignment", "evaluate", "scene"}
 LONGEST = float(Limits.model_fields["max_time"].default.removesuffix(".h")) * 3600
 BLOCK_GB, SINGLE_GB = 16.0, 64.0  # of memory: what many tasks, what one may have
+DISK_GB = 10_000.0  # of a work folder
 # Of memory, per row of each table, and CPU seconds; benchmarks/tables.py.
 EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 55.0, 310.0, 60.0, 110.0, 150.0
 EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 3.5e-6, 2e-6, 1e-6
@@ -84,7 +85,7 @@ class Line:
 
 # Bytes of a task of `segment --segmentation learned` by megavoxels of a shard: a patch of the network with its halo, from
 # sections of 512 px on, which the lines through smaller runs do not know.
-PATCH_MEMORY = Line(1.9e9, 23e6)
+PATCH_MEMORY = Line(1.0e9, 12.5e6)
 
 
 @dataclass
@@ -314,6 +315,7 @@ def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterato
     yield "head memory for all tasks", sum(c.tasks for c in costs) * HEAD_BYTES_PER_TASK, HEAD_MEMORY, "--block_voxels"
     yield "files in a store", files, FILES_IN_STORE, "--shard"
     yield "manifest that every task reads (MB)", files * MANIFEST_BYTES_PER_FILE / 1e6, 100.0, "--shard"
+    yield "disk of work folder and results (GB)", disk_gb(costs), DISK_GB, "a larger disk, --save_minimal"
     for cost in costs:
         if is_divided(cost.stage, setting):
             remedy = "give it more by a config" if cost.stage == "agglomerate" else "a smaller --shard"
@@ -321,6 +323,11 @@ def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterato
         single = cost.stage if cost.tasks == 1 else AROUND.get(cost.stage, ["join"])[-1]
         yield f"memory of the one {single.upper()} task (GB)", cost.single_gb, SINGLE_GB, "give it more by a config"
         yield f"longest task of {cost.stage.upper()} (h)", cost.longest_h, LONGEST / 3600, "give it longer by a config"
+
+
+def disk_gb(costs: Iterable[Cost]) -> float:
+    """At most: what tasks write, once more where it is published."""
+    return 2 * sum(c.written_gb for c in costs)
 
 
 def breaking_points(setting: Setting, stages: dict[str, Stage], tune: bool) -> list[tuple[float, str, str]]:
@@ -346,6 +353,7 @@ def report(voxels: float, setting: Setting, stages: dict[str, Stage]) -> str:
         f"{'in all':14} {sum(c.tasks for c in costs):9,} {sum(c.cpu_h for c in costs):12,.2f} "
         f"{wall_hours(costs):10,.2f} {'':8} {sum(c.written_gb for c in costs):12,.1f}"
     ]
+    rows.append(f"disk of work folder and results: up to {disk_gb(costs):,.0f} GB")
     broken = [
         f"  BREAKS  {what}: {value:,.3g}, limit {limit:,.3g}; {remedy}"
         for what, value, limit, remedy in limits(voxels, setting, stages)

@@ -14,16 +14,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .scaling import BLOCK_GB, LONGEST, SINGLE_GB, SUBMITS_PER_SECOND, Cost, Line, fit, records_of
+from .core.plans import PYRAMID_BLOCKS
+from .scaling import BLOCK_GB, DISK_GB, LONGEST, SINGLE_GB, SUBMITS_PER_SECOND, Cost, Line, fit, records_of
 
 MEASURED = Path(__file__).with_suffix(".json")
 # A task a slice, a pair, a block; all others see little more than tables.
 BY_SLICE, BY_PAIR, BY_BLOCK = ("prepare_slice", "bring_to_common_space"), ("register_pairwise",), ("stack",)
-WHOLE = ("publish_volume",)  # cautious: beyond a block its levels are made by blocks (MAKE_LEVELS)
-ORDER = (*BY_SLICE, *BY_PAIR, *BY_BLOCK, *WHOLE)
+BY_LEVEL = ("make_levels",)  # beyond a few blocks; before that, levels are made as the volume is published
+WHOLE = ("publish_volume", "zip_volume")
+ASKED = ("correct_bias_field",)  # with --correct_bias_field: in no sum
+AFTER = (*BY_LEVEL, "zip_volume", *ASKED)  # measured on made stacks (benchmarks/scale_slices.py --subject)
+ORDER = (*BY_SLICE, *BY_PAIR, *BY_BLOCK, *BY_LEVEL, *WHOLE, *ASKED)
+PUBLISHED = {"prepare_slice", "stack", "make_levels", "publish_volume", "zip_volume"}
+LEVELS_UM = (10.0, 25.0, 50.0, 100.0)  # --pyramid_resolutions
 BLOCK = 32e6  # voxels of a block, up to 16 times as many beyond 256 blocks (core/shared.py)
+READ = PYRAMID_BLOCKS * BLOCK  # voxels of the stack that a task makes a level of
 SHARD = 1024 * 1024 / 1e6  # Mpx of a plane that the stack holds at a time
-DISK_GB = 10_000.0  # of a work folder
 
 
 @dataclass
@@ -107,27 +113,58 @@ def load(path: Path = MEASURED) -> dict[str, Measured]:
     return {name: one(stage) for name, stage in json.loads(path.read_text()).items()}
 
 
+def levels_made(brain: Brain) -> int:
+    """Levels coarser than the stack, each made of all of it."""
+    return sum(size > max(brain.resolution_um) for size in LEVELS_UM)
+
+
+def divided(voxels: float, most: float) -> int:
+    """Blocks of so many voxels, up to 16 times as many beyond 256 blocks."""
+    blocks = voxels / most
+    return max(1, math.ceil(blocks / min(16, max(1, blocks / 256))))
+
+
 def tasks_of(stage: str, brain: Brain) -> int:
+    voxels = brain.volume * 1e6
+    if stage in BY_LEVEL:
+        return levels_made(brain) * divided(voxels, READ) if voxels > READ else 0
+    if stage == "correct_bias_field":
+        return sum(divided(voxels / k**3, BLOCK) for k in steps(brain))
     if stage in BY_SLICE:
         return brain.slices
     if stage in BY_PAIR:
         return max(1, 2 * brain.slices - 3)
-    if stage in BY_BLOCK:
-        blocks = brain.volume * 1e6 / BLOCK
-        return max(1, math.ceil(blocks / min(16, max(1, blocks / 256))))
-    return 1
+    return divided(voxels, BLOCK) if stage in BY_BLOCK else 1
+
+
+def steps(brain: Brain) -> list[float]:
+    """How much coarser each level of the volume is than the stack, along an axis."""
+    return [1.0, *(size / max(brain.resolution_um) for size in LEVELS_UM if size > max(brain.resolution_um))]
+
+
+def made_by(stage: str, brain: Brain, tasks: int) -> float:
+    """Mvoxel that one task works on."""
+    if stage in BY_LEVEL:
+        return levels_made(brain) * brain.volume / max(1, tasks)
+    if stage == "publish_volume":  # of levels that others have made it links the files
+        return brain.volume if not tasks_of("make_levels", brain) else 0.0
+    if stage == "correct_bias_field":
+        return sum(brain.volume / k**3 for k in steps(brain)) / tasks
+    if stage in WHOLE:
+        return brain.volume
+    return brain.slice * (brain.slices / tasks if stage in BY_BLOCK else 1)
 
 
 def predict(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured], latency_s: float = 10.0) -> list[Cost]:
     """Costs of every stage; a task has one core, stages follow each other in waves over all cores."""
     found = []
-    for stage in (s for s in ORDER if s in stages):
+    for stage in (s for s in ORDER if s in stages and tasks_of(s, brain)):
         cost, tasks = stages[stage], tasks_of(stage, brain)
-        made = brain.volume if stage in WHOLE else brain.slice * (brain.slices / tasks if stage in BY_BLOCK else 1)
+        made = made_by(stage, brain, tasks)
         # A raw voxel as large as one of the volume is in the line already.
         more = max(0.0, brain.raw - made) * cost.raw_s
         task_s = cost.cpu_s.at(made) + more
-        plane = min(brain.plane, SHARD) if stage in BY_BLOCK else brain.plane
+        plane = min(brain.plane, SHARD) if stage in BY_BLOCK else brain.plane if made else 0.0
         wall = max(math.ceil(tasks / (nodes * cores)) * task_s, tasks / SUBMITS_PER_SECOND) + latency_s
         found.append(
             Cost(
@@ -144,7 +181,17 @@ def limits(brain: Brain, costs: Sequence[Cost]) -> Iterator[tuple[str, float, fl
         most = SINGLE_GB if c.tasks == 1 else BLOCK_GB
         yield f"memory of a {c.stage.upper()} task (GB)", c.task_gb, most, "--max_memory, or a coarser --resolution"
         yield f"longest task of {c.stage.upper()} (h)", c.longest_h, LONGEST / 3600, "--max_time, or a coarser --resolution"
-    yield "disk of work folder and results (GB)", 2 * sum(c.written_gb for c in costs), DISK_GB, "a larger disk"
+    yield "disk of work folder and results (GB)", disk_gb(costs), DISK_GB, "a larger disk"
+
+
+def disk_gb(costs: Sequence[Cost]) -> float:
+    """At most: what tasks write, and once more what is published of it."""
+    return sum(c.written_gb for c in counted(costs)) + sum(c.written_gb for c in costs if c.stage in PUBLISHED)
+
+
+def counted(costs: Sequence[Cost]) -> list[Cost]:
+    """Without what runs only when asked for."""
+    return [c for c in costs if c.stage not in ASKED]
 
 
 def report(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured]) -> str:
@@ -160,8 +207,12 @@ def report(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured]) ->
     for c in costs:
         figures = f"{c.cpu_h:9,.2f} {c.wall_h:8,.2f} {c.task_gb:8.2f} {c.longest_h:7.2f} {c.written_gb:11,.1f}"
         rows.append(f"{c.stage:22} {c.tasks:6,} {figures}")
-    cpu, wall, written = (sum(getattr(c, name) for c in costs) for name in ("cpu_h", "wall_h", "written_gb"))
-    rows += [f"{'in all':22} {sum(c.tasks for c in costs):6,} {cpu:9,.2f} {wall:8,.2f} {'':8} {'':7} {written:11,.1f}", ""]
+    usual = counted(costs)
+    cpu, wall, written = (sum(getattr(c, name) for c in usual) for name in ("cpu_h", "wall_h", "written_gb"))
+    rows += [
+        f"{'in all, by default':22} {sum(c.tasks for c in usual):6,} {cpu:9,.2f} {wall:8,.2f} {'':8} {'':7} {written:11,.1f}"
+    ]
+    rows += [f"disk of work folder and results: up to {disk_gb(costs):,.0f} GB", ""]
     near = sorted(limits(brain, costs), key=lambda row: -row[1] / row[2])
     broken = [f"  BREAKS  {what}: {v:,.3g}, limit {most:,.3g}; {remedy}" for what, v, most, remedy in near if v > most]
     what, v, most, remedy = near[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 import types
@@ -51,6 +52,53 @@ def test_other_weights_than_the_cards_are_refused(tmp_path: Path):
     np.savez(path / "weights.npz", a=np.zeros(3))
     with pytest.raises(DataError, match=r"m/weights.npz: sha256 .* on the card: not the weights"):
         models.load(path)
+
+
+class Code:
+    """What a pickle can do: run anything when it is read."""
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path("ran"),)
+
+
+def test_weights_with_code_are_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    held = np.empty(1, object)
+    held[0] = Code()
+    path = folder(tmp_path / "m")
+    np.savez(path / "weights.npz", a=held)
+    card = json.loads((path / "card.json").read_text())
+    (path / "card.json").write_text(json.dumps({**card, "sha256": manifest.digest_file(path / "weights.npz")}))
+    with pytest.raises(DataError, match=r"m/weights.npz: not arrays of numbers"):
+        models.load(path).arrays()
+    assert not (tmp_path / "ran").exists()
+
+
+# Functions that run what they read, by module; and arguments that make others do so.
+RUN = {
+    "pickle": None,
+    "marshal": None,
+    "dill": None,
+    "yaml": {"load", "unsafe_load", "full_load", "load_all", "unsafe_load_all"},
+}
+UNSAFE = {"allow_pickle": True, "weights_only": False, "trust_remote_code": True}
+
+
+def test_nothing_that_is_read_is_run():
+    """Neither pickles nor unsafe YAML, anywhere in the package; code that is given as such by `--plugins` is."""
+    package = Path(models.__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            where = f"{path.relative_to(package)}:{node.lineno}"
+            assert getattr(node.func, "id", "") not in ("eval", "exec") or path.name == "plugins.py", where
+            called, of = getattr(node.func, "attr", ""), getattr(getattr(node.func, "value", None), "id", "")
+            assert not (of in RUN and ((RUN[of] is None and called.startswith("load")) or called in (RUN[of] or ()))), where
+            if (of, called) == ("torch", "load"):
+                assert "weights_only" in {k.arg for k in node.keywords}, where
+            for word in node.keywords:
+                assert not (word.arg in UNSAFE and getattr(word.value, "value", None) is UNSAFE[word.arg]), where
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from voxelmill.cli import main
-from voxelmill.scaling_slices import BLOCK, ORDER, Brain, limits, load, predict, report, tasks_of
+from voxelmill.scaling import Cost
+from voxelmill.scaling_slices import BLOCK, ORDER, Brain, disk_gb, levels_made, limits, load, predict, report, tasks_of
 
 STAGES = load()
 FINE = Brain(resolution_um=(1.36, 3.0))
@@ -25,7 +26,9 @@ def test_sizes_are_those_of_the_geometry() -> None:
 
 
 def test_tasks_are_those_of_the_workflow() -> None:
-    assert [tasks_of(stage, Brain()) for stage in ORDER] == [100, 100, 197, 63, 1]
+    assert [tasks_of(stage, Brain()) for stage in ORDER] == [100, 100, 197, 63, 24, 1, 1, 69]
+    assert tasks_of("make_levels", Brain(slices=10)) == 0  # a small volume's levels are made as it is published
+    assert levels_made(Brain()) == 3 and levels_made(FINE) == 4
     assert tasks_of("stack", FINE) < FINE.volume * 1e6 / BLOCK  # blocks grow beyond 256 of them
     assert tasks_of("register_pairwise", Brain(slices=1)) == 1
 
@@ -34,7 +37,18 @@ def test_nodes_divide_the_time_and_not_the_work() -> None:
     one, many = (predict(FINE, nodes, 32, STAGES) for nodes in (1, 8))
     assert sum(c.cpu_h for c in one) == pytest.approx(sum(c.cpu_h for c in many))
     assert sum(c.wall_h for c in many) < sum(c.wall_h for c in one)
-    assert [c.wall_h for c in many][-1] == pytest.approx([c.wall_h for c in one][-1])  # of a single task
+    assert hours(many, "zip_volume") == pytest.approx(hours(one, "zip_volume"))  # of a single task
+
+
+def hours(costs: list[Cost], stage: str) -> float:
+    return next(c.wall_h for c in costs if c.stage == stage)
+
+
+def test_disk_holds_what_tasks_write_and_what_is_published_but_not_what_was_not_asked_for() -> None:
+    costs = predict(FINE, 1, 32, STAGES)
+    written = sum(c.written_gb for c in costs if c.stage != "correct_bias_field")
+    assert written < disk_gb(costs) < 2 * written
+    assert disk_gb([c for c in costs if c.stage != "correct_bias_field"]) == disk_gb(costs)
 
 
 def test_twice_the_slices_are_twice_the_work() -> None:

@@ -6,6 +6,7 @@ What each case holds and what is right stands in the README beside them.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from voxelmill.core import plans
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.ingest.movies.conversion import check_pixels
 from voxelmill.ingest.movies.formats import open_movie
@@ -491,6 +493,24 @@ def test_the_step_by_the_file_s_own_word_is_kept_where_there_are_no_stamps(tmp_p
         with open_movie(path, z_is_time=z_is_time) as movie:
             assert movie.fovs[0].times.tolist() == [0, 1.5, 3] and "own word" in movie.time_source
             assert not any("usable times" in note for note in movie.notes_of([0]))
+
+
+def test_the_key_of_a_batch_changes_with_its_files_alone(tmp_path):
+    frames = tmp_path / "frames"
+    for p in range(2):
+        (frames / f"Pos{p}").mkdir(parents=True)
+        for t in range(3):
+            tifffile.imwrite(frames / f"Pos{p}" / f"img_{t:09d}_Default_000.tif", np.full((8, 8), 10 * p + t, np.uint16))
+
+    def keys() -> list[str]:
+        assert inspected(tmp_path, frames, pc_channel=0, batch_size=1)[0] == 0
+        return [row["files"] for row in plans.read(tmp_path / "batches.csv")]
+
+    before = keys()
+    assert keys() == before and len(set(before)) == 2
+    os.utime(frames / "Pos1" / "img_000000002_Default_000.tif", ns=(1, 1))
+    after = keys()
+    assert after[0] == before[0] and after[1] != before[1]
 
 
 def test_a_folder_that_is_no_folder_of_frames(tmp_path):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from voxelmill.core import plans
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.ingest.tiles.czi import JPEGXR, decoded
 from voxelmill.ingest.tiles.plain import Found, Reader, find_tiles
 from voxelmill.ingest.tiles.positions import read_positions
 from voxelmill.testing.mosaics import mosaic, write_tiles
+from voxelmill.testing.stages import run_stage
 
 MADE = mosaic(2, 2, tile=64)
 
@@ -34,6 +37,22 @@ def test_a_folder_of_tiffs_with_a_table(folder):
     pixels = Reader(folder, tiling)(tiling.tiles[2])
     np.testing.assert_array_equal(np.asarray(pixels), MADE.tiles[2:3])
     np.testing.assert_array_equal(pixels[..., 5:9, 60:], MADE.tiles[2:3, 5:9, 60:])
+
+
+def test_the_key_of_a_task_changes_with_its_files_alone(tmp_path):
+    for n in range(3):
+        write_tiles(tmp_path / f"stack/s{n}", MADE)
+
+    def keys() -> list[str]:
+        words = {"source": tmp_path / "stack", "tiles": "tiles.json", "section_list": "sections.csv", "blocks": 3}
+        assert run_stage("ingest.inspect_tiles", tmp_path, **words) == 0
+        return [row["files"] for row in plans.read(tmp_path / "sections.csv")]
+
+    before = keys()
+    assert keys() == before and len(set(before)) == 3
+    os.utime(tmp_path / "stack/s1/0002.tif", ns=(1, 1))
+    after = keys()
+    assert (after[0], after[2]) == (before[0], before[2]) and after[1] != before[1]
 
 
 def test_tables(tmp_path):

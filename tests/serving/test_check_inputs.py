@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from voxelmill.core import plans
 from voxelmill.testing.movies import run_timelapse
 from voxelmill.testing.stages import run_stage
 
@@ -45,3 +49,33 @@ def test_what_is_wrong_is_refused(
 ):
     assert check(tmp_path, movie_file, sheet, **params) == 64
     assert message in capsys.readouterr().err
+
+
+def test_given_cells_have_a_key_a_batch_and_their_number_is_checked(tmp_path: Path, movie_file: Path, movies: list, capsys):
+    assert run_timelapse(tmp_path, movie_file, upto="inspect_movie", pc_channel=0, batch_size=1) == 0
+    cells = tmp_path / "cells"
+    for p, movie in enumerate(movies):
+        (cells / f"Pos{p}").mkdir(parents=True)
+        for t, labels in enumerate(movie.labels):
+            tifffile.imwrite(cells / f"Pos{p}" / f"img_{t:09d}_Cells_000.tif", labels.astype(np.uint16))
+    files = {
+        "facts": tmp_path / "movie.json",
+        "batches": tmp_path / "batches.csv",
+        "checked": "checked.txt",
+        "keys": "keys.csv",
+    }
+
+    def keys(given: Path) -> list[str]:
+        assert run_stage("serving.check_inputs", tmp_path, **files, cells=given) == 0
+        rows = plans.read(tmp_path / "keys.csv")
+        assert [row["id"] for row in rows] == ["0-0", "1-1"]
+        return [row["files"] for row in rows]
+
+    before = keys(cells)
+    os.utime(cells / "Pos0/img_000000003_Cells_000.tif", ns=(1, 1))
+    after = keys(cells)
+    assert after[0] != before[0] and after[1] == before[1]
+    assert len(set(keys(movie_file.with_name("run.labels.npz")))) == 1  # one file for all
+    np.save(tmp_path / "one.npy", movies[0].labels)
+    assert run_stage("serving.check_inputs", tmp_path, **files, cells=tmp_path / "one.npy") == 64
+    assert "holds 1 label movies, the input has 2 fields of view" in capsys.readouterr().err

@@ -26,9 +26,16 @@ def plan(
     write_csv(folder / "p.csv", POSITIONS, [(n, y, x, q) for n, _, y, x, q in rows])
     write_csv(folder / "s.csv", SEAMS, seams)
     np.savez(folder / "l.npz", **{row[0]: np.full((27, 32), 9, np.float32) for row in rows})
+    plans.write(folder / "sections.csv", [{"id": "0-99", "block": "0-99", "files": "k"}])
     out = {"mosaic": "mosaic.json", "tile_positions": "tile_positions.csv", "tile_seams": "tile_seams.csv"}
-    lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv"}
-    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"], "light": ["l.npz"]}
+    lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv", "of_blocks": "of_blocks"}
+    files = {
+        "tiles": "tiles.json",
+        "sections": "sections.csv",
+        "positions": ["p.csv"],
+        "seams": ["s.csv"],
+        "light": ["l.npz"],
+    }
     return run_stage("transform.plan_mosaic", folder, **files, **out, **lists, **more)
 
 
@@ -60,6 +67,7 @@ def test_a_tile_that_is_lost_at_the_corner_moves_no_section(tmp_path):
     assert plan(tmp_path, rows) == 0  # type: ignore[arg-type]
     write_csv(tmp_path / "p.csv", POSITIONS, [(n, y, x, q) for n, _, y, x, q in rows if n != "c"])
     files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"], "light": ["l.npz"], "mosaic": "mosaic.json"}
+    files |= {"sections": "sections.csv", "of_blocks": "of_blocks"}
     out = {"tile_positions": "t.csv", "tile_seams": "u.csv", "block_list": "b.csv", "superblock_list": "sb.csv"}
     assert run_stage("transform.plan_mosaic", tmp_path, **files, **out) == 0
     assert [(t.name, t.y, t.x) for t in Mosaic.load(tmp_path / "mosaic.json").tiles][-1] == ("d", 0, 50)
@@ -87,6 +95,7 @@ def test_nothing_placed_is_an_error(tmp_path, capsys):
     assert plan(tmp_path, [("a", 0, 0, 0, 1)]) == 0
     write_csv(tmp_path / "p.csv", POSITIONS, [])
     files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["s.csv"], "light": ["l.npz"], "mosaic": "mosaic.json"}
+    files |= {"sections": "sections.csv", "of_blocks": "of_blocks"}
     out = {"tile_positions": "t.csv", "tile_seams": "u.csv", "block_list": "b.csv", "superblock_list": "sb.csv"}
     assert run_stage("transform.plan_mosaic", tmp_path, **files, **out) == 65
     assert "t: no section could be placed" in capsys.readouterr().err

@@ -38,16 +38,14 @@ def stitched(folder: Path, source: Path, tasks: int = 1, light: bool = False, re
     words = {"source": source, "tiles": "tiles.json", "block": block, "refine_tile_positions": refine}
     assert run("transform.place_tiles", **words, positions="p.csv", seams="q.csv", light="l.npz") == 0
     out = {"mosaic": "mosaic.json", "tile_positions": "tile_positions.csv", "tile_seams": "tile_seams.csv"}
-    lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv"}
-    files = {"tiles": "tiles.json", "positions": ["p.csv"], "seams": ["q.csv"], "light": ["l.npz"]}
+    lists = {"block_list": "blocks.csv", "superblock_list": "superblocks.csv", "of_blocks": "of_blocks"}
+    files = {"tiles": "tiles.json", "sections": "s.csv", "positions": ["p.csv"], "seams": ["q.csv"], "light": ["l.npz"]}
     assert run("transform.plan_mosaic", **files, **out, **lists, blocks=tasks, tile_illumination=light, **GRID) == 0
     stores = []
     for row in plans.read(folder / "blocks.csv"):
         stores.append(folder / row["id"] / "mosaic.ome.zarr")
-        assert (
-            run("transform.stitch_tiles", source=source, mosaic="mosaic.json", block=row["block"], output=stores[-1], **more)
-            == 0
-        )
+        words = {"source": source, "mosaic": f"of_blocks/{row['id']}.json", "block": row["block"], "output": stores[-1]}
+        assert run("transform.stitch_tiles", **words, **more) == 0
     blocks.join(stores, folder / "mosaic.ome.zarr")
     return folder / "mosaic.ome.zarr"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,9 +41,12 @@ class Model:
         return self.folder / self.card["file"]
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Weights by layer, as float32, of an `.npz`."""
-        with np.load(self.weights) as stored:
-            return {name: stored[name].astype(np.float32) for name in stored.files}
+        """Weights by layer, as float32, of an `.npz`. Raises DataError for anything else: objects could run code."""
+        try:
+            with np.load(self.weights, allow_pickle=False) as stored:
+                return {name: stored[name].astype(np.float32) for name in stored.files}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.weights}: not arrays of numbers ({error}); take the model again") from None
 
     @cached_property
     def session(self) -> Any:
@@ -52,6 +56,7 @@ class Model:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
+        options.enable_mem_pattern = False  # it keeps a plan and its memory for each shape that is given
         try:
             return onnxruntime.InferenceSession(str(self.weights), options, providers=chosen)
         except Exception as error:  # its own classes, which share no other base
@@ -66,6 +71,15 @@ class Model:
         """For the record."""
         told = {key: self.card.get(key) for key in ("kind", "version", "licence")}
         return {"folder": self.folder.name, **told, "sha256": self.card["sha256"], "provider": self.provider}
+
+
+def freeing() -> Any:
+    """Options of a run of ONNX Runtime that leaves its memory to what follows, which may need as much."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def load(folder: Path, use_gpu: bool = False) -> Model:

@@ -43,6 +43,16 @@ class Part(NamedTuple):
     last: list[NDArray[np.uint64]]
 
 
+class Cut(NamedTuple):
+    """A tile in supervoxels, numbered from 1."""
+
+    labels: NDArray[np.int32]
+    sizes: NDArray[np.int64]  # voxels of each
+    sections: NDArray[np.int32]  # that each lies in, where none lies in two; else 0
+    edges: Edges
+    affinity: list[NDArray[np.uint8]]  # of its first planes, by axis, with those before
+
+
 class Seams:
     """Boxes of voxels in raster order: each meets those before it along every axis."""
 
@@ -110,7 +120,7 @@ def network(folder: Path) -> affinities.Network:
     if model.card["kind"] == "forest":
         return pixel_forest.network(session)
     (name,) = (entry.name for entry in session.get_inputs())
-    return lambda x: session.run(None, {name: x})[0][0]
+    return lambda x: session.run(None, {name: x}, models.freeing())[0][0]
 
 
 def segment_column(
@@ -132,21 +142,19 @@ def segment_column(
     planes = [np.zeros(np.delete(shape, k), np.uint8) for k in range(3)]
     sizes, sections_of, edges, count = [], [], [], 0
     for tile in levels.tiles(region, (shape[0], SIDE, SIDE)):
-        affinity, outside = look(network(folder), source, tile, *sections, steps)
-        labels = affinity_basins.basins(affinity, outside, flat)
-        sizes.append(np.bincount(labels.ravel())[1:])
-        sections_of.append(np.zeros(len(sizes[-1]), np.int32))
-        for n, section in enumerate(labels if flat else ()):
-            sections_of[-1][section[section > 0] - 1] = z.start + n
-        found = np.where(labels > 0, ids.encode(number, labels + count), np.uint64(0))
-        count += len(sizes[-1])
+        cut = segment_tile(network(folder), source, tile, sections, flat, steps)
+        sizes.append(cut.sizes)
+        sections_of.append(cut.sections)
         at = tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True))
-        whole[at] = found
-        first = [Plane(found.take(0, k), affinity[k].take(0, k)) for k in range(3)]
+        found = whole[at]
+        np.copyto(found, ids.encode(number, cut.labels + count), where=cut.labels > 0)
+        first = [Plane(found.take(0, k), cut.affinity[k]) for k in range(3)]
         for k in range(3):
             if at[k].start == 0:
-                planes[k][tuple(s for n, s in enumerate(at) if n != k)] = first[k].affinity
-        edges += [region_graph.edges(found, affinity), *seams.meet(tile, first, [found.take(-1, k) for k in range(3)])]
+                planes[k][tuple(s for n, s in enumerate(at) if n != k)] = cut.affinity[k]
+        inside = cut.edges._replace(pairs=ids.encode(number, cut.edges.pairs + np.uint64(count)))
+        edges += [inside, *seams.meet(tile, first, [found.take(-1, k) for k in range(3)])]
+        count += len(cut.sizes)
     target.write(region, whole)
     return Part(
         region,
@@ -157,6 +165,25 @@ def segment_column(
         [Plane(whole.take(0, k), planes[k]) for k in range(3)],
         [whole.take(-1, k) for k in range(3)],
     )
+
+
+def segment_tile(
+    run: affinities.Network,
+    source: Image,
+    tile: Region,
+    sections: tuple[int, affinities.Grey],
+    flat: bool,
+    steps: resampled.Steps,
+) -> Cut:
+    """What holds most memory is of one tile, and is gone before the next one is looked at."""
+    affinity, outside = look(run, source, tile, *sections, steps)
+    labels = affinity_basins.basins(affinity, outside, flat)
+    sizes = np.bincount(labels.ravel())[1:]
+    sections_of = np.zeros(len(sizes), np.int32)
+    for n, section in enumerate(labels if flat else ()):
+        sections_of[section[section > 0] - 1] = tile[0].start + n
+    planes = [affinity[k].take(0, k) for k in range(3)]
+    return Cut(labels, sizes, sections_of, region_graph.edges(labels, affinity), planes)
 
 
 def look(

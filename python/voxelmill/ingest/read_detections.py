@@ -6,7 +6,7 @@ Several fields of view: an image each (OME-TIFF, OME-Zarr), or a first axis (NPY
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,36 +15,55 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import pool
+from ..core import files, pool
 from ..core.errors import DataError, ParameterError
-from ..core.params import param
+from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..timelapse.store import Facts, FrameWriter, each_fov
+from .inspect_movie import key_of as key_of_movie
 from .movies.formats import open_movie
 
+ARRAYS = (".npy", ".npz")
 Plane = Callable[[int, int], NDArray]  # field of view, frame -> labels (y, x)
 Shapes = list[tuple[int, ...]]  # (t, y, x) of each field of view
 
 
-class Parameters(Strict):
+class Given(Params):
     """Given cells."""
 
     detections: str = param("", "Label movie (t, y, x) whose cells are tracked; nothing is segmented then", path=True)
+
+
+class Parameters(Given, Strict):
+    """Cells that are given."""
 
 
 def run(p: Parameters, task: Task, *, source: Path, facts: In, batch: str, output: Out) -> None:
     known = Facts.read(facts)
     name = p.detections or str(source)
     shapes, _ = pool.opened("labels", partial(open_labels, source.resolve(), name))
+    require_one_each(shapes, known, name)
+    each_fov(task, known, known.batch(batch), partial(copy, known, source.resolve(), name, output), output=output)
+
+
+def require_one_each(shapes: Shapes, known: Facts, name: str) -> None:
+    """Raise ParameterError unless there is a label movie for each field of view, or one for the only one chosen."""
     if len(shapes) not in (1, len(known.views)) or (len(shapes) == 1 < len(known.chosen)):
         raise ParameterError(
             f"--detections {name} holds {len(shapes)} label movies, the input has "
             f"{len(known.views)} fields of view, of which {len(known.chosen)} are chosen; give "
             "a label movie for each, or choose one with --fovs"
         )
-    each_fov(task, known, known.batch(batch), partial(copy, known, source.resolve(), name, output), output=output)
+
+
+def keys_of(source: Path, batches: Iterable[list[int]]) -> list[str]:
+    """Of the files that the labels of fields of view are read from, a key a batch."""
+    if source.suffix.lower() in ARRAYS:
+        return [files.key(source.parent, [source.name]) for _ in batches]
+    with open_movie(source) as movie:
+        return [key_of_movie(movie, fovs if len(movie.fovs) > 1 else [0]) for fovs in batches]
 
 
 def copy(known: Facts, source: Path, name: str, output: Path, fov: int) -> dict[str, Any]:
@@ -79,7 +98,7 @@ def checked(labels: NDArray, where: str) -> NDArray:
 @contextmanager
 def open_labels(path: Path, name: str) -> Iterator[tuple[Shapes, Plane]]:
     """Shapes of the label movies in a file, and how to read one frame of one of them."""
-    if path.suffix.lower() in (".npy", ".npz"):
+    if path.suffix.lower() in ARRAYS:
         stack = load_array(path, name)
         yield [stack.shape[1:]] * len(stack), lambda fov, t: stack[fov, t]
         return

@@ -1,14 +1,19 @@
 """Check inputs: small files and names that only late stages need, before any work is done.
 
-A sample that is no file name, or a feature that nobody knows, would else end a run after all of it.
+A sample that is no file name, or a feature that nobody knows, would else end a run after all of it. Of given cells, the key
+of the files that each batch of fields of view is read from: what changes in others repeats nothing.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from ..core import plans
 from ..core.errors import ParameterError
 from ..core.plugins import Plugin, find, load_plugins
 from ..core.provenance import Task
 from ..core.stage import In, Out
+from ..ingest import read_detections
 from ..postprocess.extract_traces import Parameters as Traces
 from ..postprocess.extract_traces import named
 from ..postprocess.features import feature_names
@@ -19,11 +24,22 @@ from .merge_samples import Parameters as Samples
 from .samples import read_samples
 
 
-class Parameters(Samples, Background, Traces, Fitting):
+class Parameters(Samples, Background, Traces, Fitting, read_detections.Given):
     """What late stages are given."""
 
 
-def run(p: Parameters, task: Task, *, facts: In, sheet: In | None = None, plugins: In | None = None, checked: Out) -> None:
+def run(
+    p: Parameters,
+    task: Task,
+    *,
+    facts: In,
+    batches: In | None = None,
+    sheet: In | None = None,
+    plugins: In | None = None,
+    cells: Path | None = None,
+    checked: Out,
+    keys: Out | None = None,
+) -> None:
     known = Facts.read(facts)
     added = load_plugins(plugins) if plugins else []
     said = []
@@ -40,6 +56,14 @@ def run(p: Parameters, task: Task, *, facts: In, sheet: In | None = None, plugin
     check_fits(p, named(p.fl_features), known.fluorescence, added)
     if p.background_method == "plugin" and find(added, "background", p.background_plugin) is None:
         raise ParameterError(f"--background_plugin {p.background_plugin!r}: no such plug-in in the folder of --plugins")
+    if cells and keys and batches:
+        name = p.detections or str(cells)
+        with read_detections.open_labels(cells.resolve(), name) as (shapes, _):
+            read_detections.require_one_each(shapes, known, name)
+        rows = plans.read(batches)
+        found = read_detections.keys_of(cells.resolve(), [known.batch(row["block"]) for row in rows])
+        plans.write(keys, [{"id": row["id"], "files": key} for row, key in zip(rows, found, strict=True)])
+        said.append("given cells")
     if added:
         said.append(f"{len(added)} plug-ins")
     checked.write_text("".join(f"{line}\n" for line in said))

@@ -7,19 +7,20 @@ begins at its own corner.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..core import plans
+from ..core import blocks, plans
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Storage, Tasks
 from ..core.space import NM, ZYX, Axis, Space
-from ..core.stage import In, Out
+from ..core.stage import In, Out, OutFiles
 from ..core.volume import Layout, layout
 from ..ingest.tiles.plain import Tile, Tiling, by_section, positions_of
 from . import illumination
@@ -62,15 +63,19 @@ def run(
     task: Task,
     *,
     tiles: In,
+    sections: In,
     positions: list[In],
     seams: list[In],
     light: list[In],
     mosaic: Out,
+    of_blocks: OutFiles,
     tile_positions: Out,
     tile_seams: Out,
     block_list: Out,
     superblock_list: Out,
 ) -> None:
+    """A block has a mosaic of its own and, in the list, the key of its files: what changes in sections that it does not
+    show changes neither."""
     tiling = Tiling.model_validate_json(tiles.read_text())
     rows = {row["tile"]: row for path in positions for row in read_csv(path)}
     met = sorted((row for path in seams for row in read_csv(path)), key=lambda row: int(row["section"]))
@@ -88,13 +93,40 @@ def run(
     mosaic.write_text(made.model_dump_json())
     write_csv(tile_positions, POSITIONS, [(t.name, f"{t.y:.3f}", f"{t.x:.3f}", rows[t.name]["quality"]) for t in placed])
     write_csv(tile_seams, SEAMS, [[row[name] for name in SEAMS] for row in met])
-    plans.write(block_list, plans.by_shards(made.layout, p))
+    of_blocks.mkdir()
+    plan, keys = plans.by_shards(made.layout, p), plans.read(sections)
+    for row in plan:
+        shown = sections_of(made, row["block"])
+        (of_blocks / f"{row['id']}.json").write_text(only(made, shown).model_dump_json())
+        row["files"] = key_of(keys, shown)
+    plans.write(block_list, plan)
     plans.write(superblock_list, plans.by_superblocks(made.layout, made.space.scale, p))
     report(task, made, rows, met, one, uneven(field))
 
 
 def moved(tile: Tile, y: float, x: float) -> Tile:
     return tile.model_copy(update={"y": round(y, 3), "x": round(x, 3)})
+
+
+def sections_of(made: Mosaic, block: str) -> set[int]:
+    """The sections that a block of shards shows."""
+    spans = {(z.start, z.stop) for z, *_ in blocks.regions(made.layout, block)}
+    return {s for start, stop in spans for s in range(start // made.depth, -(-stop // made.depth))}
+
+
+def only(made: Mosaic, shown: set[int]) -> Mosaic:
+    """With the tiles of some sections alone."""
+    corners = {s: corner for s, corner in made.corners.items() if s in shown}
+    names = [name if s in shown else "" for s, name in enumerate(made.sections)]
+    return made.model_copy(
+        update={"corners": corners, "sections": names, "tiles": [t for t in made.tiles if t.section in shown]}
+    )
+
+
+def key_of(batches: Sequence[plans.Row], shown: set[int]) -> str:
+    """Of the files of all batches of sections (`inspect_tiles`) that have one of these."""
+    keys = [row["files"] for row in batches if plans.within(row["block"], shown)]
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
 
 
 def frames(tiling: Tiling, found: list[Tile]) -> tuple[dict[int, np.ndarray], bool]:

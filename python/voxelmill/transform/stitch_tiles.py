@@ -18,7 +18,7 @@ from ..core.volume import Image, Region, create_image
 from ..ingest.tiles.plain import Pixels, Reader, Tile, by_section, positions_of
 from . import illumination
 from .mosaic_fusion import Blended, fuse
-from .plan_mosaic import Mosaic
+from .plan_mosaic import Mosaic, sections_of
 
 
 class Parameters(Blended):
@@ -30,7 +30,7 @@ def run(p: Parameters, task: Task, *, source: Path, mosaic: In, block: str, outp
     made = Mosaic.load(mosaic)
     target = create_image(output, made.layout, made.space)
     regions = list(blocks.regions(made.layout, block))
-    sections = {s for z, *_ in regions for s in range(z.start // made.depth, -(-z.stop // made.depth))}
+    sections = sections_of(made, block)
     tiles = {s: of for s, of in by_section(made.tiles).items() if s in sections}
     read = Lit(Reader(source, made.model_copy(update={"tiles": []})), made.field)
     task.do(partial(stitch, p, read, tiles, target), regions, "shards stitched")
