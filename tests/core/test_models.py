@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -15,6 +16,7 @@ from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.core.params import Params
 from voxelmill.core.provenance import Task
 from voxelmill.inference import cells, segment
+from voxelmill.postprocess import synapses
 
 
 def folder(path: Path, weights: str = "weights.npz", **card: object) -> Path:
@@ -107,6 +109,7 @@ def test_nothing_that_is_read_is_run():
         ({"licence": None}, "licence missing"),
         ({"file": "../weights.npz"}, "expected a file beside the card"),
         ({"file": "other.npz"}, "expected a file beside the card"),
+        ({"voxel_size_nm": {"least": "a", "largest": [1, 2]}}, "expected least and largest, three numbers each"),
     ],
 )
 def test_a_card_that_is_none(tmp_path: Path, card: dict, said: str):
@@ -120,6 +123,15 @@ def test_no_card(tmp_path: Path):
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(DataError, match="not a model's card"):
         models.load(tmp_path)
+
+
+def test_weights_of_another_networks_card(tmp_path: Path):
+    """The card of the network of neurites, with the digest of that of synapses."""
+    path = shutil.copytree(synapses.MODEL, tmp_path / "m")
+    card = json.loads((segment.MODEL / "card.json").read_text())
+    (path / "card.json").write_text(json.dumps(card | {"sha256": manifest.digest_file(path / "model.onnx")}))
+    with pytest.raises(DataError, match=r"takes \[\('x', .* expected axes \['one', 'z', 'y', 'x'\]"):
+        _ = models.load(path).session
 
 
 @pytest.mark.parametrize("folder, kind, most", [(cells.MODEL, "cells", 1.3e6), (segment.MODEL, "neurites", 1e6)])

@@ -18,7 +18,8 @@ from voxelmill.core.volume import open_image
 from voxelmill.postprocess.score import score_volumes
 from voxelmill.proofreading import released
 from voxelmill.proofreading.edits import Editor
-from voxelmill.testing import bars
+from voxelmill.testing import bars, browser
+from voxelmill.testing.served import serving
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +203,30 @@ def test_by_http(store: Store, tmp_path: Path) -> None:
         (edit_shown,) = client.get("/api/releases/r2/trace?artifact=1").json()["edits"]
         assert (edit_shown["by"], edit_shown["reason"], edit_shown["release"]) == ("ann", "one bar", "r1")
         assert "found.edits" in client.get("/").text
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
+def test_the_page_says_what_was_edited(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    edit(store)
+    released.create(store, "r1", "r2")
+    released.create(store, "r2", "r3", masks=["16,0,0,32,64,64"], reason="splits there")
+    said = "document.querySelector('#edited')?.textContent"
+    with serving(store.root) as server, browser.Browser(tmp_path / "profile") as page:
+        page.open(f"{server.address}/#/r2")
+        page.until(
+            f"{said}?.includes('Proofread from r1 (version 3): 1 merges, 0 splits by ann; 2 neurites were made again')"
+        )
+        page.click("#neurites a", "1")
+        page.until("document.querySelector('h1').textContent == 'Neurite 1'")
+        page.click("#provenance summary")
+        page.until("/r1, 1.merge.ann.step 0/s.test(document.querySelector('#provenance').innerText)")
+        page.open(f"{server.address}/#/r3")
+        page.until(f"{said}?.includes('Made without 16,0,0,32,64,64: splits there')")
+        page.until("document.querySelectorAll('#neurites a').length == 3")
+        page.click("#edited a", "r2")
+        page.until("document.querySelector('h1').textContent == 'Release r2'")
+        assert page.faults == []
 
 
 def test_without_a_region(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,7 @@ def results(folder: Path, roots: dict[int, int]) -> Path:
     merge_parts(folder / "tables/merge", roots)
     rows = [(5, 40, 60, A, C), (6, 40, 60, B, C), (7, 45, 70, C, B), (8, 50, 80, D, A), (22, 30, 30, E, D)]
     z, y, x, pre, post = (np.array(c) for c in zip(*rows))
-    columns = {"z": z, "y": y, "x": x, "sigma": np.ones(5, np.float32), "score": np.full(5, 0.5, np.float32)}
+    columns = {"z": z, "y": y, "x": x, "size": np.full(5, 6), "score": np.full(5, 0.5, np.float32)}
     for side, one in (("pre", pre), ("post", post)):
         columns |= {f"{side}_z": z, f"{side}_y": y, f"{side}_x": x, f"{side}_pt_supervoxel_id": one.astype(np.uint64)}
         columns[f"{side}_pt_root_id"] = np.array([roots[n] for n in one.tolist()], np.uint64)
