@@ -58,9 +58,9 @@ def run(
             task.quarantine(lacking, "no such tile")
     if not by_slice:
         raise DataError(f"{name}: none of {len(folders)} tiles has a usable info.txt; the first: {first_reason(task)}")
-    for n, of in Counter(number_of(folder) for folder in folders).items():
+    for n, count in Counter(number_of(folder) for folder in folders).items():
         if n not in by_slice:
-            task.quarantine([slices.name_of(n)], f"none of its {of} tiles has a usable info.txt")
+            task.quarantine([slices.name_of(n)], f"none of its {count} tiles has a usable info.txt")
     write_table(tiles, [tile for n in sorted(by_slice) for tile in by_slice[n]])
     of_slices.mkdir()
     for n, of in by_slice.items():

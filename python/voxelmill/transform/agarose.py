@@ -128,7 +128,7 @@ def dimmest(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
         return _agarose(seen, np.zeros(seen.shape, np.int32), shape)
     first = _below_surface(boxes[:, seen])
     level = boxes[first : first + FIRST].mean(0)
-    dim = seen & (level <= np.quantile(level[seen], 1 / 3))
+    dim: np.ndarray = seen & (level <= np.quantile(level[seen], 1 / 3))
     return _agarose(dim, np.where(dim, np.int32(shape[0]), np.int32(0)), shape)
 
 
