@@ -125,7 +125,7 @@ def dimmest(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
     """The dimmest third of the tissue near the surface, for want of agarose."""
     seen = boxes.all(0)
     if not seen.any():
-        return _agarose(seen, np.zeros(seen.shape, np.int32), shape)
+        return _agarose(np.zeros(seen.shape, bool), np.zeros(seen.shape, np.int32), shape)
     first = _below_surface(boxes[:, seen])
     level = boxes[first : first + FIRST].mean(0)
     dim: np.ndarray = seen & (level <= np.quantile(level[seen], 1 / 3))
