@@ -1,11 +1,13 @@
 """Neurites raw -> labels by the stages as they run: scores at several thresholds, CPU seconds, memory; peers beside them.
 
     python benchmarks/neurites.py DATA [--sets fib25 gala vnc] [--part validation] [--segmentation learned] [--model DIR]
-                                  [--size 0] [--out X.json]
+                                  [--size 128 256 384 768 --repeat 3] [--shown 15 20] [--out X.json]
 
 DATA is the folder with `em/`. fib25 is the part of the shipped network's recipe that is named: it has not been learnt from.
 gala and vnc the network has never seen. `held_back` is looked at once, when everything is chosen. VNC is scored section by
-section. --size N: no scores, but the cost of N^3 voxels, FIB-25 continued by reflection. Peers, where installed: waterz
+section. --size N ...: no scores, but the cost of N^3 voxels, FIB-25 continued by reflection, each in its own process, and
+by how much a voxel costs more than at the first N; of `--repeat` times the least. --shown NM ...: FIB-25 shown with voxels of
+so many nm, as it is and with `--model_mismatch resample`. Peers, where installed: waterz
 (seeded watershed and mean affinity) on the same affinities; connected components by SciPy. --bounds: how far agglomeration
 could come at most on these supervoxels, in this crop.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +29,7 @@ from voxelmill.inference import affinities, agglomerate, agglomeration, segment,
 from voxelmill.postprocess.score import score_sections, score_volumes
 from voxelmill.testing.stages import make_store, run_stage
 from voxelmill.training.data import RECIPES, load_recipe
-from voxelmill.transform import contrast
+from voxelmill.transform import contrast, resampling
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 SHARD = (32, 1024, 1024)
@@ -47,14 +50,20 @@ def volumes(args: argparse.Namespace):
 
 
 def ours(
-    folder: Path, raw: np.ndarray, size: tuple[float, ...], model: Path | None, method: str = "learned", scored: bool = True
+    folder: Path,
+    raw: np.ndarray,
+    size: tuple[float, ...],
+    model: Path | None,
+    method: str = "learned",
+    scored: bool = True,
+    mismatch: str = "warn",
 ) -> dict:
     """Labels per threshold, and what they cost; the peak is that of one process that does all, without labels."""
     grey = contrast.enhance(raw)
     store = make_store(folder / "aligned.ome.zarr", grey, tuple(map(float, size)), shard=SHARD, chunk=(32, 128, 128))
     lay = open_image(store).layout()
     block = f"0-{int(np.prod(lay.grid)) - 1}"
-    more = {"segmentation": method, **({"model": model} if model else {})}
+    more = {"segmentation": method, "model_mismatch": mismatch, **({"model": model} if model else {})}
     begun = time.process_time()
     assert (
         run_stage("inference.segment", folder, volume=store, block=block, output="s.ome.zarr", overlaps="o.npz", **more) == 0
@@ -139,6 +148,45 @@ def rows(
     return found
 
 
+def cost_of(args: argparse.Namespace, size: int) -> dict:
+    """Cost of size^3 voxels, FIB-25 continued by reflection."""
+    raw = next(volumes(argparse.Namespace(**{**vars(args), "sets": ["fib25"]})))[1]
+    raw = np.pad(raw, [(0, max(0, size - n)) for n in raw.shape], mode="symmetric")[(slice(size),) * 3]
+    with tempfile.TemporaryDirectory() as folder:
+        return ours(Path(folder), raw, (10, 10, 10), args.model, args.segmentation, False)["cost"]
+
+
+def costs(args: argparse.Namespace) -> dict:
+    """`cost_of` each size, the cheapest of `--repeat` processes, and how much more a voxel costs than at the first."""
+    figures: dict = {}
+    more = ["--segmentation", args.segmentation, *(["--model", str(args.model)] if args.model else [])]
+    for size in args.size:
+        command = [sys.executable, __file__, str(args.data), "--size", str(size), *more]
+        runs = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(args.repeat)]
+        figures[f"{size}^3"] = max(runs, key=lambda run: run["raw_to_labels_mvox_per_cpu_s"])
+        speeds = [run["raw_to_labels_mvox_per_cpu_s"] for run in figures.values()]
+        figures[f"{size}^3"]["cost_of_a_voxel_more_than_first_percent"] = round(100 * (speeds[0] / speeds[-1] - 1), 1)
+        print(f"{size}^3", json.dumps(figures[f"{size}^3"]), file=sys.stderr, flush=True)
+    return figures
+
+
+def shown(args: argparse.Namespace) -> dict:
+    """FIB-25 (isotropic) averaged to larger voxels: scores at the default threshold, by what is done about their size."""
+    _, raw, truth, size, _ = next(volumes(argparse.Namespace(**{**vars(args), "sets": ["fib25"]})))
+    figures: dict = {}
+    for nm in args.shown:
+        cells = [int(n * size[0] / nm) for n in raw.shape]
+        averages = [resampling.weights(n, m, nm / size[0]) for n, m in zip(raw.shape, cells)]
+        large = np.rint(resampling.along_axes(raw.astype(np.float32), averages)).astype(np.uint8)
+        middles = [((np.arange(n) + 0.5) * nm / size[0]).astype(int) for n in large.shape]
+        for how in ("warn", "resample"):
+            with tempfile.TemporaryDirectory() as folder:
+                made = ours(Path(folder), large, (nm, nm, nm), args.model, args.segmentation, mismatch=how)["labels"]
+            figures[f"{nm:g} nm, {how}"] = rows(truth[np.ix_(*middles)], {t: made[t] for t in (0.1, 0.2, 0.3)}, False)
+            print(f"{nm:g} nm, {how}", json.dumps(figures[f"{nm:g} nm, {how}"]), file=sys.stderr, flush=True)
+    return figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
@@ -146,17 +194,20 @@ def main() -> None:
     parser.add_argument("--part", default="validation", choices=("validation", "held_back"))
     parser.add_argument("--segmentation", default="learned", choices=("learned", "forest"))
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--size", type=int, default=0)
+    parser.add_argument("--size", type=int, nargs="*", default=[])
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--shown", type=float, nargs="*", default=[], metavar="NM")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--bounds", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     figures: dict = {}
-    if args.size:
-        raw = next(volumes(argparse.Namespace(**{**vars(args), "sets": ["fib25"]})))[1]
-        raw = np.pad(raw, [(0, max(0, args.size - n)) for n in raw.shape], mode="symmetric")[(slice(args.size),) * 3]
-        with tempfile.TemporaryDirectory() as folder:
-            figures[f"{args.size}^3"] = ours(Path(folder), raw, (10, 10, 10), args.model, args.segmentation, False)["cost"]
+    if len(args.size) == 1:
+        figures = cost_of(args, args.size[0])
+    elif args.size:
+        figures = costs(args)
+    elif args.shown:
+        figures = shown(args)
     else:
         for name, raw, truth, size, flat in volumes(args):
             with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +227,7 @@ def main() -> None:
             print(name, json.dumps(figures[name]["cost"]), *(f"\n  {t} {r}" for t, r in curve.items()), flush=True)
     if args.out:
         args.out.write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures if args.size else {n: f.get("waterz") for n, f in figures.items()}, indent=1))
+    print(json.dumps(figures if args.size or args.shown else {n: f.get("waterz") for n, f in figures.items()}, indent=1))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 DATA is the folder with `em/`. VNC may be looked at with `--sets vnc`; its licence (CC BY-NC-SA) keeps it out of the project.
 Red: a segment that covers parts of two true neurites; the smaller part is circled. Blue: a neurite that is divided here.
+Its circles are dashed, for those who see these colours alike. The bar is in nm where the voxel size is stated, else in px.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from neurites import ours, volumes
@@ -18,13 +20,14 @@ from voxelmill.serving.figures import coloured
 
 FAULTS = 4  # of each kind, in a section
 THRESHOLD = 0.2
+STYLES = {"red": "-", "blue": (0, (4, 2))}
 
 
 def faults(truth: np.ndarray, found: np.ndarray) -> list[tuple[float, float, float, str]]:
     """(y, x, radius, colour) of the largest of a section: parts of a true and a found segment that are not most of either."""
     pairs, count = np.unique(np.stack([truth[truth > 0], found[truth > 0]]), axis=1, return_counts=True)
     circles = []
-    for one, colour in ((1, "red"), (0, "deepskyblue")):
+    for one, colour in ((1, "red"), (0, "blue")):
         main: dict[int, int] = {}
         for n in np.argsort(-count, kind="stable"):
             main.setdefault(int(pairs[one, n]), n)
@@ -50,7 +53,27 @@ def alike(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
     return np.array([names.get(int(i), last + 1 + k if i else 0) for k, i in enumerate(ids)])[index].reshape(found.shape)
 
 
-def picture(path: Path, raw: np.ndarray, truth: np.ndarray, found: np.ndarray, flat: bool) -> None:
+def circle(ax: Any, y: float, x: float, radius: float, colour: str) -> None:
+    from matplotlib import patches, patheffects
+
+    edge = [patheffects.withStroke(linewidth=3.4, foreground="white")]
+    how = {"fill": False, "color": colour, "lw": 1.8, "ls": STYLES[colour], "path_effects": edge}
+    ax.add_patch(patches.Circle((x, y), radius, **how))
+
+
+def bar(ax: Any, shape: tuple[int, ...], nm: float) -> None:
+    """A bar near the lower left corner: 500 nm, or 50 px where no voxel size is stated."""
+    from matplotlib import patches, patheffects
+
+    long, label = (500 / nm, "500 nm") if nm > 1 else (50, "50 px")
+    y, x = 0.93 * shape[0], 0.04 * shape[1]
+    ax.add_patch(patches.Rectangle((x, y), long, 0.015 * shape[1], facecolor="white", edgecolor="black", lw=0.6))
+    edge = [patheffects.withStroke(linewidth=2, foreground="black")]
+    ax.text(x + long / 2, y - 0.01 * shape[1], label, color="white", ha="center", fontsize=8, path_effects=edge)
+
+
+def picture(path: Path, raw: np.ndarray, truth: np.ndarray, found: np.ndarray, flat: bool, nm: float) -> None:
+    """nm: width of a pixel; 1 where it is not stated."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -58,7 +81,7 @@ def picture(path: Path, raw: np.ndarray, truth: np.ndarray, found: np.ndarray, f
 
     chosen = np.linspace(0, len(raw) - 1, 5).round().astype(int)[1:4]
     height = 3 * raw.shape[1] / raw.shape[2]
-    figure, axes = plt.subplots(3, 3, figsize=(9, 3 * height + 0.4), layout="constrained")
+    figure, axes = plt.subplots(3, 3, figsize=(9, 3 * height + 0.7), layout="constrained")
     named = np.stack([alike(t, f) for t, f in zip(truth, found)]) if flat else alike(truth, found)
     for row, z in zip(axes, chosen):
         row[0].imshow(raw[z], cmap="gray", interpolation="nearest")
@@ -66,13 +89,18 @@ def picture(path: Path, raw: np.ndarray, truth: np.ndarray, found: np.ndarray, f
             ax.imshow(raw[z], cmap="gray", interpolation="nearest")
             ax.imshow(coloured(labels), alpha=0.55, interpolation="nearest")
         for y, x, radius, colour in faults(truth[z], found[z]):
-            row[2].add_patch(plt.Circle((x, y), radius, fill=False, color=colour, lw=1.4))
+            circle(row[2], y, x, radius, colour)
+        bar(row[0], raw[z].shape, nm)
         row[0].set_ylabel(f"section {z}")
     for ax, title in zip(axes[0], ("raw", "truth", "result")):
         ax.set_title(title, fontsize=10)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
-    figure.savefig(path, dpi=75, metadata={"Software": None})
+    marks = [plt.Line2D([], [], color=colour, ls=style, lw=1.8) for colour, style in STYLES.items()]
+    figure.legend(
+        marks, ["two true neurites in one segment", "one true neurite divided"], loc="outside lower center", ncols=2
+    )
+    figure.savefig(path, dpi=100, metadata={"Software": None})
     plt.close(figure)
 
 
@@ -88,7 +116,9 @@ def main() -> None:
     for name, raw, truth, size, flat in volumes(args):
         with tempfile.TemporaryDirectory() as folder:
             found = ours(Path(folder), raw, size, args.model)["labels"][THRESHOLD]
-        picture(args.out / f"sections_{name}.png", raw, truth, found, flat)
+        picture(
+            args.out / f"sections_{name}.png", raw, truth, found, flat, 1 if name == "gala" else size[2]
+        )  # it states no size
 
 
 if __name__ == "__main__":

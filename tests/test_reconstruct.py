@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.registration import phase_cross_correlation
 from voxelmill.core import shifts, slice_config
 from voxelmill.core.shifts import Shift
 from voxelmill.core.volume import open_image
 from voxelmill.serving.aligner import pairs_in
 from voxelmill.testing.engine import Run, killed, run
 from voxelmill.testing.slices import STEP, slice_store
+from voxelmill.transform.pairs import read_itk, write_itk
+from voxelmill.transform.warp import apply, centre_of
 
 pytestmark = pytest.mark.slow
 
@@ -84,14 +88,25 @@ def test_tasks(tmp_path: Path, numbers: tuple[int, ...], words: tuple, tasks: di
     assert done.tasks("COMPLETED") == tasks
 
 
-def test_tissue_comes_together_and_a_gap_is_measured(tmp_path: Path):
-    """With a slice configuration that leaves one slice out, which then is a gap; everything published."""
-    config = tmp_path / "config.csv"
-    slice_config.write(config, slice_config.of((7, 8, 9, 10)).stamped({9: {"use": False}}))
-    done = reconstruct(tmp_path, (7, 8, 9, 10), "--slice_config", config, "--publish_intermediates", "true",
-                       "--export_manual_align", "true",
-                       "--common_space_excluded_slice_mode", "keep")  # fmt: skip
+SLICES = (7, 8, 9, 10)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, tuple]:
+    """With a slice configuration that leaves one slice out, which then is a gap; everything published. And its words."""
+    folder = tmp_path_factory.mktemp("package")
+    slice_config.write(folder / "config.csv", slice_config.of(SLICES).stamped({9: {"use": False}}))
+    words = ("--workflow", "reconstruct", "--input", series(folder / "slices", SLICES), "--report_plots", "false",
+             "--registration_slicing_interval_mm", T * STEP, "--slice_config", folder / "config.csv",
+             "--publish_intermediates", "true", "--export_manual_align", "true",
+             "--common_space_excluded_slice_mode", "keep")  # fmt: skip
+    done = run(*words, folder=folder)
     assert done.code == 0, done.said
+    return done, words
+
+
+def test_tissue_comes_together_and_a_gap_is_measured(package: tuple[Run, tuple]):
+    done, _ = package
     found = {
         n: open_image(done.outdir / f"bring_to_common_space/slice_z{n:02d}_normalize.ome.zarr").read() for n in (7, 8, 10)
     }
@@ -104,6 +119,36 @@ def test_tissue_comes_together_and_a_gap_is_measured(tmp_path: Path):
     assert [pair["name"] for pair in pairs_in(done.outdir / "manual_align")] == ["z07-z08", "z08-z09", "z09-z10"]
     final = slice_config.read(done.outdir / "finalise_interpolation/slice_config_final.csv")
     assert final.used == [7, 8, 10] and final.rows[9]["interpolation_method_used"] == "measured"
+
+
+def first_along(done: Run) -> dict[str, float]:
+    """By slice: px along dim 1 by which it was moved."""
+    with open(done.outdir / "stack/z_matches.csv") as file:
+        return {row["slice_id"]: float(row["dim1_px"]) for row in csv.DictReader(file)}
+
+
+def test_a_pair_laid_by_hand_is_taken_over(package: tuple[Run, tuple]):
+    """Exported, corrected by 3 px, given back: the rest is not made again, and the volume lies as the person says."""
+    done, words = package
+    (volume,) = done.outdir.glob("stack/*.ome.zarr")
+    before, was = open_image(volume).read(), first_along(done)
+    by_hand = done.outdir.parent / "by_hand/z07-z08"
+    by_hand.mkdir(parents=True)
+    said = read_itk(done.outdir / "manual_align/z07-z08/transform.tfm") + np.array([[0, 0, 3], [0, 0, 0]])
+    write_itk(by_hand / "manual.tfm", said, before.shape[1:])
+    done = run(*words, "--manual_transforms_dir", by_hand.parent, "-resume", folder=by_hand.parents[1])
+    assert done.code == 0, done.said
+    made, kept = done.tasks("COMPLETED"), done.tasks("CACHED")
+    assert (made["REFINE_MANUAL_TRANSFORMS"], made["STACK"], kept["REGISTER_PAIRWISE"]) == (1, 1, 4)
+    assert "BRING_TO_COMMON_SPACE" not in made and "REGISTER_PAIRWISE" not in made
+    after, now = open_image(volume).read(), first_along(done)
+    middle = np.array(centre_of(before.shape[1:]))
+    assert now["07"] - now["08"] == pytest.approx((apply(said, middle) - middle)[0], abs=0.1)
+    # By planes that one slice alone shows: the volume has moved as the table says.
+    for name, z in {"07": 2, "10": 3 * T + 4}.items():
+        planes = [values[z, 20:-20, 20:-20] - values[z, 20:-20, 20:-20].mean() for values in (after, before)]
+        moved = phase_cross_correlation(*planes, upsample_factor=20, normalization=None)[0][0]
+        assert moved == pytest.approx(now[name] - was[name], abs=0.4), name
 
 
 def test_killed_anywhere_and_resumed_it_makes_the_same_bytes(one_gap: Run, tmp_path: Path):

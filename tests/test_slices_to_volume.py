@@ -5,6 +5,9 @@ All lies in folders that a shell would execute; the subject is called after one 
 from __future__ import annotations
 
 import csv
+import json
+import threading
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from conftest import odd_folder, unharmed
 from voxelmill.core import slice_config
 from voxelmill.core.orientation import RAS, affine
 from voxelmill.core.volume import open_image
+from voxelmill.serving import viewer
 from voxelmill.testing import oct_atlas
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import Run, run
@@ -107,6 +111,24 @@ def test_the_volume_lies_on_the_atlas(volume: Run):
     assert np.allclose(to_ras[:3, :3], affine(RAS, (MM, MM, MM), (0, 0, 0))[:3, :3])
     _, to_ras = nifti(volume.outdir / f"stack/{SUBJECT}.nii.gz")
     assert np.allclose(to_ras[:3, :3], affine(oct_atlas.ORIENTATION, (MM, MM, MM), (0, 0, 0))[:3, :3])
+
+
+def test_the_volume_can_be_looked_at(volume: Run):
+    """In Neuroglancer, by HTTP from this machine: the closing lines say how, and every address in the state answers."""
+    assert f"  stack    {volume.outdir}/stack/{SUBJECT}.ome.zarr" in volume.said and "voxelmill view " in volume.said
+    served = viewer.server(volume.outdir, 0)
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    try:
+        state = viewer.of_results(volume.outdir, f"http://127.0.0.1:{served.server_port}")
+        addresses = [layer["source"].removeprefix("zarr://") for layer in state["layers"]]
+        found = [json.load(urllib.request.urlopen(f"{address}/zarr.json", timeout=10)) for address in addresses]
+    finally:
+        served.shutdown()
+        served.server_close()
+        thread.join()
+    assert [layer["name"] for layer in state["layers"]] == [SUBJECT, f"{SUBJECT}_corrected", f"{SUBJECT}_ras"]
+    assert all(one["attributes"]["ome"]["multiscales"][0]["axes"][0]["unit"] == "millimeter" for one in found)
 
 
 def test_all_can_be_followed_to_the_mosaic_grids(volume: Run, mosaic: Run):

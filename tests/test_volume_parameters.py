@@ -336,7 +336,7 @@ OF_SLICES = "as in the volume: tests/test_slice_parameters.py"
 ELSEWHERE = dict.fromkeys(
     (
         *("stitch_blending_method", "stitch_overlap_fraction", "use_motor_positions_for_stitching", "resolution"),
-        *("max_blend_refinement_px", "clip_percentile_upper", "fix_curvature_enabled", "fix_illum_enabled"),
+        *("max_blend_refinement_px", "clip_percentile_upper", "fix_curvature_enabled", "fix_illum_enabled", "use_gpu"),
     ),
     OF_SLICES,
 )

@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+from .core.errors import BAD_PARAMETER, IO_FAILED, VoxelmillError
 
 
 def main(argv: list[str] | None = None) -> int:
-    from .core.errors import VoxelmillError
-
     words = sys.argv[1:] if argv is None else argv
     # What follows `check` is in the engine's manner, not in argparse's.
     checked = words[1:] if words[:1] == ["check"] and words[1:2] not in (["-h"], ["--help"]) else []
@@ -20,14 +21,29 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.action(args) or 0
     except VoxelmillError as error:
-        print(f"ERROR [{args.command}] {error}", file=sys.stderr)
-        return error.exit_code
+        return said(args.command, str(error), error.exit_code)
+    except OSError as error:
+        return said(args.command, f"{error.filename or ''}: {error.strerror or error}", IO_FAILED)
+
+
+def said(command: str, message: str, code: int) -> int:
+    """What went wrong, in one line."""
+    print(f"ERROR [{command}] {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+class Parser(argparse.ArgumentParser):
+    """Words that it does not understand are a bad parameter, as anywhere: one line, exit code 64."""
+
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.partition(" ")[2] or self.prog
+        sys.exit(said(command, f"{message}; `{self.prog} --help` lists what there is", BAD_PARAMETER))
 
 
 def parser() -> argparse.ArgumentParser:
     from . import __version__
 
-    top = argparse.ArgumentParser(prog="voxelmill", description="Voxelmill beside the engine")
+    top = Parser(prog="voxelmill", description="Voxelmill beside the engine")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -217,7 +233,6 @@ def schema(args: argparse.Namespace) -> int:
 
 def plugins(args: argparse.Namespace) -> int:
     """A line per plug-in, and one per broken file; exit code 64 where there is one."""
-    from .core.errors import BAD_PARAMETER
     from .core.plugins import list_plugins
 
     rows = list_plugins(args.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,51 @@ def test_ro_crate(store: Store, tmp_path: Path) -> None:
     assert {"@id": "tables/merge/z0000000.parquet"} in graph_task["object"]
     with pytest.raises(DataError, match="not empty"):
         exports.ro_crate(store, "r1", out)
+
+
+def test_what_the_profile_requires(store: Store, tmp_path: Path) -> None:
+    """Provenance Run Crate 0.5 and those that it stands on, as far as they say MUST."""
+    out = exports.ro_crate(store, "r1", tmp_path / "crate")
+    known = {e["@id"]: e for e in json.loads((out / "ro-crate-metadata.json").read_text())["@graph"]}
+
+    def of(kind: str) -> list[dict]:
+        return [e for e in known.values() if kind in ([e["@type"]] if isinstance(e["@type"], str) else e["@type"])]
+
+    def kinds(reference: dict) -> set[str]:
+        found = known[reference["@id"]]["@type"]
+        return {found} if isinstance(found, str) else set(found)
+
+    root, about = known["./"], known["ro-crate-metadata.json"]
+    assert about["about"] == {"@id": "./"} and {"name", "description", "datePublished", "license"} <= root.keys()
+    assert {c["@id"] for c in root["conformsTo"]} == set(exports.PROFILES.values()) <= known.keys()
+    workflow, ran = known[root["mainEntity"]["@id"]], of("CreateAction")
+    assert {"File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"} <= kinds(root["mainEntity"])
+    assert kinds(workflow["programmingLanguage"]) == {"ComputerLanguage"} and {s["@id"] for s in workflow["step"]} == {
+        s["@id"] for s in of("HowToStep")
+    }
+    assert all(kinds(s["workExample"]) == {"SoftwareApplication"} and s["workExample"] in workflow["hasPart"]
+               for s in of("HowToStep"))  # fmt: skip
+    assert all({"SoftwareApplication", "ComputationalWorkflow"} & kinds(action["instrument"]) for action in ran)
+    (whole,) = (action for action in ran if action["instrument"] == root["mainEntity"])
+    assert all({"@id": action["@id"]} in root["mentions"] for action in ran)
+    controlled = [one["@id"] for control in of("ControlAction") for one in control["object"]]
+    assert sorted(controlled) == sorted(action["@id"] for action in ran if action is not whole)
+    assert all(kinds(control["instrument"]) == {"HowToStep"} for control in of("ControlAction"))
+    (organized,) = of("OrganizeAction")
+    assert organized["result"] == {"@id": whole["@id"]} and kinds(organized["instrument"]) == {"SoftwareApplication"}
+    assert {c["@id"] for c in organized["object"]} == {c["@id"] for c in of("ControlAction")}
+
+
+@pytest.mark.skipif(shutil.which("rocrate-validator") is None, reason="no rocrate-validator on PATH (PyPI: roc-validator)")
+def test_by_the_validator(store: Store, tmp_path: Path) -> None:
+    """No errors at the level `required`. Offline it cannot read the contexts on the web, and says that of them alone."""
+    exports.ro_crate(store, "r1", tmp_path / "crate")
+    words = ["-y", "validate", "--offline", "-p", "provenance-run-crate", "-l", "required", "--no-paging", "-f", "json"]
+    command = ["rocrate-validator", *words, "-o", str(tmp_path / "found.json"), str(tmp_path / "crate")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (tmp_path / "found.json").exists(), done.stdout + done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [i["message"] for i in found["issues"] if "Unable to retrieve the JSON-LD context" not in i["message"]] == []
 
 
 def test_open_lineage(store: Store, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill import cli
-from voxelmill.catalog import archive, differences, objects, releases
+from voxelmill.catalog import archive, differences, objects, releases, slo
 from voxelmill.catalog import store as catalogue
 from voxelmill.catalog.store import Store, append, read_log, safe_name
 from voxelmill.core.errors import DataError, ParameterError, StorageError
@@ -42,6 +42,16 @@ def test_a_tag_is_used_once(store: Store, bad: Path) -> None:
     shutil.rmtree(store.release("r1"))  # by hand: the log still knows
     with pytest.raises(DataError, match="used for release"):
         releases.create(store, bad, "r1")
+
+
+def test_other_parameters_make_another_release(store: Store, tmp_path: Path, good: Path) -> None:
+    """As after `-resume` with others: the old tag does not take it, though every output has the same bytes."""
+    changed = shutil.copytree(good, tmp_path / "changed")
+    path = changed / "provenance/graph.provenance.json"
+    path.write_text(path.read_text().replace('"strict": false', '"strict": true'))
+    with pytest.raises(DataError, match=r"--tag r1: used for release"):
+        releases.create(store, changed, "r1")
+    assert releases.create(store, changed, "r3")["id"] != releases.show(store, "r1")["id"]
 
 
 def test_made_again_changes_nothing(store: Store, bad: Path) -> None:
@@ -287,15 +297,16 @@ def test_a_clock_that_goes_back(tmp_path: Path, good: Path, bad: Path, monkeypat
     assert store.current() == "a"
 
 
-def test_a_death_before_the_pointer(store: Store, bad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the rename: the release before stays current, what lies about is counted; made again it ends."""
+@pytest.mark.parametrize("at", ["release", "pointer"])
+def test_a_death_before_the_pointer(store: Store, bad: Path, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release before stays current; what lies about is counted; made again it ends."""
     bad_too = shutil.copytree(bad, store.root.parent / "bad_too")
     (bad_too / "pipeline_info").mkdir()
     (bad_too / "pipeline_info/trace.txt").write_text("another run")
     real = Path.rename
 
     def died(path: Path, target: Path) -> Path:
-        if path.name == "release" or target.name == "current":
+        if path.name == "release" if at == "release" else target.name == "current":
             raise KeyboardInterrupt
         return real(path, target)
 
@@ -303,6 +314,7 @@ def test_a_death_before_the_pointer(store: Store, bad: Path, monkeypatch: pytest
         patched.setattr(Path, "rename", died)
         with pytest.raises(KeyboardInterrupt):
             releases.create(store, bad_too, "r3")
-    assert (store.current(), store.tags()) == ("r2", ["r1", "r2"])
-    assert archive.verify(store)["orphans"] == 1
+    assert (store.current(), store.tags()) == ("r2", ["r1", "r2", *(["r3"] if at == "pointer" else [])])
+    assert archive.verify(store)["orphans"] == (1 if at == "release" else 0)
+    assert slo.measure(store)["whole"]["days_since_release"] < 1
     assert releases.create(store, bad_too, "r3")["current"] and archive.verify(store)["orphans"] == 0

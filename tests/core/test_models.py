@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -14,6 +16,7 @@ from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.core.params import Params
 from voxelmill.core.provenance import Task
 from voxelmill.inference import cells, segment
+from voxelmill.postprocess import synapses
 
 
 def folder(path: Path, weights: str = "weights.npz", **card: object) -> Path:
@@ -53,12 +56,60 @@ def test_other_weights_than_the_cards_are_refused(tmp_path: Path):
         models.load(path)
 
 
+class Code:
+    """What a pickle can do: run anything when it is read."""
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path("ran"),)
+
+
+def test_weights_with_code_are_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    held = np.empty(1, object)
+    held[0] = Code()
+    path = folder(tmp_path / "m")
+    np.savez(path / "weights.npz", a=held)
+    card = json.loads((path / "card.json").read_text())
+    (path / "card.json").write_text(json.dumps({**card, "sha256": manifest.digest_file(path / "weights.npz")}))
+    with pytest.raises(DataError, match=r"m/weights.npz: not arrays of numbers"):
+        models.load(path).arrays()
+    assert not (tmp_path / "ran").exists()
+
+
+# Functions that run what they read, by module; and arguments that make others do so.
+RUN = {
+    "pickle": None,
+    "marshal": None,
+    "dill": None,
+    "yaml": {"load", "unsafe_load", "full_load", "load_all", "unsafe_load_all"},
+}
+UNSAFE = {"allow_pickle": True, "weights_only": False, "trust_remote_code": True}
+
+
+def test_nothing_that_is_read_is_run():
+    """Neither pickles nor unsafe YAML, anywhere in the package; code that is given as such by `--plugins` is."""
+    package = Path(models.__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            where = f"{path.relative_to(package)}:{node.lineno}"
+            assert getattr(node.func, "id", "") not in ("eval", "exec") or path.name == "plugins.py", where
+            called, of = getattr(node.func, "attr", ""), getattr(getattr(node.func, "value", None), "id", "")
+            assert not (of in RUN and ((RUN[of] is None and called.startswith("load")) or called in (RUN[of] or ()))), where
+            if (of, called) == ("torch", "load"):
+                assert "weights_only" in {k.arg for k in node.keywords}, where
+            for word in node.keywords:
+                assert not (word.arg in UNSAFE and getattr(word.value, "value", None) is UNSAFE[word.arg]), where
+
+
 @pytest.mark.parametrize(
     ("card", "said"),
     [
         ({"licence": None}, "licence missing"),
         ({"file": "../weights.npz"}, "expected a file beside the card"),
         ({"file": "other.npz"}, "expected a file beside the card"),
+        ({"voxel_size_nm": {"least": "a", "largest": [1, 2]}}, "expected least and largest, three numbers each"),
     ],
 )
 def test_a_card_that_is_none(tmp_path: Path, card: dict, said: str):
@@ -72,6 +123,15 @@ def test_no_card(tmp_path: Path):
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(DataError, match="not a model's card"):
         models.load(tmp_path)
+
+
+def test_weights_of_another_networks_card(tmp_path: Path):
+    """The card of the network of neurites, with the digest of that of synapses."""
+    path = shutil.copytree(synapses.MODEL, tmp_path / "m")
+    card = json.loads((segment.MODEL / "card.json").read_text())
+    (path / "card.json").write_text(json.dumps(card | {"sha256": manifest.digest_file(path / "model.onnx")}))
+    with pytest.raises(DataError, match=r"takes \[\('x', .* expected axes \['one', 'z', 'y', 'x'\]"):
+        _ = models.load(path).session
 
 
 @pytest.mark.parametrize("folder, kind, most", [(cells.MODEL, "cells", 1.3e6), (segment.MODEL, "neurites", 1e6)])

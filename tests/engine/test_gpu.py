@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from voxelmill.core.device import choose, gpu_name
 from voxelmill.serving.pyramid import mean
+from voxelmill.transform.resampling import along_axes, weights
 
 pytestmark = pytest.mark.gpu
 
@@ -24,6 +25,12 @@ def test_level_means_agree(cupy, dtype: str, tolerance: float, step: tuple[int, 
     here, there = mean(values, step), mean(values, step, cupy)
     assert here.dtype == there.dtype
     np.testing.assert_allclose(there, here, rtol=tolerance, atol=0)
+
+
+def test_resampled_tiles_agree(cupy) -> None:
+    tile = np.random.default_rng(1).random((20, 64, 60)).astype(np.float32) + 1
+    matrices = [weights(n, n * 2 // 3, 1.5) for n in tile.shape]
+    np.testing.assert_allclose(along_axes(tile, matrices, cupy), along_axes(tile, matrices), rtol=1e-5)
 
 
 def test_memory_is_bounded_by_the_block(cupy) -> None:

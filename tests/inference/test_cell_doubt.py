@@ -115,3 +115,10 @@ def test_the_record_names_the_field_of_view(tmp_path: Path):
     note = notes[0]
     assert all(note.startswith("Field of view 1: ") for note in notes)
     assert note.startswith("Field of view 1: the outlines of cells are doubtful")
+
+
+@pytest.mark.parametrize(("flow", "doubtful"), [(0.652, False), (0.60, True)])
+def test_arrows_as_long_as_in_good_fields_are_no_doubt(flow, doubtful):
+    """The figures of a T98G field that is outlined at F1 0.74, but for the length of arrows."""
+    look = Look(20_837, 12_606, 0.0, flow, 2.19, (52, 48), (125, 116))
+    assert bool(doubts([look], 40.0)) == doubtful

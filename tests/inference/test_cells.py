@@ -154,3 +154,14 @@ def test_mirrored_views_are_turned_back(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(cells, "_network", lambda: look)
     np.testing.assert_allclose(cells._maps(ramp, mirrored=True), cells._maps(ramp, mirrored=False), rtol=1e-5)
+
+
+def test_a_finer_look_sets_the_outlines_of_large_cells(monkeypatch: pytest.MonkeyPatch):
+    made = make_movie("pattern", frames=1, size=256, channels=0, seed=31)
+
+    def iou() -> float:
+        return segmentation(made.labels, [cells.segment(made.phase[0], cell_diameter=WIDTH)])["mean_iou"]
+
+    finer = iou()
+    monkeypatch.setattr(cells, "_FINE", 1.0)
+    assert finer > iou() + 0.002

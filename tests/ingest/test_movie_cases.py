@@ -70,7 +70,7 @@ def test_a_metadata_file_or_a_position_that_is_not_there_is_named(tmp_path):
         assert means(movie, 0)[0] == 1000
         movie.require([0], [0])
         with pytest.raises(
-            DataError, match=r"name run_MMStack_Pos1\.ome\.tif, which is not beside it; .* leave field of view 1"
+            DataError, match=r"name run_MMStack_Pos1\.ome\.tif, which is not beside it.*; .* leave field of view 1"
         ):
             movie.require([0], [0, 1])
 
@@ -311,7 +311,7 @@ def test_a_plate_without_a_listed_well_keeps_the_others(tmp_path):
     write_zarr(tmp_path / "p.zarr" / "A" / "2" / "0", counts(2, 1, 8, 8))
     with open_movie(tmp_path / "p.zarr") as movie:
         assert [(f.name, f.n_frames) for f in movie.fovs] == [("A/1", 0), ("A/2/0", 2)]
-        assert "Without a single frame: field of view 0." in movie.notes
+        assert "Without a single frame: field of view 0 (image A/1)." in movie.notes
 
 
 def test_ome_zarr_06_is_read(tmp_path):

@@ -377,6 +377,22 @@ def test_addresses_where_clouds_keep_credentials(before, host):
         open_source(f"{before}{host}/latest/meta-data")
 
 
+def test_a_server_does_not_send_us_elsewhere(tmp_path, web):
+    """A redirect is no answer: it could lead to where a name of ours would not."""
+    stored(tmp_path / "web/v.zarr", "zarr 3")
+
+    class Elsewhere(Quiet):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"{web}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    for host in serve(Elsewhere):
+        with pytest.raises((StorageError, DataError), match=r"v\.zarr.*302"):
+            open_source(f"http://{host}/v.zarr")
+
+
 def test_a_zip_is_never_unpacked(tmp_path):
     """Names in it that lead out are keys that nobody asks for: the volume is read, nothing is written."""
     file = zipped(stored(tmp_path / "in/v", "zarr 3"), tmp_path / "in/v.zarr.zip")

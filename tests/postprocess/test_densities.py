@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from voxelmill.postprocess import densities
 from voxelmill.postprocess.partners import partners, reach
 
@@ -17,11 +18,15 @@ def spot(scale: tuple, shape: tuple = (60, 60, 60), at: tuple = (30, 28, 33), nm
     return np.rint(180 - 120 * np.exp(-((away / nm) ** 2) / 2)).astype(np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("scale", "shape", "at"), [(ISOTROPIC, (60, 60, 60), (30, 28, 33)), (SECTIONS, (9, 90, 90), (4, 41, 50))]
-)
-def test_a_spot_is_found_once_where_it_is(scale, shape, at):
-    assert densities.spots(spot(scale, shape, at), scale).tolist() == [list(at)]
+def test_a_spot_is_found_once_where_it_is():
+    assert densities.spots(spot(ISOTROPIC), ISOTROPIC).tolist() == [[30, 28, 33]]
+
+
+def test_thick_sections_have_their_own_spots_of_which_the_best_is_told():
+    volume = spot(SECTIONS, (9, 90, 90), (4, 41, 50), nm=50)
+    assert densities.spots(volume, SECTIONS).tolist() == [[3, 41, 50], [4, 41, 50], [5, 41, 50]]
+    at, _ = densities.detect(lambda cube: float(-cube[11:13, 11:13, 11:13].mean()), volume, SECTIONS, 0.1)
+    assert at.tolist() == [[4, 41, 50]]
 
 
 def test_a_broad_shade_is_no_spot():
@@ -75,6 +80,34 @@ def test_a_block_with_what_it_needs_around_sees_what_the_volume_shows():
         assert np.array_equal(
             said[(part[:, 2] >= first) & (part[:, 2] < last)], score[(at[:, 2] >= first) & (at[:, 2] < last)]
         )
+
+
+def solid(scale: tuple, nm: float, membrane: bool) -> tuple[np.ndarray, list[int]]:
+    """A ball of a radius in nm, on a membrane 10 nm thick or none, as a microscope shows it; and its middle."""
+    shape = [int(360 / s) | 1 for s in scale]
+    middle = [n // 2 for n in shape]
+    z, y, x = (np.reshape(np.arange(n) - m, r) * s for n, m, r, s in zip(shape, middle, np.eye(3, dtype=int) * -2 + 1, scale))
+    volume = np.zeros(shape)
+    for part in (-0.375, -0.125, 0.125, 0.375):  # of a section, for these are thick
+        dark = (z + part * scale[0]) ** 2 + y**2 + x**2 <= nm**2
+        volume += np.where(dark | (membrane & (np.abs(y) <= 5)), 60, 160) / 4
+    volume = ndimage.gaussian_filter(volume, [5 / s for s in scale]) + np.random.default_rng(0).normal(0, 10, shape)
+    return np.rint(volume).clip(0, 255).astype(np.uint8), middle
+
+
+@pytest.mark.parametrize("membrane", [False, True])
+@pytest.mark.parametrize(("scale", "nm"), [(ISOTROPIC, 35), (ISOTROPIC, 50), ((8.0, 8.0, 8.0), 70), (SECTIONS, 70)])
+def test_the_size_of_a_density_is_its_voxels(scale, nm, membrane):
+    volume, middle = solid(scale, nm, membrane)
+    true = 4 / 3 * np.pi * nm**3 / np.prod(scale)
+    assert abs(densities.extent(volume, middle, scale) / true - 1) < 0.15
+
+
+def test_a_density_at_a_face_and_one_that_is_nothing_have_a_size():
+    volume, middle = solid(ISOTROPIC, 50, False)
+    cut = densities.extent(volume[middle[0] :], [0, *middle[1:]], ISOTROPIC)
+    assert abs(cut / densities.extent(volume, middle, ISOTROPIC) - 0.5) < 0.15
+    assert densities.extent(np.full((3, 3, 3), 7, np.uint8), (1, 1, 1), ISOTROPIC) == 27  # no darker part: all of it
 
 
 def scene() -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from voxelmill.core.errors import DataError
 from voxelmill.inference import supervoxels
 from voxelmill.inference.region_graph import Edges, Nodes
-from voxelmill.postprocess import evaluate
+from voxelmill.postprocess import evaluate, rescore, score_regions
 from voxelmill.postprocess.score import Contingency, score_volumes
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
@@ -113,7 +113,7 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     save(tmp_path / "t.npz", [warp.shift_transform(0, 0)] * 4)
     files = {"labels": truth, "truth": truth, "supervoxels": pieces}
     stores = {name: make_store(tmp_path / f"{name}.ome.zarr", values, label=True) for name, values in files.items()}
-    outputs = {"output": "s.json", "evaluation": "e.json", "figure": "c.png"}
+    outputs = {"output": "s.json", "evaluation": "e.json", "figure": "c.png", "truth_overlap": "o.parquet"}
     given = {"overlaps": [tmp_path / "o.npz"], "forest": tmp_path / "forest.npz"}
     more = {"transforms": tmp_path / "t.npz", **given, **outputs}
     assert run_stage("postprocess.evaluate", tmp_path, **stores, **more) == 0
@@ -127,6 +127,14 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     wanted = score_volumes(truth, pieces.astype(np.int64))
     assert second["voi_split"] == pytest.approx(wanted["voi_split"], abs=1e-4) and second["voi_merge"] == 0
     assert (tmp_path / "c.png").stat().st_size > 10_000
+    shares, parts = rescore.read(tmp_path / "o.parquet")
+    boxes = score_regions.boxes(truth.shape, (2, 2, 2))
+    assert parts.keys() == boxes.keys() and shares.keys() == {0, 2}
+    scores, evaluation = rescore.rescored(tmp_path / "o.parquet", names, names // 4, boxes)  # as one neurite is one again
+    stated = json.loads((tmp_path / "s.json").read_text())
+    assert scores.keys() == {name for name in stated if "run_length" not in name}
+    assert all(stated[name] == pytest.approx(value) for name, value in scores.items())
+    assert evaluation["regions"] == told["regions"]
 
 
 def test_a_prediction_without_a_new_name_is_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from voxelmill.catalog.store import Store
 from voxelmill.core import manifest
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.core.volume import open_image
+from voxelmill.postprocess.score import score_volumes
 from voxelmill.proofreading import released
 from voxelmill.proofreading.edits import Editor
-from voxelmill.testing import bars
+from voxelmill.testing import bars, browser
+from voxelmill.testing.served import serving
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,6 @@ def test_the_next_release(store: Store, tmp_path: Path) -> None:
     before, after = objects(store, "r1"), objects(store, "r2")
     shared = {name for name in after if before.get(name) == after[name]}
     assert {n for n in before if n.startswith("volumes/")} | {"skeletons/3.swc", "tables/merge/z0000016.parquet"} <= shared
-    assert "tables/score.json" not in after and not any(name.startswith("score") for name in made["figures"])
 
 
 def test_what_changed_and_where_it_comes_from(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +126,52 @@ def test_nothing_to_release(store: Store) -> None:
         released.create(store, "r1", "r2")
 
 
-def test_a_gate_does_not_pass_by_scores_of_before(store: Store, tmp_path: Path) -> None:
+def test_scores_follow_the_edits(store: Store, tmp_path: Path) -> None:
+    """As if the labels of now were scored; shown, compared, and what a gate goes by. Nothing stays of the scores before."""
+    before = releases.show(store, "r1")["figures"]
+    assert before["score.splits"] == 1 and before["evaluation.regions.z0_y0_x0.voi_split"] > 0 < before["evaluate.voi_split"]
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"gates": [{"figure": "score.splits", "max": 0}, {"figure": "score.voi", "max": 1e-6}]}))
+    edits = edit(store)
+    made = released.create(store, "r1", "r2", policy)
+    assert [gate["passed"] for gate in made["gates"]] == [True, True]
+    after = {name: value for name, value in made["figures"].items() if name.startswith(("score", "evalua"))}
+    wanted = score_volumes(bars.labels(bars.AFTER), bars.labels(bars.AFTER))
+    assert {name: after[f"score.{name}"] for name in wanted} == pytest.approx(wanted)
+    assert after["score.splits"] == after["evaluation.regions.z0_y0_x0.voi_split"] == after["score.border_2.voi"] == 0
+    assert not any("run_length" in name or name.startswith("evaluate") for name in after)
+    assert differences.diff(store, "r1", "r2")["figures"]["score.splits"] == {"from": 1, "to": 0}
+    edits = Editor(store, "r2", index.load(store, "r2"))
+    edits.merge(bars.A, bars.C, by="bob", base_version=0, reason="wrong")
+    worse = released.create(store, "r2", "r3")["figures"]
+    wanted = score_volumes(bars.labels(bars.AFTER), bars.labels(bars.AFTER | {bars.C: 1}))
+    assert {name: worse[f"score.{name}"] for name in wanted} == pytest.approx(wanted) and worse["score.merges"] == 1
+    with pytest.raises(DataError, match=r"score\.splits is 1"):
+        releases.withdraw(store, "r3", "merged")
+        edits = Editor(store, "r1", index.load(store, "r1"))
+        edits.merge(bars.C, bars.E, by="bob", base_version=edits.refresh().version, reason="wrong")
+        edits.undo(1, by="bob", base_version=edits.state.version, reason="wrong")
+        released.create(store, "r1", "r4", policy)
+
+
+def test_scores_without_a_region(store: Store) -> None:
+    """What is masked is not scored; with nothing of the truth left there are no scores."""
+    figures = released.create(store, "r1", "r2", masks=["0,0,0,16,64,64"], reason="x")["figures"]
+    left = sum(v.size for v in (np.zeros((27, 20, 24)), np.zeros((27, 20, 24)), np.zeros((10, 20, 52))))
+    assert (figures["score.voxels"], figures["score.splits"]) == (left, 0)
+    figures = released.create(store, "r1", "r3", masks=["0,0,0,32,128,128"], reason="x")["figures"]
+    assert not any(name.startswith(("score", "evalua")) for name in figures)
+
+
+def test_a_gate_does_not_pass_by_scores_of_before(tmp_path: Path, results: Path) -> None:
+    """Where it is not known what supervoxels share with the truth."""
+    folder = shutil.copytree(results, tmp_path / "results")
+    (folder / "tables/truth_overlap.parquet").unlink()
+    listed = json.loads((folder / "published.json").read_text())
+    listed["files"] = [row for row in listed["files"] if row["path"] != "tables/truth_overlap.parquet"]
+    (folder / "published.json").write_text(json.dumps(listed))
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, folder, "r1")
     policy = tmp_path / "policy.json"
     policy.write_text(json.dumps({"gates": [{"figure": "score.voi_split", "max": 1.0}]}))
     edit(store)
@@ -156,6 +203,30 @@ def test_by_http(store: Store, tmp_path: Path) -> None:
         (edit_shown,) = client.get("/api/releases/r2/trace?artifact=1").json()["edits"]
         assert (edit_shown["by"], edit_shown["reason"], edit_shown["release"]) == ("ann", "one bar", "r1")
         assert "found.edits" in client.get("/").text
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
+def test_the_page_says_what_was_edited(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    edit(store)
+    released.create(store, "r1", "r2")
+    released.create(store, "r2", "r3", masks=["16,0,0,32,64,64"], reason="splits there")
+    said = "document.querySelector('#edited')?.textContent"
+    with serving(store.root) as server, browser.Browser(tmp_path / "profile") as page:
+        page.open(f"{server.address}/#/r2")
+        page.until(
+            f"{said}?.includes('Proofread from r1 (version 3): 1 merges, 0 splits by ann; 2 neurites were made again')"
+        )
+        page.click("#neurites a", "1")
+        page.until("document.querySelector('h1').textContent == 'Neurite 1'")
+        page.click("#provenance summary")
+        page.until("/r1, 1.merge.ann.step 0/s.test(document.querySelector('#provenance').innerText)")
+        page.open(f"{server.address}/#/r3")
+        page.until(f"{said}?.includes('Made without 16,0,0,32,64,64: splits there')")
+        page.until("document.querySelectorAll('#neurites a').length == 3")
+        page.click("#edited a", "r2")
+        page.until("document.querySelector('h1').textContent == 'Release r2'")
+        assert page.faults == []
 
 
 def test_without_a_region(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,15 +17,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from voxelmill.catalog import releases
+from voxelmill.catalog import lineage, releases
 from voxelmill.catalog.store import Store
 from voxelmill.core.errors import ParameterError, StorageError
 from voxelmill.testing import results
 
 pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
+from voxelmill.server import guard
 from voxelmill.server.app import create
-from voxelmill.server.guard import LARGEST, Tokens
+from voxelmill.server.guard import LARGEST, Guard, Tokens, TooLarge
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -156,9 +160,26 @@ def test_what_is_not_there_or_no_question(client: Any, path: str, code: int) -> 
     assert client.get(path).status_code == code
 
 
-def test_ids_are_strings_beyond_53_bits(client: Any) -> None:
-    text = client.get("/api/releases/r1/segments?z=0&y=0&x=0").text
-    assert '"root_id":"1"' in text and '"supervoxel_id":"' in text
+def test_ids_are_strings_beyond_53_bits(tmp_path: Path) -> None:
+    """In every answer: a browser reads numbers as doubles, in which these are not told apart."""
+    store, first = Store(tmp_path / "store", make=True), 2**60
+    releases.create(store, results.make(tmp_path / "one", partition=lambda cubes: results.rods(cubes) + first), "r1")
+    one, two, three = (str(first + n) for n in (1, 2, 3))
+    own = f"neurites/{one}"
+    named = {"segments?z=0&y=0&x=0": one, "neurites": two, own: one, f"{own}/partners": two, f"{own}/synapses": two,
+             f"{own}/neighbourhood": two, f"{own}/two_hops": three, f"paths?from={one}&to={three}": two,
+             f"mapping?to=r1&ids={one}": one, f"trace?artifact={one}": one, "edits/segments/1": one,
+             f"edits/neurites/{one}": one}  # fmt: skip
+
+    def numbers(value: Any) -> list[float]:
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return [value] if isinstance(value, int | float) else [n for part in inside for n in numbers(part)]
+
+    with TestClient(create(store.root), base_url="http://127.0.0.1") as client:
+        for path in (*named, f"view?neurite={one}", "diff?to=r1", "costs"):
+            found = client.get(f"/api/releases/r1/{path}")
+            assert found.status_code == 200 and max(numbers(found.json()), default=0) < 2**53, path
+            assert f'"{named[path]}"' in found.text if path in named else True, path
 
 
 def test_files_by_range(client: Any, store: Store) -> None:
@@ -251,6 +272,31 @@ def test_forged_requests(client: Any) -> None:
     assert long.status_code == 413
 
 
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_body_that_is_too_large_is_not_read(stated: bool) -> None:
+    """Of one that says its size nothing; else no more than is allowed and what it takes to see it."""
+    read, said = [0], []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with contextlib.suppress(TooLarge):
+            while (await receive())["more_body"]:
+                pass
+        await send({"type": "http.response.start", "status": 200})
+
+    async def receive() -> dict[str, Any]:
+        read[0] += 65536
+        return {"type": "http.request", "body": b" " * 65536, "more_body": read[0] < 100 * LARGEST}
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message.get("status"))
+
+    size = [(b"content-length", str(LARGEST + 1).encode())] if stated else []
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), *size]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    asyncio.run(Guard(app, ["localhost"])(scope, receive, send))
+    assert said[0] == 413 and read[0] == (0 if stated else LARGEST + 65536)
+
+
 def test_who_reads_writes_nothing(tmp_path: Path) -> None:
     """A catalogue that cannot be written is served whole: where its indices would be kept there are files."""
     store = Store(tmp_path / "store", make=True)
@@ -266,6 +312,8 @@ def test_who_reads_writes_nothing(tmp_path: Path) -> None:
         cut = client.post("/api/releases/r1/edits/preview", json={"keep": own[:1], "take": own[-1:]})
         assert cut.status_code == 200
     assert sorted(str(p) for p in store.root.rglob("*")) == before
+    with lineage.current(store) as con, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        con.execute("DELETE FROM tasks")
 
 
 def test_edits_are_off_without_tokens(store: Store) -> None:
@@ -292,6 +340,17 @@ def test_token_files(tmp_path: Path) -> None:
         Tokens(path)
     with pytest.raises(StorageError):
         create(tmp_path / "none")
+
+
+def test_tokens_are_compared_in_constant_time(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, whichever it is."""
+    compared: list[str] = []
+    real = guard.hmac.compare_digest
+    monkeypatch.setattr(guard.hmac, "compare_digest", lambda a, b: compared.append(b) or real(a, b))
+    held = Tokens(tokens)
+    for word, name in (("ann", "ann"), ("eve", "eve"), ("nobody", None)):
+        compared.clear()
+        assert (held.who(f"Bearer {word}") or {"name": None})["name"] == name and len(compared) == len(held.rows)
 
 
 def test_a_withdrawn_release_is_read_and_not_edited(tmp_path: Path, tokens: Path) -> None:

@@ -17,7 +17,8 @@ from voxelmill.core import ngff
 from voxelmill.core.errors import DataError
 from voxelmill.core.metadata import attributes
 from voxelmill.core.runs import closing_lines
-from voxelmill.core.space import Space
+from voxelmill.core.space import MM, Axis, Space
+from voxelmill.core.volume import create_image, layout
 from voxelmill.serving import viewer
 from voxelmill.testing.stages import make_store, run_stage
 
@@ -75,6 +76,19 @@ def test_neurites_have_their_meshes_and_skeletons(results: Path):
     sources = {layer["name"]: layer["source"] for layer in state["layers"]}
     assert sources["neurites"][1:] == [f"precomputed://{viewer.HERE}/{n}" for n in ("meshes", "skeletons/precomputed")]
     assert isinstance(sources["raw"], str)
+
+
+def test_a_volume_of_serial_sections_is_shown(tmp_path: Path):
+    """As `reconstruct` publishes it, in mm; what became of it later is there to be switched on."""
+    space = Space.of([Axis(name, "space", MM) for name in "zyx"], (0.01,) * 3, (0.1, 0.2, 0.3))
+    for name in ("stack/sub-01", "correct_bias_field/sub-01_corrected", "align_to_ras/sub-01_ras"):
+        create_image(tmp_path / f"{name}.ome.zarr", layout((4, 8, 8), "float32", (4, 8, 8), (4, 8, 8)), space)
+    state = viewer.of_results(tmp_path)
+    assert [layer["name"] for layer in state["layers"]] == ["sub-01", "sub-01_corrected", "sub-01_ras"]
+    assert [layer.get("visible", True) for layer in state["layers"]] == [True, False, False]
+    assert state["layers"][0]["source"] == f"zarr://{viewer.HERE}/stack/sub-01.ome.zarr"
+    assert state["dimensions"]["z"] == [pytest.approx(1e-5), "m"]
+    assert any(line.split()[:3] == ["viewer", "voxelmill", "view"] for line in closing_lines(tmp_path, []))
 
 
 def test_without_a_voxel_size_there_is_no_metre(results: Path):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
 from voxelmill.cli import main
+from voxelmill.core import models
 from voxelmill.core.errors import DataError
 from voxelmill.postprocess import densities
+from voxelmill.postprocess.synapses import MODEL
 from voxelmill.training import synapses
 from voxelmill.training.data import RECIPES, load_recipe
+from voxelmill.training.mean import write_mean
 
 
 def test_a_table_becomes_places(tmp_path):
@@ -83,3 +88,23 @@ def test_the_command_makes_a_model(tmp_path, capsys):
     assert main(["train", "--kind", "synapses", "--out", str(tmp_path / "m"), "--steps", "2", *files]) == 0
     card = json.loads((tmp_path / "m/card.json").read_text())
     assert card["kind"] == "synapses" and card["input"]["step_nm"] == densities.STEP and card["bytes"] < 300_000
+
+
+def test_the_mean_of_networks_says_the_mean(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    other = shutil.copytree(MODEL, tmp_path / "other")
+    network = onnx.load(other / "model.onnx")
+    for one in network.graph.initializer:
+        if one.name.endswith("says.bias"):
+            one.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(one) + 3, one.name))
+    weights = network.SerializeToString()
+    (other / "model.onnx").write_bytes(weights)
+    card = json.loads((other / "card.json").read_text()) | {"sha256": hashlib.sha256(weights).hexdigest()}
+    (other / "card.json").write_text(json.dumps(card))
+    write_mean([MODEL, other], tmp_path / "mean")
+    cube = np.random.default_rng(0).normal(0, 1, (1, 1, *[densities.SIDE] * 3)).astype(np.float32)
+    says = [models.load(f).session.run(None, {"x": cube})[0][0] for f in (MODEL, other, tmp_path / "mean")]
+    assert says[1] > says[0] + 2 and abs(says[2] - (says[0] + says[1]) / 2) < 1e-4
+    (other / "card.json").write_text(json.dumps(card | {"halo_nm": 1.0}))
+    with pytest.raises(DataError, match="halo_nm is not that of"):
+        write_mean([MODEL, other], tmp_path / "none")

@@ -47,6 +47,7 @@ def neurites(old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[str
 
     Supervoxels of one table only are counted apart: where there are many, another segmentation was agglomerated."""
     a, b, only_old, only_new = shared(old, new)
+    a, b, same_ids = changed(a, b)
     ka, na, firsts_a = codes(a)
     kb, nb, firsts_b = codes(b)
     split = spread(ka, na, kb) if na else np.zeros(0, bool)
@@ -64,13 +65,33 @@ def neurites(old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[str
         "split": int(split.sum()),
         "merged": int(merged.sum()),
         "renamed": renamed,
-        "unchanged": int(same.sum()) - renamed,
+        "unchanged": same_ids + int(same.sum()) - renamed,
         "supervoxels_touched": int(moved.sum()),
         "supervoxels_only_old": only_old,
         "supervoxels_only_new": only_new,
         "split_neurites": [{"root_id": str(r), "into": into} for r, into in pieces(ka, kb, split, firsts_a, firsts_b)],
         "merged_neurites": [{"root_id": str(r), "from": of} for r, of in pieces(kb, ka, merged, firsts_b, firsts_a)],
     }
+
+
+def changed(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Of root ids, old and new, of supervoxels those of neurites that have another id anywhere; and how many others there
+    are. Where most do, all are looked at."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    other = a != b
+    if 4 * np.count_nonzero(other) > len(a):
+        return a, b, 0
+    code, count, names = codes(a)
+    values, inverse = np.unique(b[other], return_inverse=True)
+    place = pc.index_in(pa.array(values), value_set=pa.array(names)).to_numpy(zero_copy_only=False)
+    place = np.where(np.isnan(place), count + np.arange(len(values)), place).astype(np.int64)[inverse]
+    touched = np.zeros(count + len(values), bool)
+    touched[code[other]] = touched[place] = True
+    at = touched[code]
+    at[other] = True
+    return a[at], b[at], count - int(touched[:count].sum())
 
 
 def shared(old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int, int]:

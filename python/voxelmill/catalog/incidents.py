@@ -8,7 +8,9 @@ bad artifact --forward--> tasks, files, releases        figures by region, of th
 from __future__ import annotations
 
 import html
+import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +179,7 @@ def memo_of(facts: dict[str, Any]) -> str:
         "",
         "## What is affected",
         "",
-        f"{len(facts['tasks'])} tasks, {len(facts['files'])} published files, {len(facts['releases'])} releases. "
+        f"{len(facts['tasks'])} tasks and {len(facts['files'])} published files in {len(facts['releases'])} of the releases. "
         f"Answers of the server that rest on them: {'; '.join(facts['queries']) or 'none'}.",
         "",
         "| release | status | files | beside | worse | neurites split | merged | edges gained | lost |",
@@ -236,9 +238,42 @@ def checklist(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, "- [ ] users of affected releases told", "- [ ] memo filled in and kept", ""])
 
 
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1b2530}
+h1{font-size:1.4em;overflow-wrap:anywhere}h2{font-size:1.1em;margin-top:1.6em}li,p{overflow-wrap:anywhere}
+table{border-collapse:collapse;font-size:13px}th,td{text-align:left;padding:.3em .7em;border-bottom:1px solid #ddd}
+pre{background:#f3f5f7;padding:.7em;white-space:pre-wrap;overflow-wrap:anywhere}hr{margin:2.5em 0}
+"""
+
+
 def page(memo: str, steps: str) -> str:
-    """Memo and checklist as one page, as they are."""
-    style = "body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em}pre{white-space:pre-wrap}"
-    body = f"<pre>{html.escape(memo)}</pre><hr><pre>{html.escape(steps)}</pre>"
-    head = f"<meta charset=utf-8><title>Incident</title><style>{style}</style>"
-    return f"<!doctype html><html lang=en>{head}<body>{body}</body></html>"
+    """Memo and checklist as one page."""
+    head = "<meta charset=utf-8><meta name=viewport content='width=device-width'><title>Incident</title>"
+    head += f"<style>{STYLE}</style>"
+    return f"<!doctype html><html lang=en>{head}<body>{rendered(memo)}<hr>{rendered(steps)}</body></html>"
+
+
+def rendered(text: str) -> str:
+    """The Markdown that `memo_of` and `checklist` write, as HTML: headings, paragraphs, lists, tables, commands."""
+    parts = []
+    for kind, lines in itertools.groupby(text.split("\n"), _kind):
+        rows = [html.escape(line) for line in lines]
+        if kind == "#":
+            parts += [f"<h{len(r.split()[0])}>{r.lstrip('# ')}</h{len(r.split()[0])}>" for r in rows]
+        elif kind == "-":
+            items = "".join(f"<li>{r[2:].replace('[ ]', '&#9744;', 1)}" for r in rows)
+            parts.append(f"<ul>{items}</ul>")
+        elif kind == "|":
+            cells = [[cell.strip() for cell in r.strip("|").split("|")] for r in rows if "---" not in r]
+            made = "".join("<tr>" + "".join(f"<{'td' if n else 'th'}>{c}" for c in row) for n, row in enumerate(cells))
+            parts.append(f"<table>{made}</table>")
+        elif kind == " ":
+            parts.append(f"<pre>{chr(10).join(r.strip() for r in rows)}</pre>")
+        elif kind:
+            parts.append(f"<p>{' '.join(rows)}</p>")
+    return re.sub(r"`(.*?)`", r"<code>\1</code>", re.sub(r"\*\*(.*?)\*\*", r"<b>\1</b>", "".join(parts)))
+
+
+def _kind(line: str) -> str:
+    """The sign that a line of Markdown begins with; `p` for words, empty for nothing."""
+    return line[:1] if line[:1] in ("#", "-", "|", " ", "") else "p"

@@ -28,8 +28,8 @@ def load(word: str, folder: Path | None = None) -> dict[str, Any]:
     if path.is_file():
         try:
             found = json.loads(path.read_text())
-            return found["params"] if "params_hash" in found else found
-        except (ValueError, TypeError, KeyError):
+            return dict(found["params"] if "params_hash" in found else found.items())
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise DataError(f"{path}: no JSON object of parameters") from None
     if folder is None:
         raise ParameterError(f"{word}: no file; to look a hash or a release up give the catalogue by --store")

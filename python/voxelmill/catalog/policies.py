@@ -17,6 +17,7 @@ from typing import Any
 
 from ..core.errors import ParameterError
 
+SCORED = ("evaluate",)  # stages whose quality figures are of the merge table of the run, and of no later one
 TABLES = {"score": "tables/score.json", "evaluation": "tables/evaluation.json"}
 
 
@@ -28,10 +29,11 @@ def figures(results: Path) -> dict[str, float]:
     for name, table in TABLES.items():
         if (results / table).exists():
             found |= dict(flat(json.loads((results / table).read_text()), name))
+    edited = any((results / "provenance").glob("proofread.*"))
     for path in sorted((results / "provenance").glob("*.json")):
-        if not path.stat().st_size:
+        record = json.loads(path.read_text()) if path.stat().st_size else {}
+        if not record or (edited and record["stage"] in SCORED):
             continue
-        record = json.loads(path.read_text())
         found["left_out"] += len(record.get("left_out", {}))
         for key, value in flat(record.get("quality", {}), record["stage"]):
             found[key] = found.get(key, 0) + value
@@ -53,6 +55,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     """Gates of a policy. Raises ParameterError for a file that is none, naming what is wrong."""
     try:
         gates = json.loads(path.read_text())["gates"]
+        if not isinstance(gates, list):
+            raise TypeError("`gates` is no list")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParameterError(f"--policy {path}: {error}; expected a JSON object with a list `gates`") from None
     for gate in gates:

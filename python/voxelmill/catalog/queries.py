@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.errors import DataError
+from ..core.errors import DataError, ParameterError
 from ..core.volume import Region
 from . import lineage, regions
 from .store import Store, read_log
@@ -15,6 +15,8 @@ def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") ->
 
     A root id is one of the current release, or `TAG:ROOT` of another. Forward within a region also names the neurites and
     synapses that lie in it. Raises DataError for what nothing is known of."""
+    if not artifact.strip():
+        raise ParameterError("ARTIFACT is empty; expected a digest, a path, the name of a source, or a root id")
     box = regions.parse(bbox) if bbox else None
     with lineage.current(store) as con:
         tag, _, word = artifact.rpartition(":")

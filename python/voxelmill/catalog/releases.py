@@ -81,8 +81,8 @@ def freeze(
         sync_folder(target.parent)
     if tag not in used:
         more = {"parent": content["edits"]["parent"]} if "edits" in content else {}
+        store.point(tag)  # before the log says that all is done: who dies between does both again
         store.record("create", tag=tag, id=made, files=len(stored), workflow=content["workflow"], **more)
-        store.point(tag)
     lineage.refresh(store)
 
 

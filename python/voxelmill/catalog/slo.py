@@ -59,15 +59,16 @@ def measure(
             rows.append(_release(store, row, [t for t in tasks if t[0] not in spent], price, checked))
             rows[-1]["mvoxel_per_core_second"] = _rate(rows[-1]["voxels"], sum(t[2] or 0 for t in tasks))
             spent |= {t[0] for t in tasks}
-    since = _days(rows[-1]["created"], moment) if rows else math.inf
-    days = [_days(a["created"], _time(b["created"])) for a, b in itertools.pairwise(rows)]
+    made = [row["created"] for row in rows if row["created"]]  # the log knows no time of one whose maker died at the end
+    since = _days(made[-1], moment) if made else None
+    days = [_days(a, _time(b)) for a, b in itertools.pairwise(made)]
     current = next((row for row in rows if row["current"]), None)
     whole = {
         "releases": len(rows),
         "withdrawn": sum(row["status"] == "withdrawn" for row in rows),
         "integrity": _share([row["damaged"] == 0 for row in rows if row["damaged"] is not None]),
         "days_between_releases": sum(days) / len(days) if days else None,
-        "days_since_release": since if rows else None,
+        "days_since_release": since,
         "cost": sum(row["cost"] for row in rows),
     }
     known = {**whole, **({**current, **current["quality"]} if current else {})}
@@ -168,9 +169,10 @@ def write(found: dict[str, Any], out: Path) -> None:
 
 
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222;background:#fff}
+body{font:15px/1.5 system-ui,sans-serif;max-width:80em;margin:2em auto;padding:0 1em;color:#222;background:#fff}
 h1{font-size:1.5em}h2{font-size:1.1em;margin-top:2em}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.3em .8em;text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}
+.wide{font-size:12px}.wide td,.wide th{padding:.3em .4em;white-space:nowrap}
 .bad{color:#a02020;font-weight:600}.good{color:#1c6b3c}.dim{color:#777}.bar{fill:#3b6ea5}
 """
 
@@ -183,13 +185,16 @@ def page(found: dict[str, Any]) -> str:
         f"{ {True: 'met', False: 'missed', None: 'not known'}[g['met']] }</td></tr>"
         for g in found["targets"]
     )
-    columns = ("status", "workflow", "created", "tasks", "core_hours", "gpu_hours", "wall_hours", "gb_written", "gb_kept",
-               "mvoxel_per_core_second", "cost", "cost_per_gvoxel", "damaged", "left_out")  # fmt: skip
-    head = "".join(f"<th>{_text(c.replace('_', ' '))}</th>" for c in columns)
-    rows = "".join(
-        f"<tr><td>{_text(r['tag'])}{' (current)' if r['current'] else ''}</td>" + "".join(map(_cell, [r[c] for c in columns]))
-        for r in found["releases"][::-1]
-    )
+    columns = {"status": "status", "workflow": "workflow", "day": "made", "tasks": "tasks", "core_hours": "core h",
+               "gpu_hours": "GPU h", "wall_hours": "wall h", "gb_written": "GB written", "gb_kept": "GB kept",
+               "mvoxel_per_core_second": "Mvoxel / core s", "cost": "cost", "cost_per_gvoxel": "cost / Gvoxel",
+               "damaged": "damaged", "left_out": "left out"}  # fmt: skip
+    head = "".join(f"<th>{_text(title)}</th>" for title in columns.values())
+    shown = [
+        {**r, "day": r["created"][:10], "name": f"{r['tag']}{' (current)' if r['current'] else ''}"}
+        for r in found["releases"]
+    ]
+    rows = "".join(f"<tr><td>{_text(r['name'])}</td>{''.join(_cell(r[c]) for c in columns)}</tr>" for r in shown[::-1])
     budget, whole = found["error_budget"], found["whole"]
     stages: dict[str, float] = next((r["core_hours_by_stage"] for r in found["releases"][::-1] if r["current"]), {})
     return (
@@ -198,7 +203,7 @@ def page(found: dict[str, Any]) -> str:
         f"<p>{whole['releases']} releases, {whole['withdrawn']} withdrawn. Error budget: {budget['used']:g} of "
         f"{budget['allowed']:g} used. Cost in all {whole['cost']:.4g}.</p>"
         f"<h2>Targets</h2><table><tr><th>figure</th><th>value</th><th>target</th><th></th></tr>{goals}</table>"
-        f"<h2>Releases</h2><div style='overflow-x:auto'><table><tr><th>tag</th>{head}</tr>{rows}</table></div>"
+        f"<h2>Releases</h2><div style='overflow-x:auto'><table class=wide><tr><th>tag</th>{head}</tr>{rows}</table></div>"
         f"<h2>Core hours of the current release</h2>{_bars(stages)}</html>"
     )
 

@@ -77,9 +77,9 @@ class Store:
 
     def release(self, tag: str) -> Path:
         """The folder of a release, there or not. Raises ParameterError for what can be no tag."""
-        if not TAG.fullmatch(tag) or tag in (".", ".."):
+        if not TAG.fullmatch(tag) or tag == "current":
             raise ParameterError(
-                f"--tag {tag!r}: expected letters, digits, `.`, `_`, `-`, 64 at most, for example 2026-11.r1"
+                f"--tag {tag!r}: expected letters, digits, `.`, `_`, `-`, 64 at most, for example 2026-11.r1; not `current`"
             )
         return self.root / "releases" / tag
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,9 +41,12 @@ class Model:
         return self.folder / self.card["file"]
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Weights by layer, as float32, of an `.npz`."""
-        with np.load(self.weights) as stored:
-            return {name: stored[name].astype(np.float32) for name in stored.files}
+        """Weights by layer, as float32, of an `.npz`. Raises DataError for anything else: objects could run code."""
+        try:
+            with np.load(self.weights, allow_pickle=False) as stored:
+                return {name: stored[name].astype(np.float32) for name in stored.files}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.weights}: not arrays of numbers ({error}); take the model again") from None
 
     @cached_property
     def session(self) -> Any:
@@ -54,9 +58,21 @@ class Model:
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
         options.enable_mem_pattern = False  # it keeps a plan and its memory for each shape that is given
         try:
-            return onnxruntime.InferenceSession(str(self.weights), options, providers=chosen)
+            session = onnxruntime.InferenceSession(str(self.weights), options, providers=chosen)
         except Exception as error:  # its own classes, which share no other base
             raise DataError(f"{self.weights}: not a network that ONNX Runtime can read ({error})") from None
+        self.fits(session)
+        return session
+
+    def fits(self, session: Any) -> None:
+        """Raises DataError where a network's input has other axes than the card says."""
+        if (axes := self.card.get("input", {}).get("axes")) is None:
+            return
+        found = [(one.name, one.shape) for one in session.get_inputs()]
+        if [len(shape) for _, shape in found] != [len(axes)]:
+            raise DataError(
+                f"{self.weights}: takes {found}; expected axes {axes}, as its card says; take both of one release"
+            )
 
     @property
     def provider(self) -> str:
@@ -90,6 +106,8 @@ def load(folder: Path, use_gpu: bool = False) -> Model:
         raise DataError(f"{path}: not a model's card ({error})") from None
     if missing:
         raise DataError(f"{path}: {', '.join(missing)} missing; expected {', '.join(NEEDED)}")
+    if (known := card.get("voxel_size_nm")) is not None and not _is_range(known):
+        raise DataError(f"{path}: voxel_size_nm {known!r}; expected least and largest, three numbers each")
     model = Model(folder, card, use_gpu)
     if Path(card["file"]).name != card["file"] or not model.weights.is_file():
         raise DataError(f"{path}: file {card['file']!r}; expected a file beside the card")
@@ -99,3 +117,10 @@ def load(folder: Path, use_gpu: bool = False) -> Model:
             "describes; take both from one release of the model"
         )
     return model
+
+
+def _is_range(known: Any) -> bool:
+    ends = [known.get(name) for name in ("least", "largest")] if isinstance(known, dict) else []
+    return len(ends) == 2 and all(
+        isinstance(end, list) and len(end) == 3 and all(isinstance(v, int | float) for v in end) for end in ends
+    )

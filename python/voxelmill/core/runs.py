@@ -13,6 +13,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+# Folders of a run that hold what it publishes as volumes.
+PUBLISHED = ("volumes", ".", "stack", "correct_bias_field", "align_to_ras")
 COLUMNS = {
     "run_id": "TEXT PRIMARY KEY",
     "dataset_uri": "TEXT",
@@ -98,6 +100,11 @@ def log(outdir: str, facts: dict[str, Any]) -> None:
         print("\n".join(closing_lines(Path(outdir), found)))
 
 
+def volumes_in(outdir: Path) -> list[Path]:
+    """The volumes that a run has published, those that come first in it first."""
+    return [store for folder in PUBLISHED for store in sorted((outdir / folder).glob("*.ome.zarr"))]
+
+
 def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
     """What a person wants to know at the end: where things are, and the score."""
     places = {
@@ -105,6 +112,7 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
         "figures": "figures",
         "tables": "tables",
         "volume": "volumes/aligned.ome.zarr",
+        "stack": "stack/*.ome.zarr",
         "mosaic": "mosaic.ome.zarr",
         "tiles": "tile_positions.csv",
         "graph": "graph/wiring.graphml",
@@ -113,7 +121,7 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
     }
     lines = ["", "Voxelmill has finished."]
     lines += [f"  {name:8} {path}" for name, where in places.items() for path in sorted(outdir.glob(where))[:1]]
-    if any([*outdir.glob("volumes/*.ome.zarr"), *outdir.glob("*.ome.zarr")]):
+    if volumes_in(outdir):
         lines.append(f"  viewer   voxelmill view {shlex.quote(str(outdir))}")
     score = outdir / "tables/score.json"
     if score.exists():
@@ -185,7 +193,7 @@ def remarks(found: list[dict[str, Any]]) -> list[str]:
     said: dict[str, None] = {}
     for record in found:
         for item, why in record.get("left_out", {}).items():
-            said[f"{record['stage']}: left out {item}: {why}"] = None
+            said[f"{record['stage']}: left out {item}: {why.removeprefix(f'{item}: ')}"] = None
         for name, value in record.get("quality", {}).items():
             if value and name.startswith(REMARKS):
                 said[f"{record['stage']}: {name.replace('_', ' ')}: {plain(value)}"] = None

@@ -229,7 +229,7 @@ def execute(stage: Stage, params: par.Params, files: dict[str, Any], code: str =
         for path in _all(final):  # what an earlier try has left
             _remove(path)
             _remove(manifest.path_of(path))
-        print(f"WARNING [{stage.name}] {task.block} left out: {why}", file=sys.stderr, flush=True)
+        print(f"WARNING [{stage.name}] {why}", file=sys.stderr, flush=True)
     finally:
         for path in _all(partial):
             _remove(path)

@@ -7,8 +7,9 @@ flow        mean length of the arrows in what looks like a cell: 1 where all agr
 halo        how bright the image is just outside cells, in units of the background's noise (arcsinh): phase contrast has one
 
 Settled and agreement together (their mean) are above SURE on all images that the network was trained for (T98G, C2C12,
-bacteria, made movies), flow is 0.72 and more, halo 1 and more. Inverted, the halo is -0.6 and less; flow is mostly 0.58 to
-0.67 in DIC and far out of focus. Chosen on the parts of these sets that are not held back.
+bacteria, made movies), flow is 0.65 and more, halo 0.9 and more. Inverted, the halo is -0.6 and less; in DIC and far out of
+focus settled and agreement together are 0.46 to 0.65, flow mostly below 0.7. Chosen on the parts of these sets that are not
+held back.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .cell_flows import WIDTH
 
 OTHER_WIDTHS = (0.8, 1.25)  # times the width
 SURE = 0.68  # mean of settled and agreement, below which outlines are doubtful
-LEAST_FLOW = 0.68
+LEAST_FLOW = 0.64
 LEAST_HALO = 0.3
 MOST_WIDER = 0.3
 FEWEST, USUAL = 5, 0.85  # cells, below which agreement says nothing, and what is taken in its place

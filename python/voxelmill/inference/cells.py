@@ -35,7 +35,8 @@ MODEL = Path(__file__).with_name("cells_model")
 _WIDTHS = (5.0, 8.0, 13.0, 20.0, 32.0, 50.0, 80.0)  # px, between which the cells' width is looked for
 _SAMPLE = 960  # widths are estimated on a window this many shrunk px a side
 _ROOMY = 2.0  # frames shrunk this much cost so little that each is looked at in four mirror images
-_OUTLINE = -0.25  # logit of the foreground at a cell's outline
+_FINE = 0.7  # times the width: how these are shown once more, for where their outlines lie
+_OUTLINE, _FINE_OUTLINE = -0.25, -0.5  # logit of the foreground at a cell's outline; where there was a finer look
 _HOLE = 0.25  # holes smaller than this share of a cell's disk are filled
 
 
@@ -107,15 +108,15 @@ def segment(
         )
     frame = check_frame(frame)
     diameter = cell_diameter or cell_diameter_of([frame])
-    labels = _outlined(frame, diameter, mirrored=diameter >= _ROOMY * cell_flows.WIDTH)
+    labels = _outlined(frame, diameter, roomy=diameter >= _ROOMY * cell_flows.WIDTH)
     return keep_sizes(labels, min_object_size, max_object_size)
 
 
-def _outlined(frame: NDArray, diameter: float, mirrored: bool) -> NDArray[np.int32]:
-    """Cells of any size, on the frame's own grid."""
+def _outlined(frame: NDArray, diameter: float, roomy: bool) -> NDArray[np.int32]:
+    """Cells of any size, on the frame's own grid. roomy: look at mirror images, and once more at finer pixels."""
     import cv2
 
-    maps = _maps(_shrunk(frame, diameter), mirrored)
+    maps = _maps(_shrunk(frame, diameter), roomy)
     _fill_small_holes(maps[0])
     parts = cell_flows.decode(maps)
     # the outline is found on the frame's own grid, between the shrunk pixels, so parts must reach past it
@@ -123,7 +124,13 @@ def _outlined(frame: NDArray, diameter: float, mirrored: bool) -> NDArray[np.int
     size = frame.shape[::-1]
     # float32: OpenCV's exact nearest neighbour takes no int32
     near = cv2.resize(np.where(parts > 0, parts, rim).astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return near.astype(np.int32) * (cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR) > _OUTLINE)
+    likely = cv2.resize(maps[0], size, interpolation=cv2.INTER_LINEAR)
+    if not roomy:
+        return near.astype(np.int32) * (likely > _OUTLINE)
+    finer = np.ascontiguousarray(_maps(_shrunk(frame, _FINE * diameter), False)[0])
+    _fill_small_holes(finer)
+    likely += cv2.resize(finer, size, interpolation=cv2.INTER_LINEAR)
+    return near.astype(np.int32) * (likely > 2 * _FINE_OUTLINE)
 
 
 def _window(frame: NDArray, diameter: float) -> NDArray:
@@ -185,7 +192,7 @@ def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
         parts = cell_flows.decode(np.ascontiguousarray(maps))
         widths = [float(np.clip(cell_diameter * f, 2, 500)) for f in (1, *cell_doubt.OTHER_WIDTHS)]
         # one look each, at all widths alike
-        labels, *others = [keep_sizes(_outlined(frame, w, mirrored=False), 1, frame.size) for w in widths]
+        labels, *others = [keep_sizes(_outlined(frame, w, roomy=False), 1, frame.size) for w in widths]
         wider = scale[seen[::2, ::2]]
         looks.append(
             cell_doubt.Look(

@@ -29,10 +29,10 @@ from ..transform import simulate_misalignment
 from ..transform.rendering import render_region
 from ..transform.transforms import load
 from ..transform.warp import SectionTransform
-from . import run_length, score_regions
-from .score import Contingency
+from . import rescore, run_length, score_regions
+from .rescore import Tables
+from .score import TOLERANCE, Contingency
 
-TOLERANCE = 2  # px at true boundaries that are left out where faults are counted
 LISTED = 1000  # true segments that have a row of their own
 
 
@@ -56,7 +56,9 @@ def run(
     overlaps: list[In] | None = None,
     forest: In | None = None,
     figure: Out | None = None,
+    truth_overlap: Out | None = None,
 ) -> None:
+    """Thresholds want `supervoxels`, `overlaps` and `forest`; `truth_overlap` the first of them."""
     found, true = open_image(labels), open_image(truth)
     if found.shape != true.shape:
         raise DataError(f"--truth has shape {true.shape} and the volume {found.shape} (z, y, x); expected the same")
@@ -66,20 +68,21 @@ def run(
     lay = found.layout()
     shards = [(region, moves[region[0]]) for region in blocks.regions(lay, f"0-{math.prod(lay.grid) - 1}")]
     images = {"labels": found}
-    if supervoxels and overlaps and forest and figure:
+    if supervoxels:
         images["pieces"] = open_image(supervoxels)
     borders = sorted({0, TOLERANCE, p.score_border})
     step = run_length.step_of(found.space, found.shape)
     boxes = score_regions.boxes(found.shape, p.score_regions)
-    by_region = {name: Contingency() for name in boxes}
+    by_region = {image: {name: Contingency() for name in boxes} for image in images}
     tables = {name: {border: Contingency(border=border) for border in borders} for name in images}
     sampled = []
     for counted, parts, part in task.each(partial(count, true, images, borders, step, boxes), shards, "shards scored"):
         for name, table in counted.items():
             for border, more in table.items():
                 tables[name][border].merge(more)
-        for name, more in parts.items():
-            by_region[name].merge(more)
+        for name, some in parts.items():
+            for part_of, more in some.items():
+                by_region[name][part_of].merge(more)
         sampled.append(part)
     bones = run_length.skeletons(sampled, step, found.space, found.shape)
     at_nodes = {name: at(image, bones.voxel, [region for region, _ in shards]) for name, image in images.items()}
@@ -88,15 +91,14 @@ def run(
     scores["run_length_unit"] = "nm" if found.space.known else "voxel"
     output.write_text(json.dumps(scores, indent=1, sort_keys=True))
     told: dict[str, Any] = {"default": scores, **by_segment(tables["labels"][TOLERANCE], runs)}
-    told["regions"] = {name: score_regions.figures(table, boxes[name]) for name, table in by_region.items()}
+    told["regions"] = {name: score_regions.figures(table, boxes[name]) for name, table in by_region["labels"].items()}
+    if "pieces" in images and truth_overlap:
+        rescore.write(truth_overlap, tables["pieces"], by_region["pieces"])
     if "pieces" in images and overlaps and forest and figure:
         told["thresholds"] = at_thresholds(tables["pieces"], bones, at_nodes["pieces"], least, overlaps, forest)
         draw(figure, told["thresholds"], scores["run_length_unit"])
     evaluation.write_text(json.dumps(told, indent=1))
     task.report(**{k: v for k, v in scores.items() if np.isscalar(v)})
-
-
-Tables = dict[int, Contingency]  # by border
 
 
 def count(
@@ -106,24 +108,23 @@ def count(
     step: tuple[int, ...],
     boxes: dict[str, Region],
     one: tuple[Region, list[SectionTransform]],
-) -> tuple[dict[str, Tables], dict[str, Contingency], tuple[np.ndarray, np.ndarray]]:
-    """Of a region the tables of each image, those of the labels by box, and a sample of the truth, which it reads as far
-    around as a border goes."""
+) -> tuple[dict[str, Tables], dict[str, dict[str, Contingency]], tuple[np.ndarray, np.ndarray]]:
+    """Of a region the tables of each image, whole and by box, and a sample of the truth, which it reads as far around as a
+    border goes."""
     region, moves = one
     reach = max(borders)
     outer, inner = blocks.widen(region, (0, reach, reach), true.shape)
     moved = render_region(true, moves, outer, "nearest")
     tables: dict[str, Tables] = {}
-    parts: dict[str, Contingency] = {}
+    parts: dict[str, dict[str, Contingency]] = {}
     for name, image in images.items():
         labels = image.read(region)
         tables[name] = {border: Contingency(border=border) for border in borders}
-        if name == "labels":  # the parts add up to the whole
-            parts = score_regions.count(moved[inner], labels, region, boxes)
-            for part in parts.values():
-                tables[name][0].merge(part)
+        parts[name] = score_regions.count(moved[inner], labels, region, boxes)
+        for part in parts[name].values():  # they add up to the whole
+            tables[name][0].merge(part)
         for border, table in tables[name].items():
-            if border or name != "labels":
+            if border:
                 table.add(moved, labels, inner[1:])
     return tables, parts, run_length.sampled(moved[inner], tuple(s.start for s in region), step)
 
@@ -146,10 +147,8 @@ def scored(
 ) -> tuple[dict[str, Any], run_length.Runs]:
     """All figures of a segmentation; `found` are its segments at the nodes of the true skeletons."""
     runs = run_length.runs(bones, found, least)
-    scores: dict[str, Any] = {f"border_{border}": table.result() for border, table in tables.items() if border}
-    faults = tables[TOLERANCE].faults()
-    scores |= tables[0].result() | {"expected_run_length": runs.expected, "expected_run_length_of_truth": runs.longest}
-    return scores | {"splits": int((faults.pieces - 1).sum()), "merges": int((faults.merged - 1).sum())}, runs
+    along = {"expected_run_length": runs.expected, "expected_run_length_of_truth": runs.longest}
+    return rescore.figures(tables) | along, runs
 
 
 def by_segment(table: Contingency, runs: run_length.Runs) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Parameters(Params):
 # Sorted for `write_best`: 1e7 rows sort within 64 MB; a window function needs over 100, and in proportion to the rows.
 CELLS = f"""
     SELECT * FROM read_parquet($files)
-    ORDER BY z, y // {CELL}, x // {CELL}, pre_pt_root_id, post_pt_root_id, score DESC, y, x, sigma"""
+    ORDER BY z, y // {CELL}, x // {CELL}, pre_pt_root_id, post_pt_root_id, score DESC, y, x, size"""
 
 
 def _nm(axis: str, column: str) -> str:
@@ -54,11 +54,10 @@ def _point(side: str) -> str:
     return f"{point} AS {side}_pt_position, {side}_pt_supervoxel_id, {side}_pt_root_id"
 
 
-# `size` is the area of the blob's disc, whose radius is sigma times the root of 2.
 SYNAPSES = f"""
     SELECT {_point("pre")}, {_point("post")},
     array_value({_nm("x", "x")}, {_nm("y", "y")}, {_nm("z", "z")}) AS ctr_pt_position,
-    CAST(round(2 * pi() * sigma * sigma) AS BIGINT) AS size, score, true AS valid, z, y, x,
+    size, score, true AS valid, z, y, x,
     {_nm("z", "z")} AS z_nm, {_nm("y", "y")} AS y_nm, {_nm("x", "x")} AS x_nm FROM read_parquet($files)
     ORDER BY score DESC, z, y, x, pre_pt_root_id, post_pt_root_id"""
 

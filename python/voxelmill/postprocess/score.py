@@ -19,6 +19,7 @@ import numpy as np
 from ..core.errors import DataError
 
 MERGED = 1_000_000  # rows of other tables that are held before they are summed
+TOLERANCE = 2  # px at true boundaries that are left out where faults are counted
 SHARED = 0.1  # of the smaller of a true and a found segment, from which the two belong together
 
 
@@ -50,6 +51,18 @@ class Contingency:
         self.pred = np.zeros(0, np.uint64)
         self.count = np.zeros(0, np.int64)
         self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    @classmethod
+    def of(cls, truth: np.ndarray, pred: np.ndarray, count: np.ndarray, *, border: int = 0) -> Contingency:
+        """From rows, as `rows` gives them."""
+        made = cls(border=border)
+        made.truth, made.pred, made.count = _sum_pairs(truth, pred, count)
+        return made
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pairs (n,) of a true and a predicted label, ascending, and how many voxels have both."""
+        self._sum(self._waiting)
+        return self.truth, self.pred, self.count
 
     def add(self, truth: np.ndarray, pred: np.ndarray, inner: tuple[slice, ...] = (slice(None), slice(None))) -> None:
         """Count part of a volume ``(z, y, x)`` (or one section): integer labels below 2**63.

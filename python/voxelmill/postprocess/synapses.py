@@ -30,7 +30,7 @@ MODEL = Path(__file__).with_name("synapses_model")
 ASSUMED = (10.0, 10.0, 10.0)  # nm, where no voxel size is known
 COLUMNS = (
     *((name, np.int64) for name in ("z", "y", "x", "pre_z", "pre_y", "pre_x", "post_z", "post_y", "post_x")),
-    *(("sigma", np.float32), ("pre_pt_root_id", np.uint64), ("post_pt_root_id", np.uint64), ("score", np.float32)),
+    *(("size", np.int64), ("pre_pt_root_id", np.uint64), ("post_pt_root_id", np.uint64), ("score", np.float32)),
     *(("pre_pt_supervoxel_id", np.uint64), ("post_pt_supervoxel_id", np.uint64)),
 )
 
@@ -113,25 +113,26 @@ def synapses_of(
     """Synapses of a region, a row a partner; `alone` counts those of which no two neurites are near."""
     outer, _ = blocks.widen(region, densities.reach(scale), image.shape)
     start = np.array([s.start for s in outer])
-    at, score = densities.detect(network(folder), image.read(outer), scale, p.synapse_threshold)
+    sections = image.read(outer)
+    at, score = densities.detect(network(folder), sections, scale, p.synapse_threshold)
     at = at + start
     here = np.all([(a >= s.start) & (a < s.stop) for a, s in zip(at.T, region, strict=True)], 0)
     wide, _ = blocks.widen(region, around(scale), image.shape)
     corner = np.array([s.start for s in wide])
     ids, sv = (store.read(wide) if here.any() else np.zeros((0, 0, 0), np.uint64) for store in (segments, pieces))
     rows, alone = [], 0
-    sigma = densities.FINE / scale[2]
     for point, s in zip(at[here], score[here], strict=True):
         box = tuple(slice(max(c - r, 0), c + r + 1) for c, r in zip(point - corner, around(scale), strict=True))
         found = partners(ids[box], [c - b.start for c, b in zip(point - corner, box, strict=True)], scale)
         if found is None:
             alone += 1
             continue
+        size = densities.extent(sections, point - start, scale)
         before = point + found.pre_at
         for post, offset in found.posts:
             behind = point + offset
             names = (sv[tuple(q - corner)] for q in (before, behind))
-            rows.append((*point, *before, *behind, sigma, found.pre, post, s, *names))
+            rows.append((*point, *before, *behind, size, found.pre, post, s, *names))
     table = np.array(rows, dtype=list(COLUMNS))
     return {name: np.ascontiguousarray(table[name]) for name, _ in COLUMNS} | {"alone": np.array([alone])}
 
@@ -139,7 +140,10 @@ def synapses_of(
 def candidates_of(p: Blobs, image: Image, segments: Image, pieces: Image, region: Region) -> dict[str, np.ndarray]:
     """Candidates of a region with the supervoxels at their points: these stay true when segments are cut or joined."""
     rows = search(p, image, segments, region)
-    columns = {name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or ()}
+    columns = {name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or () if name != "sigma"}
+    columns["size"] = np.rint(2 * np.pi * rows["sigma"].astype(np.float64) ** 2).astype(
+        np.int64
+    )  # of a disc of radius 1.41 sigma
     outer, _ = blocks.widen(region, (0, blobs.REACH, blobs.REACH), image.shape)
     ids = pieces.read(outer) if len(rows) else np.zeros((0, 0, 0), np.uint64)
     for side in ("pre", "post"):

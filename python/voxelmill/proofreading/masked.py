@@ -20,6 +20,7 @@ from ..catalog.regions import SYNAPSES, shards_of
 from ..core import blocks, manifest
 from ..core.space import Space
 from ..core.volume import Image, Layout, Region, is_label, list_labels, open_image
+from ..postprocess.rescore import OVERLAP
 
 NEAR = 1e-6  # of a voxel: faces that close are one
 
@@ -31,6 +32,8 @@ def without(results: Path, supervoxels: Image, masked: np.ndarray, boxes: Sequen
         supervoxels: as they were; regions are in its voxels.
         masked: those that reach into a region, ascending."""
     without_synapses(results / SYNAPSES, masked, boxes)
+    if (shares := results / OVERLAP).exists():
+        without_rows(shares, masked)
     for path in results.glob("tables/merge_at/**/*.parquet"):
         without_roots(path, masked)
     without_voxels(results, supervoxels, masked, boxes)
@@ -50,6 +53,16 @@ def without_synapses(path: Path, masked: np.ndarray, boxes: Sequence[Region]) ->
         gone |= np.all([(at >= s.start) & (at < s.stop) for at, s in zip(place, box, strict=True)], axis=0)
     path.unlink()
     pq.write_table(table.filter(pa.array(~gone)), path)
+
+
+def without_rows(path: Path, masked: np.ndarray) -> None:
+    """A table without the rows of these supervoxels: they are not scored."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    path.unlink()
+    pq.write_table(table.filter(pa.array(~np.isin(table["supervoxel"].to_numpy(), masked))), path, compression="zstd")
 
 
 def without_roots(path: Path, masked: np.ndarray) -> None:

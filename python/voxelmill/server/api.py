@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field
 
 from ..catalog import costs, differences, points, queries, releases, slo, walks
 from ..core.errors import DataError
+from . import answers
+from .answers import As, Json
 from .context import Context, Missing, Release
 
 
@@ -50,48 +52,48 @@ def page(total: int, limit: int, cursor: str) -> tuple[slice, dict[str, Any]]:
 
 
 @router.get("/releases")
-async def list_releases(request: Request) -> dict[str, Any]:
+async def list_releases(request: Request) -> Annotated[Json, As(answers.Releases)]:
     """All releases, oldest first, and which is the current one."""
     store = context(request).store
     return {"releases": releases.list_all(store), "current": store.current()}
 
 
 @router.get("/slo")
-def service_levels(request: Request) -> dict[str, Any]:
+def service_levels(request: Request) -> Annotated[Json, As(answers.ServiceLevels)]:
     """Targets and whether they are met, error budget, what each release took; as `voxelmill slo`."""
     return slo.measure(context(request).store)
 
 
 @router.get("/releases/{tag}")
-async def show_release(request: Request, tag: Tag) -> dict[str, Any]:
+async def show_release(request: Request, tag: Tag) -> Annotated[Json, As(answers.ReleaseFacts)]:
     """A release: figures, gates, what is published, history."""
     of = context(request)
     return releases.show(of.store, of.tag(tag))
 
 
 @router.get("/releases/{tag}/costs")
-def cost(request: Request, tag: Tag) -> dict[str, Any]:
+def cost(request: Request, tag: Tag) -> Annotated[Json, As(answers.Costs)]:
     """What a release has cost: core hours, hours on a GPU, memory, bytes, by stage and per Gvoxel."""
     of = context(request)
     return costs.costs(of.store, of.tag(tag))
 
 
 @router.get("/releases/{tag}/diff")
-def compare(request: Request, tag: Tag, to: Annotated[str, Query(max_length=64)]) -> dict[str, Any]:
+def compare(request: Request, tag: Tag, to: Annotated[str, Query(max_length=64)]) -> Annotated[Json, As(answers.Diff)]:
     """What changed from this release to another: neurites, edges, figures, files."""
     of = context(request)
     return differences.diff(of.store, of.tag(tag), of.tag(to))
 
 
 @router.get("/releases/{tag}/segments")
-def segment(request: Request, tag: Tag, z: Number, y: Number, x: Number) -> dict[str, Any]:
+def segment(request: Request, tag: Tag, z: Number, y: Number, x: Number) -> Annotated[Json, As(answers.SegmentAt)]:
     """The neurite at a point."""
     release = context(request).release(tag)
     return {"release": release.tag, **_segments(release, [(z, y, x)])[0]}
 
 
 @router.post("/releases/{tag}/segments", responses=SENT)
-def segments(request: Request, tag: Tag, asked: Points) -> dict[str, Any]:
+def segments(request: Request, tag: Tag, asked: Points) -> Annotated[Json, As(answers.Segments)]:
     """The neurites at many points."""
     release = context(request).release(tag)
     return {"release": release.tag, "segments": _segments(release, asked.points)}
@@ -116,7 +118,7 @@ def neurites(
     begins: Annotated[str, Query(pattern=r"^[0-9]{0,20}$", description="first digits of the root id")] = "",
     limit: Limit = 100,
     cursor: Cursor = "",
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.Neurites)]:
     """Neurites, the greatest first."""
     release = context(request).release(tag)
     index = release.index
@@ -150,7 +152,7 @@ def _about(release: Release, node: int) -> dict[str, Any]:
 
 
 @router.get("/releases/{tag}/neurites/{root_id}")
-async def neurite(request: Request, tag: Tag, root_id: Id) -> dict[str, Any]:
+async def neurite(request: Request, tag: Tag, root_id: Id) -> Annotated[Json, As(answers.NeuriteFacts)]:
     """A neurite: its measures, synapses, files."""
     of = context(request)
     release = of.release(tag)
@@ -168,7 +170,7 @@ async def partners(
     direction: Annotated[str, Query(pattern="^(out|in)$")] = "out",
     limit: Limit = 100,
     cursor: Cursor = "",
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.Partners)]:
     """Whom a neurite speaks to (out), or who to it (in), by number of synapses."""
     of = context(request)
     release = of.release(tag)
@@ -188,7 +190,7 @@ async def synapses(
     partner: Annotated[str, Query(pattern=r"^[0-9]{0,20}$", description="only those with this neurite")] = "",
     limit: Limit = 100,
     cursor: Cursor = "",
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.Synapses)]:
     """Synapses of a neurite, or of a pair."""
     of = context(request)
     release = of.release(tag)
@@ -225,7 +227,7 @@ def neighbourhood(
     hops: Annotated[int, Query(ge=1, le=6)] = 2,
     direction: Annotated[str, Query(pattern="^(out|in)$")] = "out",
     limit: Limit = 100,
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.Neighbourhood)]:
     """Neurites within some steps, nearest and strongest first."""
     of = context(request)
     release = of.release(tag)
@@ -237,7 +239,7 @@ def neighbourhood(
 @router.get("/releases/{tag}/neurites/{root_id}/two_hops")
 async def two_hops(
     request: Request, tag: Tag, root_id: Id, direction: Annotated[str, Query(pattern="^(out|in)$")] = "out", limit: Limit = 50
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.TwoHops)]:
     """The strongest neurites two steps away, by the sum over ways of the product of synapses."""
     of = context(request)
     release = of.release(tag)
@@ -249,7 +251,7 @@ async def two_hops(
 @router.get("/releases/{tag}/paths")
 def path(
     request: Request, tag: Tag, to: Asked, from_: Annotated[str, Query(alias="from", pattern=r"^[0-9]{1,20}$")]
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.Way)]:
     """A way of fewest synapses from one neurite to another; `path` is null where there is none."""
     of = context(request)
     release = of.release(tag)
@@ -264,7 +266,7 @@ def mapping(
     tag: Tag,
     to: Annotated[str, Query(max_length=64)],
     ids: Annotated[str, Query(pattern=r"^[0-9]{1,20}(,[0-9]{1,20}){0,999}$")],
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.Mapping)]:
     """What neurites of this release are in another: candidates, with the share of their supervoxels that each holds."""
     of = context(request)
     old, new = of.release(tag), of.release(to)
@@ -284,7 +286,7 @@ def trace(
     artifact: Annotated[str, Query(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")],
     forward: bool = False,
     bbox: Annotated[str, Query(pattern=r"^([0-9]{1,9}(,[0-9]{1,9}){5})?$", description="z0,y0,x0,z1,y1,x1 in voxels")] = "",
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.Trace)]:
     """Where a digest, a path or a neurite of this release comes from, or what has come of it."""
     of = context(request)
     name = of.tag(tag)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path as File
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from ..catalog import bulk
+from . import answers
+from .answers import As, Json
 from .api import REFUSALS, Cursor, Limit, Tag, context, page
 from .context import Context, Missing, Release
 
@@ -19,7 +21,7 @@ router = APIRouter(prefix="/api/releases/{tag}", responses=REFUSALS)
 
 
 @router.get("/tables")
-def tables(request: Request, tag: Tag) -> dict[str, Any]:
+def tables(request: Request, tag: Tag) -> Annotated[Json, As(answers.Tables)]:
     """Tables that can be had whole."""
     release = context(request).release(tag)
     found = bulk.tables(release.listed)
@@ -50,14 +52,16 @@ def table(
 
 
 @router.get("/fovs")
-def fovs(request: Request, tag: Tag) -> dict[str, Any]:
+def fovs(request: Request, tag: Tag) -> Annotated[Json, As(answers.Fovs)]:
     """Fields of view of a time-lapse release that have traces."""
     release = context(request).release(tag)
     return {"release": release.tag, "fovs": list(bulk.traces(release.listed))}
 
 
 @router.get("/fovs/{fov}/cells")
-def cells(request: Request, tag: Tag, fov: Fov, limit: Limit = 100, cursor: Cursor = "") -> dict[str, Any]:
+def cells(
+    request: Request, tag: Tag, fov: Fov, limit: Limit = 100, cursor: Cursor = ""
+) -> Annotated[Json, As(answers.Cells)]:
     """Cells of a field of view: in how many frames each is seen, the first and the last of them."""
     release, path = _traces(context(request), tag, fov)
     rows = bulk.of_cells(path)
@@ -68,7 +72,7 @@ def cells(request: Request, tag: Tag, fov: Fov, limit: Limit = 100, cursor: Curs
 @router.get("/fovs/{fov}/cells/{cell}/traces")
 def traces(
     request: Request, tag: Tag, fov: Fov, cell: Annotated[int, Path(ge=0, le=2**62)], limit: Limit = 1000, cursor: Cursor = ""
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.Traces)]:
     """The traces of a cell: its features, frame by frame."""
     release, path = _traces(context(request), tag, fov)
     rows = bulk.of_cells(path, cell)

@@ -13,6 +13,8 @@ from ..catalog.index import folder_of
 from ..core.errors import ParameterError
 from ..proofreading import contacts, cuts
 from ..proofreading.edits import Conflict, Editor, State
+from . import answers
+from .answers import As, Json
 from .api import REFUSALS, SENT, Answers, Cursor, Limit, Said, Tag, context, page
 from .context import Missing
 
@@ -89,7 +91,7 @@ def said(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @router.get("/edits")
-def history(request: Request, tag: Tag, limit: Limit = 100, cursor: Cursor = "") -> dict[str, Any]:
+def history(request: Request, tag: Tag, limit: Limit = 100, cursor: Cursor = "") -> Annotated[Json, As(answers.Edits)]:
     """Operations on a release, newest first; `version` is what an edit must name."""
     with editor(request, tag).reading() as state:
         part, facts = page(len(state.done), limit, cursor)
@@ -98,14 +100,14 @@ def history(request: Request, tag: Tag, limit: Limit = 100, cursor: Cursor = "")
 
 
 @router.get("/edits/segments/{supervoxel}")
-def edited(request: Request, tag: Tag, supervoxel: Number) -> dict[str, Any]:
+def edited(request: Request, tag: Tag, supervoxel: Number) -> Annotated[Json, As(answers.Held)]:
     """The neurite of a supervoxel as edited, and its supervoxels."""
     with editor(request, tag).reading() as state:
         return held(state, state.root(number(supervoxel)))
 
 
 @router.get("/edits/neurites/{root_id}")
-def neurite(request: Request, tag: Tag, root_id: Number) -> dict[str, Any]:
+def neurite(request: Request, tag: Tag, root_id: Number) -> Annotated[Json, As(answers.Held)]:
     """The supervoxels of a neurite as edited."""
     with editor(request, tag).reading() as state:
         found = held(state, number(root_id))
@@ -126,7 +128,7 @@ def held(state: State, root: int) -> dict[str, Any]:
 
 
 @router.post("/edits/preview", responses=UNDONE)
-def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
+def preview(request: Request, tag: Tag, cut: Cut) -> Annotated[Json, As(answers.Cut)]:
     """The smallest cut between supervoxels of a neurite: what a split would take off. Changes nothing."""
     of = context(request)
     release = of.release(tag)
@@ -153,7 +155,7 @@ def preview(request: Request, tag: Tag, cut: Cut) -> dict[str, Any]:
 
 
 @router.post("/edits/merge", responses=UNDONE)
-def merge(request: Request, tag: Tag, asked: Merge) -> dict[str, Any]:
+def merge(request: Request, tag: Tag, asked: Merge) -> Annotated[Json, As(answers.Operation)]:
     """Make the neurites of two supervoxels one."""
     by = proofreader(request)
     a, b = (number(s) for s in asked.supervoxels)
@@ -161,21 +163,21 @@ def merge(request: Request, tag: Tag, asked: Merge) -> dict[str, Any]:
 
 
 @router.post("/edits/split", responses=UNDONE)
-def split(request: Request, tag: Tag, asked: Split) -> dict[str, Any]:
+def split(request: Request, tag: Tag, asked: Split) -> Annotated[Json, As(answers.Operation)]:
     """Make supervoxels of a neurite one of their own."""
     by = proofreader(request)
     return said(editor(request, tag).split([number(s) for s in asked.supervoxels], by=by, **how(asked)))
 
 
 @router.post("/edits/undo", responses=UNDONE)
-def undo(request: Request, tag: Tag, asked: Undo) -> dict[str, Any]:
+def undo(request: Request, tag: Tag, asked: Undo) -> Annotated[Json, As(answers.Operation)]:
     """Take an operation back."""
     by = proofreader(request)
     return said(editor(request, tag).undo(asked.of, by=by, **how(asked)))
 
 
 @router.post("/edits/redo", responses=UNDONE)
-def redo(request: Request, tag: Tag, asked: Undo) -> dict[str, Any]:
+def redo(request: Request, tag: Tag, asked: Undo) -> Annotated[Json, As(answers.Operation)]:
     """Do an operation again that was taken back."""
     by = proofreader(request)
     return said(editor(request, tag).undo(asked.of, by=by, redo=True, **how(asked)))

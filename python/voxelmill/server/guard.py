@@ -105,7 +105,7 @@ class Tokens:
             return
         try:
             if path.stat().st_mode & 0o077:
-                raise ParameterError(f"--edit_tokens {path}: others can read it; chmod 600 it")
+                raise PermissionError("others can read it; chmod 600 it")
             self.rows = json.loads(path.read_text())["tokens"]
             for row in self.rows:
                 if row["role"] not in ROLES or len(bytes.fromhex(row["sha256"])) != 32 or not row["name"]:

@@ -13,10 +13,11 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..catalog.store import Store
-from ..core.errors import StorageError
+from ..core.errors import ParameterError, StorageError
 from .app import LOOPBACK, create
 from .guard import Tokens
 
+MOST_WORKERS = 256
 GIVEN = "VOXELMILL_SERVE"  # how workers, which are started by name, know what to serve
 
 
@@ -33,10 +34,14 @@ def run(store: Path, host: str, port: int, tokens: Path | None, hosts: Sequence[
     """Serve until it is stopped. Raises StorageError where the port is taken or there is no catalogue; ParameterError for
     tokens that are none."""
     Store(store), Tokens(tokens)  # said here, before any process is started
+    if not 0 < port < 2**16 or not 0 < workers <= MOST_WORKERS:
+        raise ParameterError(f"--port {port} --workers {workers}: expected a port to 65535, and 1 to {MOST_WORKERS} workers")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             tried.bind((host, port))
+        except socket.gaierror as error:
+            raise ParameterError(f"--host {host}: {error.strerror}; give an address of this machine") from None
         except OSError as error:
             raise StorageError(f"{host}:{port}: {error.strerror}; give another --port") from None
     given = {

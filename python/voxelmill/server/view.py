@@ -21,6 +21,8 @@ from fastapi.staticfiles import StaticFiles
 from ..core.errors import StorageError
 from ..core.volume import Image
 from ..serving import viewer
+from . import answers
+from .answers import As, Json
 from .api import REFUSALS, Tag, context
 from .context import Missing, Release
 
@@ -55,7 +57,7 @@ def view(
     request: Request,
     tag: Tag,
     neurite: Annotated[str, Query(pattern=r"^[0-9]{0,20}$", description="root id of a neurite to show")] = "",
-) -> dict[str, Any]:
+) -> Annotated[Json, As(answers.View)]:
     """The state of Neuroglancer with image, segmentation, meshes, skeletons and synapses, and a link that opens it."""
     of = context(request)
     release = of.release(tag)

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..core.errors import DataError, StorageError
 from ..core.metadata import attributes
+from ..core.runs import PUBLISHED, volumes_in
 from ..core.space import Space
 from ..core.volume import list_labels, open_image
 
@@ -76,11 +77,9 @@ def of_results(results: Path, base: str = HERE, source: Sequence[str] = ()) -> d
     them. Of the volumes the first is shown, the others are there to be switched on.
 
     Raises StorageError where there are none."""
-    stores = sorted([*results.glob("volumes/*.ome.zarr"), *results.glob("*.ome.zarr")])
+    stores = volumes_in(results)
     if not stores:
-        raise StorageError(
-            f"{results}: no volumes/*.ome.zarr or *.ome.zarr; give the --outdir of a run that has published volumes"
-        )
+        raise StorageError(f"{results}: no *.ome.zarr in any of {', '.join(PUBLISHED)}; give the --outdir of a finished run")
     layers = []
     for store in stores:
         url = f"zarr://{base.rstrip('/')}/{urllib.parse.quote(store.relative_to(results).as_posix())}"

@@ -85,7 +85,7 @@ def export(kind: Kind, network: Any, out: Path, *, training: dict[str, Any], fig
 
 
 def write_model(
-    out: Path, weights: bytes, told: dict[str, Any], *, training: dict[str, Any], figures: dict[str, float]
+    out: Path, weights: bytes, told: dict[str, Any], *, training: dict[str, Any], figures: dict[str, Any]
 ) -> None:
     """`model.onnx` and its card, which says `told` and the digest; each is replaced whole."""
     from .. import __version__

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from ..core.device import choose
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.stage import In, Out
@@ -63,6 +64,7 @@ def run(
 ) -> None:
     with or_left_out(task), TemporaryDirectory(dir=output.parent) as scratch:
         source = open_grid(grid)
+        task.device = choose(p.use_gpu)[1]
         stitched, placed, found = stitch(source, p, None if transform is None else np.load(transform))
         stitch_3d_with_refinement.write_tables(placed, stitch_3d_with_refinement.made_of(found), tiles, seams)
         stitched = stitched.save(Path(scratch, "stitched.ome.zarr"), "none")  # and its tiles are let go
@@ -73,7 +75,7 @@ def run(
 
 def stitch(source: TileGrid, p: Stitching, transform: np.ndarray | None) -> tuple[SliceVolume, Placement, Notes]:
     """From the grid to one volume, lazily."""
-    grid, found = resample_mosaic_grid.resample(source, p), Notes()
+    grid, found = resample_mosaic_grid.resample(source, p, choose(p.use_gpu)[0]), Notes()
     if p.fix_curvature_enabled:
         grid, more = fix_focal_curvature.flatten(grid, p)
         found |= more

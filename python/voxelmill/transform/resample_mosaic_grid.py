@@ -6,8 +6,13 @@ was asked for; what is left over at the end of a tile is cut off.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from ..core.device import choose
 from ..core.provenance import Task
-from ..core.shared import Resolution, Strict
+from ..core.shared import Device, Resolution, Strict
 from ..core.stage import In, Out
 from .resampling import along_axes, sizes_at, weights
 from .slice_notes import no_numbers, or_left_out
@@ -16,22 +21,23 @@ from .tile_grid import TileGrid, open_grid
 UM_PER_MM = 1e3
 
 
-class Parameters(Resolution, Strict):
+class Parameters(Resolution, Device, Strict):
     """Resampling of mosaic grids."""
 
 
 def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out) -> None:
     with or_left_out(task):
-        made = resample(open_grid(grid), p)
+        xp, task.device = choose(p.use_gpu)
+        made = resample(open_grid(grid), p, xp)
         made.save(output)
         task.report(**no_numbers(made.lost))
 
 
-def resample(grid: TileGrid, p: Resolution) -> TileGrid:
-    """The grid at --resolution; as it is where that is -1 or the voxel size already."""
+def resample(grid: TileGrid, p: Resolution, xp: Any = np) -> TileGrid:
+    """The grid at --resolution, made on the array module `xp`; as it is where that is -1 or the voxel size already."""
     native = [s * UM_PER_MM for s in grid.space.scale]
     tile, steps = sizes_at(p.resolution, grid.tile, native)
     if tile == grid.tile and steps == [1.0, 1.0, 1.0]:
         return grid
     matrices = [weights(*of) for of in zip(grid.tile, tile, steps)]
-    return grid.mapped(lambda values: along_axes(values, matrices), tile, grid.space.level(steps))
+    return grid.mapped(lambda values: along_axes(values, matrices, xp), tile, grid.space.level(steps))

@@ -136,7 +136,8 @@ def _check(movie: Movie) -> None:
         movie.notes += (f"The movie lies in {len(movie.files)} files, {movie.files[0].name} to {movie.files[-1].name}.",)
     empty = [i for i, f in enumerate(movie.fovs) if not has_frames(f) and not f.broken]
     if empty:
-        movie.notes += (f"Without a single frame: field of view {listed(empty)}.",)
+        names = ", ".join(movie.fovs[i].name for i in empty[:5]) + (", ..." if len(empty) > 5 else "")
+        movie.notes += (f"Without a single frame: field of view {listed(empty)} (image {names}).",)
 
 
 def _take_z_for_time(movie: Movie) -> None:
@@ -193,7 +194,7 @@ def _settle_times(movie: Movie, frame_interval: float) -> None:
 
 
 def _with_times(f: Fov, common: float, frame_interval: float) -> Fov:
-    if usable(f.times, f.n_frames):
+    if not has_frames(f) or usable(f.times, f.n_frames):
         return f
     better = mended(f.times)
     if better is not None:

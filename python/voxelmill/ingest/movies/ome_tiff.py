@@ -194,15 +194,27 @@ def _is_xml(path: Path) -> bool:
 
 
 def _file_of(uuid: str, name: str, own: str, home: Path, given: Path) -> Path | None:
-    """The file that TiffData mean; None when it is not there. One that was renamed is known by its UUID."""
-    if not name or (uuid and uuid == own and not _is_xml(home)):
-        return home if not _is_xml(home) else None
+    """The file that TiffData mean; None when it is not there. One that was renamed is known by its UUID, and one that
+    has the name but another UUID belongs to another movie."""
+    within = None if _is_xml(home) else home
+    if (uuid and uuid == own) or not (uuid or name):
+        return within
+    if not name:
+        return None if own else within
     beside = home.with_name(os.path.basename(name.replace("\\", "/")))
-    if beside.exists():
+    if beside.exists() and not (uuid and _uuid(beside) not in ("", uuid)):
         return beside
-    if uuid and given != home and not _is_xml(given) and read_ome(description(given)).uuid == uuid:
-        return given
-    return None
+    return given if uuid and _uuid(given) == uuid else None
+
+
+def _uuid(file: Path) -> str:
+    """By which OME-XML knows a file; empty where it says nothing."""
+    if _is_xml(file) or not has_ome_xml(file):
+        return ""
+    try:
+        return read_ome(description(file)).uuid
+    except (ParseError, ValueError):
+        return ""
 
 
 def _fov(image: OmeImage, found: dict, absent: set[str], index: int) -> Fov:
@@ -215,8 +227,8 @@ def _fov(image: OmeImage, found: dict, absent: set[str], index: int) -> Fov:
     if absent:
         some = ", ".join(sorted(absent)[:3])
         broken = (
-            f"the OME-TIFF lacks planes of field of view {index}: its metadata name {some}, which is not beside it; keep all "
-            "its files in one folder, or copy it again"
+            f"the OME-TIFF lacks planes of field of view {index}: its metadata name {some}, which is not beside it (or is of "
+            "another movie by its UUID); keep all its files in one folder, or copy it again"
         )
     return Fov(
         image.name,

@@ -87,7 +87,10 @@ def _image(image: ElementTree.Element, index: int, pages: int) -> OmeImage:
     times, source, step, said = _times(pixels, size["T"])
     name = image.get("Name") or f"Image {index}"
     shape = (size["T"], size["C"], size["Z"], size["Y"], size["X"])
-    planes = dict(_planes(pixels, size, pages))
+    beyond: list[int] = []
+    planes = dict(_planes(pixels, size, pages, beyond))
+    if beyond:
+        notes += (f"its metadata place {sum(beyond)} planes beyond the sizes that they state: these are not read.",)
     return OmeImage(name, names, pixel_size, times, source, step, shape, samples, notes + said, planes, _stage(pixels))
 
 
@@ -120,8 +123,11 @@ def step_of(value: float, unit: str) -> tuple[float, tuple[str, ...]]:
     return value * factor, ()
 
 
-def _planes(pixels: ElementTree.Element, size: dict[str, int], pages: int) -> Iterator[tuple[tuple[int, int, int], Stored]]:
-    """Where each plane is stored. TiffData name the first plane and page of a run, in the order of dimensions."""
+def _planes(
+    pixels: ElementTree.Element, size: dict[str, int], pages: int, beyond: list[int]
+) -> Iterator[tuple[tuple[int, int, int], Stored]]:
+    """Where each plane is stored. TiffData name the first plane and page of a run, in the order of dimensions.
+    beyond: numbers of planes outside of the sizes are added to it."""
     order = [axis for axis in pixels.get("DimensionOrder", "XYZCT")[2:] if axis in "TCZ"]
     lengths = [size[axis] for axis in order]
     total = int(np.prod(lengths))
@@ -133,8 +139,11 @@ def _planes(pixels: ElementTree.Element, size: dict[str, int], pages: int) -> It
         n = int(data.get("PlaneCount", 1 if ifd is not None else pages or total))
         start = [int(data.get(f"First{axis}", 0)) for axis in order]
         if any(not 0 <= at < length for at, length in zip(start, lengths)):
+            beyond.append(n)
             continue
         first = int(np.ravel_multi_index(start, lengths, order="F"))
+        if ifd is not None and first + n > total:
+            beyond.append(first + n - total)
         for k in range(min(n, total - first)):
             at = dict(zip(order, np.unravel_index(first + k, lengths, order="F")))
             yield (int(at["T"]), int(at["C"]), int(at["Z"])), (uuid, file, int(ifd or 0) + k)

@@ -72,10 +72,17 @@ class TiffMovie(Movie):
             step,
             pixel_size,
             tuple(f"Channel {i}" for i in range(n_c)),
-            notes=no_length + no_time,
+            notes=no_length + no_time + self._samples(),
         )
         self.fovs = (fov,)
         self.channel_names = fov.channels
+
+    def _samples(self) -> tuple[str, ...]:
+        """A note where frames are stored as the colours of one page: writers do so with three or four of them."""
+        if "S" not in self._series.axes:
+            return ()
+        n = self._series.shape[self._series.axes.index("S")]
+        return (f"the file says that its {n} planes are colours of one picture: they are taken for frames.",)
 
     def _pixel_size(self, notes: dict[str, Any]) -> tuple[float | None, tuple[str, ...]]:
         """By ImageJ's unit. Without one, an inch or cm is the printing density that many writers put there."""
@@ -90,6 +97,12 @@ class TiffMovie(Movie):
             if page is None:
                 raise DataError(f"{self.path}: a page is missing; the TIFF is cut off, copy it again from the microscope")
             check_page(page, self.path)
+        told, held = series.nbytes, sum(page.nbytes for page in series.pages if page is not None)
+        if held > told:
+            raise DataError(
+                f"{self.path}: its header tells of {told} bytes of pixels {series.shape}, its pages hold {held}; save it "
+                "anew with ImageJ, so that both agree"
+            )
         size = self._file.filehandle.size
         if (series.dataoffset or 0) + series.nbytes * (series.dataoffset is not None) > size:
             raise DataError(f"{self.path}: the TIFF is cut off; copy it again from the microscope")
@@ -164,7 +177,7 @@ def gathered_log() -> Iterator[list[str]]:
 def _axes(series: Any, path: Path) -> str:
     """One letter per axis of the series, of T, C, Z, Y, X; in a plain TIFF the only other axis is time."""
     axes, shape = series.axes, series.shape
-    if axes[-2:] != "YX":
+    if axes[-2:] != "YX" or ("S" in axes and series.dtype.itemsize == 1):
         raise DataError(f"{path}: axes {axes} {shape}: colour (RGB) images are not supported; save single channels")
     other = [i for i, a in enumerate(axes) if a in FRAME_AXES and a not in "TZ"]
     if "T" not in axes and len(other) == 1:

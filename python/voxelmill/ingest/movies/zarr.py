@@ -41,14 +41,14 @@ class ZarrMovie(Movie):
                 f"{path}: not an OME-Zarr group ({type(error).__name__}); give a folder with "
                 "multiscales metadata, or one movie file"
             ) from error
-        images = _images(root, path)
         ome = _ome_xml(path)
+        images = _images(root, path, len(ome))
         self._arrays: list[Any] = []
         self._axes: list[str] = []
         self._chunks: list[NDArray[np.bool_]] = []  # (t, c, z, y, x) of chunks: which are there
         fovs = []
         for i, (name, group) in enumerate(images):
-            if group is None:
+            if not _is_whole(group):
                 fovs.append(Fov(name, 0, 0, 0, 0, np.zeros(0)))
                 self._arrays.append(None)
                 self._axes.append("")
@@ -72,8 +72,6 @@ class ZarrMovie(Movie):
         axes, where = "".join(found.axes).upper(), found.paths[0]
         units = [unit or "" for unit in found.units]
         scale = found.scales[0] if found.scales else (0.0,) * len(axes)
-        if where not in group:
-            raise DataError(f"{self.path}: image {name!r} names level {where!r}, which is not in the store; copy it again")
         array = group[where]
         if axes[-2:] != "YX" or set(axes) - set("TCZYX") or len(set(axes)) < len(axes) or len(axes) != array.ndim:
             raise DataError(
@@ -182,25 +180,33 @@ def _ome(group: Any) -> dict[str, Any]:
     return attributes_of(dict(group.attrs))
 
 
-def _images(root: Any, path: Path) -> list[tuple[str, Any]]:
-    """Names and groups of the images in the store; None for one of a plate that is not there."""
+def _is_whole(group: Any) -> bool:
+    """Whether an image has the array that it names; one that was not copied so far has not, or is None."""
+    if group is None or not _ome(group):
+        return False
+    found = multiscales(dict(group.attrs))
+    return found is None or found.paths[0] in group
+
+
+def _images(root: Any, path: Path, images: int) -> list[tuple[str, Any]]:
+    """Names and groups of the images in the store; None for one that is not there: a plate lists them, and a collection
+    has as many `images` as its OME-XML tells (0: it has none)."""
     ome = _ome(root)
     if "multiscales" in ome:
         return [("Image 0", root)]
     if "plate" in ome:
         found: list[tuple[str, Any]] = []
         for well in ome["plate"]["wells"]:
-            if well["path"] not in root:
-                found.append((well["path"], None))
-                continue
-            for image in _ome(root[well["path"]])["well"]["images"]:
-                name = f"{well['path']}/{image['path']}"
-                found.append((name, root.get(name)))
+            held = _ome(root[well["path"]]).get("well", {}).get("images", []) if well["path"] in root else []
+            names = [f"{well['path']}/{image['path']}" for image in held]
+            found += [(name, root.get(name)) for name in names] or [(well["path"], None)]
         return found
-    names = [n for n in root.group_keys() if n.isdecimal() and "multiscales" in _ome(root[n])]
-    if not names:
+    numbers = {int(n) for n in root.group_keys() if n.isdecimal() and "multiscales" in _ome(root[n])}
+    if not numbers:
         raise DataError(f"{path}: no OME multiscales metadata in the store; expected OME-Zarr 0.1 to 0.6")
-    return [(name, root[name]) for name in sorted(names, key=int)]
+    first = 0 if max(numbers) < images else min(numbers)  # some count from 1
+    every = sorted(numbers | set(range(first, first + images)))
+    return [(str(n), root[str(n)] if n in numbers else None) for n in every]
 
 
 def _ome_xml(path: Path) -> list[OmeImage]:

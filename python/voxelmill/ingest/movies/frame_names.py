@@ -1,0 +1,137 @@
+"""What the files of a folder are by their names: field of view, channel, frame and z plane."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from voxelmill.core.errors import DataError
+
+MICRO_MANAGER = (
+    re.compile(r"img_(?P<t>\d+)_(?P<c>.*)_(?P<z>\d+)"),
+    re.compile(r"img_channel(?P<c>\d+)_position(?P<p>\d+)_time(?P<t>\d+)_z(?P<z>\d+)"),
+)
+# a letter or word for an axis, then its number; `w1GFP` carries the name of a channel
+TOKEN = re.compile(
+    r"(?<![A-Za-z])(?P<axis>time|t|frame|channel|ch|c|w|slice|z|position|pos|p|s|xy|fov)[_-]?(?P<n>\d+)"
+    r"(?P<name>(?<=[wW]\d)[A-Za-z][\w ]*?)?(?=[_\-. ]|$|[A-Za-z]{1,8}\d)",
+    re.IGNORECASE,
+)
+AXIS = {"time": "t", "frame": "t", "ch": "c", "channel": "c", "w": "c", "slice": "z"} | dict.fromkeys(
+    ("pos", "position", "s", "xy", "fov"), "p"
+)
+CHANNEL = re.compile(
+    r"phase|^ph\d?$|^pc$|^bf$|bright|trans|dic|[cgyr]fp|cherry|tomato|venus|dsred|dapi|hoechst|fitc|tritc|texas|^cy\d|"
+    r"alexa|^[345678]\d\d(nm)?$",
+    re.IGNORECASE,
+)  # words that name a channel
+Place = tuple[str, str, int, int]  # field of view, channel, t, z
+
+
+def natural(text: str) -> list[Any]:
+    """Sort key: `img2` before `img10`."""
+    return [int(part) if part.isdigit() else part.casefold() for part in re.split(r"(\d+)", text)]
+
+
+Said = dict[Path, dict[str, str]]  # of each file: axis -> number or name
+
+
+def places(files: list[Path], root: Path) -> tuple[dict[Path, Place], str]:
+    """What each file is by its name, and a note on what was guessed; else frames in natural order, folder by folder.
+
+    Raises:
+        DataError: most names say what they are, but one does not, or two say the same.
+    """
+    for form in MICRO_MANAGER:
+        said = {file: match.groupdict() for file in files if (match := form.fullmatch(file.stem))}
+        if 2 * len(said) > len(files):
+            return _checked(said, files, root), ""
+    said = {file: told for file in files if (told := _by_tokens(file.stem))}
+    if len(said) == len(files) and _distinct(said, root):
+        return _checked(said, files, root), ""
+    whole, note = _completed({file: said.get(file, {}) for file in files}, root)
+    if whole:
+        return _checked(whole, files, root), note
+    if 2 * len(said) > len(files) and len({told.get("t") for told in said.values()}) > 1:
+        return _checked(said, files, root), ""  # one that says nothing, or the same as another, is refused
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for file in files:
+        by_folder[file.parent].append(file)
+    note = (
+        "The names of the files do not say what they are: all are taken for frames of one channel, "
+        f"{files[0].name} to {files[-1].name} in natural order."
+    )
+    laid = {file: (_view(file, {}, root), "", t, 0) for held in by_folder.values() for t, file in enumerate(held)}
+    return laid, note if len(files) > 1 else ""
+
+
+def _view(file: Path, told: dict[str, str], root: Path) -> str:
+    folder = str(file.parent.relative_to(root)) if file.parent != root else ""
+    return " ".join(word for word in (folder, told.get("p", "")) if word)
+
+
+def _place(file: Path, told: dict[str, str], root: Path) -> Place:
+    return _view(file, told, root), told.get("c", ""), int(told.get("t", 0)), int(told.get("z", 0))
+
+
+def _distinct(said: Said, root: Path) -> bool:
+    return len({_place(file, told, root) for file, told in said.items()}) == len(said)
+
+
+def _checked(said: Said, files: Iterable[Path], root: Path) -> dict[Path, Place]:
+    """The place of each file, all different."""
+    found: dict[Place, Path] = {}
+    for file in files:
+        if file not in said:
+            raise DataError(
+                f"{root}: {len(said)} files say by their names what they are, but {file.name} does not; take out what is no "
+                "frame of the movie"
+            )
+        other = found.setdefault(_place(file, said[file], root), file)
+        if other != file:
+            raise DataError(f"{root}: {other.name} and {file.name} are the same frame by their names; take one out")
+    return {file: place for place, file in found.items()}
+
+
+def _by_tokens(stem: str) -> dict[str, str] | None:
+    """Axis -> number (or, of a channel, its name); None where a name says nothing, or the same twice."""
+    found: dict[str, str] = {}
+    for token in TOKEN.finditer(stem):
+        axis = AXIS.get(token["axis"].lower(), token["axis"].lower())
+        if axis in found:
+            return None
+        found[axis] = token["name"] or token["n"]
+    return found or None
+
+
+def _completed(said: Said, root: Path) -> tuple[Said, str]:
+    """Names that say only a part (`img_001_GFP`, `B02_t3`): the one number that changes is the frame, words that change
+    are channels where all of them name one, else fields of view. Nothing where that does not tell all files apart."""
+    words = {file: re.split(r"[_\-. ]+", TOKEN.sub("", file.stem) if told else file.stem) for file, told in said.items()}
+    words = {file: [word for word in held if word] for file, held in words.items()}
+    if len({len(held) for held in words.values()}) > 1:
+        return {}, ""
+    columns = [column for column in zip(*words.values()) if len(set(column)) > 1]
+    numbers = [column for column in columns if all(word.isdecimal() for word in column)]
+    others = [" ".join(row) for row in zip(*(column for column in columns if column not in numbers))]
+    timed = len({told.get("t") for told in said.values()}) > 1
+    if len(numbers) > (not timed) or not (timed or numbers) or not (others or any(said.values())):
+        return {}, ""
+    axis = "c" if all("c" not in told for told in said.values()) and all(map(CHANNEL.search, others)) else "p"
+    of = Counter(others)
+    if others and 2 * min(of.values()) < max(of.values()):
+        return {}, ""
+    found: Said = {}
+    for k, (file, told) in enumerate(said.items()):
+        more = ({"t": numbers[0][k]} if numbers else {}) | ({axis: others[k]} if others else {})
+        both = f"{more['p']} {told['p']}" if {"p"} <= more.keys() & told.keys() else more.get("p", told.get("p"))
+        found[file] = told | more | ({"p": both} if both else {})
+    if not _distinct(found, root):
+        return {}, ""
+    kind = {"c": "channels", "p": "fields of view"}[axis]
+    guessed = [f"the number that changes is the frame ({numbers[0][0]} to {numbers[0][-1]})"] if numbers else []
+    guessed += [f"{', '.join(sorted(of, key=natural)[:6])} are {kind}"] if others else []
+    return found, f"By the names of the files, {' and '.join(guessed)}."
