@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from voxelmill.testing.engine import Run, run
 
 # A name that a shell would execute, expand or break at, and what [1] means to a shell.
 ODD = 'it\'s [1] {a} *ü $(touch PWNED) `touch PWNED` $HOME\n\\ "b"'
 DECOY = ODD.replace("[1]", "1")
+
+settings.register_profile("busy", deadline=None)  # how long an example takes tells of the machine's other work
+settings.load_profile("busy")
 
 
 def odd_folder(within: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SMALL, whole
-from test_report_page import CHROMIUM, probed
+from voxelmill.testing.browser import CHROMIUM, Browser
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.engine import PROJECT, Run, killed, run
 
@@ -172,13 +172,6 @@ def test_a_changed_result_cannot_be_followed(connectome: Run, phantom: Path, tmp
         check_chain(tmp_path / "out", [phantom / "raw.npy", phantom / "truth.npy"])
 
 
-# What the page says of itself once its scripts have run.
-PROBE = """<script>addEventListener('load', () => { document.title = JSON.stringify({
-  bars: document.querySelectorAll('#costs .bars .point').length,
-  broken: [...document.images].filter(i => !i.complete || !i.naturalWidth).length,
-  images: document.images.length, wide: document.documentElement.scrollWidth <= innerWidth}) })</script>"""
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
 def test_the_report_is_drawn(connectome: Run, tmp_path: Path):
     from voxelmill.testing.stages import run_stage
@@ -197,10 +190,13 @@ def test_the_report_is_drawn(connectome: Run, tmp_path: Path):
         )
         == 0
     )
-    found = probed(tmp_path / "report.html", PROBE)
     drawn = len(list((connectome.outdir / "figures").glob("*.png")))
-    assert found["bars"] >= 20 and found["broken"] == 0 and found["wide"]
-    assert found["images"] == drawn >= 5, (found["images"], drawn)
+    with Browser(tmp_path / "profile", (1200, 2000)) as page:
+        page.open((tmp_path / "report.html").as_uri())
+        page.until("document.querySelectorAll('#costs .bars .point').length >= 20")
+        page.until("document.readyState === 'complete' && [...document.images].every(i => i.complete && i.naturalWidth)")
+        assert page.run("document.images.length") == drawn >= 5
+        assert page.run("document.documentElement.scrollWidth <= innerWidth") and not page.faults
 
 
 @pytest.fixture(scope="module")

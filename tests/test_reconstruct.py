@@ -83,6 +83,7 @@ OFF = ("--detect_rehoming", "false", "--analyze_shifts", "false")  # each by its
     ids=["two in a row are no gap", "quality"],
 )
 def test_tasks(tmp_path: Path, numbers: tuple[int, ...], words: tuple, tasks: dict[str, int]):
+    """Without a gap the manifests are an empty list: an empty channel in their place would cost FINALISE_INTERPOLATION."""
     done = reconstruct(tmp_path, numbers, *words)
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == tasks

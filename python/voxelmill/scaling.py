@@ -86,6 +86,9 @@ class Line:
 # Bytes of a task of `segment --segmentation learned` by megavoxels of a shard: a patch of the network with its halo, from
 # sections of 512 px on, which the lines through smaller runs do not know.
 PATCH_MEMORY = Line(1.0e9, 12.5e6)
+# Bytes at most of what looks at a shard tile by tile, its tables aside: measured on shards of the default size in the middle
+# of FIB-25 at 10 nm (0.6e9 of synapses with 32 sections, more with 64), with meshes of single voxels.
+TILE_MEMORY = {"synapses": 0.75e9, "shapes": 0.72e9, "export_labels": 0.39e9}
 
 
 @dataclass
@@ -243,6 +246,8 @@ def held(stage: str, voxels: float, tasks: int, size: float, setting: Setting, c
     memory = cost.memory.at(min(size, setting.shard_voxels / 1e6) if stage in BY_SHARD else size)
     if stage == "segment" and setting.segmentation == "learned":
         memory = min(memory, PATCH_MEMORY.at(setting.shard_voxels / 1e6))
+    if stage in TILE_MEMORY:
+        memory = min(memory, TILE_MEMORY[stage])
     if stage == "neurites":
         memory = cost.memory.at(min(size, AT_ONCE / 1e6))
     if stage == "agglomerate":

@@ -164,7 +164,7 @@ def test_what_an_earlier_run_left_in_the_folder_is_not_told(stage, tmp_path):
     Path("report.provenance.json").rename(out / "report.provenance.json")
     found = runs.records(tmp_path / "out")
     assert [r["record"] for r in found] == ["make.raw.0-3.provenance.json", "report.provenance.json"]
-    assert runs.remarks(found) == ["make: left out one: one: torn"]
+    assert runs.remarks(found) == ["make: left out one: torn"]
     runs.write_published(tmp_path / "out", "quiet_rutherford", found)
     listed = json.loads((tmp_path / "out/published.json").read_text())
     assert [(row["path"], row["kind"], row["stage"]) for row in listed["files"]] == [

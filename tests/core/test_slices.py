@@ -54,10 +54,11 @@ def test_stamping_makes_a_new_table_and_keeps_what_it_does_not_know(tmp_path: Pa
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("id,use\n1,true\n", "columns id, use; expected slice_id"),
+        ("id,use\n1,true\n", "no column slice_id; expected slice_id, found id, use"),
         ("slice_id,use\n1,true\n01,true\n", "line 3: slice 1 comes twice"),
         ("slice_id,use\n1,maybe\n", "slice 1, use is 'maybe'; expected true or false"),
-        ("slice_id,use\nx,true\n", "line 2: slice 'x'"),
+        ("slice_id,use\n\nx,true\n", "line 3: slice 'x'"),
+        ("", "found nothing"),
     ],
 )
 def test_bad_configurations(tmp_path: Path, text: str, said: str):
@@ -100,12 +101,22 @@ def test_written_and_read(tmp_path: Path):
         ("fixed_id,moving_id,x_shift\n", "no column x_shift_mm, y_shift_mm"),
         ("fixed_id,moving_id,x_shift_mm,y_shift_mm\n0,1,a,2\n", "line 2: x_shift_mm 'a'"),
         ("fixed_id,moving_id,x_shift_mm,y_shift_mm\n0,1,nan,2\n", "line 2: x_shift_mm 'nan'"),
+        ("fixed_id,moving_id,x_shift_mm,y_shift_mm\n\n0,1\n", "line 3: x_shift_mm ''"),
+        ("fixed_id,moving_id,x_shift_mm,y_shift_mm,reliable\n0,1,2,3,maybe\n", "line 2: reliable 'maybe'; expected 0 or 1"),
+        ("fixed_id;moving_id;x_shift_mm;y_shift_mm\n0;1;0;0\n", "found fixed_id;moving_id"),
     ],
 )
 def test_bad_shifts(tmp_path: Path, text: str, said: str):
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(DataError, match=said):
         shifts.read(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("read", [shifts.read, shifts.pixel_of, slice_config.read])
+def test_a_table_that_is_no_text(tmp_path: Path, read):
+    (tmp_path / "s.csv").write_text("slice_id,fixed_id\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"s\.csv: not a CSV table as UTF-8 text; save it as such"):
+        read(tmp_path / "s.csv")
 
 
 def test_slices_without_a_place():

@@ -141,7 +141,7 @@ def test_cpus_are_never_exceeded(max_cpus: int, reserved: int, processes: int, c
         threads, workers = (int(re.findall(name + r"=(\d+)", told)[0]) for name in (r"\bn", "VOXELMILL_PROCESSES"))
         assert workers <= processes and threads * workers <= int(row["cpus"])
         most = max(most, workers)
-        assert "OMP_NUM_THREADS=$n" in told
+        assert "OMP_NUM_THREADS=$n" in told and ("MALLOC_ARENA_MAX=1" in told) == (row["cpus"] == "1")
         if row["process"] == "INGEST":  # of a real process: OpenCV does not know OMP_NUM_THREADS
             assert int((Path(row["workdir"]) / "opencv.txt").read_text()) == threads
         events += [(row["start"], threads * workers), (row["complete"], -threads * workers)]

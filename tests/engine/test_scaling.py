@@ -109,6 +109,13 @@ def test_memory_of_the_network_goes_with_its_patch() -> None:
     )  # 1.32 measured, and six sections more in the middle
 
 
+def test_a_task_of_blocks_fits_into_a_gigabyte_and_a_half() -> None:
+    """With shards of the default size; what is one task is not meant."""
+    for voxels in (1e9, 1e10, 1e11):
+        found = [c for c in scaling.predict(voxels, scaling.Setting(nodes=100), STAGES) if c.tasks > 1]
+        assert len(found) > 5 and not {c.stage: c.task_gb for c in found if c.task_gb > 1.5}
+
+
 def test_more_nodes_never_take_longer() -> None:
     hours = [scaling.wall_hours(scaling.predict(1e12, scaling.Setting(nodes=n), STAGES)) for n in (1, 4, 16)]
     assert hours == sorted(hours, reverse=True)

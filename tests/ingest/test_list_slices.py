@@ -6,16 +6,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from voxelmill.core import plans, shifts, slice_config
 from voxelmill.core.shifts import Shift
-from voxelmill.testing.stages import record_of, run_stage
+from voxelmill.testing.stages import make_store, record_of, run_stage
 
 
 def given(folder: Path, numbers: list[int], chain: list[int] | None = None, config: str = "", **more: Any) -> int:
     (folder / "grids").mkdir(parents=True)
     for n in numbers:
-        (folder / f"grids/slice_z{n:02d}_normalize.ome.zarr").mkdir()
+        make_store(folder / f"grids/slice_z{n:02d}_normalize.ome.zarr", np.ones((1, 32, 32), np.float32))
     chain = numbers if chain is None else chain
     shifts.write(folder / "shifts_xy.csv", [Shift(a, b, 0.1, 0.0) for a, b in pairwise(chain)], (1, 1))
     if config:
@@ -67,6 +68,18 @@ def test_and_is_an_error_when_strict(tmp_path, capsys):
 def test_debug_slices_come_in_whatever_the_configuration_says(tmp_path):
     assert given(tmp_path, [1, 2, 3, 4, 100], config="1,false\n2,true\n3,true\n4,true\n100,true\n", debug_slices="1,3-4") == 0
     assert listed(tmp_path) == ["1", "3", "4"] and slice_config.read(tmp_path / "used.csv").flag(1, "use")
+
+
+@pytest.mark.parametrize("name, text", [("zarr.json", "{"), ("zarr.json", None), ("0/zarr.json", None)])
+def test_what_is_no_store_is_left_out_by_name(tmp_path, capsys, name, text):
+    assert given(tmp_path, [1, 2]) == 0
+    broken = tmp_path / f"grids/slice_z02_normalize.ome.zarr/{name}"
+    broken.unlink() if text is None else broken.write_text(text)
+    files = {"source": "grids", "shifts_xy": "shifts_xy.csv", "list": "slices.csv", "used": "used.csv"}
+    assert run_stage("ingest.list_slices", tmp_path, **files) == 0 and listed(tmp_path) == ["1"]
+    assert "slice_z02_normalize.ome.zarr" in record_of(tmp_path, "list_slices")["left_out"]["z02"]
+    assert run_stage("ingest.list_slices", tmp_path, **files, strict=True) == 65
+    assert "slice_z02_normalize.ome.zarr" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,14 @@ def test_info_and_tiles_that_are_not_there(tmp_path: Path, source: Path):
     assert left["tile_x01_y01_z02"] == "no such tile"
 
 
+def test_a_slice_without_any_tile_is_named(tmp_path: Path, source: Path):
+    for path in source.glob("z02/*/info.txt"):
+        path.write_text("nothing of use")
+    assert listed(tmp_path, source) == 0
+    left = record_of(tmp_path, "list_tiles")["left_out"]
+    assert len(left) == 7 and left["z02"] == "none of its 6 tiles has a usable info.txt"
+
+
 def test_two_folders_for_one_tile_are_refused(tmp_path: Path, source: Path, capsys):
     shutil.copytree(source / "z00/tile_x01_y00_z00", source / "again/tile_x1_y0_z0")
     assert listed(tmp_path, source) == 65

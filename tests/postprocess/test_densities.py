@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -27,6 +29,17 @@ def test_thick_sections_have_their_own_spots_of_which_the_best_is_told():
     assert densities.spots(volume, SECTIONS).tolist() == [[3, 41, 50], [4, 41, 50], [5, 41, 50]]
     at, _ = densities.detect(lambda cube: float(-cube[11:13, 11:13, 11:13].mean()), volume, SECTIONS, 0.1)
     assert at.tolist() == [[4, 41, 50]]
+
+
+def test_spots_take_few_bytes_a_voxel():
+    """Two maps of float32, and what is the highest: 24 bytes before maps were used again."""
+    grey = np.zeros((60, 120, 120), np.uint8)
+    densities.spots(grey[:8, :8, :8], ISOTROPIC)  # SciPy is imported
+    tracemalloc.start()
+    densities.spots(grey, ISOTROPIC)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 13 * grey.size
 
 
 def test_a_broad_shade_is_no_spot():

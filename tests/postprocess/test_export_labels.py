@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from voxelmill.core.volume import open_image
 from voxelmill.inference import section_linking
+from voxelmill.postprocess import export_labels
 from voxelmill.testing.stages import make_store, record_of, run_stage
 
 
@@ -43,6 +45,19 @@ def joined(
 
 def export(folder: Path, store: Path, **given) -> int:
     return run_stage("postprocess.export_labels", folder, supervoxels=store, output="out.ome.zarr", merge="merge", **given)
+
+
+def test_a_shard_is_looked_up_tile_by_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With 64-bit numbers only a tile is held; the volume is the same."""
+    supervoxels = np.arange(1, 4 * 64 * 64 // 16 + 1, dtype=np.uint64).repeat(16).reshape(4, 64, 64)
+    store = make_store(tmp_path / "in.ome.zarr", supervoxels)
+    table = components(tmp_path / "c.parquet", {n: n // 3 for n in range(1, 1025)})
+    of, sizes = section_linking.remap, []
+    monkeypatch.setattr(section_linking, "remap", lambda labels, table: sizes.append(labels.size) or of(labels, table))
+    monkeypatch.setattr(export_labels, "TILE", (4, 24, 40))
+    assert export(tmp_path, store, block="0-0", components=table) == 0
+    assert len(sizes) == 6 and max(sizes) == 4 * 24 * 40
+    assert np.array_equal(open_image(tmp_path / "out.ome.zarr").read(), supervoxels // 3 + 1)
 
 
 def test_supervoxels_become_segments(tmp_path: Path):

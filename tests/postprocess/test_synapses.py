@@ -113,6 +113,26 @@ def test_blocks_agree_on_a_density_where_eight_shards_meet(tmp_path: Path, monke
     assert len(parts) == 2 and parts == pq.read_table(tmp_path / "all/c.parquet").to_pylist()
 
 
+def test_a_shard_is_looked_at_tile_by_tile(tmp_path: Path, monkeypatch):
+    """No more is read at once than a tile with what is around it; the rows are those of the whole shard, in its order."""
+    monkeypatch.setattr(synapses, "network", lambda folder: lambda cube: float(cube[11:13, 11:13, 11:13].mean()))
+    grey = np.random.default_rng(0).integers(0, 256, (20, 160, 160), dtype=np.uint8)
+    blocks_of = np.arange(1, 401, dtype=np.uint32).reshape(4, 10, 10)
+    how: dict = {"voxel_size": (10.0, 10.0, 10.0), "shard": (20, 160, 160), "chunk": (20, 160, 160)}
+    image = make_store(tmp_path / "i.ome.zarr", grey, **how)
+    labels = make_store(tmp_path / "l.ome.zarr", np.kron(blocks_of, np.ones((5, 16, 16), np.uint32)), label=True, **how)
+    spots, sizes = synapses.densities.spots, []
+    monkeypatch.setattr(synapses.densities, "spots", lambda seen, scale: sizes.append(seen.shape) or spots(seen, scale))
+    monkeypatch.setattr(synapses.densities, "CONTRAST", 1.0)
+    for name, tile in (("whole", (64, 512, 512)), ("tiles", (64, 48, 48))):
+        monkeypatch.setattr(synapses, "TILE", tile)
+        assert learned(tmp_path / name, image, labels, "0-0", synapse_threshold=0.0) == 0
+    reach = synapses.densities.reach((10.0, 10.0, 10.0))
+    assert len(sizes) == 17 and max(size[1] for size in sizes[1:]) <= 48 + 2 * reach[1]
+    assert pq.read_table(tmp_path / "whole/c.parquet").num_rows > 50
+    assert (tmp_path / "whole/c.parquet").read_bytes() == (tmp_path / "tiles/c.parquet").read_bytes()
+
+
 def test_what_is_below_the_threshold_is_none(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(synapses, "network", lambda folder: dark_middle)
     assert learned(tmp_path, *density(tmp_path), "0-7", synapse_threshold=0.99) == 0

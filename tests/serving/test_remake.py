@@ -88,7 +88,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture):
     said = capsys.readouterr().out
     assert "2 root ids changed: 1, 2" in said and "tables/score.json" in said
     after = files(found)
-    of_run = ("volumes/", "provenance/", "runs.sqlite", "published.json", "report.html")
+    of_run = ("volumes/", "figures/", "provenance/", "runs.sqlite", "published.json", "report.html")
     assert {n: after[n][1] for n in after if not n.startswith(of_run)} == {
         n: data for n, (_, data) in wanted.items() if not n.startswith("volumes/")
     }

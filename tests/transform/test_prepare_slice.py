@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from voxelmill.core.space import MM, Axis, Space
 from voxelmill.core.volume import open_image
 from voxelmill.testing.oct import Acquisition, write_mosaics
 from voxelmill.testing.oct_score import tile_error, uneven_light
 from voxelmill.testing.stages import make_store, record_of, run_stage
+from voxelmill.transform import prepare_slice
+from voxelmill.transform.slice_volume import SliceVolume
 
 MADE = Acquisition(slices=1, grid=(2, 3), tile=(40, 96, 96), drift=0)
 GRID = "mosaic_grid_3d_z00.ome.zarr"
@@ -73,10 +77,46 @@ def test_light_is_even(grid: Path, tmp_path: Path) -> None:
     assert before > 0.05 and after < 0.01
 
 
+def most_held(ny: int, scratch: Path) -> int:
+    """Bytes that are held at most to make a clean slice of (16, ny, 512): tissue amid agarose, dimmer with depth."""
+    nz, nx = 16, 512
+    grain = np.random.default_rng(0).gamma(6, 1 / 6, (nz, 64, 64)).astype(np.float32)
+
+    def read(region: tuple[slice, ...]) -> np.ndarray:
+        z, y, x = (np.arange(r.start, r.stop) for r in region)
+        tissue = (np.abs(y - ny / 2) < ny / 3)[:, None] & (np.abs(x - nx / 2) < nx / 3)
+        light = 50 * np.exp(-z / 6, dtype=np.float32)[:, None, None]
+        return light * np.where(tissue, np.float32(10), np.float32(1)) * grain[np.ix_(z, y % 64, x % 64)]
+
+    space = Space.of([Axis(name, "space", MM) for name in "zyx"], (0.01,) * 3)
+    tracemalloc.start()
+    volume = SliceVolume((nz, ny, nx), space, read)
+    made, found = prepare_slice.finish(volume, prepare_slice.Parameters(), scratch / f"{ny}.ome.zarr")
+    made.save(scratch / f"{ny} clean.ome.zarr", "none")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.5 < found["agarose_share"] < 0.6
+    return most
+
+
+def test_memory_does_not_follow_the_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is large: what is known of all columns is means of more of them, and of squares of tissue some do."""
+    for name, most in {"agarose.MOST_BOXES": 2**14, "agarose.MOST_PX": 512, "attenuation.MOST_SQUARES": 2**12}.items():
+        monkeypatch.setattr(f"voxelmill.transform.{name}", most)
+    most_held(256, tmp_path)  # loads what it needs
+    assert most_held(2048, tmp_path) - most_held(512, tmp_path) < 1.5 * 512 * 1536  # bytes a column; the slice has 64
+
+
+def test_a_slice_that_shows_the_same_everywhere(tmp_path: Path) -> None:
+    flat = make_store(tmp_path / GRID, np.full((16, 64, 64), 7, np.float32), shard=(16, 32, 32), chunk=(16, 32, 32))
+    assert prepare(flat, tmp_path, resolution=-1) == 0
+    assert "of 4 seams" in record_of(tmp_path, "prepare_slice")["quality"]["notes"]
+
+
 def test_a_slice_without_anything_is_left_out(tmp_path: Path) -> None:
     empty = make_store(tmp_path / GRID, np.zeros((16, 64, 64), np.float32), shard=(16, 32, 32), chunk=(16, 32, 32))
     assert prepare(empty, tmp_path / "plain", resolution=-1) == 0
-    assert "0" in record_of(tmp_path / "plain", "prepare_slice")["left_out"]
+    assert "z00" in record_of(tmp_path / "plain", "prepare_slice")["left_out"]
     assert not (tmp_path / "plain/out.ome.zarr").exists() and not (tmp_path / "plain/stitched.ome.zarr").exists()
     assert prepare(empty, tmp_path / "strict", resolution=-1, strict=True) == 65
 

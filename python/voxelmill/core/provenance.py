@@ -94,14 +94,16 @@ class Task:
         items, reason = list(items), " ".join(why.split())
         self.left_out |= dict.fromkeys(items, reason)
         if getattr(self.params, "strict", False):
-            raise DataError(f"{', '.join(items)}: {reason}; --strict false leaves such items out")
+            named = ", ".join(items)
+            raise DataError(f"{named}: {reason.removeprefix(f'{named}: ')}; --strict false leaves such items out")
 
-    def leave_out(self, why: str) -> NoReturn:
-        """Leave out all that this task works on: it ends well, without outputs, and its record says why.
+    def leave_out(self, why: str, name: str = "") -> NoReturn:
+        """Leave out all that this task works on (`name`; its block): it ends well, without outputs, its record says why.
 
         The outputs of its module must be optional. Raises DataError under `--strict`."""
-        self.quarantine([self.block or self.stage], why)
-        raise LeftOut(" ".join(why.split()))
+        name = name or self.block or self.stage
+        self.quarantine([name], why)
+        raise LeftOut(f"{name} left out: {' '.join(why.split())}")
 
     def each_sound(
         self,
@@ -281,8 +283,9 @@ def _size(path: Path) -> int:
 def code_hash() -> str:
     """sha256 over the package's own source: what ran, whether or not it was committed."""
     root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    for name in below(root):
+        if name.endswith(".py"):
+            digest.update(name.encode() + b"\0" + Path(root, name).read_bytes())
     return digest.hexdigest()
 
 

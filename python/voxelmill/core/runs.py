@@ -193,7 +193,7 @@ def remarks(found: list[dict[str, Any]]) -> list[str]:
     said: dict[str, None] = {}
     for record in found:
         for item, why in record.get("left_out", {}).items():
-            said[f"{record['stage']}: left out {item}: {why}"] = None
+            said[f"{record['stage']}: left out {item}: {why.removeprefix(f'{item}: ')}"] = None
         for name, value in record.get("quality", {}).items():
             if value and name.startswith(REMARKS):
                 said[f"{record['stage']}: {name.replace('_', ' ')}: {plain(value)}"] = None

@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from . import slices
+from . import slices, tables
 from .errors import DataError
 
 COLUMNS = ("fixed_id", "moving_id", "x_shift", "y_shift", "x_shift_mm", "y_shift_mm", "reliable")
@@ -88,25 +88,17 @@ def places(found: Sequence[Shift], present: Iterable[int] | None = None) -> dict
 
 def read(path: Path) -> list[Shift]:
     """Raises DataError for a table that lacks a column, or holds what is no number."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        names = [name.strip() for name in table.fieldnames or []]
-        table.fieldnames = names
-        missing = [name for name in NEEDED if name not in names]
-        if missing:
-            raise DataError(f"{path.name}: no column {', '.join(missing)}; expected {', '.join(NEEDED)}")
-        return [_row(row, f"{path.name}, line {line}") for line, row in enumerate(table, 2)]
+    return [_row(row, f"{path.name}, line {line}") for line, row in tables.read(path, NEEDED)[1]]
 
 
 def _row(row: Mapping[str, str], where: str) -> Shift:
-    try:
-        x, y = float(row["x_shift_mm"]), float(row["y_shift_mm"])
-        reliable = float(row.get("reliable") or 1) != 0
-    except (TypeError, ValueError):
-        x = y = math.nan
+    x, y = _or_nan(row["x_shift_mm"]), _or_nan(row["y_shift_mm"])
     if not (math.isfinite(x) and math.isfinite(y)):
         raise DataError(f"{where}: x_shift_mm {row['x_shift_mm']!r}, y_shift_mm {row['y_shift_mm']!r}; expected two numbers")
-    return Shift(slices.number_of(row["fixed_id"], where), slices.number_of(row["moving_id"], where), x, y, reliable)
+    reliable = _or_nan(row.get("reliable") or "1")
+    if math.isnan(reliable):
+        raise DataError(f"{where}: reliable {row['reliable']!r}; expected 0 or 1")
+    return Shift(slices.number_of(row["fixed_id"], where), slices.number_of(row["moving_id"], where), x, y, reliable != 0)
 
 
 def write(path: Path, found: Iterable[Shift], pixel: tuple[float, float]) -> None:
@@ -121,11 +113,10 @@ def write(path: Path, found: Iterable[Shift], pixel: tuple[float, float]) -> Non
 
 def pixel_of(path: Path) -> tuple[float, float]:
     """mm of a raw pixel along x and y, by the columns in px and in mm of a table; 1 where it does not say."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file, skipinitialspace=True))
+    _, rows = tables.read(path, NEEDED)
     sizes = []
     for axis in "xy":
-        pairs = [(_or_nan(row.get(f"{axis}_shift_mm")), _or_nan(row.get(f"{axis}_shift"))) for row in rows]
+        pairs = [(_or_nan(row[f"{axis}_shift_mm"]), _or_nan(row.get(f"{axis}_shift"))) for _, row in rows]
         known = sorted(mm / px for mm, px in pairs if mm and px and math.isfinite(mm / px) and mm / px > 0)
         sizes.append(known[len(known) // 2] if known else math.nan)
     fallback = next((s for s in sizes if math.isfinite(s)), 1.0)

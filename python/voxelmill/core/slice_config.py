@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import slices
+from . import slices, tables
 from .errors import DataError
 
 COLUMNS = (
@@ -76,18 +76,13 @@ def written(value: Any) -> str:
 
 def read(path: Path) -> SliceConfig:
     """Raises DataError for a table without the column `slice_id`, and for a slice that comes twice."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        names = [name.strip() for name in table.fieldnames or []]
-        table.fieldnames = names
-        if "slice_id" not in names:
-            raise DataError(f"{path.name}: columns {', '.join(names) or 'none'}; expected slice_id, use, ...")
-        config = SliceConfig(extra=[name for name in names if name not in COLUMNS])
-        for line, row in enumerate(table, 2):
-            number = slices.number_of(row.pop("slice_id") or "", f"{path.name}, line {line}")
-            if number in config.rows:
-                raise DataError(f"{path.name}, line {line}: slice {number} comes twice; leave one row")
-            config.rows[number] = {name: (value or "").strip() for name, value in row.items() if name}
+    names, rows = tables.read(path, ("slice_id",))
+    config = SliceConfig(extra=[name for name in names if name and name not in COLUMNS])
+    for line, row in rows:
+        number = slices.number_of(row.pop("slice_id"), f"{path.name}, line {line}")
+        if number in config.rows:
+            raise DataError(f"{path.name}, line {line}: slice {number} comes twice; leave one row")
+        config.rows[number] = {name: value.strip() for name, value in row.items() if name}
     for number in config.rows:
         config.flag(number, "use")
     return config

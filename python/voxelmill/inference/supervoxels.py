@@ -29,7 +29,7 @@ FLAT = 2.0  # voxels so many times as long along z as in the section: each secti
 class Plane(NamedTuple):
     """One plane of voxels: labels, and their affinities with the plane before."""
 
-    labels: NDArray[np.uint64]
+    labels: NDArray[np.unsignedinteger]
     affinity: NDArray[np.uint8]
 
 
@@ -57,9 +57,9 @@ class Seams:
     """Boxes of voxels in raster order: each meets those before it along every axis."""
 
     def __init__(self) -> None:
-        self.last: dict[tuple[int, ...], tuple[int, NDArray[np.uint64]]] = {}
+        self.last: dict[tuple[int, ...], tuple[int, NDArray[np.unsignedinteger]]] = {}
 
-    def meet(self, region: Region, first: list[Plane], last: list[NDArray[np.uint64]]) -> Iterator[Edges]:
+    def meet(self, region: Region, first: list[Plane], last: list[NDArray[np.unsignedinteger]]) -> Iterator[Edges]:
         """What a box has in common with those before. first, last: its outer planes, by axis."""
         for axis, (here, plane, after) in enumerate(zip(region, first, last, strict=True)):
             place = (axis, *(s.start for k, s in enumerate(region) if k != axis))
@@ -138,7 +138,7 @@ def segment_column(
     region = (z, y, x)
     shape = tuple(s.stop - s.start for s in region)
     number = seeded_watershed.tiles(source.shape).number(z.start, y.start, x.start)
-    whole, seams = np.zeros(shape, np.uint64), Seams()
+    whole, seams = np.zeros(shape, np.uint32), Seams()  # numbers within the column
     planes = [np.zeros(np.delete(shape, k), np.uint8) for k in range(3)]
     sizes, sections_of, edges, count = [], [], [], 0
     for tile in levels.tiles(region, (shape[0], SIDE, SIDE)):
@@ -147,23 +147,25 @@ def segment_column(
         sections_of.append(cut.sections)
         at = tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True))
         found = whole[at]
-        np.copyto(found, ids.encode(number, cut.labels + count), where=cut.labels > 0)
+        np.add(cut.labels, count, out=found, where=cut.labels > 0, casting="unsafe")
         first = [Plane(found.take(0, k), cut.affinity[k]) for k in range(3)]
         for k in range(3):
             if at[k].start == 0:
                 planes[k][tuple(s for n, s in enumerate(at) if n != k)] = cut.affinity[k]
-        inside = cut.edges._replace(pairs=ids.encode(number, cut.edges.pairs + np.uint64(count)))
+        inside = cut.edges._replace(pairs=cut.edges.pairs + np.uint64(count))
         edges += [inside, *seams.meet(tile, first, [found.take(-1, k) for k in range(3)])]
         count += len(cut.sizes)
-    target.write(region, whole)
+        del cut  # before the next tile is looked at
+    named = ids.encode(number, np.arange(count + 1))
+    named[0] = 0
+    target.write(region, named[whole])
+    between = region_graph.merged(edges)
     return Part(
         region,
-        Nodes(
-            ids.encode(number, np.arange(1, count + 1)), np.concatenate(sizes).astype(np.int64), np.concatenate(sections_of)
-        ),
-        region_graph.merged(edges),
-        [Plane(whole.take(0, k), planes[k]) for k in range(3)],
-        [whole.take(-1, k) for k in range(3)],
+        Nodes(named[1:], np.concatenate(sizes).astype(np.int64), np.concatenate(sections_of)),
+        between._replace(pairs=named[between.pairs]),
+        [Plane(named[whole.take(0, k)], planes[k]) for k in range(3)],
+        [named[whole.take(-1, k)] for k in range(3)],
     )
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..core import plans, shifts, slice_config, slices
-from ..core.errors import DataError
+from ..core.errors import DataError, StorageError
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.slice_config import SliceConfig
 from ..core.stage import In, Out
+from ..core.volume import open_image
 
 SLICE = re.compile(r"(?:mosaic_grid(?:_3d)?_z(\d+)|slice_z(\d+)_normalize)\.ome\.zarr")
 
@@ -30,11 +32,16 @@ class Parameters(Strict):
 def run(p: Parameters, task: Task, *, source: In, shifts_xy: In, config: In | None = None, list: Out, used: Out) -> None:
     there = stores(source)
     known = slice_config.read(config) if config else slice_config.of(there)
-    chosen = choose(p, task, there, known, config.name if config else "")
-    if not chosen:
+    wanted = choose(p, task, there, known, config.name if config else "")
+    if not wanted:
         raise DataError(
             f"{source.name}: none of {len(there)} slices is used; expected use=true for some in the slice configuration"
         )
+    look = partial(look_at, source, there)
+    chosen = [n for n, _ in task.each_sound(look, wanted, "stores opened", name=slices.name_of)]
+    if not chosen:
+        why = task.left_out[slices.name_of(wanted[0])]
+        raise DataError(f"{source.name}: none of {len(wanted)} stores can be opened; the first: {why}")
     rows = shifts.read(shifts_xy)
     shifts.places(rows, chosen)
     strangers = {n for row in rows for n in (row.fixed, row.moving)} - set(there) - set(known.rows)
@@ -60,6 +67,14 @@ def stores(folder: Path) -> dict[int, str]:
             "expected one a slice, as --workflow mosaic leaves them"
         )
     return found
+
+
+def look_at(folder: Path, there: dict[int, str], n: int) -> None:
+    """Raises DataError where the store of a slice is none."""
+    try:
+        open_image(folder / there[n]).layout()
+    except StorageError as error:
+        raise DataError(f"{error}; copy the store again") from None
 
 
 def choose(p: Parameters, task: Task, there: dict[int, str], known: SliceConfig, table: str) -> Sequence[int]:

@@ -21,7 +21,7 @@ from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Given, Strict
 from ..core.stage import Out, OutFiles
-from .tiles.oct import RawTile, files_of, find_tiles, read_info, write_table
+from .tiles.oct import RawTile, files_of, find_tiles, number_of, read_info, write_table
 
 UM_PER_MM = 1000
 OFF_GRID = 0.25  # of a field of view that a tile may lie beside the grid of its slice
@@ -58,6 +58,9 @@ def run(
             task.quarantine(lacking, "no such tile")
     if not by_slice:
         raise DataError(f"{name}: none of {len(folders)} tiles has a usable info.txt; the first: {first_reason(task)}")
+    for n, count in Counter(number_of(folder) for folder in folders).items():
+        if n not in by_slice:
+            task.quarantine([slices.name_of(n)], f"none of its {count} tiles has a usable info.txt")
     write_table(tiles, [tile for n in sorted(by_slice) for tile in by_slice[n]])
     of_slices.mkdir()
     for n, of in by_slice.items():

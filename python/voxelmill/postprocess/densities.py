@@ -17,6 +17,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import blocks
+from ..core.volume import Region
+
 STEP, SIDE = 16.0, 24  # nm; the cube is 384 nm wide
 FINE, AROUND = 20.0, 70.0  # nm, sigma of a spot and of what is around it
 APART = 40.0  # nm: spots nearer than this along every axis are one; each thicker section has its own, and the best stays
@@ -42,10 +45,13 @@ def spots(sections: NDArray[np.uint8], scale: Scale) -> NDArray[np.int64]:
     """Dark spots of a volume (z, y, x): voxels int64 (n, 3), in raster order."""
     from scipy import ndimage
 
-    grey = sections.astype(np.float32)
-    fine, around = (ndimage.gaussian_filter(grey, [w / s for s in scale], truncate=CUT) for w in (FINE, AROUND))
-    dark = np.rint((around - fine) * 64)  # steps, so that equal places are equal in any block
-    highest = ndimage.maximum_filter(dark, size=[2 * int(APART / s) + 1 for s in scale])
+    fine, dark = (
+        ndimage.gaussian_filter(sections, [w / s for s in scale], output=np.float32, truncate=CUT) for w in (FINE, AROUND)
+    )
+    dark -= fine
+    dark *= 64
+    np.rint(dark, out=dark)  # steps, so that equal places are equal in any block
+    highest = ndimage.maximum_filter(dark, size=[2 * int(APART / s) + 1 for s in scale], output=fine)
     return np.argwhere((dark == highest) & (dark >= CONTRAST * 64))
 
 
@@ -93,19 +99,26 @@ def best(points: NDArray[np.int64], score: NDArray[np.float32], scale: Scale) ->
 
 
 def detect(
-    network: Network, sections: NDArray[np.uint8], scale: Scale, least: float
+    network: Network, sections: NDArray[np.uint8], scale: Scale, least: float, core: Region | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Synapses of a volume (z, y, x): voxels of their densities (n, 3) and scores, `least` to 1.
+    """Synapses of a volume (z, y, x), or of its `core`: voxels of their densities (n, 3) and scores, `least` to 1.
 
     Those nearer than `reach` to a face that is not the volume's depend on what lies beyond it."""
     at = spots(sections, scale)
+    core = core or tuple(slice(0, n) for n in sections.shape)
+    at = at[inside(at, blocks.widen(core, tuple(int(RIVALS / s) + 1 for s in scale), sections.shape)[0])]
     weights = taps(scale)
     logit = np.array([network(normalised(cube(sections, p, weights))) for p in at], np.float64)
     score = np.round(1 / (1 + np.exp(-logit)), 4).astype(np.float32)
     kept = score >= least
     at, score = at[kept], score[kept]
-    kept = best(at, score, scale)
+    kept = best(at, score, scale) & inside(at, core)
     return at[kept], score[kept]
+
+
+def inside(points: NDArray[np.int64], region: Region) -> NDArray[np.bool_]:
+    """Which voxels (n, 3) lie in a region."""
+    return np.all([(a >= s.start) & (a < s.stop) for a, s in zip(points.T, region, strict=True)], 0)
 
 
 def extent(sections: NDArray[np.uint8], at: Sequence[int], scale: Scale) -> int:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import itertools
 from functools import partial
 
-from ..core import blocks
+import numpy as np
+
+from ..core import blocks, levels
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out, OutFiles
 from ..core.volume import Image, Layout, Region, create_image, open_image
 from ..inference import section_linking, seeded_watershed
+
+TILE = (64, 512, 512)  # voxels that are looked up at once
 
 
 class Parameters(Params):
@@ -53,4 +57,8 @@ def run(
 def label(source: Image, target: Image, one: tuple[Region, section_linking.MergeTable]) -> None:
     """Write the segments of a region, given the part of the merge table that its supervoxels are in."""
     region, table = one
-    target.write(region, section_linking.remap(source.read(region), table).astype(target.dtype))
+    found = np.empty([s.stop - s.start for s in region], target.dtype)
+    for tile in levels.tiles(region, TILE):  # with 64-bit numbers a tile is held, not the shard
+        at = tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True))
+        found[at] = section_linking.remap(source.read(tile), table)
+    target.write(region, found)

@@ -8,6 +8,7 @@ plane 0  ~~~~ water ~~~~~~~~~        A column of boxes is agarose from the top d
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,9 @@ import numpy as np
 from .slice_statistics import otsu
 from .slice_volume import SliceVolume
 
-BOX = 4  # planes and px a side
+BOX = 4  # planes and px a side, of slices that have room for it
+MOST_BOXES = 2**22  # of a slice: where there would be more, a box is twice as wide, and so on
+MOST_PX = 2048  # a side of the picture: where there would be more, means of 2 x 2 px and so on
 DARKER = 3.5  # agarose scatters so many times less than tissue; its dimmest parts do not
 FIRST = 3  # boxes below the surface by whose mean it is told from tissue
 EVEN = 1.25  # times as bright as the rest of it: no agarose any more
@@ -23,46 +26,81 @@ AWAY = (2, 1, 0)  # boxes from tissue at which it begins, if there is enough
 FEWEST = 16  # boxes
 
 
+def box_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Planes and px a side: memory does not grow with the slice."""
+    side = BOX
+    while np.prod([-(-n // s) for n, s in zip(shape, (BOX, side, side), strict=True)]) > MOST_BOXES:
+        side *= 2
+    return BOX, side, side
+
+
 def overview(volume: SliceVolume) -> tuple[np.ndarray, np.ndarray]:
-    """Means of what was acquired, 0 where nothing was: of boxes (nz / BOX, ny / BOX, nx / BOX), of A-lines (ny, nx)."""
-    boxes = np.zeros([-(-n // BOX) for n in volume.shape], np.float32)
-    lines = np.zeros(volume.shape[1:], np.float32)
+    """Means of what was acquired, 0 where nothing was: of boxes (see `box_of`), and a picture of A-lines (ny, nx), of
+    MOST_PX a side at most."""
+    box = box_of(volume.shape)
+    boxes = np.zeros([-(-n // s) for n, s in zip(volume.shape, box, strict=True)], np.float32)
+    f = 2 ** max(0, int(np.ceil(np.log2(max(volume.shape[1:]) / MOST_PX))))
+    picture = np.zeros([-(-n // f) for n in volume.shape[1:]], np.float32)
     total, seen = np.zeros(()), np.zeros((), np.int32)  # of a column
     for region, values in volume.parts():
         acquired = values != 0
-        boxes[tuple(slice(r.start // BOX, -(-r.stop // BOX)) for r in region)] = _means(values, acquired)
+        boxes[_places(region, box)] = _means(values, acquired, box)
         total = total + values.sum(0, dtype=np.float64)
         seen = seen + np.count_nonzero(acquired, axis=0)
         z, *yx = region
         if z.stop == volume.shape[0]:
-            lines[*yx] = total / np.maximum(seen, 1)
+            lines = total / np.maximum(seen, 1)
+            picture[_places(yx, (f, f))] = lines if f == 1 else _means(lines, seen > 0, (f, f))
             total, seen = np.zeros(()), np.zeros((), np.int32)
-    return boxes, lines
+    return boxes, picture
 
 
-def _means(values: np.ndarray, acquired: np.ndarray) -> np.ndarray:
+def _places(region: Sequence[slice], box: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(r.start // s, -(-r.stop // s)) for r, s in zip(region, box, strict=True))
+
+
+def _means(values: np.ndarray, acquired: np.ndarray, box: Sequence[int]) -> np.ndarray:
     """Of the boxes of a part of a slice, whose last ones may be smaller."""
-    total = _summed(values)
-    return total / (BOX**3 if acquired.all() and total.size * BOX**3 == values.size else np.maximum(_summed(acquired), 1))
+    total, whole = _summed(values, box), int(np.prod(box))
+    return total / (whole if acquired.all() and total.size * whole == values.size else np.maximum(_summed(acquired, box), 1))
 
 
-def _summed(values: np.ndarray) -> np.ndarray:
+def _summed(values: np.ndarray, box: Sequence[int]) -> np.ndarray:
     out = values.astype(np.float32, copy=False)
-    for axis, n in enumerate(values.shape):
-        out = np.add.reduceat(out, np.arange(0, n, BOX), axis)
+    for axis, (n, side) in enumerate(zip(values.shape, box, strict=True)):
+        out = np.add.reduceat(out, np.arange(0, n, side), axis)
     return out
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A value a column, by boxes (gy, gx) of `side` px: `[y, x]` of a region gives those of its columns."""
+
+    of: np.ndarray
+    side: int
+
+    def __getitem__(self, region: tuple[slice, slice]) -> np.ndarray:
+        rows, columns = (np.arange(r.start, r.stop) // self.side for r in region)
+        return self.of[rows[:, None], columns]
+
+    def mapped(self, f: Callable[[np.ndarray], np.ndarray]) -> Columns:
+        return Columns(f(self.of), self.side)
 
 
 @dataclass(frozen=True)
 class Agarose:
     """Of a slice (nz, ny, nx)."""
 
-    begins: np.ndarray  # (ny, nx) bool: columns that are no tissue near the surface
-    down: np.ndarray  # (ny, nx) int32: planes, from plane 0 on, in which a column is agarose for sure
+    begins: Columns  # bool: columns that are no tissue near the surface
+    down: Columns  # int32: planes, from plane 0 on, in which a column is agarose for sure
+    shape: tuple[int, int, int]
 
     @property
     def share(self) -> float:
-        return float(self.begins.mean())
+        """Of all columns."""
+        edges = (np.minimum(np.arange(n + 1) * self.begins.side, px) for n, px in zip(self.begins.of.shape, self.shape[1:]))
+        high, wide = map(np.diff, edges)
+        return float(high @ self.begins.of @ wide) / (self.shape[1] * self.shape[2])
 
 
 def agarose(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
@@ -80,18 +118,18 @@ def agarose(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
         for z in range(first, len(boxes)):
             left = left & (boxes[z] <= EVEN * np.median(boxes[z][left]))
             down[left] = z + 1
-    return Agarose(_columns(begins, shape), _columns(np.minimum(down * BOX, shape[0]), shape))
+    return _agarose(begins, np.minimum(down * BOX, shape[0]), shape)
 
 
 def dimmest(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
     """The dimmest third of the tissue near the surface, for want of agarose."""
     seen = boxes.all(0)
     if not seen.any():
-        return Agarose(*(np.zeros(shape[1:], kind) for kind in (bool, np.int32)))
+        return _agarose(np.zeros(seen.shape, bool), np.zeros(seen.shape, np.int32), shape)
     first = _below_surface(boxes[:, seen])
     level = boxes[first : first + FIRST].mean(0)
-    dim = _columns(seen & (level <= np.quantile(level[seen], 1 / 3)), shape)
-    return Agarose(dim, np.where(dim, np.int32(shape[0]), np.int32(0)))
+    dim: np.ndarray = seen & (level <= np.quantile(level[seen], 1 / 3))
+    return _agarose(dim, np.where(dim, np.int32(shape[0]), np.int32(0)), shape)
 
 
 def _below_surface(columns: np.ndarray) -> int:
@@ -100,8 +138,9 @@ def _below_surface(columns: np.ndarray) -> int:
     return min(int(np.argmax(bright > bright.max() / 2)) + 1, len(columns) - 1)
 
 
-def _columns(of: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    return np.repeat(np.repeat(of, BOX, 0), BOX, 1)[: shape[1], : shape[2]]
+def _agarose(begins: np.ndarray, down: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
+    side = box_of(shape)[-1]
+    return Agarose(Columns(begins, side), Columns(down, side), shape)
 
 
 def _beginning(boxes: np.ndarray) -> tuple[int, np.ndarray]:

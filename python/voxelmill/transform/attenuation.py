@@ -13,11 +13,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.volume import Region
+from .slice_statistics import OfColumns
 from .slice_volume import SliceVolume
 
 ACROSS = 1.0  # px: sigma of the sums
 HALO = 4  # px beside a region that they read
 SQUARE = 8  # px: alpha is found on means of so many px a side
+MOST_SQUARES = 2**14  # of a slice: of more, some do
 FEWEST = 16  # squares of tissue by which it can be found
 LEAST_LIGHT = 0.05  # at the last plane, in the mean: alpha is not believed beyond
 
@@ -45,14 +47,17 @@ def alpha_of(tissue: np.ndarray, most_gain: float) -> float:
     return (low + high) / 2
 
 
-def squares(volume: SliceVolume, mask: np.ndarray) -> np.ndarray:
-    """(planes, squares) means over squares of columns that all are in a mask (ny, nx) and were acquired."""
+def squares(volume: SliceVolume, mask: OfColumns) -> np.ndarray:
+    """(planes, squares) means over squares of columns that all are in a mask and were acquired; about MOST_SQUARES of a
+    large slice, evenly."""
     found, column = [], []
-    for (z, *yx), values in volume.parts():
+    step = -(-(volume.shape[1] * volume.shape[2]) // SQUARE**2 // MOST_SQUARES) or 1
+    for (z, y, x), values in volume.parts():
         ny, nx = (n // SQUARE for n in values.shape[1:])
         parts = (-1, ny, SQUARE, nx, SQUARE)
-        values, inside = values[:, : ny * SQUARE, : nx * SQUARE], mask[*yx][: ny * SQUARE, : nx * SQUARE]
+        values, inside = values[:, : ny * SQUARE, : nx * SQUARE], mask[y, x][: ny * SQUARE, : nx * SQUARE]
         use = (inside & (values > 0).all(0)).reshape(parts[1:]).all((1, 3))
+        use &= (y.start // SQUARE + np.arange(ny)[:, None] + x.start // SQUARE + np.arange(nx)) % step == 0
         column.append((values.reshape(parts).mean((2, 4)), use))
         if z.stop == volume.shape[0]:
             means, uses = zip(*column, strict=True)

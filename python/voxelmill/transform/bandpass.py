@@ -30,8 +30,8 @@ TILE = 32  # px of the finest layer: the least side of a tile of the agreement m
 class View:
     """Part of a layer as a linear model of small moves.
 
-    rows     (4, pixels) float32: image, its change per px along y and along x, and per radian of turn
-    sums     (4, 4) of products of the rows
+    rows     (3 or 4, pixels) float32: image, its change per px along y and along x; and per radian of turn
+    sums     of products of the rows
     """
 
     def __init__(self, rows: np.ndarray):
@@ -77,16 +77,18 @@ class Layer:
         """The mask, made if need be."""
         return np.ones(self.image.shape, np.float32) if self.mask is None else self.mask
 
-    def view(self, y0: int, y1: int, x0: int, x1: int) -> View:
-        """Part of the layer, kept because steps and pairs ask for the same ones."""
+    def view(self, y0: int, y1: int, x0: int, x1: int, turn: bool = False) -> View:
+        """Part of the layer, kept because steps and pairs ask for the same ones; with its change per turn if need be."""
         key = (y0, y1, x0, x1)
-        if key not in self._views:
-            image, gy, gx = (p[y0:y1, x0:x1] for p in (self.image, *self.slopes))
-            y = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(self.centre[0])
-            x = np.arange(x0, x1, dtype=np.float32) - np.float32(self.centre[1])
-            rows = np.array([image, gy, gx, gx * y - gy * x]).reshape(4, -1)
-            self._views[key] = View(rows)
-        return self._views[key]
+        known = self._views.get(key)
+        if known is None or len(known.rows) < 3 + turn:
+            _, gy, gx = rows = [p[y0:y1, x0:x1] for p in (self.image, *self.slopes)]
+            if turn:
+                y = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(self.centre[0])
+                x = np.arange(x0, x1, dtype=np.float32) - np.float32(self.centre[1])
+                rows.append(gx * y - gy * x)
+            known = self._views[key] = View(np.array(rows).reshape(len(rows), -1))
+        return known
 
     @cached_property
     def tile_power(self) -> np.ndarray:
@@ -101,7 +103,7 @@ class Layer:
         a Gaussian whose width follows from the slopes.
         """
         ny, nx = self.image.shape
-        power, gy, gx, _ = np.diagonal(self.view(RIM, ny - RIM, RIM, nx - RIM).sums).tolist()
+        power, gy, gx = np.diagonal(self.view(RIM, ny - RIM, RIM, nx - RIM).sums).tolist()[:3]
         return (math.pi * power / max((gy * gx) ** 0.5, 1e-9) / (ny * nx)) ** 0.5
 
     def positions(self, section_positions: np.ndarray) -> np.ndarray:

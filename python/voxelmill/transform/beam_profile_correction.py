@@ -64,7 +64,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     if p.attenuation_max_gain == 1:
         return made, found
     below = int(surface(profile) or 0) + 2
-    tissue = attenuation.squares(made, ~dim.begins)[below:] - dark
+    tissue = attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark
     alpha = attenuation.alpha_of(tissue, p.attenuation_max_gain)
     found |= {"attenuation_alpha": alpha}
     return attenuation.compensated(made, alpha, dark, p.attenuation_max_gain) if alpha else made, found

@@ -35,7 +35,7 @@ def normalize(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
     """The slice from 0 to 1."""
     boxes, projection = overview(volume)
     dim = agarose(boxes, volume.shape)
-    agar, tissue = gathered(volume, [dim.down, np.where(dim.begins, 0, volume.shape[0])])
+    agar, tissue = gathered(volume, [dim.down, dim.begins.mapped(lambda begins: np.where(begins, 0, volume.shape[0]))])
     bottom, usual = agar.percentile(50), tissue.percentile(50)
     usual = np.maximum(usual - bottom, max(DIMMEST * usual.max(), 1e-12))
     lit = usual >= usual.max() / 2

@@ -25,6 +25,12 @@ NARROW = 1.15  # the bound between them, from round to round
 Ends = Sequence[tuple[int, int]]
 
 
+def median(values: Sequence[float] | np.ndarray) -> float:
+    """As numpy's own, which at its first call loads what costs as much as placing a tile or two."""
+    found = np.sort(np.asarray(values, float))
+    return float(found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2
+
+
 class Offsets:
     """Least squares for the values at nodes from differences along links.
 
@@ -67,7 +73,7 @@ class Offsets:
         x = self._least_squares(rhs)
         for _ in range(3 if floor is not None and self.measured else 0):
             off = self._missed(x, rhs)
-            limit = HUBER * max(1.4826 * float(np.median(off[: self.measured])), floor or 0.0)
+            limit = HUBER * max(1.4826 * median(off[: self.measured]), floor or 0.0)
             weight = base * np.minimum(1, limit / np.maximum(off, 1e-12))
             if (weight == self.weight).all():
                 break
@@ -88,7 +94,7 @@ class Offsets:
         self.weight = even
         x = self._least_squares(rhs)
         off = self._missed(x, rhs)[: self.measured]
-        error = float(np.clip(1.5 * np.median(off), least, most)) if len(off) else least
+        error = float(np.clip(1.5 * median(off), least, most)) if len(off) else least
         wide = max(float(off.max(initial=0.0)) / error, 1.0)
         while self.measured:
             bound = (error * wide) ** 2

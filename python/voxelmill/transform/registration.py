@@ -219,7 +219,7 @@ def _gauss_newton(
         if not any(area):
             return parameters, -1.0
         m, both = _seen(fixed, moving, matrix, area)
-        view = fixed.view(*area)
+        view = fixed.view(*area, turn)
         if both is not None:
             view = View(view.rows * both.ravel())
         ff, (fm, *by_slope) = float(view.sums[0, 0]), np.einsum("ki,i->k", view.rows[:k], m.ravel())

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import slices
 from ..core.errors import DataError
 from ..core.provenance import Task
 
@@ -59,4 +60,4 @@ def or_left_out(task: Task) -> Iterator[None]:
     except DataError as error:
         if getattr(task.params, "strict", False):
             raise
-        task.leave_out(str(error))
+        task.leave_out(str(error), slices.name_of(slices.number_of(task.block)))

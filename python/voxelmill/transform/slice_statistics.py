@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from ..core.params import Params, param
@@ -54,23 +57,28 @@ class Levels:
         return out
 
 
-def mean_profile(volume: SliceVolume, mask: np.ndarray | None = None, most: float = np.inf) -> np.ndarray:
-    """(nz,) float64: mean A-line over a mask (ny, nx) of columns, of what was acquired, values beyond `most` as `most`."""
+class OfColumns(Protocol):
+    """A value a column of a slice, by region: an array (ny, nx), or what is as good."""
+
+    def __getitem__(self, region: tuple[slice, slice], /) -> np.ndarray: ...
+
+
+def mean_profile(volume: SliceVolume) -> np.ndarray:
+    """(nz,) float64: mean A-line of what was acquired."""
     total, seen = np.zeros(volume.shape[0]), np.zeros(volume.shape[0])
-    for (z, y, x), values in volume.parts():
-        of = values if mask is None else values[:, mask[y, x]]
-        of = of.reshape(len(of), -1)
-        total[z] += np.minimum(of, np.float32(most)).sum(1, dtype=np.float64)
+    for (z, _, _), values in volume.parts():
+        of = values.reshape(len(values), -1)
+        total[z] += of.sum(1, dtype=np.float64)
         seen[z] += (of != 0).sum(1)
     return total / np.maximum(seen, 1)
 
 
-def levels_of(volume: SliceVolume, down: np.ndarray | None = None) -> Levels:
-    """Levels of the planes, everywhere, or down to plane `down` (ny, nx) of each column."""
+def levels_of(volume: SliceVolume, down: OfColumns | None = None) -> Levels:
+    """Levels of the planes, everywhere, or down to plane `down` of each column."""
     return gathered(volume, [down])[0]
 
 
-def gathered(volume: SliceVolume, downs: list[np.ndarray | None]) -> list[Levels]:
+def gathered(volume: SliceVolume, downs: Sequence[OfColumns | None]) -> list[Levels]:
     """As `levels_of`, several in one pass."""
     found = [Levels(volume.shape[0]) for _ in downs]
     for (z, y, x), values in volume.parts():
@@ -78,14 +86,15 @@ def gathered(volume: SliceVolume, downs: list[np.ndarray | None]) -> list[Levels
             if down is None:
                 levels.add(values, z.start)
                 continue
+            ends = down[y, x]
             for n, plane in enumerate(values, z.start):
-                levels.add(plane[down[y, x] > n][None], n)
+                levels.add(plane[ends > n][None], n)
     return found
 
 
 def otsu(values: np.ndarray) -> float:
     """The threshold that parts values best into two classes (Otsu 1979)."""
-    counts, edges = np.histogram(values, 256)
+    counts, edges = np.histogram(values.astype(float), 256)  # as float32 nearly equal ones cannot be told apart
     centres = (edges[1:] + edges[:-1]) / 2
     n, total = np.cumsum(counts), np.cumsum(counts * centres)
     low, high = n[:-1], n[-1] - n[:-1]

@@ -27,10 +27,11 @@ import numpy as np
 
 from ..core.errors import DataError
 from . import narrow_overlap
-from .offsets import Offsets
+from .offsets import Offsets, median
 from .registration import estimate_pair, prepare
 
 LEAST = 8  # px of overlap, in both directions, in which a shift can be found
+HALVED = 64  # px: from this width on a first look at half the resolution will do
 NARROW = 24  # px: of overlaps less wide, slopes are registered
 FEW = 4  # looks of which the first registration takes one
 CORNER = 0.4  # of the largest overlap of a tile: in a grid whose tiles overlap by less, pairs at corners have less
@@ -170,7 +171,7 @@ def seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray, reach: i
     nothing = Seam(a, b, np.asarray(nominal, float), 0.0, 0.0)
     if (_size(of_a, of_b, nominal) < NARROW).any():
         return _narrow(nothing, of_a, of_b, reach)
-    few = _overlap(nothing, of_a.few(), of_b.few(), full=False)
+    few = _overlap(nothing, of_a.few(), of_b.few(), full=False, half=True)
     if few.weight > 0 and (_size(of_a, of_b, few.offset) >= NARROW).all():
         fine = _overlap(few, of_a, of_b, full=True)
         if fine.weight > 0:
@@ -200,14 +201,14 @@ def _narrow(nothing: Seam, of_a: Strip, of_b: Strip, reach: int) -> Seam:
     return replace(nothing, offset=found.shift + corners, correlation=found.correlation, weight=found.pixels * c2 / (1 - c2))
 
 
-def _overlap(known: Seam, of_a: Strip, of_b: Strip, full: bool) -> Seam:
+def _overlap(known: Seam, of_a: Strip, of_b: Strip, full: bool, half: bool = False) -> Seam:
     """Register what both strips show if the offset is as known so far."""
     shift = np.rint(known.offset).astype(int)
     first = np.maximum(of_a.corner, of_b.corner + shift)
     last = np.minimum(of_a.end, of_b.end + shift)
     if (last - first < LEAST).any():
         return replace(known, weight=0.0)
-    return _register(known, of_a[first, last], first, of_b[first - shift, last - shift], first - shift, full)
+    return _register(known, of_a[first, last], first, of_b[first - shift, last - shift], first - shift, full, half)
 
 
 def _whole(of_a: Strip, of_b: Strip) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -217,12 +218,22 @@ def _whole(of_a: Strip, of_b: Strip) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _register(
-    known: Seam, one: np.ndarray, corner: np.ndarray, other: np.ndarray, other_corner: np.ndarray, full: bool
+    known: Seam,
+    one: np.ndarray,
+    corner: np.ndarray,
+    other: np.ndarray,
+    other_corner: np.ndarray,
+    full: bool,
+    half: bool = False,
 ) -> Seam:
-    """The seam from two parts (looks, y, x) of one size at given corners of a and b: look by look, weighed together."""
+    """The seam from two parts (looks, y, x) of one size at given corners of a and b: look by look, weighed together.
+
+    full     at full resolution; else a part that is wide enough is halved
+    half     halve a part of HALVED px already, for a first look"""
     total, power, correlation = np.zeros(2), 0.0, 0.0
+    most = -(-max(one.shape[1:]) // 2) if half and min(one.shape[1:]) >= HALVED else 2**14
     for of_a, of_b in zip(one, other, strict=True):
-        found = estimate_pair(*(prepare(part, full=full, max_size=2**14) for part in (of_a, of_b)), level="translation")
+        found = estimate_pair(*(prepare(part, full=full, max_size=most) for part in (of_a, of_b)), level="translation")
         if found.trusted:
             c2 = min(found.correlation, 0.999) ** 2
             weight = of_a.size * found.overlap * c2 / (1 - c2)
@@ -241,7 +252,7 @@ def solve(seams: list[Seam], nominal: np.ndarray, shapes: np.ndarray) -> Placeme
     ends = [(s.a, s.b) for s in seams]
     n, by_distance = len(nominal), lambda e: float(np.abs(nominal[e[1]] - nominal[e[0]]).sum())
     near = sorted(ends, key=by_distance) + [(k - 1, k) for k in range(1, n)]
-    usual = float(np.median([s.weight for s in found])) if found else 1.0
+    usual = median([s.weight for s in found]) if found else 1.0
     graph = Offsets([(s.a, s.b) for s in found], [s.weight / usual for s in found], np.arange(n), near, n, ends)
     moved = [s.offset - (nominal[s.b] - nominal[s.a]) for s in found]
     positions = nominal + graph.solve_despite(np.array(moved).reshape(-1, 2), *ERROR)

@@ -75,13 +75,23 @@ def find_tiles(root: Path, name: str, flat: bool = False) -> list[str]:
     Raises DataError where there is none, or two for one place; `name` is what the input is called in errors."""
     found: dict[tuple[int, ...], str] = {}
     for folder in _folders(root, flat):
-        mx, my, z = (int(n) for n in NAME.fullmatch(folder.rsplit("/", 1)[-1]).groups())  # type: ignore[union-attr]
+        mx, my, z = _indices(folder)
         other = found.setdefault((z, mx, my), folder)
         if other != folder:
             raise DataError(f"{name}: {other} and {folder} are one tile; expected one folder for each x, y, z. Move one away")
     if not found:
         raise DataError(f"{name}: {_instead(root, flat)}")
     return [found[key] for key in sorted(found)]
+
+
+def number_of(folder: str) -> int:
+    """The slice of a tile, by the name of its folder."""
+    return _indices(folder)[2]
+
+
+def _indices(folder: str) -> tuple[int, int, int]:
+    mx, my, z = (int(n) for n in NAME.fullmatch(folder.rsplit("/", 1)[-1]).groups())  # type: ignore[union-attr]
+    return mx, my, z
 
 
 def _folders(root: Path, flat: bool) -> Iterator[str]:
@@ -98,7 +108,7 @@ def _instead(root: Path, flat: bool) -> str:
     if next(root.rglob("*.oct"), None) is not None:
         return f"Thorlabs .oct files are not read; convert them: {FORMAT}"
     if flat and next(_folders(root, False), None):
-        return f"tiles lie in folders in it, none directly; give --use_old_folder_structure false. {FORMAT.capitalize()}"
+        return f"tiles lie in folders in it, none directly; give --use_old_folder_structure false; {FORMAT}"
     return f"no tiles in it; {FORMAT}, or TIFF tiles, or a CZI"
 
 
@@ -111,7 +121,7 @@ def read_info(root: Path, folder: str) -> RawTile:
         raise DataError(f"{path}: no such file; expected one beside the B-scans of each tile") from None
     rows = (line.partition(":") for line in text.splitlines() if ":" in line)
     said = {key.strip(): value.strip() for key, _, value in rows}
-    mx, my, z = (int(n) for n in NAME.fullmatch(folder.rsplit("/", 1)[-1]).groups())  # type: ignore[union-attr]
+    mx, my, z = _indices(folder)
     n = {key: _number(said, key, path) for key in WHOLE + REAL}
     nx, ny, n_extra, top, bottom = (int(n[key]) for key in WHOLE)
     if min(nx, ny, bottom - top + 1, n["width"], n["height"]) <= 0 or n_extra < 0:

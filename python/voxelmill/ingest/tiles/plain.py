@@ -10,7 +10,7 @@ A `Tiling` says what there is, and goes from task to task as JSON; `open_tiles` 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from .positions import Positions, read_positions, table_in
 TIFF = (".tif", ".tiff")
 UNKNOWN = (None, None, None)
 MOST_OPEN = 64  # files at a time
+STREWN = 1000  # times what tiles cover: a wider canvas is a mistake of positions
 
 
 class Tile(BaseModel, frozen=True):
@@ -211,14 +212,24 @@ def _one_kind(kinds: dict[tuple[str, int], str], called: str) -> tuple[str, int]
     return kind
 
 
-def check_places(tiles: Iterable[Tile], called: str) -> None:
-    """Raises DataError where two tiles of a section have one position."""
+def check_places(tiles: Sequence[Tile], called: str) -> None:
+    """Raises DataError where two tiles of a section have one position, or one lies far from all others."""
     at: dict[tuple[int, float, float], str] = {}
     for tile in tiles:
         first = at.setdefault((tile.section, tile.y, tile.x), tile.name)
         if first != tile.name:
             raise DataError(
                 f"{called}: {first} and {tile.name} both lie at y {tile.y:g}, x {tile.x:g} px; expected one tile a place"
+            )
+    for section in by_section(tiles).values():
+        places, shapes = positions_of(section)
+        sides = (places + shapes).max(0) - places.min(0)
+        if sides.prod() > STREWN * shapes.prod(1).sum():
+            off = np.abs(places - np.median(places, 0)).max(1)
+            far = section[int(off.argmax())]
+            raise DataError(
+                f"{called}: the positions span {sides[0]:g} x {sides[1]:g} px, over {STREWN} times what the tiles cover, and "
+                f"{far.name} lies farthest out, at y {far.y:g}, x {far.x:g}; expected px of these tiles"
             )
 
 
