@@ -252,7 +252,7 @@ def count_plot(field: Field, which: str) -> Any:
     for values, colour, name, wide in ((found, "0.25", "found", 2.5), (kept, "tab:blue", "with a trace", 1.0)):
         values[sorted(field.gaps | blank)] = np.nan
         ax.plot(field.minutes, values, color=colour, lw=1.4 * wide, marker="o", ms=size * wide**0.7, label=name)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="y", integer=True)
     ax.set_ylim(0, max(1.0, float(np.nanmax(found, initial=0)) * 1.08))
     time_axis(ax, field.minutes)
     ax.set_ylabel("cells")
