@@ -218,7 +218,7 @@ for k in range(files):
     made.write(folder / f"c{k}.parquet", rng.integers(8 * k, 8 * k + 8, rows), *rng.integers(0, 4096, (2, rows)),
                *rng.integers(1, 5000, (2, rows)), rng.random(rows))
 code = run_stage("postprocess.graph", folder, candidates=[folder / f"c{k}.parquet" for k in range(files)], labels=store,
-                 tables="tables", graph="graph", memory_mb=400)
+                 tables="tables", graph="graph", memory_mb=600)
 peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())      # getrusage starts at the parent's
 print(json.dumps([code, int(peak[1]) / 1024]))
 """
@@ -226,14 +226,14 @@ print(json.dumps([code, int(peak[1]) / 1024]))
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_candidates(tmp_path: Path):
-    """Given 400 MB; in memory, 1.6 million were 1.9 GB."""
+    """Given 600 MB; in memory, 1.6 million were 1.9 GB."""
     for files in (2, 16):
         done = subprocess.run(
             [sys.executable, "-c", MEASURED, tmp_path / str(files), str(files)], capture_output=True, text=True, check=True
         )
         code, peak = json.loads(done.stdout)
         assert code == 0, done.stderr
-        assert peak < 450
+        assert peak < 600
 
 
 @settings(max_examples=40, deadline=None)

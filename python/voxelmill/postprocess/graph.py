@@ -57,7 +57,7 @@ def _point(side: str) -> str:
 SYNAPSES = f"""
     SELECT {_point("pre")}, {_point("post")},
     array_value({_nm("x", "x")}, {_nm("y", "y")}, {_nm("z", "z")}) AS ctr_pt_position,
-    size, score, true AS valid, z, y, x,
+    CAST(size AS BIGINT) AS size, score, true AS valid, z, y, x,
     {_nm("z", "z")} AS z_nm, {_nm("y", "y")} AS y_nm, {_nm("x", "x")} AS x_nm FROM read_parquet($files)
     ORDER BY score DESC, z, y, x, pre_pt_root_id, post_pt_root_id"""
 

@@ -31,7 +31,7 @@ TILE = (64, 512, 512)  # voxels looked at at once, without what is around them: 
 ASSUMED = (10.0, 10.0, 10.0)  # nm, where no voxel size is known
 COLUMNS = (
     *((name, np.int64) for name in ("z", "y", "x", "pre_z", "pre_y", "pre_x", "post_z", "post_y", "post_x")),
-    *(("size", np.int64), ("pre_pt_root_id", np.uint64), ("post_pt_root_id", np.uint64), ("score", np.float32)),
+    *(("size", np.int32), ("pre_pt_root_id", np.uint64), ("post_pt_root_id", np.uint64), ("score", np.float32)),
     *(("pre_pt_supervoxel_id", np.uint64), ("post_pt_supervoxel_id", np.uint64)),
 )
 
@@ -151,9 +151,8 @@ def candidates_of(p: Blobs, image: Image, segments: Image, pieces: Image, region
     """Candidates of a region with the supervoxels at their points: these stay true when segments are cut or joined."""
     rows = search(p, image, segments, region)
     columns = {name: np.ascontiguousarray(rows[name]) for name in blobs.DTYPE.names or () if name != "sigma"}
-    columns["size"] = np.rint(2 * np.pi * rows["sigma"].astype(np.float64) ** 2).astype(
-        np.int64
-    )  # of a disc of radius 1.41 sigma
+    disc = 2 * np.pi * rows["sigma"].astype(np.float64) ** 2  # of radius 1.41 sigma
+    columns["size"] = np.rint(disc).astype(np.int32)
     outer, _ = blocks.widen(region, (0, blobs.REACH, blobs.REACH), image.shape)
     ids = pieces.read(outer) if len(rows) else np.zeros((0, 0, 0), np.uint64)
     for side in ("pre", "post"):

@@ -14,7 +14,7 @@ def write(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {"z": z, "y": y, "x": x, "size": np.full(len(z), 6), "score": score.astype(np.float32)}
+    columns = {"z": z, "y": y, "x": x, "size": np.full(len(z), 6, np.int32), "score": score.astype(np.float32)}
     for side, ids in (("pre", pre), ("post", post)):
         columns |= {f"{side}_z": z, f"{side}_y": y, f"{side}_x": x}
         columns |= {f"{side}_pt_{kind}_id": ids.astype(np.uint64) for kind in ("root", "supervoxel")}
