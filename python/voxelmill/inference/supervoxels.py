@@ -19,10 +19,11 @@ from ..core import ids, levels, models
 from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.volume import Image, Region
-from . import affinities, affinity_basins, pixel_forest, region_graph, resampled, seeded_watershed, slabs
+from . import affinities, affinity_basins, pixel_forest, region_graph, resampled, scratch, seeded_watershed, slabs, streamed
 from .region_graph import Edges, Nodes
 
 SIDE = 512  # px, of a tile
+PIECE = 1_000_000  # edges that are read at once
 FLAT = 2.0  # voxels so many times as long along z as in the section: each section is cut into supervoxels by itself
 
 
@@ -230,28 +231,37 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
 
 
 def nodes_of(paths: Sequence[Path]) -> Nodes:
-    """All supervoxels of blocks, `in_order`."""
-    parts = []
-    for path in paths:
-        with np.load(path) as stored:
-            parts.append(Nodes(*(stored[name] for name in Nodes._fields)))
-    return all_of(parts)
-
-
-def pieces(paths: Sequence[Path]) -> Iterator[tuple[Edges, int, NDArray[np.uint64]]]:
-    """Of each block, `in_order`: its edges with those to the block before, the place of its first supervoxel among all, and
-    the supervoxels that touch the next block.
-
-    The region graph of a volume, of which one block at a time is held."""
-    before: dict[str, NDArray[np.uint64]] = {}
+    """All supervoxels of blocks, `in_order`, in tables on disk."""
+    counts = [streamed.length(path, "ids") for path in paths]
+    nodes = Nodes(*(scratch.zeros(sum(counts), dtype) for dtype in (np.uint64, np.int64, np.int32)))
     start = 0
     for path in paths:
-        with np.load(path) as parts:
-            edges = [Edges(*(parts[name] for name in Edges._fields))]
-            for place, labels in before.items():
-                edges.append(region_graph.between(labels, parts[f"first_{place}"], parts[f"affinity_{place}"]))
-            before = {name[5:]: parts[name] for name in parts.files if name.startswith("last_")}
-            number = len(parts["ids"])
-        last = [np.unique(labels[labels > 0]) for labels in before.values()] if path != paths[-1] else []
-        yield region_graph.merged(edges), start, np.concatenate([np.zeros(0, np.uint64), *last])
-        start += number
+        for columns in streamed.rows(path, Nodes._fields, scratch.BLOCK):
+            at = slice(start, start := start + len(columns[0]))
+            for table, column in zip(nodes, columns, strict=True):
+                table[at] = column
+            scratch.release()
+    return nodes
+
+
+def pieces(paths: Sequence[Path], most: int = PIECE) -> Iterator[Edges]:
+    """Of each block, `in_order`: edges to the block before, then its own, at most about so many at once; each edge once."""
+    for before, path in zip((None, *paths), paths):
+        if before is not None:
+            yield from _between(before, path, most)
+        for columns in streamed.rows(path, Edges._fields, most):
+            yield Edges(*columns)
+
+
+def _between(before: Path, after: Path, most: int) -> Iterator[Edges]:
+    """Edges between two blocks: a supervoxel lies in one column, so each is found in one place."""
+    found, number = [], 0
+    with np.load(before) as last, np.load(after) as first:
+        for place in (name[5:] for name in last.files if name.startswith("last_")):
+            found.append(region_graph.between(last[f"last_{place}"], first[f"first_{place}"], first[f"affinity_{place}"]))
+            number += len(found[-1].faces)
+            if number >= most:
+                yield region_graph.merged(found)
+                found, number = [], 0
+    if number:
+        yield region_graph.merged(found)
