@@ -87,7 +87,7 @@ def learned(
         if merge and len(p.agglomeration_threshold) > 1:
             merge.mkdir(exist_ok=True)
             numbered = (section_linking.number(found) for found in graph.components(root, score))
-            section_linking.write_merge(merge / f"{threshold:g}.parquet", numbered)
+            section_linking.write_merge_parts(merge / f"{threshold:g}.parquet", numbered)
     if kept:
         keep(kept, forest, p.min_segment)
     joins = sum(int((forest.score[at] >= 0).sum()) for at in scratch.blocks(len(forest.score)))
@@ -95,9 +95,7 @@ def learned(
     task.report(edges=graph.rows, joins=joins, segments_at=at)
     none = np.zeros(0, np.uint64)
     places = none.astype(np.int64)
-    section_linking.save(
-        border, section_linking.Border(segments[0], none, places, none, places, none.astype(np.float32))
-    )
+    section_linking.save(border, section_linking.Border(segments[0], none, places, none, places, none.astype(np.float32)))
     task.report(supervoxels=graph.number, components=segments[0])
 
 

@@ -44,7 +44,7 @@ class Divided(NamedTuple):
 
 
 class Forest(NamedTuple):
-    """Joins, by node: the cluster known by it, its smallest node, was taken in by cluster `parent` at an affinity of `score`."""
+    """Joins, by node: the cluster known by it, its smallest node, was taken in by `parent` at a mean affinity of `score`."""
 
     parent: NDArray[np.int64]  # below the node; the node itself where it was never taken in
     score: NDArray[np.float64]  # 0..1, and -1 there
@@ -190,8 +190,8 @@ def _hopeful(n: int, rows: scratch.Rows, places: list[tuple[int, int]], least: f
 def _by_level(edges: Parts, least: float, forest: Forest) -> None:
     """Join what waits for nothing any more, from the highest affinity to the lowest.
 
-         .9    .6    .9      above .8: two components, each is joined by itself, with all edges inside it;
-        o===o-----o===o      what leads from one to another has no say in it, for no sum of edges is above its greatest
+     .9    .6    .9      above .8: two components, each is joined by itself, with all edges inside it;
+    o===o-----o===o      what leads from one to another has no say in it, for no sum of edges is above its greatest
     """
     n, most = edges.n, pending.ROOM // 2
     of, into = scratch.zeros(n, np.int32), scratch.zeros(n, np.int64)  # component, from 1; what a cluster became, from 1
@@ -278,7 +278,7 @@ def cut(forest: Forest, threshold: float) -> NDArray[np.int64]:
     """Smallest node of the cluster that each node is in, where joins below the threshold are not made."""
     n = len(forest.parent)
     root = scratch.zeros(n, np.int64)
-    for at in scratch.blocks(n):  # a cluster is taken in by one whose smallest node is smaller, so in an earlier block or this
+    for at in scratch.blocks(n):  # a cluster is taken in by one whose smallest node is smaller: no later block matters
         root[at] = np.where(forest.score[at] >= threshold, forest.parent[at], scratch.numbers(at))
         while True:
             jumped = root[root[at]]

@@ -34,8 +34,9 @@ def release() -> None:
 
 
 def blocks(n: int) -> Iterator[slice]:
-    """Parts of tables of n elements, one after the other; what the work on one has touched is released."""
-    for start in range(0, n, BLOCK):
+    """Parts of tables of n elements, one after the other, at least an empty one; what the work on one has touched is
+    released."""
+    for start in range(0, max(n, 1), BLOCK):
         yield slice(start, min(start + BLOCK, n))
         release()
 
@@ -48,7 +49,8 @@ class Rows:
     """Columns of int64, some rows after others."""
 
     def __init__(self, columns: int) -> None:
-        self.columns, self.file = columns, tempfile.TemporaryFile(dir=".")
+        self.columns = columns
+        self.file = tempfile.TemporaryFile(dir=".")  # noqa: SIM115 - open as long as this
 
     def put(self, *columns: NDArray[np.int64]) -> tuple[int, int]:
         """Add rows; the place where they are."""

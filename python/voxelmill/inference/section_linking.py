@@ -343,8 +343,13 @@ class StoredComponents:
         return Components(*(column[there] for column in found))
 
 
-def write_merge(path: Path, parts: Iterable[MergeTable]) -> None:
+def write_merge(path: Path, table: MergeTable) -> None:
     """Write a merge table, or a part of it, for others to read (Parquet)."""
+    write_merge_parts(path, [table])
+
+
+def write_merge_parts(path: Path, parts: Iterable[MergeTable]) -> None:
+    """The same of parts that are not held together."""
     named = ({"supervoxel": part.supervoxel, "root_id": part.segment, "score": part.score} for part in parts)
     _write(path, named, 1 << 20)
 

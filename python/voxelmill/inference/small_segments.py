@@ -105,7 +105,8 @@ def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], le
     pieces: edges across sections, in any division. The best shares most affinity over all faces; its mean is `least` or
     more. From thick section to thick section a single wrong join would go on through the volume; of a branching neurite
     one branch is left alone."""
-    rows, places = scratch.Rows(4), {}
+    rows = scratch.Rows(4)
+    places: dict[int, list[tuple[int, int]]] = {}
     for edges in pieces:
         upper = sections[edges.pairs[:, 0]]
         for z in np.unique(upper).tolist():

@@ -233,15 +233,15 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
 def nodes_of(paths: Sequence[Path]) -> Nodes:
     """All supervoxels of blocks, `in_order`, in tables on disk."""
     counts = [streamed.length(path, "ids") for path in paths]
-    nodes = Nodes(*(scratch.zeros(sum(counts), dtype) for dtype in (np.uint64, np.int64, np.int32)))
+    tables = [scratch.zeros(sum(counts), dtype) for dtype in (np.uint64, np.int64, np.int32)]
     start = 0
     for path in paths:
         for columns in streamed.rows(path, Nodes._fields, scratch.BLOCK):
             at = slice(start, start := start + len(columns[0]))
-            for table, column in zip(nodes, columns, strict=True):
+            for table, column in zip(tables, columns, strict=True):
                 table[at] = column
             scratch.release()
-    return nodes
+    return Nodes(*tables)
 
 
 def pieces(paths: Sequence[Path], most: int = PIECE) -> Iterator[Edges]:
