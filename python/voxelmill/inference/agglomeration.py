@@ -238,7 +238,7 @@ def _above(edges: Parts, level: float, of: NDArray, batch: NDArray, into: NDArra
     """What is left when components are joined as far as a level; batch: which of them are held together.
 
     `into` is filled in."""
-    inner, left = scratch.Rows(len(Pending._fields)), Parts(edges.n, 1 + len(edges) // pending.ROOM)
+    inner, left = scratch.Rows(len(Pending._fields)), Parts(edges.n, len(edges.kept))
     places: list[list[tuple[int, int]]] = [[] for _ in range(int(batch[-1]) + 1)]
     for part in edges:
         here = of[part.u]
@@ -250,13 +250,12 @@ def _above(edges: Parts, level: float, of: NDArray, batch: NDArray, into: NDArra
         if found:
             left.add(_component(together(Pending(*inner.get(place)) for place in found), level, into, forest))
             scratch.release()
-    for part in edges:
+    for k, part in edges.numbered():
         u, v = of[part.u], of[part.v]
-        near = (u != v) & ((u > 0) | (v > 0))
-        moved = those(part, near)
+        left.keep(k, those(part, (u == 0) & (v == 0)))
+        moved = those(part, u != v)
         u, v = (np.where(into[end] > 0, into[end] - 1, end) for end in (moved.u, moved.v))
         left.add(moved._replace(u=u, v=v))
-        left.add(those(part, (of[part.u] == 0) & (of[part.v] == 0)))
     return left.sum()
 
 

@@ -69,9 +69,12 @@ class Parts:
 
     def __iter__(self) -> Iterator[Pending]:
         """Part by part; what the work on one has touched of tables is released."""
-        for places in self.kept:
+        return (part for _, part in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, Pending]]:
+        for k, places in enumerate(self.kept):
             if places:
-                yield together(Pending(*self.rows.get(place)) for place in places)
+                yield k, together(Pending(*self.rows.get(place)) for place in places)
                 scratch.release()
 
     def keep(self, part: int, edges: Pending) -> None:
