@@ -55,7 +55,7 @@ def save_block(path: Path, side: int, start: int, stop: int, rng: np.random.Gene
     nodes = region_graph.Nodes(ids, rng.integers(50, 2000, len(ids)), np.zeros(len(ids), np.int32))
     planes = ids.reshape(stop - start, side, side)
     first = supervoxels.Plane(planes[0], (255 * rng.beta(0.5, 0.5, (side, side))).astype(np.uint8))
-    supervoxels.save(path, supervoxels.Graph(slice(start, stop), [], nodes, edges, {(0, 0): first}, {(0, 0): planes[-1]}))
+    supervoxels.save(path, supervoxels.Graph(slice(start, stop), [], [nodes], [edges], {(0, 0): first}, {(0, 0): planes[-1]}))
 
 
 def link(rows: int) -> float:

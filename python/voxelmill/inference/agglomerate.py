@@ -6,6 +6,7 @@ batch of sections; what crosses its borders is left to `join_segments`.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -193,7 +194,10 @@ def keep(path: Out, forest: agglomeration.Forest, smallest: int) -> None:
             made = forest.score[at] >= 0
             yield {"a": forest.parent[at], "b": scratch.numbers(at), "score": forest.score[at]}[name][made]
 
-    streamed.write(path, count, {name: column(name) for name in ("a", "b", "score")}, smallest=np.int64(smallest))
+    with zipfile.ZipFile(path, "w") as parts:
+        for name in ("a", "b", "score"):
+            streamed.write(parts, name, count, column(name))
+        streamed.write(parts, "smallest", 1, [np.array(smallest)])
 
 
 def by_overlap(p: Linked, overlaps: list[In]) -> tuple[section_linking.Components, section_linking.Border]:

@@ -6,12 +6,13 @@ import mmap
 import tempfile
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 BLOCK = 1 << 20  # elements of a table that are worked on at once: 16 row groups of a table of components
+T = TypeVar("T", bound=tuple)
 _MAPPED: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
@@ -25,6 +26,13 @@ def zeros(n: int, dtype: DTypeLike) -> NDArray[Any]:
         mapped = mmap.mmap(file.fileno(), size)
     _MAPPED.add(mapped)
     return np.frombuffer(mapped, dtype)
+
+
+def shelved(array: NDArray[Any]) -> NDArray[Any]:
+    """An array's copy on disk."""
+    copy = zeros(array.size, array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def release() -> None:
@@ -64,3 +72,21 @@ class Rows:
         start, number = place
         self.file.seek(start)
         return np.fromfile(self.file, np.int64, self.columns * number).reshape(self.columns, number)
+
+
+class Shelf(Generic[T]):
+    """Tables of a kind, a tuple of columns each, kept on disk."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self.kind, self.starts = kind, list[int]()
+        self.file = tempfile.TemporaryFile(dir=".")  # noqa: SIM115 - open as long as this
+
+    def append(self, table: T) -> None:
+        self.starts.append(self.file.seek(0, 2))
+        for column in table:
+            np.save(self.file, column)
+
+    def __iter__(self) -> Iterator[T]:
+        for start in self.starts:
+            self.file.seek(start)
+            yield self.kind(*[np.load(self.file) for _ in self.kind._fields])  # type: ignore[attr-defined]

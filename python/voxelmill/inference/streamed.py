@@ -40,20 +40,12 @@ def rows(path: Path, names: Sequence[str], most: int) -> Iterator[list[NDArray]]
             yield found
 
 
-def write(path: Path, number: int, columns: dict[str, Iterable[NDArray]], **more: np.generic) -> None:
-    """Columns of `number` rows that come in parts, and single numbers, as `numpy.savez` writes them."""
-    with zipfile.ZipFile(path, "w") as parts:
-        for name, column in columns.items():
-            with parts.open(f"{name}.npy", "w", force_zip64=True) as file:
-                for k, part in enumerate(column):
-                    if k == 0:
-                        _begin(file, number, part.dtype)
-                    file.write(np.ascontiguousarray(part).data)
-        for name, value in more.items():
-            with parts.open(f"{name}.npy", "w", force_zip64=True) as file:
-                npy.write_array(file, np.asanyarray(value))
-
-
-def _begin(file: IO[bytes], number: int, dtype: np.dtype) -> None:
-    head = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (number,)}
-    npy.write_array_header_1_0(file, head)
+def write(parts: zipfile.ZipFile, name: str, number: int, column: Iterable[NDArray]) -> None:
+    """A column of `number` rows that comes in parts, at least one, as `numpy.savez` writes it."""
+    with parts.open(f"{name}.npy", "w", force_zip64=True) as file:
+        for k, part in enumerate(column):
+            if k == 0:
+                shape = (number, *part.shape[1:]) if part.ndim else ()
+                head = {"descr": npy.dtype_to_descr(part.dtype), "fortran_order": False, "shape": shape}
+                npy.write_array_header_1_0(file, head)
+            file.write(part.tobytes())

@@ -7,7 +7,8 @@ same however slabs are shared among tasks; only where slabs end does the graph d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -75,19 +76,24 @@ class Graph(NamedTuple):
 
     z: slice  # its sections
     blank: list[int]  # of these, the ones without any contrast
-    nodes: Nodes
-    edges: Edges
+    nodes: Iterable[Nodes]  # column by column, to be gone through several times
+    edges: Iterable[Edges]  # each in one part
     first: dict[tuple[int, int], Plane]  # by (y, x) of a column's corner
     last: dict[tuple[int, int], NDArray[np.uint64]]
+
+    @property
+    def number(self) -> int:
+        """Of supervoxels."""
+        return sum(len(part.ids) for part in self.nodes)
 
 
 def segment(
     folder: Path, source: Image, target: Image, block: str, task: Task, steps: resampled.Steps = resampled.SAME
 ) -> Graph:
-    """Write the supervoxels of a block; its graph. folder: of the model; steps: voxels in what it is shown as one."""
+    """Write the supervoxels of a block; its graph, on disk. folder: of the model; steps: voxels shown to it as one."""
     lay = source.layout()
     columns, spans, seams = slabs.columns_of(lay), slabs.slabs_of(lay, block), Seams()
-    parts, edges, first, blank = [], [], {}, []
+    nodes, edges, first, blank = scratch.Shelf(Nodes), scratch.Shelf(Edges), {}, []
     flat = is_flat(source)
     for z in spans:
         around = resampled.reach((z, *columns[0]), source.shape, steps)[0]
@@ -95,16 +101,15 @@ def segment(
         blank += [n for n in range(z.start, z.stop) if not grey.spread[n - around.start]]
         work = partial(segment_column, folder, source, target, z, (around.start, grey), flat, steps)
         for part in task.each(work, columns, f"columns of sections {z.start} on"):
-            parts.append(part.nodes)
-            edges += [part.edges, *seams.meet(part.region, part.first, part.last)]
+            nodes.append(part.nodes)
+            part.last[0] = scratch.shelved(part.last[0])  # these make up a whole section
+            for found in (part.edges, *seams.meet(part.region, part.first, part.last)):
+                edges.append(found)
             if z.start == spans[0].start:
-                first[part.region[1].start, part.region[2].start] = part.first[0]
+                first[part.region[1].start, part.region[2].start] = Plane(*map(scratch.shelved, part.first[0]))
+            scratch.release()
     last = {(y.start, x.start): seams.last[0, y.start, x.start][1] for y, x in columns}
-    return Graph(slice(spans[0].start, spans[-1].stop), blank, all_of(parts), region_graph.merged(edges), first, last)
-
-
-def all_of(parts: Sequence[Nodes]) -> Nodes:
-    return Nodes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return Graph(slice(spans[0].start, spans[-1].stop), blank, nodes, edges, first, last)
 
 
 def is_flat(source: Image) -> bool:
@@ -204,17 +209,17 @@ def look(
 
 
 def save(path: Path, graph: Graph) -> None:
-    parts: dict[str, NDArray] = {
-        "z": np.array([graph.z.start, graph.z.stop]),
-        **graph.nodes._asdict(),
-        **graph.edges._asdict(),
-    }
-    for (y, x), plane in graph.first.items():
-        parts |= {f"first_{y}_{x}": plane.labels, f"affinity_{y}_{x}": plane.affinity}
-    for (y, x), labels in graph.last.items():
-        parts[f"last_{y}_{x}"] = labels
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **parts)  # type: ignore[arg-type]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as parts:
+        streamed.write(parts, "z", 2, [np.array([graph.z.start, graph.z.stop])])
+        for kind, tables in ((Nodes, graph.nodes), (Edges, graph.edges)):
+            number = sum(len(table[0]) for table in tables)
+            for k, name in enumerate(kind._fields):
+                streamed.write(parts, name, number, (table[k] for table in tables))
+        for (y, x), plane in graph.first.items():
+            streamed.write(parts, f"first_{y}_{x}", len(plane.labels), [plane.labels])
+            streamed.write(parts, f"affinity_{y}_{x}", len(plane.affinity), [plane.affinity])
+        for (y, x), labels in graph.last.items():
+            streamed.write(parts, f"last_{y}_{x}", len(labels), [labels])
 
 
 def in_order(paths: Sequence[Path]) -> list[Path]:
