@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.graphs import components
 from . import scratch
 from .pending import Parts, Pending, summed, those
 from .region_graph import Edges, added
@@ -100,7 +99,7 @@ def across(sections: NDArray, edges: Edges) -> NDArray[np.bool_]:
 
 
 def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], least: float) -> NDArray[np.int64]:
-    """Join clusters, each in one section, with what is each other's best in the sections beside: new roots.
+    """Join clusters, each in one section, with what is each other's best in the sections beside: roots, changed in place.
 
     pieces: edges across sections, in any division. The best shares most affinity over all faces; its mean is `least` or
     more. From thick section to thick section a single wrong join would go on through the volume; of a branching neurite
@@ -108,20 +107,27 @@ def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], le
     rows = scratch.Rows(4)
     places: dict[int, list[tuple[int, int]]] = {}
     for edges in pieces:
-        upper = sections[edges.pairs[:, 0]]
+        upper = np.minimum(*sections[edges.pairs.T])
         for z in np.unique(upper).tolist():
             u, v = edges.pairs[upper == z].T
             places.setdefault(z, []).append(rows.put(u, v, edges.total[upper == z], edges.faces[upper == z]))
         scratch.release()
-    links = [np.zeros((0, 2), np.int64)]
+    pick = scratch.zeros(len(root), np.int64)  # of each cluster the one above it, itself where there is none
+    for at in scratch.blocks(len(root)):
+        pick[at] = scratch.numbers(at)
     for z in sorted(places):
         u, v, total, faces = np.concatenate([rows.get(place) for place in places[z]], 1)
         between = added(root[u], root[v], total, faces)
         a, b = between.pairs.astype(np.int64).T
         best = _foremost(a, sections[b], between.total) & _foremost(b, sections[a], between.total)
         best &= between.total >= least * 255 * between.faces
-        links.append(np.stack([a[best], b[best]], 1))
-    return components(len(root), *np.concatenate(links).T)[root]
+        above = sections[a] < sections[b]
+        pick[np.where(above, b, a)[best]] = np.where(above, a, b)[best]
+        scratch.release()
+    up = _ends(pick)
+    for at in scratch.blocks(len(root)):
+        root[at] = up[root[at]]
+    return root
 
 
 def _foremost(node: NDArray, section: NDArray, total: NDArray) -> NDArray[np.bool_]:
