@@ -177,7 +177,7 @@ def test_one_part_after_the_other_is_held():
     u, v = rng.integers(0, n, (2, 9000))
     edges = pending.those(pending.Pending(u, v, u + v, u * 0 + 1, u * n + v), u != v)
     with room_for(1000, 99):
-        parts = pending.Parts.of(n, [edges, edges])
+        parts = pending.Parts(n, [edges, edges])
     assert max(len(part.u) for part in parts) < 1500
     whole = pending.summed(n, pending.together([edges, edges]))
     found = pending.together(parts)

@@ -91,7 +91,7 @@ def join(graph: Divided, least: float = 0.0) -> Forest:
         return forest
     apart += [rows.put(*group.edges) for group in groups]
     groups.clear()
-    _by_level(Parts.of(n, _hopeful(n, rows, apart, least)), least, forest)
+    _by_level(Parts(n, _hopeful(n, rows, apart, least)), least, forest)
     return forest
 
 
@@ -206,7 +206,7 @@ def _by_level(edges: Parts, least: float, forest: Forest) -> None:
         if inside.max() > pending.ROOM and most > 1:  # so large a component falls apart at a higher level
             most //= 4
         else:
-            edges = _above(edges, level, of, np.cumsum(inside) // pending.ROOM, into, forest)
+            edges = Parts(n, _above(edges, level, of, np.cumsum(inside) // pending.ROOM, into, forest))
             most = pending.ROOM // 2
         of[names] = into[names] = 0
 
@@ -234,11 +234,11 @@ def _connected(edges: Parts, level: float) -> tuple[NDArray[np.int64], NDArray[n
     return names, (np.cumsum(root == np.arange(len(root))) - 1)[root]
 
 
-def _above(edges: Parts, level: float, of: NDArray, batch: NDArray, into: NDArray, forest: Forest) -> Parts:
+def _above(edges: Parts, level: float, of: NDArray, batch: NDArray, into: NDArray, forest: Forest) -> Iterator[Pending]:
     """What is left when components are joined as far as a level; batch: which of them are held together.
 
     `into` is filled in."""
-    inner, left = scratch.Rows(len(Pending._fields)), Parts(edges.n, len(edges.kept))
+    inner = scratch.Rows(len(Pending._fields))
     places: list[list[tuple[int, int]]] = [[] for _ in range(int(batch[-1]) + 1)]
     for part in edges:
         here = of[part.u]
@@ -248,15 +248,13 @@ def _above(edges: Parts, level: float, of: NDArray, batch: NDArray, into: NDArra
             places[k].append(inner.put(*those(inside, which == k)))
     for found in places:
         if found:
-            left.add(_component(together(Pending(*inner.get(place)) for place in found), level, into, forest))
+            yield _component(together(Pending(*inner.get(place)) for place in found), level, into, forest)
             scratch.release()
-    for k, part in edges.numbered():
-        u, v = of[part.u], of[part.v]
-        left.keep(k, those(part, (u == 0) & (v == 0)))
-        moved = those(part, u != v)
-        u, v = (np.where(into[end] > 0, into[end] - 1, end) for end in (moved.u, moved.v))
-        left.add(moved._replace(u=u, v=v))
-    return left.sum()
+    for part in edges:
+        here, there = of[part.u], of[part.v]
+        rest = those(part, (here != there) | (here == 0))
+        u, v = (np.where(into[end] > 0, into[end] - 1, end) for end in (rest.u, rest.v))
+        yield rest._replace(u=u, v=v)
 
 
 def _component(edges: Pending, level: float, into: NDArray, forest: Forest) -> Pending:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from . import scratch
 
 ROOM = 2_000_000  # edges that are worked on at once, some 200 bytes each
+SEEN = 2000  # pairs by which parts are made equal: so many of those that there is room for
 
 
 class Pending(NamedTuple):
@@ -35,9 +36,14 @@ def together(parts: Iterable[Pending]) -> Pending:
     return Pending(*map(np.concatenate, zip(*parts, strict=True)))
 
 
+def pair_of(n: int, edges: Pending) -> NDArray[np.int64]:
+    """A number for each pair of clusters, whichever end comes first."""
+    return np.minimum(edges.u, edges.v) * n + np.maximum(edges.u, edges.v)
+
+
 def summed(n: int, edges: Pending) -> Pending:
     """One edge for each pair of clusters, of ends 0..n-1 in any order."""
-    pair = np.minimum(edges.u, edges.v) * n + np.maximum(edges.u, edges.v)
+    pair = pair_of(n, edges)
     order = np.argsort(pair, kind="stable")
     pair = pair[order]
     starts = np.flatnonzero(np.diff(pair, prepend=-1))
@@ -47,54 +53,40 @@ def summed(n: int, edges: Pending) -> Pending:
 
 
 class Parts:
-    """Edges on disk, divided by their pair of clusters: what becomes one edge meets in one part."""
+    """Edges on disk, in order of their pairs of clusters: what becomes one edge meets in one part, and the clusters of a
+    part lie close together in tables."""
 
-    def __init__(self, n: int, number: int) -> None:
-        self.n, self.rows = n, scratch.Rows(len(Pending._fields))
-        self.kept: list[list[tuple[int, int]]] = [[] for _ in range(number)]
-        self.added: list[list[tuple[int, int]]] = [[] for _ in range(number)]
-
-    @classmethod
-    def of(cls, n: int, edges: Iterable[Pending]) -> Parts:
-        """As many parts as it takes, of edges that are not yet counted."""
-        rows = scratch.Rows(len(Pending._fields))
-        places = [rows.put(*one) for one in edges if len(one.u)]
-        parts = cls(n, 1 + sum(number for _, number in places) // ROOM)
+    def __init__(self, n: int, edges: Iterable[Pending]) -> None:
+        """Ends in any order; of a pair one edge is made."""
+        self.n, columns = n, len(Pending._fields)
+        found, seen = scratch.Rows(columns), [np.zeros(0, np.int64)]
+        places = []
+        for one in edges:
+            places.append(found.put(*one))
+            seen.append(pair_of(n, one)[:: max(1, ROOM // SEEN)])
+        pairs = np.sort(np.concatenate(seen))
+        number = 1 + sum(rows for _, rows in places) // ROOM
+        bounds = pairs[np.arange(1, number) * len(pairs) // number]
+        self.rows = scratch.Rows(columns)
+        self.kept: list[tuple[int, int]] = []
+        divided: list[list[tuple[int, int]]] = [[] for _ in range(number)]
+        mixed = scratch.Rows(columns)
         for place in places:
-            parts.add(Pending(*rows.get(place)))
-        return parts.sum()
+            one = Pending(*found.get(place))
+            part = np.searchsorted(bounds, pair_of(n, one), "right")
+            order = np.argsort(part, kind="stable")
+            ends = np.searchsorted(part[order], np.arange(number + 1))
+            for k in np.flatnonzero(np.diff(ends)):
+                divided[k].append(mixed.put(*those(one, order[ends[k] : ends[k + 1]])))
+        for some in divided:
+            if some:
+                self.kept.append(self.rows.put(*summed(n, together(Pending(*mixed.get(place)) for place in some))))
 
     def __len__(self) -> int:
-        return sum(number for places in self.kept for _, number in places)
+        return sum(number for _, number in self.kept)
 
     def __iter__(self) -> Iterator[Pending]:
         """Part by part; what the work on one has touched of tables is released."""
-        return (part for _, part in self.numbered())
-
-    def numbered(self) -> Iterator[tuple[int, Pending]]:
-        for k, places in enumerate(self.kept):
-            if places:
-                yield k, together(Pending(*self.rows.get(place)) for place in places)
-                scratch.release()
-
-    def keep(self, part: int, edges: Pending) -> None:
-        """Edges of a part that are like no other."""
-        if len(edges.u):
-            self.kept[part].append(self.rows.put(*edges))
-
-    def add(self, edges: Pending) -> None:
-        """Edges of any parts; `sum` makes one of those of a pair."""
-        low, high = np.minimum(edges.u, edges.v), np.maximum(edges.u, edges.v)
-        mixed = (low * 0x9E3779B1 + high) * 0x85EBCA77 & 0x7FFFFFFFFFFFFFFF
-        part = (mixed >> 32) % len(self.kept)
-        order = np.argsort(part, kind="stable")
-        ends = np.searchsorted(part[order], np.arange(len(self.kept) + 1))
-        for k in np.flatnonzero(np.diff(ends)):
-            self.added[k].append(self.rows.put(*those(edges, order[ends[k] : ends[k + 1]])))
-
-    def sum(self) -> Parts:
-        for k, places in enumerate(self.added):
-            if places:
-                self.keep(k, summed(self.n, together(Pending(*self.rows.get(place)) for place in places)))
-        self.added = [[] for _ in self.kept]
-        return self
+        for place in self.kept:
+            yield Pending(*self.rows.get(place))
+            scratch.release()

@@ -21,7 +21,7 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[E
     size = scratch.zeros(n, np.int64)
     for at in scratch.blocks(n):
         np.add.at(size, root[at], sizes[at])
-    between = Parts.of(n, _of_small(_renamed(root, pieces), size, smallest))
+    between = Parts(n, _of_small(_renamed(root, pieces), size, smallest))
     while len(between):
         pick = _picked(between, size, smallest)
         up = _ends(pick)
@@ -30,7 +30,7 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[E
             gone = up[at] != scratch.numbers(at)
             np.add.at(size, up[at][gone], size[at][gone])
         moved = (_edges(up[one.u], up[one.v], one.total, one.faces) for one in between)
-        between = Parts.of(n, _of_small(moved, size, smallest))
+        between = Parts(n, _of_small(moved, size, smallest))
     return root
 
 
