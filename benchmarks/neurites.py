@@ -79,7 +79,7 @@ def ours(
     out = {}
     for threshold in THRESHOLDS:
         again = time.process_time()
-        agglomeration.cut(len(names), forest, threshold)
+        agglomeration.cut(forest, threshold)
         recut = time.process_time() - again
         if not scored:
             continue

@@ -36,7 +36,8 @@ def agglomerate(rows: int, layers: int = 8) -> float:
             save_block(path, side, k * layers, min((k + 1) * layers, side), rng)
         Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
         begun = time.process_time()
-        stage.by_affinity(stage.Learned(), SimpleNamespace(report=dict), paths, None, None)
+        given = [Path(folder) / name for name in ("components.parquet", "border.npz", "merge", "forest.npz")]
+        stage.learned(stage.Learned(), SimpleNamespace(report=dict), paths, *given)
         return time.process_time() - begun
 
 
@@ -54,7 +55,7 @@ def save_block(path: Path, side: int, start: int, stop: int, rng: np.random.Gene
     nodes = region_graph.Nodes(ids, rng.integers(50, 2000, len(ids)), np.zeros(len(ids), np.int32))
     planes = ids.reshape(stop - start, side, side)
     first = supervoxels.Plane(planes[0], (255 * rng.beta(0.5, 0.5, (side, side))).astype(np.uint8))
-    supervoxels.save(path, supervoxels.Graph(slice(start, stop), [], nodes, edges, {(0, 0): first}, {(0, 0): planes[-1]}))
+    supervoxels.save(path, supervoxels.Graph(slice(start, stop), [], [nodes], [edges], {(0, 0): first}, {(0, 0): planes[-1]}))
 
 
 def link(rows: int) -> float:

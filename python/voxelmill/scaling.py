@@ -57,6 +57,7 @@ BLOCK_GB, SINGLE_GB = 16.0, 64.0  # of memory: what many tasks, what one may hav
 DISK_GB = 10_000.0  # of a work folder
 # Of memory, per row of each table, and CPU seconds; benchmarks/tables.py.
 EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 55.0, 310.0, 60.0, 110.0, 150.0
+GRAPH_BYTES = 0.9e9  # at most of what is held of a region graph: the rest is on disk
 EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 3.5e-6, 2e-6, 1e-6
 
 
@@ -251,7 +252,8 @@ def held(stage: str, voxels: float, tasks: int, size: float, setting: Setting, c
     if stage == "neurites":
         memory = cost.memory.at(min(size, AT_ONCE / 1e6))
     if stage == "agglomerate":
-        memory = cost.memory.fixed + (EDGE_BYTES * rows.edges or LINK_BYTES * rows.supervoxels) * megavoxels
+        graph = min(EDGE_BYTES * rows.edges * megavoxels, GRAPH_BYTES)
+        memory = cost.memory.fixed + (graph or LINK_BYTES * rows.supervoxels * megavoxels)
     if stage == "export_labels":
         memory += TABLE_BYTES * rows.supervoxels * megavoxels
     if stage == "graph":  # the database sorts within a fixed share of memory

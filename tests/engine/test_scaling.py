@@ -85,18 +85,18 @@ def test_superblocks_are_chosen_as_the_stage_does(voxels: float) -> None:
 
 
 def test_affinities_are_joined_in_one_task() -> None:
-    """Its memory and time go with the edges of the whole region graph: the first thing that breaks."""
+    """Its time goes with the edges of the whole region graph, its memory does not."""
     rows = scaling.DENSITY["learned"]
     small, large = (
         next(c for c in scaling.predict(voxels, scaling.Setting(nodes=100), STAGES) if c.stage == "agglomerate")
         for voxels in (1e10, 1e11)
     )
     assert small.tasks == large.tasks == 1
-    assert large.single_gb - small.single_gb == pytest.approx(9e4 * rows.edges * scaling.EDGE_BYTES / 1e9)
+    assert large.single_gb == small.single_gb < 1.5
     assert (large.longest_h - small.longest_h) * 3600 == pytest.approx(9e4 * rows.edges * scaling.EDGE_SECONDS)
     points = scaling.breaking_points(scaling.Setting(nodes=100), STAGES, tune=True)
-    assert points[0][1] == "memory of the one AGGLOMERATE task (GB)" and 1e11 < points[0][0] < 2e11
-    assert not any("of a AGGLOMERATE" in what for _, what, _ in points)
+    found = {what: voxels for voxels, what, _ in points if "AGGLOMERATE" in what}
+    assert found.keys() == {"longest task of AGGLOMERATE (h)"} and found.popitem()[1] > 1e12
 
 
 def test_memory_of_the_network_goes_with_its_patch() -> None:

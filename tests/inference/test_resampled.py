@@ -49,7 +49,7 @@ def test_no_data_stays_no_data():
 def loaded(tables: list[Path]) -> tuple[region_graph.Nodes, region_graph.Edges]:
     """The region graph of all blocks."""
     paths = supervoxels.in_order(tables)
-    return supervoxels.nodes_of(paths), region_graph.merged([edges for edges, *_ in supervoxels.pieces(paths)])
+    return supervoxels.nodes_of(paths), region_graph.merged(list(supervoxels.pieces(paths)))
 
 
 def test_blocks_agree(tmp_path: Path):

@@ -66,7 +66,7 @@ def blocks(store, tmp_path_factory) -> dict[str, Path]:
 def loaded(tables: list[Path]) -> tuple[region_graph.Nodes, region_graph.Edges]:
     """The region graph of all blocks."""
     paths = supervoxels.in_order(tables)
-    return supervoxels.nodes_of(paths), region_graph.merged([edges for edges, *_ in supervoxels.pieces(paths)])
+    return supervoxels.nodes_of(paths), region_graph.merged(list(supervoxels.pieces(paths)))
 
 
 def test_blocks_agree(blocks: dict[str, Path], tmp_path: Path):

@@ -106,7 +106,7 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     faces = np.full(len(pairs), 20)
     edges = Edges(pairs, (0.45 * 255 * faces).astype(np.int64) + 1, faces)
     nodes = Nodes(names, np.bincount(pieces.ravel())[names], np.zeros(len(names), np.int32))
-    graph = supervoxels.Graph(slice(0, 4), [], nodes, edges, {}, {})
+    graph = supervoxels.Graph(slice(0, 4), [], [nodes], [edges], {}, {})
     supervoxels.save(tmp_path / "o.npz", graph)
     words = {"overlaps": [tmp_path / "o.npz"], "block": "all", "components": "c.parquet", "border": "b.npz", "min_segment": 0}
     assert run_stage("inference.agglomerate", tmp_path, **words, forest="forest.npz") == 0

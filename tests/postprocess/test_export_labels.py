@@ -17,7 +17,7 @@ def components(path: Path, pairs: dict[int, int]) -> Path:
     found = section_linking.Components(
         np.array(list(pairs), np.uint64), np.array(list(pairs.values())), np.full(len(pairs), 0.5, np.float32)
     )
-    section_linking.write_components(path, found)
+    section_linking.write_components(path, [found])
     return path
 
 

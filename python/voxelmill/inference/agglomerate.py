@@ -6,6 +6,7 @@ batch of sections; what crosses its borders is left to `join_segments`.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -15,11 +16,11 @@ from pydantic import Field
 from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out, OutFiles
-from . import agglomeration, region_graph, section_linking, supervoxels
+from . import agglomeration, region_graph, scratch, section_linking, small_segments, streamed, supervoxels
+from .region_graph import Edges
 from .segment import HOW, load_tables
 
 CURVE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)  # thresholds at which a truth is compared
-HELD = 1_000_000  # edges that are read once and held: 40 bytes each
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -63,110 +64,140 @@ def run(
     forest: Out | None = None,
 ) -> None:
     if isinstance(p, Learned):
-        found, edge = by_affinity(p, task, overlaps, merge, forest)
-    else:
-        found, edge = by_overlap(p, overlaps)
-    section_linking.write_components(components, found)
+        learned(p, task, overlaps, components, border, merge, forest)
+        return
+    found, edge = by_overlap(p, overlaps)
+    section_linking.write_components(components, [found])
     section_linking.save(border, edge)
     task.report(supervoxels=len(found.supervoxel), components=edge.number)
 
 
-def by_affinity(
-    p: Learned, task: Task, overlaps: list[In], merge: OutFiles | None, kept: Out | None
-) -> tuple[section_linking.Components, section_linking.Border]:
+def learned(
+    p: Learned, task: Task, overlaps: list[In], components: Out, border: Out, merge: OutFiles | None, kept: Out | None
+) -> None:
+    """By affinity, block by block of tables on disk: memory does not go with the volume."""
     graph = Graph(overlaps)
     forest = graph.forest(min(p.agglomeration_threshold + CURVE))
-    first, segments = None, {}
-    for threshold in p.agglomeration_threshold:
+    segments: list[int] = []
+    for k, threshold in enumerate(p.agglomeration_threshold):
         root = graph.cut(threshold, forest, p.min_segment)
-        # A root is its component's smallest supervoxel, so the rank of the roots numbers the components.
-        component = (np.cumsum(root == np.arange(len(root))) - 1)[root]
-        found = section_linking.Components(graph.nodes.ids, component, graph.best_inside(root))
-        first = first or found
-        segments[f"{threshold:g}"] = int(component.max(initial=-1)) + 1
+        score = graph.best_inside(root)
+        segments.append(sum(int((root[at] == scratch.numbers(at)).sum()) for at in scratch.blocks(len(root))))
+        if k == 0:
+            section_linking.write_components(components, graph.components(root, score))
         if merge and len(p.agglomeration_threshold) > 1:
             merge.mkdir(exist_ok=True)
-            section_linking.write_merge(merge / f"{threshold:g}.parquet", section_linking.number(found))
-    assert first is not None
+            numbered = (section_linking.number(found) for found in graph.components(root, score))
+            section_linking.write_merge_parts(merge / f"{threshold:g}.parquet", numbered)
     if kept:
-        with open(kept, "wb") as file:
-            np.savez(file, **forest._asdict(), smallest=np.int64(p.min_segment))
-    task.report(edges=graph.rows, joins=len(forest.score), segments_at=segments)
+        keep(kept, forest, p.min_segment)
+    joins = sum(int((forest.score[at] >= 0).sum()) for at in scratch.blocks(len(forest.score)))
+    at = {f"{t:g}": number for t, number in zip(p.agglomeration_threshold, segments)}
+    task.report(edges=graph.rows, joins=joins, segments_at=at)
     none = np.zeros(0, np.uint64)
-    edge = section_linking.Border(
-        int(first.component.max(initial=-1)) + 1,
-        none,
-        none.astype(np.int64),
-        none,
-        none.astype(np.int64),
-        none.astype(np.float32),
-    )
-    return first, edge
+    places = none.astype(np.int64)
+    section_linking.save(border, section_linking.Border(segments[0], none, places, none, places, none.astype(np.float32)))
+    task.report(supervoxels=graph.number, components=segments[0])
 
 
 class Graph:
     """The region graph of a volume, from the files of its blocks; edges name their ends by their places among the nodes.
 
-    Nodes are held; edges come block by block as often as they are needed, but for those of a small volume.
-    Where each supervoxel lies in one section, segments are made in each section (`within`), then linked (`beyond`)."""
+    Nodes and edges are on disk, edges in pieces. Where each supervoxel lies in one section, segments are made in each
+    section (`within`), then linked (`beyond`)."""
 
     def __init__(self, overlaps: list[In]):
-        self.paths = supervoxels.in_order(overlaps)
-        self.nodes = supervoxels.nodes_of(self.paths)
-        self.rows = 0
-        self.held: list[agglomeration.Piece] | None = None
-        found: list[agglomeration.Piece] = []
-        for piece in self._read():
-            self.rows += len(piece.edges.faces)
-            if self.rows <= HELD:
-                found.append(piece)
-        if self.rows <= HELD:
-            self.held = found
+        paths = supervoxels.in_order(overlaps)
+        self.nodes = supervoxels.nodes_of(paths)
+        self.number = len(self.nodes.ids)
+        self.stored, self.places = scratch.Rows(4), list[tuple[int, int]]()
+        self.first, self.last = (scratch.zeros(self.number, np.int32) for _ in range(2))  # piece of each node, from 1
+        for edges in supervoxels.pieces(paths):
+            ends = self._placed(edges.pairs)
+            self.places.append(self.stored.put(*ends.T, edges.total, edges.faces))
+            ends = ends.ravel()
+            self.last[ends] = len(self.places)
+            self.first[ends[self.first[ends] == 0]] = len(self.places)
+            scratch.release()
+        self.rows = sum(number for _, number in self.places)
 
-    def _read(self) -> Iterator[agglomeration.Piece]:
-        for edges, start, waiting in supervoxels.pieces(self.paths):
-            places = np.searchsorted(self.nodes.ids, edges.pairs).astype(np.uint64)
-            yield agglomeration.Piece(edges._replace(pairs=places), start, np.searchsorted(self.nodes.ids, waiting))
+    def _placed(self, ids: np.ndarray) -> np.ndarray:
+        """Places of supervoxels among all, which lie close together."""
+        if not len(ids):
+            return ids.astype(np.int64)
+        low = int(np.searchsorted(self.nodes.ids, ids.min()))
+        high = int(np.searchsorted(self.nodes.ids, ids.max(), "right"))
+        return np.searchsorted(self.nodes.ids[low:high], ids) + low
 
-    def pieces(self) -> Iterator[agglomeration.Piece]:
-        return iter(self.held) if self.held is not None else self._read()
+    def pieces(self) -> Iterator[Edges]:
+        for place in self.places:
+            u, v, total, faces = self.stored.get(place)
+            yield Edges(np.stack([u, v], 1), total, faces)
+            scratch.release()
 
-    def within(self) -> Iterator[agglomeration.Piece]:
-        for piece in self.pieces():
-            inside = ~agglomeration.across(self.nodes.sections, piece.edges)
-            yield piece._replace(edges=region_graph.chosen(piece.edges, inside))
+    def within(self) -> Iterator[Edges]:
+        for edges in self.pieces():
+            yield region_graph.chosen(edges, ~small_segments.across(self.nodes.sections, edges))
 
-    def beyond(self) -> Iterator[region_graph.Edges]:
-        for edges, *_ in self.pieces():
-            yield region_graph.chosen(edges, agglomeration.across(self.nodes.sections, edges))
+    def beyond(self) -> Iterator[Edges]:
+        for edges in self.pieces():
+            yield region_graph.chosen(edges, small_segments.across(self.nodes.sections, edges))
 
     def forest(self, least: float) -> agglomeration.Forest:
-        return agglomeration.join(len(self.nodes.ids), self.within(), least)
+        return agglomeration.join(agglomeration.Divided(self.within(), self.first, self.last, 1), least)
 
     def cut(self, threshold: float, forest: agglomeration.Forest, smallest: int) -> np.ndarray:
         """Smallest supervoxel of the segment of each, int64 (n,)."""
-        root = agglomeration.cut(len(self.nodes.ids), forest, threshold)
-        root = agglomeration.absorb(root, self.nodes.sizes, (piece.edges for piece in self.within()), smallest)
-        return agglomeration.link(root, self.nodes.sections, self.beyond(), threshold) if self.nodes.sections.any() else root
+        root = agglomeration.cut(forest, threshold)
+        root = small_segments.absorb(root, self.nodes.sizes, self.within(), smallest)
+        flat = any(self.nodes.sections[at].any() for at in scratch.blocks(self.number))
+        return small_segments.link(root, self.nodes.sections, self.beyond(), threshold) if flat else root
 
     def best_inside(self, root: np.ndarray) -> np.ndarray:
         """Best mean affinity of each supervoxel with another one of its segment, 0 where it is alone: float32."""
-        score = np.zeros(len(root), np.float32)
-        for edges, *_ in self.pieces():
+        score = scratch.zeros(len(root), np.float32)
+        for edges in self.pieces():
             u, v = edges.pairs.T
             inside = root[u] == root[v]
             for ends in (u[inside], v[inside]):
                 np.maximum.at(score, ends, (edges.total[inside] / edges.faces[inside] / 255).astype(np.float32))
         return score
 
+    def components(self, root: np.ndarray, score: np.ndarray) -> Iterator[section_linking.Components]:
+        """Supervoxels with the components that they are in, block by block."""
+        rank, count = scratch.zeros(self.number, np.int64), 0
+        for at in scratch.blocks(self.number):  # a root is its component's smallest supervoxel: their rank is the number
+            own = root[at] == scratch.numbers(at)
+            rank[at] = np.cumsum(own) + count - 1
+            count += int(own.sum())
+            yield section_linking.Components(self.nodes.ids[at], rank[root[at]], score[at])
+
 
 def curve_of(overlaps: list[In], kept: In) -> tuple[np.ndarray, Iterator[tuple[float, np.ndarray]]]:
     """Supervoxels, and at each threshold of CURVE the smallest one of the segment of each, from a forest that was kept."""
     graph = Graph(overlaps)
+    forest = agglomeration.alone(graph.number)
+    for a, b, score in streamed.rows(kept, ("a", "b", "score"), scratch.BLOCK):
+        forest.note(a, b, score)
+        scratch.release()
     with np.load(kept) as stored:
-        forest = agglomeration.Forest(*(stored[name] for name in agglomeration.Forest._fields))
         smallest = int(stored["smallest"])
     return graph.nodes.ids, ((t, graph.cut(t, forest, smallest)) for t in CURVE)
+
+
+def keep(path: Out, forest: agglomeration.Forest, smallest: int) -> None:
+    """Write joins: cluster `a` took in cluster `b` (ascending) at a mean affinity of `score`."""
+    count = sum(int((forest.score[at] >= 0).sum()) for at in scratch.blocks(len(forest.score)))
+
+    def column(name: str) -> Iterator[np.ndarray]:
+        for at in scratch.blocks(len(forest.score)):
+            made = forest.score[at] >= 0
+            yield {"a": forest.parent[at], "b": scratch.numbers(at), "score": forest.score[at]}[name][made]
+
+    with zipfile.ZipFile(path, "w") as parts:
+        for name in ("a", "b", "score"):
+            streamed.write(parts, name, count, column(name))
+        streamed.write(parts, "smallest", 1, [np.array(smallest)])
 
 
 def by_overlap(p: Linked, overlaps: list[In]) -> tuple[section_linking.Components, section_linking.Border]:

@@ -11,8 +11,9 @@ H. S. Seung, "Large-scale image segmentation based on distributed clustering alg
     o--o  o--o--o--(o)---|-(o)--o--o   (o) has edges in another piece: neither it nor those whose best leads to it
       |__o final         |             are joined; all others are, and clusters with no edge good enough are forgotten
 
-Pieces come in order, and two neighbours that stand for as many pieces become one: of each edge log2(pieces) times is seen
-what is still pending: up to a quarter of all where pieces are thin.
+Pieces come in order, and two neighbours that stand for as many pieces become one, as long as what both have left has room
+in memory. What is left then goes to disk, and is joined level by level of affinity (`_by_level`): above a level only those
+can be joined that edges above it connect, so each such component is joined by itself.
 
 What comes out is a forest of joins, which is cut at any threshold without doing anything again.
 """
@@ -26,90 +27,117 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.graphs import components
-from .region_graph import Edges, added, chosen, merged
+from . import pending, scratch
+from .pending import Parts, Pending, summed, those, together
+from .region_graph import Edges
+
+BINS = 1 << 16  # levels of affinity that are told apart
 
 
-class Piece(NamedTuple):
-    """A part of a region graph; each edge is in one piece, those between two sections all in the same one."""
+class Divided(NamedTuple):
+    """A region graph in pieces; each edge is in one, pairs are numbers of nodes 0..n-1."""
 
-    edges: Edges  # pairs are numbers of nodes
-    start: int  # nodes before this one have edges in earlier pieces
-    waiting: NDArray[np.int64]  # nodes that have edges in later pieces
+    pieces: Iterable[Edges]
+    first: NDArray[np.int32]  # (n,): of each node the first piece that it has an edge in
+    last: NDArray[np.int32]  # (n,): ... and the last
+    begin: int = 0  # number of the first piece
 
 
 class Forest(NamedTuple):
-    """Joins: cluster `a`, known by its smallest node, took in cluster `b` (ascending) at a mean affinity of `score`, 0..1."""
+    """Joins, by node: the cluster known by it, its smallest node, was taken in by `parent` at a mean affinity of `score`."""
 
-    a: NDArray[np.int64]
-    b: NDArray[np.int64]
-    score: NDArray[np.float64]
+    parent: NDArray[np.int64]  # below the node; the node itself where it was never taken in
+    score: NDArray[np.float64]  # 0..1, and -1 there
 
-
-class Pending(NamedTuple):
-    """Edges between clusters that may yet be joined, in columns."""
-
-    u: NDArray[np.int64]
-    v: NDArray[np.int64]  # above u
-    total: NDArray[np.int64]
-    faces: NDArray[np.int64]
-    key: NDArray[np.int64]  # least number of the edges between nodes that it consists of: of equal means it decides
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        return self.total / self.faces / 255
+    def note(self, a: NDArray[np.int64], b: NDArray[np.int64], score: NDArray[np.float64]) -> None:
+        self.parent[b], self.score[b] = a, score
 
 
 class Group(NamedTuple):
     """What adjacent pieces have left."""
 
-    level: int  # of 2^level pieces
+    level: int  # of about 2^level pieces
+    first: int
+    last: int
     edges: Pending
-    start: int
-    waiting: NDArray[np.int64]
 
 
-def join(n: int, pieces: Iterable[Piece], least: float = 0.0) -> Forest:
-    """Join nodes 0..n-1 as long as two have a mean affinity of `least`: the same however the graph is divided.
+def alone(n: int) -> Forest:
+    """A forest without joins."""
+    forest = Forest(scratch.zeros(n, np.int64), scratch.zeros(n, np.float64))
+    for at in scratch.blocks(n):
+        forest.parent[at], forest.score[at] = scratch.numbers(at), -1
+    return forest
 
-    Held are a piece and what is pending."""
-    made: list[Forest] = [Forest(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-    groups: list[Group] = []
-    for edges, start, waiting in pieces:
+
+def join(graph: Divided, least: float = 0.0) -> Forest:
+    """Join nodes as long as two have a mean affinity of `least`: the same however the graph is divided.
+
+    Held are a piece and, of what is pending, what there is room for."""
+    n = len(graph.first)
+    forest, groups, rows = alone(n), [], scratch.Rows(len(Pending._fields))
+    apart: list[tuple[int, int]] = []
+    for k, edges in enumerate(graph.pieces, graph.begin):
         u, v = edges.pairs.astype(np.int64).T
-        groups.append(_settled(Group(0, Pending(u, v, edges.total, edges.faces, u * n + v), start, waiting), least, made))
-        while len(groups) > 1 and groups[-1].level == groups[-2].level:
-            groups.append(_settled(_both(groups), least, made))
-    while len(groups) > 1:
-        groups.append(_settled(_both(groups), least, made))
-    forest = Forest(*map(np.concatenate, zip(*made, strict=True)))
-    order = np.argsort(forest.b)
-    return Forest(forest.a[order], forest.b[order], forest.score[order])
+        groups.append(_settled(Group(0, k, k, Pending(u, v, edges.total, edges.faces, u * n + v)), graph, least, forest))
+        while len(groups) > 1 and groups[-1].level >= groups[-2].level and _size(groups[-2:]) <= pending.ROOM:
+            groups.append(_settled(_both(groups), graph, least, forest))
+        while _size(groups) > pending.ROOM and len(groups) > 1:
+            apart.append(rows.put(*groups.pop(0).edges))
+        scratch.release()
+    if not apart:
+        while len(groups) > 1:
+            groups.append(_settled(_both(groups), graph, least, forest))
+        return forest
+    apart += [rows.put(*group.edges) for group in groups]
+    groups.clear()
+    _by_level(Parts(n, _hopeful(n, rows, apart, least)), least, forest)
+    return forest
+
+
+def _size(groups: list[Group]) -> int:
+    return sum(len(group.edges.u) for group in groups)
 
 
 def _both(groups: list[Group]) -> Group:
     """The last two, taken from the list, as one."""
     after, before = groups.pop(), groups.pop()
-    edges = Pending(*map(np.concatenate, zip(before.edges, after.edges, strict=True)))
-    return Group(before.level + 1, edges, before.start, after.waiting)
+    return Group(max(before.level, after.level) + 1, before.first, after.last, together((before.edges, after.edges)))
 
 
-def _settled(group: Group, least: float, made: list[Forest]) -> Group:
+def _settled(group: Group, graph: Divided, least: float, forest: Forest) -> Group:
     """A group whose joins are made, as far as they do not wait for others."""
-    u, v = group.edges.u, group.edges.v
-    if not len(u):
+    if not len(group.edges.u):
         return group
-    low = int(u.min())
-    there = np.zeros(int(v.max()) + 1 - low, bool)
-    there[u - low] = there[v - low] = True
-    names, place = np.flatnonzero(there) + low, np.cumsum(there) - 1
-    local = group.edges._replace(u=place[u - low], v=place[v - low])
-    joins, left = _exhausted(local, (names < group.start) | np.isin(names, group.waiting), least)
-    made += [Forest(names[a], names[b], score) for a, b, score in joins]
+    names, local = _named(group.edges)
+    joins, left = _joined(local, (graph.first[names] < group.first) | (graph.last[names] > group.last), least)
+    for a, b, score in joins:
+        forest.note(names[a], names[b], score)
+    good = left.mean >= least
+    waits = (graph.first[names] < group.first) | (graph.last[names] > group.last)
+    waits[left.u[good]] = waits[left.v[good]] = True
+    left = those(left, waits[left.u] & waits[left.v])
     return group._replace(edges=left._replace(u=names[left.u], v=names[left.v]))
 
 
-def _exhausted(edges: Pending, waits: NDArray[np.bool_], least: float) -> tuple[list[Forest], Pending]:
-    """All joins that can be made now, and the edges of what is not final; nodes are 0..len(waits)-1."""
+def _named(edges: Pending) -> tuple[NDArray[np.int64], Pending]:
+    """Ends in ascending order, and the edges with places among these as their ends."""
+    low, high = int(edges.u.min()), int(edges.v.max())
+    if high - low > 16 * len(edges.u):
+        names, place = np.unique(np.concatenate([edges.u, edges.v]), return_inverse=True)
+        u, v = np.split(place, 2)
+        return names, edges._replace(u=u, v=v)
+    there = np.zeros(high + 1 - low, bool)
+    there[edges.u - low] = there[edges.v - low] = True
+    names, place = np.flatnonzero(there) + low, np.cumsum(there) - 1
+    return names, edges._replace(u=place[edges.u - low], v=place[edges.v - low])
+
+
+Joins = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]  # a, b and score, as in `Forest`
+
+
+def _joined(edges: Pending, waits: NDArray[np.bool_], least: float) -> tuple[list[Joins], Pending]:
+    """All joins that can be made now, and the edges that are left; nodes are 0..len(waits)-1."""
     n, made = len(waits), []
     while len(edges.u):
         mean = edges.mean
@@ -117,107 +145,16 @@ def _exhausted(edges: Pending, waits: NDArray[np.bool_], least: float) -> tuple[
         if not joined.any():
             break
         a, b = edges.u[joined], edges.v[joined]
-        made.append(Forest(a, b, mean[joined]))
+        made.append((a, b, mean[joined]))
         into, touched = np.arange(n), np.zeros(n, bool)
         into[b] = a
         touched[a] = touched[b] = True
-        edges = _those(edges, ~joined)
+        edges = those(edges, ~joined)
         near = touched[edges.u] | touched[edges.v]
-        part = _those(edges, near)
-        part = _summed(n, part._replace(u=into[part.u], v=into[part.v]))
-        edges = Pending(*map(np.concatenate, zip(_those(edges, ~near), part, strict=True)))
-    good = edges.mean >= least
-    waits = waits.copy()
-    waits[edges.u[good]] = waits[edges.v[good]] = True
-    return made, _those(edges, waits[edges.u] & waits[edges.v])
-
-
-def _those(edges: Pending, chosen: NDArray[np.bool_]) -> Pending:
-    return Pending(*(column[chosen] for column in edges))
-
-
-def _summed(n: int, edges: Pending) -> Pending:
-    """One edge for each pair of clusters."""
-    pair = np.minimum(edges.u, edges.v) * n + np.maximum(edges.u, edges.v)
-    order = np.argsort(pair, kind="stable")
-    pair = pair[order]
-    starts = np.flatnonzero(np.diff(pair, prepend=-1))
-    total, faces = (np.add.reduceat(x[order], starts) if len(starts) else x for x in (edges.total, edges.faces))
-    key = np.minimum.reduceat(edges.key[order], starts) if len(starts) else edges.key
-    return Pending(pair[starts] // n, pair[starts] % n, total, faces, key)
-
-
-def cut(n: int, forest: Forest, threshold: float) -> NDArray[np.int64]:
-    """Smallest node of the cluster that each of n nodes is in, where joins below the threshold are not made."""
-    made = forest.score >= threshold
-    root = np.arange(n)
-    root[forest.b[made]] = forest.a[made]
-    while True:  # pointer jumping: a cluster is taken in once, by one whose smallest node is smaller
-        jumped = root[root]
-        if np.array_equal(jumped, root):
-            return root
-        root = jumped
-
-
-def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Edges], smallest: int) -> NDArray[np.int64]:
-    """Give clusters of fewer than `smallest` voxels to the neighbour that they belong to most, whatever the threshold.
-
-    root: smallest node of each node's cluster; sizes: voxels of each node. Held are the edges of small clusters. Returns
-    new roots. Those that touch nothing stay."""
-    n = len(root)
-    small = np.bincount(root, sizes, n) < smallest
-    between = merged([chosen(one, small[one.pairs[:, 0]] | small[one.pairs[:, 1]]) for one in _renamed(root, pieces)])
-    while True:
-        size = np.bincount(root, sizes, n)
-        u, v = between.pairs.astype(np.int64).T
-        ends, others = np.concatenate([u, v]), np.concatenate([v, u])
-        mean = np.tile(between.total / between.faces, 2)
-        small = size[ends] < smallest
-        ends, others, mean = ends[small], others[small], mean[small]
-        if not len(ends):
-            return root
-        order = np.lexsort((others, -mean, ends))
-        ends, others = ends[order], others[order]
-        first = np.flatnonzero(np.concatenate(([True], ends[1:] != ends[:-1])))
-        up = components(n, ends[first], others[first])
-        root = up[root]
-        between = added(up[u], up[v], between.total, between.faces)
-
-
-def _renamed(root: NDArray[np.int64], pieces: Iterable[Edges]) -> Iterator[Edges]:
-    """Edges between clusters, of those between nodes."""
-    for edges in pieces:
-        yield added(root[edges.pairs[:, 0]], root[edges.pairs[:, 1]], edges.total, edges.faces)
-
-
-def across(sections: NDArray, edges: Edges) -> NDArray[np.bool_]:
-    """Edges between nodes of different sections (n,)."""
-    return sections[edges.pairs[:, 0]] != sections[edges.pairs[:, 1]]
-
-
-def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], least: float) -> NDArray[np.int64]:
-    """Join clusters, each in one section, with what is each other's best in the sections beside: new roots.
-
-    pieces: edges across sections. The best shares most affinity over all faces; its mean is `least` or more. From thick
-    section to thick section a single wrong join would go on through the volume; of a branching neurite one branch is left
-    alone."""
-    links = [np.zeros((0, 2), np.int64)]
-    for between in _renamed(root, pieces):
-        a, b = between.pairs.astype(np.int64).T
-        best = _foremost(a, sections[b], between.total) & _foremost(b, sections[a], between.total)
-        best &= between.total >= least * 255 * between.faces
-        links.append(np.stack([a[best], b[best]], 1))
-    return components(len(root), *np.concatenate(links).T)[root]
-
-
-def _foremost(node: NDArray, section: NDArray, total: NDArray) -> NDArray[np.bool_]:
-    """Edges (n,) that are the greatest of those which lead from their node to that section; of equal ones the first."""
-    order = np.lexsort((-total, section, node))
-    first = np.ones(len(order), bool)
-    first[1:] = (node[order][1:] != node[order][:-1]) | (section[order][1:] != section[order][:-1])
-    best = np.zeros(len(order), bool)
-    best[order[first]] = True
-    return best
+        part = those(edges, near)
+        part = summed(n, part._replace(u=into[part.u], v=into[part.v]))
+        edges = together((those(edges, ~near), part))
+    return made, edges
 
 
 def _reciprocal(n: int, edges: Pending, mean: NDArray) -> NDArray[np.bool_]:
@@ -234,3 +171,115 @@ def _reciprocal(n: int, edges: Pending, mean: NDArray) -> NDArray[np.bool_]:
     np.minimum.at(first, u[top_u], key[top_u])
     np.minimum.at(first, v[top_v], key[top_v])
     return (first[u] == key) & (first[v] == key)
+
+
+def _hopeful(n: int, rows: scratch.Rows, places: list[tuple[int, int]], least: float) -> Iterator[Pending]:
+    """Of what groups have left, the edges between clusters that have one of `least` or more."""
+    hopeful = scratch.zeros(n, bool)
+    for place in places:
+        edges = Pending(*rows.get(place))
+        good = edges.mean >= least
+        hopeful[edges.u[good]] = hopeful[edges.v[good]] = True
+        scratch.release()
+    for place in places:
+        edges = Pending(*rows.get(place))
+        yield those(edges, hopeful[edges.u] & hopeful[edges.v])
+        scratch.release()
+
+
+def _by_level(edges: Parts, least: float, forest: Forest) -> None:
+    """Join what waits for nothing any more, from the highest affinity to the lowest.
+
+     .9    .6    .9      above .8: two components, each is joined by itself, with all edges inside it;
+    o===o-----o===o      what leads from one to another has no say in it, for no sum of edges is above its greatest
+    """
+    n, most = edges.n, pending.ROOM // 2
+    of, into = scratch.zeros(n, np.int32), scratch.zeros(n, np.int64)  # component, from 1; what a cluster became, from 1
+    while (level := _level(edges, least, most)) is not None:
+        names, component = _connected(edges, level)
+        of[names] = component + 1
+        inside = np.zeros(int(component.max()) + 2, np.int64)
+        for part in edges:
+            here = of[part.u]
+            inside += np.bincount(here[here == of[part.v]], minlength=len(inside))
+        inside[0] = 0
+        if inside.max() > pending.ROOM and most > 1:  # so large a component falls apart at a higher level
+            most //= 4
+        else:
+            edges = Parts(n, _above(edges, level, of, np.cumsum(inside) // pending.ROOM, into, forest))
+            most = pending.ROOM // 2
+        of[names] = into[names] = 0
+
+
+def _level(edges: Parts, least: float, most: int) -> float | None:
+    """The least affinity that about so many edges have, or nothing where none has `least`."""
+    counts = np.zeros(BINS + 1, np.int64)
+    for part in edges:
+        mean = part.mean
+        counts += np.bincount((mean[mean >= least] * BINS).astype(np.int64), minlength=BINS + 1)
+    if not counts.any():
+        return None
+    above = np.cumsum(counts[::-1])[::-1]
+    few = np.flatnonzero((above <= most) & (above > 0))
+    lowest = few[0] if len(few) else np.flatnonzero(counts)[-1]
+    return max(least, float(lowest / BINS))
+
+
+def _connected(edges: Parts, level: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ends of edges of a level or more, ascending, and the components that they are in, from 0."""
+    found = [np.stack([part.u[high], part.v[high]]) for part in edges for high in [part.mean >= level]]
+    names, place = np.unique(np.concatenate(found, 1), return_inverse=True)
+    u, v = place.reshape(2, -1)
+    root = components(len(names), u, v)
+    return names, (np.cumsum(root == np.arange(len(root))) - 1)[root]
+
+
+def _above(edges: Parts, level: float, of: NDArray, batch: NDArray, into: NDArray, forest: Forest) -> Iterator[Pending]:
+    """What is left when components are joined as far as a level; batch: which of them are held together.
+
+    `into` is filled in."""
+    inner = scratch.Rows(len(Pending._fields))
+    places: list[list[tuple[int, int]]] = [[] for _ in range(int(batch[-1]) + 1)]
+    for part in edges:
+        here = of[part.u]
+        inside = those(part, (here > 0) & (here == of[part.v]))
+        which = batch[of[inside.u]]
+        for k in np.unique(which):
+            places[k].append(inner.put(*those(inside, which == k)))
+    for found in places:
+        if found:
+            yield _component(together(Pending(*inner.get(place)) for place in found), level, into, forest)
+            scratch.release()
+    for part in edges:
+        here, there = of[part.u], of[part.v]
+        rest = those(part, (here != there) | (here == 0))
+        u, v = (np.where(into[end] > 0, into[end] - 1, end) for end in (rest.u, rest.v))
+        yield rest._replace(u=u, v=v)
+
+
+def _component(edges: Pending, level: float, into: NDArray, forest: Forest) -> Pending:
+    """Join components as far as a level: the edges left."""
+    names, local = _named(edges)
+    joins, left = _joined(local, np.zeros(len(names), bool), level)
+    root = np.arange(len(names))
+    for a, b, score in joins:
+        forest.note(names[a], names[b], score)
+        root[b] = a
+    while not np.array_equal(root, root := root[root]):
+        pass
+    into[names] = names[root] + 1
+    return left._replace(u=names[left.u], v=names[left.v])
+
+
+def cut(forest: Forest, threshold: float) -> NDArray[np.int64]:
+    """Smallest node of the cluster that each node is in, where joins below the threshold are not made."""
+    n = len(forest.parent)
+    root = scratch.zeros(n, np.int64)
+    for at in scratch.blocks(n):  # a cluster is taken in by one whose smallest node is smaller: no later block matters
+        root[at] = np.where(forest.score[at] >= threshold, forest.parent[at], scratch.numbers(at))
+        while True:
+            jumped = root[root[at]]
+            if np.array_equal(jumped, root[at]):
+                break
+            root[at] = jumped
+    return root

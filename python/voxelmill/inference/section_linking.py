@@ -314,12 +314,11 @@ def load(path: Path, kind: type[T]) -> T:
     return kind(**values)
 
 
-def write_components(path: Path, found: Components) -> None:
-    """Write components so that a range of supervoxels can be read by itself (Parquet, in row groups)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def write_components(path: Path, parts: Iterable[Components]) -> None:
+    """Write components so that a range of supervoxels can be read by itself (Parquet, in row groups).
 
-    pq.write_table(pa.table(found._asdict()), path, compression="zstd", row_group_size=ROW_GROUP)
+    parts: in order, all but the last of whole row groups."""
+    _write(path, (part._asdict() for part in parts), ROW_GROUP)
 
 
 class StoredComponents:
@@ -346,8 +345,22 @@ class StoredComponents:
 
 def write_merge(path: Path, table: MergeTable) -> None:
     """Write a merge table, or a part of it, for others to read (Parquet)."""
+    write_merge_parts(path, [table])
+
+
+def write_merge_parts(path: Path, parts: Iterable[MergeTable]) -> None:
+    """The same of parts that are not held together."""
+    named = ({"supervoxel": part.supervoxel, "root_id": part.segment, "score": part.score} for part in parts)
+    _write(path, named, 1 << 20)
+
+
+def _write(path: Path, parts: Iterable[dict[str, np.ndarray]], group: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {"supervoxel": table.supervoxel, "root_id": table.segment, "score": table.score}
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    parts = iter(parts)
+    table = pa.table(next(parts))
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        writer.write_table(table, group)
+        for part in parts:
+            writer.write_table(pa.table(part), group)

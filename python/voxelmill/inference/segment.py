@@ -94,7 +94,7 @@ def learned(p: Learned, task: Task, source: Image, target: Image, block: str, fo
         task.report(model_mismatch=remark)
     graph = supervoxels.segment(folder, source, target, block, task, steps)
     supervoxels.save(overlaps, graph)
-    task.report(supervoxels=len(graph.nodes.ids), empty_sections=graph.blank)
+    task.report(supervoxels=graph.number, empty_sections=graph.blank)
 
 
 def unlike(card: dict[str, Any], source: Image) -> str:

@@ -7,7 +7,8 @@ same however slabs are shared among tasks; only where slabs end does the graph d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +20,11 @@ from ..core import ids, levels, models
 from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.volume import Image, Region
-from . import affinities, affinity_basins, pixel_forest, region_graph, resampled, seeded_watershed, slabs
+from . import affinities, affinity_basins, pixel_forest, region_graph, resampled, scratch, seeded_watershed, slabs, streamed
 from .region_graph import Edges, Nodes
 
 SIDE = 512  # px, of a tile
+PIECE = 1_000_000  # edges that are read at once
 FLAT = 2.0  # voxels so many times as long along z as in the section: each section is cut into supervoxels by itself
 
 
@@ -74,19 +76,24 @@ class Graph(NamedTuple):
 
     z: slice  # its sections
     blank: list[int]  # of these, the ones without any contrast
-    nodes: Nodes
-    edges: Edges
+    nodes: Iterable[Nodes]  # column by column, to be gone through several times
+    edges: Iterable[Edges]  # each in one part
     first: dict[tuple[int, int], Plane]  # by (y, x) of a column's corner
     last: dict[tuple[int, int], NDArray[np.uint64]]
+
+    @property
+    def number(self) -> int:
+        """Of supervoxels."""
+        return sum(len(part.ids) for part in self.nodes)
 
 
 def segment(
     folder: Path, source: Image, target: Image, block: str, task: Task, steps: resampled.Steps = resampled.SAME
 ) -> Graph:
-    """Write the supervoxels of a block; its graph. folder: of the model; steps: voxels in what it is shown as one."""
+    """Write the supervoxels of a block; its graph, on disk. folder: of the model; steps: voxels shown to it as one."""
     lay = source.layout()
     columns, spans, seams = slabs.columns_of(lay), slabs.slabs_of(lay, block), Seams()
-    parts, edges, first, blank = [], [], {}, []
+    nodes, edges, first, blank = scratch.Shelf(Nodes), scratch.Shelf(Edges), {}, []
     flat = is_flat(source)
     for z in spans:
         around = resampled.reach((z, *columns[0]), source.shape, steps)[0]
@@ -94,16 +101,15 @@ def segment(
         blank += [n for n in range(z.start, z.stop) if not grey.spread[n - around.start]]
         work = partial(segment_column, folder, source, target, z, (around.start, grey), flat, steps)
         for part in task.each(work, columns, f"columns of sections {z.start} on"):
-            parts.append(part.nodes)
-            edges += [part.edges, *seams.meet(part.region, part.first, part.last)]
+            nodes.append(part.nodes)
+            part.last[0] = scratch.shelved(part.last[0])  # these make up a whole section
+            for found in (part.edges, *seams.meet(part.region, part.first, part.last)):
+                edges.append(found)
             if z.start == spans[0].start:
-                first[part.region[1].start, part.region[2].start] = part.first[0]
+                first[part.region[1].start, part.region[2].start] = Plane(*map(scratch.shelved, part.first[0]))
+            scratch.release()
     last = {(y.start, x.start): seams.last[0, y.start, x.start][1] for y, x in columns}
-    return Graph(slice(spans[0].start, spans[-1].stop), blank, all_of(parts), region_graph.merged(edges), first, last)
-
-
-def all_of(parts: Sequence[Nodes]) -> Nodes:
-    return Nodes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return Graph(slice(spans[0].start, spans[-1].stop), blank, nodes, edges, first, last)
 
 
 def is_flat(source: Image) -> bool:
@@ -203,17 +209,17 @@ def look(
 
 
 def save(path: Path, graph: Graph) -> None:
-    parts: dict[str, NDArray] = {
-        "z": np.array([graph.z.start, graph.z.stop]),
-        **graph.nodes._asdict(),
-        **graph.edges._asdict(),
-    }
-    for (y, x), plane in graph.first.items():
-        parts |= {f"first_{y}_{x}": plane.labels, f"affinity_{y}_{x}": plane.affinity}
-    for (y, x), labels in graph.last.items():
-        parts[f"last_{y}_{x}"] = labels
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **parts)  # type: ignore[arg-type]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as parts:
+        streamed.write(parts, "z", 2, [np.array([graph.z.start, graph.z.stop])])
+        for kind, tables in ((Nodes, graph.nodes), (Edges, graph.edges)):
+            number = sum(len(table[0]) for table in tables)
+            for k, name in enumerate(kind._fields):
+                streamed.write(parts, name, number, (table[k] for table in tables))
+        for (y, x), plane in graph.first.items():
+            streamed.write(parts, f"first_{y}_{x}", len(plane.labels), [plane.labels])
+            streamed.write(parts, f"affinity_{y}_{x}", len(plane.affinity), [plane.affinity])
+        for (y, x), labels in graph.last.items():
+            streamed.write(parts, f"last_{y}_{x}", len(labels), [labels])
 
 
 def in_order(paths: Sequence[Path]) -> list[Path]:
@@ -230,28 +236,37 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
 
 
 def nodes_of(paths: Sequence[Path]) -> Nodes:
-    """All supervoxels of blocks, `in_order`."""
-    parts = []
-    for path in paths:
-        with np.load(path) as stored:
-            parts.append(Nodes(*(stored[name] for name in Nodes._fields)))
-    return all_of(parts)
-
-
-def pieces(paths: Sequence[Path]) -> Iterator[tuple[Edges, int, NDArray[np.uint64]]]:
-    """Of each block, `in_order`: its edges with those to the block before, the place of its first supervoxel among all, and
-    the supervoxels that touch the next block.
-
-    The region graph of a volume, of which one block at a time is held."""
-    before: dict[str, NDArray[np.uint64]] = {}
+    """All supervoxels of blocks, `in_order`, in tables on disk."""
+    counts = [streamed.length(path, "ids") for path in paths]
+    tables = [scratch.zeros(sum(counts), dtype) for dtype in (np.uint64, np.int64, np.int32)]
     start = 0
     for path in paths:
-        with np.load(path) as parts:
-            edges = [Edges(*(parts[name] for name in Edges._fields))]
-            for place, labels in before.items():
-                edges.append(region_graph.between(labels, parts[f"first_{place}"], parts[f"affinity_{place}"]))
-            before = {name[5:]: parts[name] for name in parts.files if name.startswith("last_")}
-            number = len(parts["ids"])
-        last = [np.unique(labels[labels > 0]) for labels in before.values()] if path != paths[-1] else []
-        yield region_graph.merged(edges), start, np.concatenate([np.zeros(0, np.uint64), *last])
-        start += number
+        for columns in streamed.rows(path, Nodes._fields, scratch.BLOCK):
+            at = slice(start, start := start + len(columns[0]))
+            for table, column in zip(tables, columns, strict=True):
+                table[at] = column
+            scratch.release()
+    return Nodes(*tables)
+
+
+def pieces(paths: Sequence[Path], most: int = PIECE) -> Iterator[Edges]:
+    """Of each block, `in_order`: edges to the block before, then its own, at most about so many at once; each edge once."""
+    for before, path in zip((None, *paths), paths):
+        if before is not None:
+            yield from _between(before, path, most)
+        for columns in streamed.rows(path, Edges._fields, most):
+            yield Edges(*columns)
+
+
+def _between(before: Path, after: Path, most: int) -> Iterator[Edges]:
+    """Edges between two blocks: a supervoxel lies in one column, so each is found in one place."""
+    found, number = [], 0
+    with np.load(before) as last, np.load(after) as first:
+        for place in (name[5:] for name in last.files if name.startswith("last_")):
+            found.append(region_graph.between(last[f"last_{place}"], first[f"first_{place}"], first[f"affinity_{place}"]))
+            number += len(found[-1].faces)
+            if number >= most:
+                yield region_graph.merged(found)
+                found, number = [], 0
+    if number:
+        yield region_graph.merged(found)

@@ -1,0 +1,140 @@
+"""Segments that are too small go to a neighbour; those of thick sections are linked with the sections beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import scratch
+from .pending import Parts, Pending, summed, those
+from .region_graph import Edges, added
+
+
+def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Edges], smallest: int) -> NDArray[np.int64]:
+    """Give clusters of fewer than `smallest` voxels to the neighbour that they belong to most, whatever the threshold.
+
+    root: smallest node of each node's cluster, changed in place; sizes: voxels of each node. Returns root. Those that
+    touch nothing stay."""
+    n = len(root)
+    size = scratch.zeros(n, np.int64)
+    for at in scratch.blocks(n):
+        np.add.at(size, root[at], sizes[at])
+    between = Parts(n, _of_small(_renamed(root, pieces), size, smallest))
+    while len(between):
+        pick = _picked(between, size, smallest)
+        up = _ends(pick)
+        for at in scratch.blocks(n):
+            root[at] = up[root[at]]
+            gone = up[at] != scratch.numbers(at)
+            np.add.at(size, up[at][gone], size[at][gone])
+        moved = (_edges(up[one.u], up[one.v], one.total, one.faces) for one in between)
+        between = Parts(n, _of_small(moved, size, smallest))
+    return root
+
+
+def _renamed(root: NDArray[np.int64], pieces: Iterable[Edges]) -> Iterator[Pending]:
+    for edges in pieces:
+        yield _edges(root[edges.pairs[:, 0]], root[edges.pairs[:, 1]], edges.total, edges.faces)
+        scratch.release()
+
+
+def _edges(u: NDArray, v: NDArray, total: NDArray, faces: NDArray) -> Pending:
+    """Edges whose key says nothing; none of a cluster with itself."""
+    return those(Pending(u, v, total, faces, np.zeros_like(total)), u != v)
+
+
+def _of_small(edges: Iterable[Pending], size: NDArray, smallest: int) -> Iterator[Pending]:
+    for one in edges:
+        small = (size[one.u] < smallest) | (size[one.v] < smallest)
+        yield summed(len(size), those(one, small))
+
+
+def _picked(between: Parts, size: NDArray, smallest: int) -> NDArray[np.int64]:
+    """The neighbour that each small cluster belongs to most, of equal ones the first; itself where there is none."""
+    n = len(size)
+    pick, best = scratch.zeros(n, np.int64), scratch.zeros(n, np.float64)
+    for at in scratch.blocks(n):
+        pick[at], best[at] = scratch.numbers(at), -1
+    for one in between:
+        ends, others = np.concatenate([one.u, one.v]), np.concatenate([one.v, one.u])
+        small = size[ends] < smallest
+        ends, others, mean = ends[small], others[small], np.tile(one.total / one.faces, 2)[small]
+        order = np.lexsort((others, -mean, ends))
+        order = order[np.diff(ends[order], prepend=-1) > 0]
+        ends, others, mean = ends[order], others[order], mean[order]
+        better = (mean > best[ends]) | ((mean == best[ends]) & (others < pick[ends]))
+        pick[ends[better]], best[ends[better]] = others[better], mean[better]
+    return pick
+
+
+def _ends(pick: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Smallest of those that picks lead together. Where they go round, two have picked each other: no mean is above the
+    next one's, and of equal ones the smallest is picked."""
+    n = len(pick)
+    for at in scratch.blocks(n):
+        here, to = scratch.numbers(at), pick[at]
+        pick[at] = np.where((pick[to] == here) & (here < to), here, to)
+    moved = True
+    while moved:
+        moved = False
+        for at in scratch.blocks(n):
+            jumped = pick[pick[at]]
+            moved |= not np.array_equal(jumped, pick[at])
+            pick[at] = jumped
+    first = scratch.zeros(n, np.int64)
+    for at in scratch.blocks(n):
+        first[at] = scratch.numbers(at)
+    for at in scratch.blocks(n):
+        np.minimum.at(first, pick[at], scratch.numbers(at))
+    for at in scratch.blocks(n):
+        pick[at] = first[pick[at]]
+    return pick
+
+
+def across(sections: NDArray, edges: Edges) -> NDArray[np.bool_]:
+    """Edges between nodes of different sections (n,)."""
+    return sections[edges.pairs[:, 0]] != sections[edges.pairs[:, 1]]
+
+
+def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], least: float) -> NDArray[np.int64]:
+    """Join clusters, each in one section, with what is each other's best in the sections beside: roots, changed in place.
+
+    pieces: edges across sections, in any division. The best shares most affinity over all faces; its mean is `least` or
+    more. From thick section to thick section a single wrong join would go on through the volume; of a branching neurite
+    one branch is left alone."""
+    rows = scratch.Rows(4)
+    places: dict[int, list[tuple[int, int]]] = {}
+    for edges in pieces:
+        upper = np.minimum(*sections[edges.pairs.T])
+        for z in np.unique(upper).tolist():
+            u, v = edges.pairs[upper == z].T
+            places.setdefault(z, []).append(rows.put(u, v, edges.total[upper == z], edges.faces[upper == z]))
+        scratch.release()
+    pick = scratch.zeros(len(root), np.int64)  # of each cluster the one above it, itself where there is none
+    for at in scratch.blocks(len(root)):
+        pick[at] = scratch.numbers(at)
+    for z in sorted(places):
+        u, v, total, faces = np.concatenate([rows.get(place) for place in places[z]], 1)
+        between = added(root[u], root[v], total, faces)
+        a, b = between.pairs.astype(np.int64).T
+        best = _foremost(a, sections[b], between.total) & _foremost(b, sections[a], between.total)
+        best &= between.total >= least * 255 * between.faces
+        above = sections[a] < sections[b]
+        pick[np.where(above, b, a)[best]] = np.where(above, a, b)[best]
+        scratch.release()
+    up = _ends(pick)
+    for at in scratch.blocks(len(root)):
+        root[at] = up[root[at]]
+    return root
+
+
+def _foremost(node: NDArray, section: NDArray, total: NDArray) -> NDArray[np.bool_]:
+    """Edges (n,) that are the greatest of those which lead from their node to that section; of equal ones the first."""
+    order = np.lexsort((-total, section, node))
+    first = np.ones(len(order), bool)
+    first[1:] = (node[order][1:] != node[order][:-1]) | (section[order][1:] != section[order][:-1])
+    best = np.zeros(len(order), bool)
+    best[order[first]] = True
+    return best
