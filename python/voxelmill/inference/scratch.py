@@ -28,13 +28,6 @@ def zeros(n: int, dtype: DTypeLike) -> NDArray[Any]:
     return np.frombuffer(mapped, dtype)
 
 
-def shelved(array: NDArray[Any]) -> NDArray[Any]:
-    """An array's copy on disk."""
-    copy = zeros(array.size, array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
 def release() -> None:
     """Take all tables out of memory; they stay in their files."""
     for mapped in _MAPPED:
@@ -72,6 +65,24 @@ class Rows:
         start, number = place
         self.file.seek(start)
         return np.fromfile(self.file, np.int64, self.columns * number).reshape(self.columns, number)
+
+
+class Copies:
+    """Copies of arrays on disk, many in a file: a task may have thousands of planes, and as few as 1,024 files open."""
+
+    SIZE = 1 << 30  # bytes of a file, of which the disk holds what was written
+
+    def __init__(self) -> None:
+        self.room = zeros(0, np.uint8)
+
+    def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
+        size = -(-array.nbytes // 64) * 64
+        if size > len(self.room):
+            self.room = zeros(max(size, self.SIZE), np.uint8)
+        part, self.room = self.room[: array.nbytes], self.room[size:]
+        copy = part.view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        return copy
 
 
 class Shelf(Generic[T]):

@@ -94,7 +94,7 @@ def segment(
     lay = source.layout()
     columns, spans, seams = slabs.columns_of(lay), slabs.slabs_of(lay, block), Seams()
     nodes, edges, first, blank = scratch.Shelf(Nodes), scratch.Shelf(Edges), {}, []
-    flat = is_flat(source)
+    flat, shelved = is_flat(source), scratch.Copies()
     for z in spans:
         around = resampled.reach((z, *columns[0]), source.shape, steps)[0]
         grey = affinities.grey_of(slabs.histograms(source, around, columns, task))
@@ -102,11 +102,11 @@ def segment(
         work = partial(segment_column, folder, source, target, z, (around.start, grey), flat, steps)
         for part in task.each(work, columns, f"columns of sections {z.start} on"):
             nodes.append(part.nodes)
-            part.last[0] = scratch.shelved(part.last[0])  # these make up a whole section
+            part.last[0] = shelved(part.last[0])  # these make up a whole section
             for found in (part.edges, *seams.meet(part.region, part.first, part.last)):
                 edges.append(found)
             if z.start == spans[0].start:
-                first[part.region[1].start, part.region[2].start] = Plane(*map(scratch.shelved, part.first[0]))
+                first[part.region[1].start, part.region[2].start] = Plane(*map(shelved, part.first[0]))
             scratch.release()
     last = {(y.start, x.start): seams.last[0, y.start, x.start][1] for y, x in columns}
     return Graph(slice(spans[0].start, spans[-1].stop), blank, nodes, edges, first, last)
