@@ -38,8 +38,12 @@ def row_of(root: Path | str, name: str) -> str:
 
 def key(root: Path | str, names: Iterable[str]) -> str:
     """Of some files below a folder, by name, size and time: another one as soon as one of them is another file."""
-    rows = "\n".join(row_of(root, name) for name in sorted(names))
-    return hashlib.sha256(rows.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return key_of(row_of(root, name) for name in sorted(names))
+
+
+def key_of(rows: Iterable[str]) -> str:
+    """One key of many rows, or of the keys of many."""
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 @cache

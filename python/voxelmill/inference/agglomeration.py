@@ -110,11 +110,11 @@ def _settled(group: Group, graph: Divided, least: float, forest: Forest) -> Grou
     if not len(group.edges.u):
         return group
     names, local = _named(group.edges)
-    joins, left = _joined(local, (graph.first[names] < group.first) | (graph.last[names] > group.last), least)
+    waits = (graph.first[names] < group.first) | (graph.last[names] > group.last)
+    joins, left = _joined(local, waits, least)
     for a, b, score in joins:
         forest.note(names[a], names[b], score)
     good = left.mean >= least
-    waits = (graph.first[names] < group.first) | (graph.last[names] > group.last)
     waits[left.u[good]] = waits[left.v[good]] = True
     left = those(left, waits[left.u] & waits[left.v])
     return group._replace(edges=left._replace(u=names[left.u], v=names[left.v]))
@@ -261,13 +261,10 @@ def _component(edges: Pending, level: float, into: NDArray, forest: Forest) -> P
     """Join components as far as a level: the edges left."""
     names, local = _named(edges)
     joins, left = _joined(local, np.zeros(len(names), bool), level)
-    root = np.arange(len(names))
     for a, b, score in joins:
         forest.note(names[a], names[b], score)
-        root[b] = a
-    while not np.array_equal(root, root := root[root]):
-        pass
-    into[names] = names[root] + 1
+    ends = [np.zeros((2, 0), np.int64), *(np.stack([a, b]) for a, b, _ in joins)]
+    into[names] = names[components(len(names), *np.concatenate(ends, 1))] + 1
     return left._replace(u=names[left.u], v=names[left.v])
 
 

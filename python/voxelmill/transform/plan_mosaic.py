@@ -7,14 +7,13 @@ begins at its own corner.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..core import blocks, plans
+from ..core import blocks, files, plans
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
@@ -125,8 +124,7 @@ def only(made: Mosaic, shown: set[int]) -> Mosaic:
 
 def key_of(batches: Sequence[plans.Row], shown: set[int]) -> str:
     """Of the files of all batches of sections (`inspect_tiles`) that have one of these."""
-    keys = [row["files"] for row in batches if plans.within(row["block"], shown)]
-    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
+    return files.key_of(row["files"] for row in batches if plans.within(row["block"], shown))
 
 
 def frames(tiling: Tiling, found: list[Tile]) -> tuple[dict[int, np.ndarray], bool]:
