@@ -9,7 +9,7 @@ import numpy as np
 from voxelmill.core import plans
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.place_tiles import POSITIONS, SEAMS, read_csv, write_csv
-from voxelmill.transform.plan_mosaic import Mosaic
+from voxelmill.transform.plan_mosaic import Mosaic, key_of
 
 Rows = list[tuple[str, int, float, float, float]]  # tile, section, y, x, quality
 
@@ -99,3 +99,10 @@ def test_nothing_placed_is_an_error(tmp_path, capsys):
     out = {"tile_positions": "t.csv", "tile_seams": "u.csv", "block_list": "b.csv", "superblock_list": "sb.csv"}
     assert run_stage("transform.plan_mosaic", tmp_path, **files, **out) == 65
     assert "t: no section could be placed" in capsys.readouterr().err
+
+
+def test_the_key_of_a_block_is_of_the_batches_that_it_shows():
+    batches = [{"id": b, "block": b, "files": k} for b, k in (("0-3", "a"), ("4-7", "b"), ("8-11", "c"))]
+    of = key_of(batches, {3, 4})
+    assert of == key_of([*batches[:2], {**batches[2], "files": "changed"}], {3, 4})
+    assert of != key_of([batches[0], {**batches[1], "files": "changed"}, batches[2]], {3, 4})
