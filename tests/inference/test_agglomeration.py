@@ -71,23 +71,23 @@ def by_queue(n: int, edges: Edges, threshold: float) -> list[int] | None:
     near: dict[int, dict[int, tuple[int, int]]] = {i: {} for i in range(n)}
     for (u, v), total, faces in zip(edges.pairs.tolist(), edges.total.tolist(), edges.faces.tolist()):
         near[u][v] = near[v][u] = (total, faces)
-    queue = [(-t / 255 / f, u, v) for u in near for v, (t, f) in near[u].items() if u < v]
+    queue = [(-t / f / 255, u, v) for u in near for v, (t, f) in near[u].items() if u < v]
     seen = [score for score, *_ in queue]
     heapq.heapify(queue)
     while queue:
         score, u, v = heapq.heappop(queue)
         if -score < threshold:
             break
-        if v not in near.get(u, {}) or -near[u][v][0] / 255 / near[u][v][1] != score:
+        if v not in near.get(u, {}) or -near[u][v][0] / near[u][v][1] / 255 != score:
             continue
         for w, (t, f) in near.pop(v).items():
             near[w].pop(v)
             if w != u:
                 t0, f0 = near[u].get(w, (0, 0))
                 near[u][w] = near[w][u] = (t + t0, f + f0)
-                heapq.heappush(queue, (-(t + t0) / 255 / (f + f0), min(u, w), max(u, w)))
+                heapq.heappush(queue, (-(t + t0) / (f + f0) / 255, min(u, w), max(u, w)))
                 if f0:
-                    seen.append(-(t + t0) / 255 / (f + f0))
+                    seen.append(-(t + t0) / (f + f0) / 255)
         root = [u if r == v else r for r in root]
     return root if len(set(seen)) == len(seen) else None
 
