@@ -30,6 +30,18 @@ FLAGS = [
     "--disable-quic",
     "--remote-debugging-pipe",
 ]
+STILL = """(async () => {
+    const frame = () => new Promise(done => setTimeout(done, 20)), chosen = CHOSEN;
+    if (!chosen || chosen.disabled) return null;
+    chosen.scrollIntoView({block: 'center'});
+    const before = chosen.getBoundingClientRect();
+    await frame(); await frame();
+    const b = chosen.getBoundingClientRect(), at = [b.x + b.width / 2, b.y + b.height / 2];
+    if (b.x !== before.x || b.y !== before.y || !chosen.contains(document.elementFromPoint(...at))) return null;
+    window.hit = null;
+    document.addEventListener('mousedown', e => { window.hit = chosen.contains(e.target) }, {capture: true, once: true});
+    return at;
+})()"""  # where to click what stands still and is covered by nothing; `hit` says whether the mouse met it
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # nothing but this machine is reached
 
 
@@ -142,19 +154,21 @@ class Browser:
         raise TimeoutError(f"never: {script}; the page: {self.run('document.body.innerText')[:800]!r}; faults: {self.faults}")
 
     def click(self, selector: str, text: str = "") -> None:
-        """Click, as a mouse does, the first thing that a selector finds, of this text if one is given."""
+        """Click, as a mouse does, the first thing that a selector finds, of this text if one is given. A page that still fills
+        moves it: the click waits until it stands where it stood two frames ago, and is made again if it fell beside it."""
         wanted = json.dumps(text)
         chosen = (
             f"[...document.querySelectorAll({json.dumps(selector)})]"
             f".find(e => !{wanted} || e.textContent.trim() === {wanted})"
         )
-        self.until(f"!!({chosen}) && !({chosen}).disabled")
-        x, y = self.run(
-            f"(() => {{ const e = {chosen}; e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect(); "
-            "return [b.x + b.width / 2, b.y + b.height / 2] })()"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            self("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        end = time.monotonic() + self.patience
+        while time.monotonic() < end:
+            x, y = self.until(STILL.replace("CHOSEN", chosen))
+            for kind in ("mousePressed", "mouseReleased"):
+                self("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            if self.run("window.hit !== false"):  # another page by now: then it fell where it should
+                return
+        raise TimeoutError(f"{selector} {text}: it never stands still under the mouse")
 
     def type(self, selector: str, text: str) -> None:
         """Click a field and type."""
