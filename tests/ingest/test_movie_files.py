@@ -221,3 +221,39 @@ def test_frames_tell_their_own_pixel_size(tmp_path):
         tifffile.imwrite(tmp_path / f"x_t{t}.tif", frame, imagej=True, resolution=(2, 2), metadata={"unit": "micron"})
     with open_movie(tmp_path) as movie:
         assert movie.pixel_size_um == pytest.approx(0.5)
+
+
+FRAMES = np.arange(3 * 8 * 12, dtype=np.uint8).reshape(3, 8, 12)
+BEHIND_ONE_PAGE = {"imagej": True, "metadata": {"axes": "TYX"}}
+OF_PAGES = {"metadata": None}
+OF_OME = {"ome": True, "metadata": {"axes": "TYX"}}
+
+
+def seen(path: Path) -> np.ndarray:
+    with open_movie(path) as movie:
+        return np.stack([movie.read_frame(0, t, 0) for t in range(movie.fovs[0].n_frames)])
+
+
+@pytest.mark.parametrize("name, kind", [("a.tif", BEHIND_ONE_PAGE), ("a.tif", OF_PAGES), ("a.ome.tif", OF_OME)])
+@pytest.mark.parametrize("packed", [None, "zlib"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_is_zero_is_read_as_it_looks(tmp_path, name, kind, packed, dtype):
+    stored = np.iinfo(dtype).max - FRAMES.astype(dtype)
+    more = {} if kind is BEHIND_ONE_PAGE else {"compression": packed}
+    tifffile.imwrite(tmp_path / name, stored, photometric="miniswhite", **more, **kind)
+    np.testing.assert_array_equal(seen(tmp_path / name), FRAMES)
+
+
+def test_white_is_zero_in_a_folder_of_frames(tmp_path):
+    for t, frame in enumerate(FRAMES):
+        tifffile.imwrite(tmp_path / f"img_{t}.tif", 255 - frame, photometric="miniswhite", metadata=None)
+    np.testing.assert_array_equal(seen(tmp_path), FRAMES)
+
+
+def test_a_palette_of_greys_is_looked_up_and_the_colour_of_a_channel_is_not(tmp_path):
+    ramp = np.arange(255, -1, -1, dtype=np.uint16) * 257
+    tifffile.imwrite(tmp_path / "a.tif", 255 - FRAMES, photometric="palette", colormap=np.stack([ramp] * 3), metadata=None)
+    np.testing.assert_array_equal(seen(tmp_path / "a.tif"), FRAMES)
+    green = np.stack([ramp * 0, ramp[::-1], ramp * 0])
+    tifffile.imwrite(tmp_path / "b.tif", FRAMES, photometric="palette", colormap=green, metadata=None)
+    np.testing.assert_array_equal(seen(tmp_path / "b.tif"), FRAMES)

@@ -56,6 +56,8 @@ def multiscales(stored: dict[str, Any]) -> Multiscales | None:
         return None
     try:
         entry = attributes["multiscales"][0]
+        if "axes" not in entry and all("transform" in d for d in entry.get("datasets") or [{}]):
+            return None  # of COSEM, who put scale and place on the arrays
         version = str(entry.get("version") or attributes.get("version") or "0.4")
         datasets = entry["datasets"]
         paths = tuple(str(d["path"]) for d in datasets)
@@ -76,6 +78,8 @@ def multiscales(stored: dict[str, Any]) -> Multiscales | None:
         )
     except DataError:
         raise
+    except KeyError as error:
+        raise DataError(f"multiscales metadata is malformed: no {error}, which each image and dataset must have") from None
     except MALFORMED as error:
         raise DataError(f"multiscales metadata is malformed ({type(error).__name__}: {error})") from None
     if not paths:

@@ -154,7 +154,7 @@ class Browser:
         raise TimeoutError(f"never: {script}; the page: {self.run('document.body.innerText')[:800]!r}; faults: {self.faults}")
 
     def click(self, selector: str, text: str = "") -> None:
-        """Click, as a mouse does, the first thing that a selector finds, of this text if one is given. A page that still fills
+        """Click, as a mouse does, the first thing that a selector finds, of this text if one is given. A page that fills
         moves it: the click waits until it stands where it stood two frames ago, and is made again if it fell beside it."""
         wanted = json.dumps(text)
         chosen = (

@@ -21,7 +21,7 @@ from voxelmill.core.errors import DataError
 from .fov import Fov, trimmed
 from .movie import Movie
 from .ome_xml import Ome, OmeImage, read_ome
-from .tiff import check_page, gathered_log, refuse_faults
+from .tiff import as_seen, check_page, gathered_log, refuse_faults
 
 MOST_OPEN = 32  # files at a time
 
@@ -80,10 +80,11 @@ class Pages:
     def read(self, k: int) -> NDArray:
         first = self._pages[0]
         if len(self._pages) > 1 or k == 0:
-            return self._pages[k].asarray()
+            return as_seen(self._pages[k].asarray(), self._pages[k], self.path)
         stored = first.dtype.newbyteorder(self._file.byteorder)
         offset = first.dataoffsets[0] + k * first.nbytes
-        return np.fromfile(self.path, stored, first.size, offset=offset).reshape(first.shape).astype(first.dtype)
+        plane = np.fromfile(self.path, stored, first.size, offset=offset).reshape(first.shape).astype(first.dtype)
+        return as_seen(plane, first, self.path)
 
     def close(self) -> None:
         self._file.close()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
+from ..volumes.tiff import greys
 from .fov import Fov
 from .movie import Movie
 from .ome_xml import pixel_size_of, step_of
@@ -117,14 +118,26 @@ class TiffMovie(Movie):
             # all planes one after the other, perhaps behind a single page
             stored, n = np.dtype(series.dtype).newbyteorder(self._file.byteorder), view.height * view.width
             plane = np.fromfile(self.path, stored, n, offset=series.dataoffset + k * n * stored.itemsize)
-            return plane.reshape(view.height, view.width).astype(self.dtype)
+            return as_seen(plane.reshape(view.height, view.width).astype(self.dtype), series.keyframe, self.path)
         per_page = int(np.prod([n for _, n in leading], dtype=np.int64)) // len(series.pages)
         held: Any = series.pages[k // per_page]  # there: checked when the file was opened
-        page = held.asarray()
+        page = as_seen(held.asarray(), held, self.path)
         return page if per_page == 1 else page.reshape(-1, view.height, view.width)[k % per_page]
 
     def close(self) -> None:
         self._file.close()
+
+
+def as_seen(values: NDArray, page: Any, path: Path) -> NDArray:
+    """Grey values as the page looks. A palette of colours, which is how ImageJ keeps the colour of a channel, changes none.
+
+    Raises:
+        DataError: WhiteIsZero with other than whole numbers from 0 on.
+    """
+    kind, colours = page.keyframe.photometric, page.keyframe.colormap
+    if kind != 0 and (kind != 3 or values.dtype != np.uint8 or not (colours == colours[0]).all()):
+        return values
+    return greys(page, path)[1](values)
 
 
 def refuse_faults(log: list[str], path: Path) -> None:

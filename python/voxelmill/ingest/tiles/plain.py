@@ -108,6 +108,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
             try:
                 with _opened(source / name, channel) as tile:
                     kinds.setdefault((tile.dtype.name, tile.shape[0]), name)
+                    remarks += [f"tiles: {said}" for said in tile.remarks if f"tiles: {said}" not in remarks]
                     scales.add(tile.voxel_size)
                     y, x = listed[name]
                     tiles.append(Tile(name=name, section=section, y=y, x=x, height=tile.shape[1], width=tile.shape[2]))

@@ -3,7 +3,7 @@
 | attribute | meaning |
 |---|---|
 | `axistags` (vigra, ilastik), `DIMENSION_LABELS`, `axis_names` | names of the axes |
-| `resolution`, `voxel_size`, `offset` (CREMI, funlib) | in `units`, else nm |
+| `resolution`, `voxel_size`, `offset` (CREMI, funlib) | in `units` or `unit`, else nm |
 | `element_size_um` (ilastik, Fiji) | z, y, x in µm |
 """
 
@@ -26,15 +26,16 @@ def open_hdf5(path: Path, wanted: Wanted) -> Source:
     import h5py
 
     with whole(path, "HDF5 file"):
-        file = h5py.File(path, "r")
+        file = h5py.File(path.resolve(), "r")  # links in it lead on from where it lies
         every: dict[str, Any] = {}
         file.visititems(lambda n, o: every.update({n: o}) if isinstance(o, h5py.Dataset) and o.ndim > 2 else None)
-        volumes = [name for name, data in every.items() if _is_volume(data)]
+        linked = _linked(file)
+        volumes = [name for name, data in (every or linked).items() if _is_volume(data)]
     if not volumes and not wanted.key:
         others = ", ".join(f"{n} {d.shape}" for n, d in list(every.items())[:5])
         raise DataError(f"{path.name}: no 3-D dataset in it{f' ({others})' if others else ''}; expected one (z, y, x)")
-    chosen = wanted.choose(list(every) if wanted.key else volumes, path.name)
-    data = every[chosen]
+    chosen = wanted.choose([*every, *linked] if wanted.key else volumes, path.name)
+    data = {**linked, **every}[chosen]
     where = f"{path.name}/{chosen}"
     _filters(data, where)
     with whole(path, "HDF5 file"):
@@ -45,10 +46,41 @@ def open_hdf5(path: Path, wanted: Wanted) -> Source:
         with whole(path, f"HDF5 dataset {chosen}"):
             return how.turned(data[how.where(region)])
 
-    made = Source(path.name, "hdf5", how.pick(data.shape), data.dtype, read, at, close=file.close)  # type: ignore[arg-type]
+    remarks = _elsewhere(data, file, where)
+    made = Source(path.name, "hdf5", how.pick(data.shape), data.dtype, read, at, remarks=remarks, close=file.close)  # type: ignore[arg-type]
     if data.chunks and data.ndim == len(how.index):
         made.chunks = Chunks(how.pick(data.chunks), data.fillvalue, lambda voxel: _there(data, how, voxel))
     return made
+
+
+def _linked(file: Any) -> dict[str, Any]:
+    """Datasets that soft and external links lead to."""
+    import h5py
+
+    found: dict[str, Any] = {}
+
+    def follow(name: str, link: Any) -> None:
+        data = None if isinstance(link, h5py.HardLink) else file.get(name)
+        if isinstance(data, h5py.Dataset) and data.ndim > 2:
+            found[name] = data
+
+    file.visititems_links(follow)
+    return found
+
+
+def _elsewhere(data: Any, file: Any, where: str) -> list[str]:
+    """A remark where the voxels lie in other files (an external link, a virtual dataset).
+
+    Raises DataError where one of these is not there: its voxels would read as the fill value."""
+    home = Path(data.file.filename)
+    names = {one.file_name for one in data.virtual_sources()} - {"."} if data.is_virtual else set()
+    gone = sorted(n for n in names if "%" not in n and not (home.parent / n).exists() and not Path(n).exists())
+    if gone:
+        raise DataError(
+            f"{where}: its voxels lie in {', '.join(gone[:3])}, not there ({len(gone)} of {len(names)}); put them beside it"
+        )
+    outside = sorted(names | ({home.name} if home != Path(file.filename) else set()))
+    return [f"its voxels lie in {', '.join(outside[:3])}: neither digests nor -resume see a change there"] if outside else []
 
 
 def _is_volume(data: Any) -> bool:
@@ -88,8 +120,9 @@ def _placed(data: Any, how: Turn) -> Placed:
     um = attributes.get("element_size_um")
     size = three("resolution") or three("voxel_size")
     if size is not None:
-        units = attributes.get("units")
-        return placed(size, three("units") or [str(units) if isinstance(units, str) else "nm"] * 3, three("offset"))
+        units = np.ravel(attributes.get("units", attributes.get("unit", "nm")))
+        each = three("units") or three("unit") or [u.decode() if isinstance(u, bytes) else str(u) for u in units[:1]] * 3
+        return placed(size, each, three("offset"))
     if um is not None and len(um) == 3:  # z, y, x whatever the order of the axes
         return placed([float(v) for v in um], ["um"] * 3)
     return Placed()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,6 +83,13 @@ class KvStore:
             return self
         spec = {**self.spec, "path": f"{self.spec['path']}{sub}/"}
         return replace(self, spec=spec, inside=posixpath.join(self.inside, sub))
+
+    @property
+    def above(self) -> KvStore | None:
+        """What it lies in, within what the user gave."""
+        outer, _, last = self.inside.rpartition("/")
+        spec = {**self.spec, "path": self.spec["path"].removesuffix(f"{last}/")}
+        return replace(self, spec=spec, inside=outer) if last else None
 
     def __str__(self) -> str:
         return posixpath.join(self.name, self.inside) if self.inside else self.name
@@ -175,6 +183,8 @@ def refused(name: str, what: str, error: Exception) -> VoxelmillError:
         return StorageError(
             f"{name}: {what}: the server does not give parts of a file, which shards need; take another server"
         )
+    if strange := re.search(r'"([^"]*)" is not registered|(filters) are not supported', text):
+        return DataError(f"{name}: {what}: {strange[1] or strange[2]} not read here; write it again with gzip, Blosc or Zstd")
     if text.startswith(PASSING):
         return TransientError(f"{name}: {what}: {text}; is the address right? Else run again with -resume")
     if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):

@@ -98,4 +98,6 @@ def _placed(header: Any) -> tuple[Placed, bool]:
     spacing, units = list(spacing)[-3:][::-1], ([None] * 3 if units is None else list(units)[-3:][::-1])
     if units == [None] * 3 and directions is None:
         return (Placed() if np.allclose(spacing, 1) else placed(spacing, units)), turned
-    return placed(spacing, [str(u) for u in units], None if origin is None else list(origin)[::-1]), turned
+    return placed(
+        spacing, [None if u is None else str(u) for u in units], None if origin is None else list(origin)[::-1]
+    ), turned

@@ -1,4 +1,4 @@
-"""Neuroglancer precomputed, scale 0; stored x, y, z, c and turned to z, y, x.
+"""Neuroglancer precomputed, its finest scale; stored x, y, z, c and turned to z, y, x.
 
 CloudVolume writes local volumes with gzip: each chunk is then a file that ends in `.gz`, which TensorStore does not
 look for. Those are unpacked into memory as they are read.
@@ -28,8 +28,8 @@ PACKED = (".gz", ".br", ".zst", ".xz", ".bz2")  # of these only gzip is read
 def open_precomputed(store: KvStore, wanted: Wanted) -> Source:
     if wanted.key:
         raise ParameterError(f"{store}: {wanted.flag} {wanted.key} has no use with precomputed; give the layer's own address")
-    driver = "neuroglancer_precomputed"
-    array = store.opened(driver)
+    driver, scale = "neuroglancer_precomputed", _finest(store.json("info") or {})
+    array = store.opened(driver, scale_index=scale)
     how = turn(AXES, array.shape, wanted.channel, str(store))
     units = array.dimension_units
     per = [units[n].multiplier if units[n] else 0.0 for n in how.kept]
@@ -41,12 +41,25 @@ def open_precomputed(store: KvStore, wanted: Wanted) -> Source:
     folder = Path(store.spec["path"]) if store.spec["driver"] == "file" else None
     packed = _packed(folder, array) if folder else ""
     if folder and packed:
-        return _unpacked(store, folder, array, wanted, at)
+        return _unpacked(store, folder, array, scale, wanted, at)
     made = tensor_source(
-        lambda sparse: store.opened(driver, fill_missing_data_reads=sparse), how, str(store), "precomputed", at
+        lambda sparse: store.opened(driver, scale_index=scale, fill_missing_data_reads=sparse),
+        how,
+        str(store),
+        "precomputed",
+        at,
     )
     made.why_blank = lambda: "none of its chunks is there under the name that `info` gives it"
     return made
+
+
+def _finest(info: dict[str, Any]) -> int:
+    """The number of the scale with the smallest voxels; 0 where `info` does not say, which its reader then tells."""
+    try:
+        sizes = [float(np.prod([float(n) for n in scale["resolution"]])) for scale in info["scales"]]
+        return int(np.argmin(sizes))
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def _scale(array: Any) -> tuple[str, bool]:
@@ -66,14 +79,15 @@ def _packed(folder: Path, array: Any) -> str:
     return suffix if suffix in PACKED else ""
 
 
-def _unpacked(store: KvStore, folder: Path, array: Any, wanted: Wanted, at: Any) -> Source:
+def _unpacked(store: KvStore, folder: Path, array: Any, scale: int, wanted: Wanted, at: Any) -> Source:
     import tensorstore as ts
 
     name = str(store)
     own = ts.Context({"memory_key_value_store": {}}, context())
     memory = ts.KvStore.open("memory://", context=own).result()
     memory.write("info", store.read("info")).result()
-    inner = ts.open({"driver": "neuroglancer_precomputed", "kvstore": "memory://"}, open=True, context=own).result()
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": "memory://", "scale_index": scale}
+    inner = ts.open(spec, open=True, context=own).result()
     how = turn(AXES, array.shape, wanted.channel, name)
     view, (key, _) = turned(inner, how), _scale(array)
     low, high = array.domain.inclusive_min[:3], array.domain.exclusive_max[:3]

@@ -13,7 +13,7 @@ import numpy as np
 from ...core.errors import DataError
 from ...core.volume import Region
 from .source import Source, Wanted
-from .tiff import check_page, greys, listening, part
+from .tiff import check_page, greys, listening, mirrored, part
 
 
 def natural(name: str) -> list[Any]:
@@ -35,6 +35,7 @@ def open_folder(path: Path, wanted: Wanted) -> Source:
             "expected zarr.json, .zgroup, .zarray, info or *.tif in it"
         )
     kinds: dict[tuple, list[str]] = {}
+    turned: list[str] = []
     for file in files:
         size = file.stat().st_size
         if size == 0:
@@ -44,6 +45,7 @@ def open_folder(path: Path, wanted: Wanted) -> Source:
             if len(tif.pages) != 1:
                 raise DataError(f"{file.name}: {len(tif.pages)} pages; expected one section per file")
             check_page(page, size, file, wanted.labels)
+            turned += mirrored(page)
             kinds.setdefault((page.shape, str(greys(page, file, wanted.labels)[0])), []).append(file.name)
     if len(kinds) > 1:
         usual = max(kinds, key=lambda k: len(kinds[k]))
@@ -52,7 +54,7 @@ def open_folder(path: Path, wanted: Wanted) -> Source:
     (shape, dtype), _ = next(iter(kinds.items()))
     in_order, remarks = numbered(files)
     made = folder(path, [file.name if file else "" for file in in_order], shape, dtype, wanted.labels)
-    made.remarks = remarks
+    made.remarks = [*remarks, *dict.fromkeys(turned)]
     return made
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -86,6 +87,12 @@ def greys(page: Any, path: Path, labels: bool = False) -> tuple[np.dtype, Callab
     return np.dtype(np.uint8), ramp.astype(np.uint8).take
 
 
+def mirrored(page: Any) -> list[str]:
+    """A remark where the page says that it is to be turned or mirrored: viewers of volumes show it as it is stored."""
+    said = page.tags.valueof("Orientation", default=1)
+    return [] if said == 1 else [f"states TIFF orientation {said}; read as stored, as Fiji and napari show it"]
+
+
 def part(page: Any, rows: slice, columns: slice) -> np.ndarray:
     """A part of a page (y, x), decoding only the strips or tiles that hold it."""
     key = page.keyframe
@@ -142,7 +149,7 @@ def open_stack(path: Path, wanted: Wanted) -> Source:
         return out
 
     depth = len(planes) if bulk is None else len(bulk)
-    return Source(path.name, "tiff", (depth, *shape), dtype, read, at, close=file.close)
+    return Source(path.name, "tiff", (depth, *shape), dtype, read, at, remarks=mirrored(pages[0]), close=file.close)
 
 
 def _one_page_for_all(file: Any, path: Path) -> np.ndarray | None:
@@ -168,6 +175,11 @@ def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
         return pages
     lead = dict(zip(series[0].axes[:-2], series[0].shape[:-2]))
     found, count = list(series[0].pages), math.prod(lead.values())
+    others = sorted(set(re.findall(r"""FileName=["']([^"']+)""", file.ome_metadata or "")) - {path.name})
+    if len(pages) < count and others:
+        raise DataError(
+            f"{path.name}: its planes lie in several files ({', '.join(others[:3])}); save it as one, or as sections"
+        )
     if len(found) != count or len(pages) < count or None in found:
         raise DataError(f"{path.name}: metadata says {count} pages, found {len(pages)}; copy it again")
     order = np.arange(count).reshape(tuple(lead.values()))
@@ -183,11 +195,15 @@ def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
 def _placed(file: Any) -> Placed:
     """From OME or ImageJ metadata, when all three axes are stated. ImageJ counts the origin in voxels."""
     if file.is_ome and file.ome_metadata:
-        found = [re.search(rf'PhysicalSize{a}="([^"]+)"', file.ome_metadata) for a in "ZYX"]
-        units = [re.search(rf'PhysicalSize{a}Unit="([^"]+)"', file.ome_metadata) for a in "ZYX"]
-        if not all(found):
+        try:
+            every = ElementTree.fromstring(file.ome_metadata.strip().rstrip("\0")).iter()
+        except ElementTree.ParseError:
+            return Placed(unknown="OME-XML is damaged, and voxel size")
+        pixels = next((e for e in every if e.tag.rpartition("}")[2] == "Pixels"), None)
+        found = [] if pixels is None else [pixels.get(f"PhysicalSize{a}") for a in "ZYX"]
+        if pixels is None or not all(found):
             return Placed()
-        return placed([_number(f[1]) for f in found if f], [u[1] if u else "µm" for u in units])
+        return placed([_number(f or "") for f in found], [pixels.get(f"PhysicalSize{a}Unit", "µm") for a in "ZYX"])
     meta = file.imagej_metadata if file.is_imagej else None
     if not meta or "spacing" not in meta:
         return Placed()

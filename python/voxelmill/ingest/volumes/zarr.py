@@ -5,10 +5,12 @@ metadata. Scale and origin come from the `multiscales` or from attributes that a
 
 | attribute | order | unit |
 |---|---|---|
-| `resolution`, `voxel_size` and `offset` (CREMI, funlib) | the array's | `units`, else nm |
+| `resolution`, `voxel_size` and `offset` (CREMI, funlib) | the array's | `units` or `unit`, else nm |
 | `pixelResolution` (N5): `dimensions`, `unit` | the array's | its own, else not known |
 | `transform` (COSEM): `axes`, `scale`, `translate`, `units` | its own | its own |
 | `dimension_names`, `_ARRAY_DIMENSIONS`, `axis_names`, `axes` | the array's | |
+
+Those of the finest level of a pyramid (`s0`) may stand on the group around it (Paintera, n5-viewer).
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ def _open(found: Node, wanted: Wanted) -> Source:
     if image is None:
         opener, shape = _opener(found)
         how = turn(_names(found), shape, wanted.channel, name)
-        return _finished(found, opener, how, name, _from_attributes(found, how))
+        return _finished(found, opener, how, name, _of_array(found, how))
     level = node(found.store / image.paths[0])
     if level is None or level.array is None:
         raise DataError(f"{name}: multiscales name a dataset {image.paths[0]}, and no array is there")
@@ -232,8 +234,14 @@ def _names(found: Node) -> list[str] | None:
     return ["x", "y", "z", "c", "t"][: len(shape)] if found.driver == "n5" and len(shape) >= 3 else None
 
 
+def _of_array(found: Node, how: Turn) -> Placed:
+    above = found.store.above if found.store.inside.split("/")[-1] == "s0" else None
+    own, group = _from_attributes(found, how), node(above) if above else None
+    return own if own != Placed() or group is None else _from_attributes(group, how)
+
+
 def _from_attributes(found: Node, how: Turn) -> Placed:
-    """Where a plain array says that its voxels lie."""
+    """Where a plain array says that its voxels lie, or the group of a pyramid says it of them."""
     attributes, count = found.attributes, len(how.index)
     try:
         if isinstance(transform := attributes.get("transform"), dict):
@@ -245,7 +253,7 @@ def _from_attributes(found: Node, how: Turn) -> Placed:
         stated = attributes.get("resolution", attributes.get("voxel_size"))
         if stated is None:
             return Placed()
-        units = attributes.get("units", "nm")
+        units = attributes.get("units", attributes.get("unit", "nm"))
         units = [units] * count if isinstance(units, str) else list(units)
         shift = attributes.get("offset")
         return placed(_three(stated, how), _three(units, how), None if shift is None else _three(shift, how))

@@ -1,0 +1,171 @@
+"""Volumes as other programs write them: what they say is obeyed, or doubted aloud; nothing is read as something else."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import nrrd
+import numcodecs
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from voxelmill.core.errors import DataError
+from voxelmill.core.ngff import multiscales
+from voxelmill.ingest.volumes.formats import open_source
+
+from .test_sources import ALL, EM, write_n5
+
+SIZE, ORIGIN = (30.0, 4.0, 5.0), (300.0, 40.0, 50.0)
+UM = [v / 1000 for v in SIZE]
+
+
+def opened(path, remark="", **more):
+    """The source; its voxels are `EM`."""
+    source = open_source(str(path), **more)
+    np.testing.assert_array_equal(source.read(ALL), EM)
+    assert len(source.remarks) == bool(remark) and all(remark in said for said in source.remarks), source.remarks
+    return source
+
+
+@pytest.mark.parametrize("unit", ["um", np.bytes_("um"), np.array(["um"], "S"), ["um"] * 3])
+@pytest.mark.parametrize("name", ["unit", "units"])
+def test_a_unit_is_obeyed_however_hdf5_holds_it(tmp_path, name, unit):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["em"] = EM
+        file["em"].attrs.update({"resolution": UM, name: unit})
+    assert opened(tmp_path / "v.h5").voxel_size == pytest.approx(SIZE)
+
+
+@pytest.mark.parametrize("name", ["unit", "units"])
+def test_a_unit_of_a_zarr_array_is_obeyed(tmp_path, name):
+    zarr.create_array(store=str(tmp_path / "v.zarr"), data=EM, attributes={"resolution": UM, name: "um"})
+    assert opened(tmp_path / "v.zarr").voxel_size == pytest.approx(SIZE)
+
+
+def test_links_are_followed(tmp_path):
+    with h5py.File(tmp_path / "far.h5", "w") as file:
+        file["em"] = EM
+        file["group/again"] = h5py.SoftLink("/em")
+    with h5py.File(tmp_path / "near.h5", "w") as file:
+        file["em"] = h5py.ExternalLink("far.h5", "/em")
+        file["lost"] = h5py.ExternalLink("gone.h5", "/em")
+    opened(tmp_path / "far.h5")
+    opened(tmp_path / "far.h5", key="group/again")
+    (tmp_path / "staged.h5").symlink_to(tmp_path / "near.h5")
+    opened(tmp_path / "staged.h5", "its voxels lie in far.h5")
+    opened(tmp_path / "staged.h5", "its voxels lie in far.h5", key="em")
+
+
+@pytest.mark.parametrize("files", [["a.h5", "b.h5"], ["a.h5"]])
+def test_a_virtual_dataset_has_its_files(tmp_path, files):
+    """Else half of it would be the fill value, and nobody would know."""
+    for name, part in zip(files, (EM[:4], EM[4:]), strict=False):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["em"] = part
+    where = h5py.VirtualLayout(EM.shape, EM.dtype)
+    where[:4] = h5py.VirtualSource("a.h5", "em", EM[:4].shape)
+    where[4:] = h5py.VirtualSource("b.h5", "em", EM[4:].shape)
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("em", where)
+    if len(files) == 2:
+        opened(tmp_path / "v.h5", "its voxels lie in a.h5, b.h5")
+    else:
+        with pytest.raises(DataError, match=r"its voxels lie in b.h5, not there \(1 of 2\)"):
+            open_source(str(tmp_path / "v.h5"))
+
+
+TRANSFORM = {"axes": list("zyx"), "units": ["nm"] * 3, "scale": SIZE, "translate": ORIGIN}
+PYRAMIDS = {  # attributes of the group, of its finest level; whether they state the origin
+    "COSEM": ({"multiscales": [{"datasets": [{"path": "s0", "transform": TRANSFORM}]}]}, {"transform": TRANSFORM}, True),
+    "Paintera": ({"multiScale": True, "resolution": SIZE[::-1], "offset": ORIGIN[::-1]}, {}, True),
+    "n5-viewer": ({"pixelResolution": {"dimensions": UM[::-1], "unit": "um"}, "scales": [[1, 1, 1], [2, 2, 2]]}, {}, False),
+}
+
+
+@pytest.mark.parametrize("name", PYRAMIDS)
+def test_pyramids_in_n5(tmp_path, name):
+    group, level, origin = PYRAMIDS[name]
+    for n, told in (("s0", level), ("s1", {"downsamplingFactors": [2, 2, 2]})):
+        write_n5(tmp_path / "v.n5/em" / n, EM, "")
+        file = tmp_path / "v.n5/em" / n / "attributes.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **told}))
+    (tmp_path / "v.n5/em/attributes.json").write_text(json.dumps(group))
+    for more in ({}, {"key": "em"}, {"key": "em/s0"}):
+        source = opened(tmp_path / "v.n5", **more)
+        assert source.voxel_size == pytest.approx(SIZE)
+        assert source.origin == (pytest.approx(ORIGIN) if origin else None)
+    assert opened(tmp_path / "v.n5", key="em/s1").voxel_size is None
+
+
+def test_the_finest_scale_of_precomputed_is_read_wherever_it_stands(tmp_path):
+    import tensorstore as ts
+
+    for factor in (2, 1):
+        part = EM[::factor, ::factor, ::factor]
+        size, resolution = list(part.shape[::-1]), [s * factor for s in SIZE[::-1]]
+        spec = {
+            "driver": "neuroglancer_precomputed",
+            "kvstore": {"driver": "file", "path": f"{tmp_path}/v/"},
+            "multiscale_metadata": {"data_type": "uint8", "num_channels": 1, "type": "image"},
+            "scale_metadata": {"size": size, "resolution": resolution, "encoding": "raw", "chunk_size": [16, 8, 4]},
+        }
+        ts.open(spec, create=True, open=True).result()[..., 0].write(part.T).result()
+    assert [s["size"][2] for s in json.loads((tmp_path / "v/info").read_text())["scales"]] == [5, 9]
+    assert opened(tmp_path / "v").voxel_size == pytest.approx(SIZE)
+
+
+def test_ome_xml_with_single_quotes(tmp_path):
+    place = tmp_path / "v.ome.tif"
+    size = {f"PhysicalSize{a}": v for a, v in zip("ZYX", UM, strict=True)}
+    tifffile.imwrite(place, EM, metadata={"axes": "ZYX", **size}, photometric="minisblack")
+    text = tifffile.tiffcomment(place)
+    tifffile.tiffcomment(place, text.replace('"', "'"))
+    assert opened(place).voxel_size == pytest.approx(SIZE)
+
+
+def test_a_volume_in_several_ome_tiffs_is_refused_by_their_names(tmp_path):
+    data = "".join(
+        f'<TiffData FirstZ="{z}" IFD="{z % 5}" PlaneCount="1"><UUID FileName="v{z // 5}.ome.tif">urn:uuid:{z // 5}</UUID>'
+        "</TiffData>"
+        for z in range(len(EM))
+    )
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="30" SizeY="20" SizeZ="9" SizeC="1" SizeT="1">'
+        f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
+    )
+    for n, part in enumerate((EM[:5], EM[5:])):
+        tifffile.imwrite(tmp_path / f"v{n}.ome.tif", part, photometric="minisblack", metadata=None, description=xml)
+    with pytest.raises(DataError, match=r"its planes lie in several files \(v1.ome.tif\)"):
+        open_source(str(tmp_path / "v0.ome.tif"))
+
+
+def test_an_orientation_is_doubted_aloud(tmp_path):
+    turned = {"photometric": "minisblack", "metadata": None, "extratags": [(274, "H", 1, 4, True)]}
+    tifffile.imwrite(tmp_path / "v.tif", EM, **turned)
+    opened(tmp_path / "v.tif", "TIFF orientation 4")
+    (tmp_path / "v").mkdir()
+    for n, section in enumerate(EM):
+        tifffile.imwrite(tmp_path / f"v/{n}.tif", section, **turned)
+    opened(tmp_path / "v", "TIFF orientation 4")
+
+
+@pytest.mark.parametrize("codec", ["lz4", "lzma", "filters"])
+def test_a_codec_that_is_not_read_is_named(tmp_path, codec):
+    more = {"filters": [numcodecs.Delta("u1")]} if codec == "filters" else {"compressors": numcodecs.get_codec({"id": codec})}
+    zarr.create_array(store=str(tmp_path / "v.zarr"), data=EM, zarr_format=2, **more)
+    with pytest.raises(DataError, match=f"{codec} not read here; write it again"):
+        open_source(str(tmp_path / "v.zarr"))
+
+
+def test_no_error_of_python_is_the_message():
+    axes = [{"name": a, "type": "space", "unit": "nanometer"} for a in "zyx"]
+    with pytest.raises(DataError, match="no 'coordinateTransformations'"):
+        multiscales({"multiscales": [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]})
+
+
+def test_nrrd_without_units(tmp_path):
+    nrrd.write(str(tmp_path / "v.nrrd"), EM, {"space directions": np.diag(SIZE[::-1]), "space dimension": 3}, index_order="C")
+    assert opened(tmp_path / "v.nrrd").placed.unknown.endswith("without unit is no length")
