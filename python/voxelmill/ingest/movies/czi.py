@@ -22,6 +22,7 @@ from voxelmill.core.errors import DataError
 from .czi_segments import Segments, Subblock
 from .fov import Fov, trimmed
 from .movie import Movie
+from .ome_xml import pixel_size_of
 from .times import best, usable
 
 PIXEL_TYPES = {0: ("Gray8", np.uint8), 1: ("Gray16", np.uint16), 2: ("Gray32Float", np.float32)}  # as subblocks number them
@@ -67,7 +68,7 @@ class CziMovie(Movie):
         self._scenes = np.unique(keys[:, 0]).tolist()
         self._boxes = [_box([b for key, tiles in self._tiles.items() if key[0] == s for b in tiles]) for s in self._scenes]
         xml = self._file.metadata
-        names, pixel_size = _channel_names(xml, n_c), _pixel_size(xml)
+        names, (pixel_size, notes) = _channel_names(xml, n_c), _pixel_size(xml)
         there = np.zeros((len(self._scenes), n_t, n_c, n_z), bool)
         for key in self._tiles:
             t, c, z = (np.array(key) - self._first)[1:]
@@ -95,7 +96,7 @@ class CziMovie(Movie):
             s: max(len(tiles) for key, tiles in self._tiles.items() if key[0] == scene)
             for s, scene in enumerate(self._scenes)
         }
-        self.fovs = tuple(replace(f, notes=self._gaps(i)) for i, f in enumerate(self.fovs))
+        self.fovs = tuple(replace(f, notes=notes + self._gaps(i)) for i, f in enumerate(self.fovs))
         times, source, step = self._times(segments, n_t, xml)
         self.fovs = tuple(
             replace(f, times=row[: f.n_frames], time_source=source if np.isfinite(row).any() else "", step=step)
@@ -228,9 +229,8 @@ def _channel_names(xml: dict, n: int) -> tuple[str, ...]:
     return tuple((names[i] if i < len(names) else None) or f"Channel {i}" for i in range(n))
 
 
-def _pixel_size(xml: dict) -> float | None:
-    """Scaling along X; CZI stores metres."""
-    for distance in _listed(_at(xml, "Scaling", "Items", "Distance")):
-        if distance.get("@Id") == "X" and float(distance.get("Value") or 0) > 0:
-            return round(float(distance["Value"]) * 1e6, 9)
-    return None
+def _pixel_size(xml: dict) -> tuple[float | None, tuple[str, ...]]:
+    """Scaling along X and Y; CZI stores metres."""
+    sides = {d.get("@Id"): float(d.get("Value") or 0) for d in _listed(_at(xml, "Scaling", "Items", "Distance"))}
+    side, notes = pixel_size_of((sides.get("X", 0.0), "m"), (sides.get("Y", 0.0), "m"))
+    return side and round(side, 9), notes

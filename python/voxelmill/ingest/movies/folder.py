@@ -10,7 +10,10 @@ Micro-Manager's `metadata.txt` gives times, pixel size and channel names.
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +22,13 @@ from voxelmill.core.errors import DataError
 from voxelmill.core.files import below
 
 from .fov import Fov, trimmed
-from .frame_names import natural, places
+from .frame_names import NAMED, channel_name, natural, places
 from .movie import Movie
 from .ome_tiff import OmeTiffMovie, Pages, has_ome_xml
 from .tiff import TiffMovie
 
 FRAMES = (".tif", ".tiff")
+ENTRY = re.compile(r'"(Summary|FrameKey-[^"]*|Metadata-[^"]*)"\s*:\s*(?=\{)')
 OTHERS = (".nd2", ".czi", ".zarr", ".ome.xml")
 
 
@@ -53,7 +57,8 @@ class FolderMovie(Movie):
         self._refuse_movies(files)
         found, guessed = places(files, path)
         self._files: dict[tuple[int, int, int, int], Path] = {}
-        channels = sorted({c for _, c, _, _ in found.values()}, key=natural)
+        order = [str(name) for name in _entries(files[0].parent)[0].get("Summary", {}).get("ChNames", ())]
+        channels = sorted({c for _, c, _, _ in found.values()}, key=lambda c: (c in order and order.index(c), natural(c)))
         views = sorted({v for v, *_ in found.values()}, key=natural)
         first_t = min(t for *_, t, _ in found.values())
         first_z = min(z for *_, z in found.values())
@@ -66,7 +71,9 @@ class FolderMovie(Movie):
                 f"{path}: by their names its {len(files)} files are some of {n_t} frames x {n_c} channels x {n_z} planes; "
                 "give the frames of one movie, numbered one after the other"
             )
-        names = tuple(f"Channel {c or 0}" if c.isdigit() or not c else c for c in channels)
+        names = tuple(map(channel_name, channels))
+        if len(set(names)) < len(names):  # two wavelengths of one name
+            names = tuple(c.replace(NAMED, " ") for c in channels)
         self.fovs = tuple(self._fov(v, view, names, (n_t, n_c, n_z)) for v, view in enumerate(views))
         self.channel_names = self.fovs[0].channels
         self.dtype = read_plane(files[0]).dtype
@@ -79,15 +86,18 @@ class FolderMovie(Movie):
             if at[0] == v:
                 there[at[1:]] = True
         first = next(file for at, file in sorted(self._files.items()) if at[0] == v)
-        shape = read_plane(first).shape
+        page = Pages(first)
+        shape, as_shown = page.shape(0), page.notes
+        page.close()
         if len(shape) != 2:
             raise DataError(f"{first}: colour (RGB) images are not supported; save single channels")
         frames = trimmed(there)
         own = {file.name: at[1] for at, file in self._files.items() if at[0] == v}
         times, pixel_size, step, given, stage = _micro_manager(first.parent, frames, own, self._first_t)
-        notes: tuple[str, ...] = ()
+        notes = _entries(first.parent)[1] + as_shown
         if pixel_size is None:
-            pixel_size, notes = _pixel_size(first)
+            pixel_size, said = _pixel_size(first)
+            notes += said
         return Fov(
             view or "Image 0",
             *shape,
@@ -153,7 +163,28 @@ def _pixel_size(file: Path) -> tuple[float | None, tuple[str, ...]]:
     """As the file of a plane says itself, by ImageJ or OME-XML; None, and a note where its unit is not known."""
     with (OmeTiffMovie if has_ome_xml(file) else TiffMovie)(file) as movie:
         (view, *_) = movie.fovs
-        return view.pixel_size_um, tuple(note for note in view.notes if "pixel size" in note)
+        return view.pixel_size_um, tuple(note for note in view.notes if "pixel" in note)
+
+
+def _entries(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What Micro-Manager's `metadata.txt` holds, and a note where it is cut off, as of an acquisition that was stopped:
+    then what is whole of it counts."""
+    file = folder / "metadata.txt"
+    if not file.is_file():
+        return {}, ()
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        told = json.loads(text)
+        return (told, ()) if isinstance(told, dict) else ({}, ())
+    except ValueError:
+        pass
+    whole: dict[str, Any] = {}
+    for found in ENTRY.finditer(text):
+        with suppress(ValueError):
+            whole[found[1]] = json.JSONDecoder().raw_decode(text, found.end())[0]
+    return whole, (
+        f"Micro-Manager's metadata.txt in {folder.name} is cut off: {len(whole)} entries of it are whole and count.",
+    )
 
 
 def _micro_manager(folder: Path, frames: int, own: dict[str, int], first: int) -> Told:
@@ -162,15 +193,9 @@ def _micro_manager(folder: Path, frames: int, own: dict[str, int], first: int) -
 
     own: names of the files of a field of view -> frame. first: the number of frame 0, for entries that name no file.
     """
-    times, file = np.full(frames, np.nan), folder / "metadata.txt"
-    nothing: Told = times, None, np.nan, (), None
-    if not file.is_file():
-        return nothing
-    try:
-        told = json.loads(file.read_text(encoding="utf-8", errors="replace"))
-    except ValueError:  # one of a stopped acquisition is not closed
-        return nothing
-    summary, stage = told.get("Summary", {}), None
+    times, stage = np.full(frames, np.nan), None
+    told, _ = _entries(folder)
+    summary = told.get("Summary", {})
     size, interval = summary.get("PixelSize_um") or 0, summary.get("Interval_ms") or 0
     for key, entry in told.items():
         if not isinstance(entry, dict) or "ElapsedTime-ms" not in entry:

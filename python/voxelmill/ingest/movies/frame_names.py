@@ -10,14 +10,15 @@ from typing import Any
 
 from voxelmill.core.errors import DataError
 
-MICRO_MANAGER = (
+FORMS = (  # of Micro-Manager, and of Opera and Operetta
     re.compile(r"img_(?P<t>\d+)_(?P<c>.*)_(?P<z>\d+)"),
     re.compile(r"img_channel(?P<c>\d+)_position(?P<p>\d+)_time(?P<t>\d+)_z(?P<z>\d+)"),
+    re.compile(r"(?P<p>r\d+c\d+f\d+)p(?P<z>\d+)-ch(?P<c>\d+)sk(?P<t>\d+)fk\d+fl\d+"),
 )
 # a letter or word for an axis, then its number; `w1GFP` carries the name of a channel
 TOKEN = re.compile(
     r"(?<![A-Za-z])(?P<axis>time|t|frame|channel|ch|c|w|slice|z|position|pos|p|s|xy|fov)[_-]?(?P<n>\d+)"
-    r"(?P<name>(?<=[wW]\d)[A-Za-z][\w ]*?)?(?=[_\-. ]|$|[A-Za-z]{1,8}\d)",
+    r"((?P<name>(?<=[wW]\d)[A-Za-z][\w ]*?)(?=[_\-. ]|$)|(?=[_\-. ]|$|[A-Za-z]{1,8}\d))",
     re.IGNORECASE,
 )
 AXIS = {"time": "t", "frame": "t", "ch": "c", "channel": "c", "w": "c", "slice": "z"} | dict.fromkeys(
@@ -28,6 +29,9 @@ CHANNEL = re.compile(
     r"alexa|^[345678]\d\d(nm)?$",
     re.IGNORECASE,
 )  # words that name a channel
+FOLDER = re.compile(r"(?:time_?point|time|t|frame)[_-]?(\d+)", re.IGNORECASE)  # one that holds the files of a frame
+WHEN = re.compile(r"\d+y\d+m\d+d|(\d+d)?\d+h(\d+m)?|(time)?\d+(h|hrs?|min|s|sec|ms)", re.IGNORECASE)  # words for a time
+NAMED = "|"  # between number and name of a channel
 Place = tuple[str, str, int, int]  # field of view, channel, t, z
 
 
@@ -40,16 +44,18 @@ Said = dict[Path, dict[str, str]]  # of each file: axis -> number or name
 
 
 def places(files: list[Path], root: Path) -> tuple[dict[Path, Place], str]:
-    """What each file is by its name, and a note on what was guessed; else frames in natural order, folder by folder.
+    """What each file is by its name and folder, and a note on what was guessed; else frames in natural order, folder by
+    folder.
 
     Raises:
         DataError: most names say what they are, but one does not, or two say the same.
     """
-    for form in MICRO_MANAGER:
+    for form in FORMS:
         said = {file: match.groupdict() for file in files if (match := form.fullmatch(file.stem))}
         if 2 * len(said) > len(files):
             return _checked(said, files, root), ""
-    said = {file: told for file in files if (told := _by_tokens(file.stem))}
+    outer = _by_folders(files, root)
+    said = {file: outer[file.parent] | told for file in files if (told := _by_tokens(file.stem) or {}) or outer[file.parent]}
     if len(said) == len(files) and _distinct(said, root):
         return _checked(said, files, root), ""
     whole, note = _completed({file: said.get(file, {}) for file in files}, root)
@@ -57,20 +63,56 @@ def places(files: list[Path], root: Path) -> tuple[dict[Path, Place], str]:
         return _checked(whole, files, root), note
     if 2 * len(said) > len(files) and len({told.get("t") for told in said.values()}) > 1:
         return _checked(said, files, root), ""  # one that says nothing, or the same as another, is refused
-    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    return _in_order(files, said, root)
+
+
+def _by_folders(files: list[Path], root: Path) -> dict[Path, dict[str, str]]:
+    """What folders say: `TimePoint_3` holds a frame, and folders that are all named after channels hold one each."""
+    folders = {file.parent for file in files}
+    leaves = {folder.name for folder in folders if folder != root}
+    channels = len(leaves) > 1 and root not in folders and all(map(CHANNEL.search, leaves))
+    found: dict[Path, dict[str, str]] = {}
+    for folder in folders:
+        told, rest = {}, []
+        for name in folder.relative_to(root).parts:
+            if (frame := FOLDER.fullmatch(name)) and "t" not in told:
+                told["t"] = frame[1]
+            elif channels and name == folder.name:
+                told["c"] = name
+            else:
+                rest.append(name)
+        found[folder] = told | ({"folder": "/".join(rest)} if told else {})
+    return found
+
+
+def _in_order(files: list[Path], said: Said, root: Path) -> tuple[dict[Path, Place], str]:
+    """Frames in natural order: of each channel and field of view for itself, where all names say these, else of each
+    folder."""
+    told = said if len(said) == len(files) and all("t" not in one for one in said.values()) else {}
+    groups: dict[Place, list[Path]] = defaultdict(list)
     for file in files:
-        by_folder[file.parent].append(file)
+        groups[_place(file, told.get(file, {}), root)].append(file)
+    if len({len(held) for held in groups.values()}) > 1 and told:
+        return _in_order(files, {}, root)
     note = (
-        "The names of the files do not say what they are: all are taken for frames of one channel, "
+        f"The names of the files do not say which frame they are: those of each {' and '.join(_axes_of(told))} are taken in "
+        "natural order."
+        if told
+        else "The names of the files do not say what they are: all are taken for frames of one channel, "
         f"{files[0].name} to {files[-1].name} in natural order."
     )
-    laid = {file: (_view(file, {}, root), "", t, 0) for held in by_folder.values() for t, file in enumerate(held)}
+    laid = {file: (view, c, t, z) for (view, c, _, z), held in groups.items() for t, file in enumerate(held)}
     return laid, note if len(files) > 1 else ""
+
+
+def _axes_of(said: Said) -> list[str]:
+    words = {"c": "channel", "p": "field of view", "z": "z plane"}
+    return [word for axis, word in words.items() if any(axis in told for told in said.values())] or ["folder"]
 
 
 def _view(file: Path, told: dict[str, str], root: Path) -> str:
     folder = str(file.parent.relative_to(root)) if file.parent != root else ""
-    return " ".join(word for word in (folder, told.get("p", "")) if word)
+    return " ".join(word for word in (told.get("folder", folder), told.get("p", "")) if word)
 
 
 def _place(file: Path, told: dict[str, str], root: Path) -> Place:
@@ -103,8 +145,14 @@ def _by_tokens(stem: str) -> dict[str, str] | None:
         axis = AXIS.get(token["axis"].lower(), token["axis"].lower())
         if axis in found:
             return None
-        found[axis] = token["name"] or token["n"]
+        found[axis] = f"{token['n']}{NAMED}{token['name']}" if token["name"] else token["n"]
     return found or None
+
+
+def channel_name(key: str) -> str:
+    """`1|GFP`, as `w1GFP` says it, is GFP; a number is `Channel 1`."""
+    name = key.rpartition(NAMED)[2]
+    return f"Channel {name or 0}" if name.isdigit() or not name else name
 
 
 def _completed(said: Said, root: Path) -> tuple[Said, str]:
@@ -116,7 +164,12 @@ def _completed(said: Said, root: Path) -> tuple[Said, str]:
         return {}, ""
     columns = [column for column in zip(*words.values()) if len(set(column)) > 1]
     numbers = [column for column in columns if all(word.isdecimal() for word in column)]
-    others = [" ".join(row) for row in zip(*(column for column in columns if column not in numbers))]
+    if times := [column for column in columns if all(map(WHEN.fullmatch, column))]:  # a day and an hour are one time
+        columns = [column for column in columns if column not in times]
+        when = [" ".join(row) for row in zip(*times)]
+        rank = {word: k for k, word in enumerate(sorted(set(when), key=natural))}
+        numbers = [tuple(str(rank[word]) for word in when)]
+    others = [" ".join(row) for row in zip(*(column for column in columns if times or column not in numbers))]
     timed = len({told.get("t") for told in said.values()}) > 1
     if len(numbers) > (not timed) or not (timed or numbers) or not (others or any(said.values())):
         return {}, ""
@@ -133,5 +186,7 @@ def _completed(said: Said, root: Path) -> tuple[Said, str]:
         return {}, ""
     kind = {"c": "channels", "p": "fields of view"}[axis]
     guessed = [f"the number that changes is the frame ({numbers[0][0]} to {numbers[0][-1]})"] if numbers else []
+    if times:
+        guessed = [f"frames follow the times in them ({min(rank, key=natural)} to {max(rank, key=natural)})"]
     guessed += [f"{', '.join(sorted(of, key=natural)[:6])} are {kind}"] if others else []
     return found, f"By the names of the files, {' and '.join(guessed)}."

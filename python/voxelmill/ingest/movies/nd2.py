@@ -18,6 +18,7 @@ from voxelmill.core.errors import DataError
 
 from .fov import Fov, trimmed
 from .movie import Movie
+from .ome_xml import pixel_size_of
 from .times import best
 
 SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
@@ -67,6 +68,7 @@ class Nd2Movie(Movie):
         n_c = sizes.get("C", 1)
         self.channel_names = tuple(names[i] if i < len(names) else f"Channel {i}" for i in range(n_c))
         voxel, step = file.voxel_size(), self._period()
+        pixel_size, notes = pixel_size_of((float(voxel.x), "µm"), (float(voxel.y), "µm"))
         fovs = []
         for p in range(n_p):
             stored_planes = [[self._sequence.get((p, t, z), -1) in self._held for z in range(n_z)] for t in range(n_t)]
@@ -86,10 +88,11 @@ class Nd2Movie(Movie):
                     times,
                     source,
                     step,
-                    float(voxel.x) if voxel.x > 0 else None,
+                    pixel_size,
                     self.channel_names,
                     there[:frames],
                     n_t,
+                    notes,
                     stage_um=self._stage(p, there[:frames]),
                 )
             )

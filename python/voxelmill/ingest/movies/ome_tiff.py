@@ -21,7 +21,7 @@ from voxelmill.core.errors import DataError
 from .fov import Fov, trimmed
 from .movie import Movie
 from .ome_xml import Ome, OmeImage, read_ome
-from .tiff import as_seen, check_page, gathered_log, refuse_faults
+from .tiff import as_seen, check_page, gathered_log, refuse_faults, room_behind, said_of_greys
 
 MOST_OPEN = 32  # files at a time
 
@@ -62,17 +62,33 @@ class Pages:
                 refuse_faults(log, path)
                 for page in self._pages:
                     check_page(page, path)
+                self.notes = said_of_greys(self._pages[0])
             except BaseException:
                 self._file.close()
                 raise
         first = self._pages[0]
         self._behind = 1
         if len(self._pages) == 1 and first.compression == 1 and first.is_contiguous:
-            self._behind = max((self._file.filehandle.size - first.dataoffsets[0]) // max(first.nbytes, 1), 1)
+            self._behind = max(room_behind(first) // max(first.nbytes, 1), 1)
 
     def dtype(self, k: int) -> np.dtype:
         """Of page k: pages of one file may differ."""
-        return np.dtype(self._pages[k if len(self._pages) > 1 else 0].dtype)
+        return np.dtype(self._of(k).dtype)
+
+    def shape(self, k: int) -> tuple[int, ...]:
+        return self._of(k).shape
+
+    def is_reduced(self, k: int) -> bool:
+        """Whether page k is a smaller copy of another one."""
+        return self._of(k).is_reduced
+
+    def _of(self, k: int) -> Any:
+        return self._pages[k if len(self._pages) > 1 else 0]
+
+    @property
+    def whole(self) -> bool:
+        """Whether each plane has a page of its own."""
+        return self._behind == 1
 
     def __len__(self) -> int:
         return len(self._pages) if len(self._pages) > 1 else self._behind
@@ -124,12 +140,18 @@ class OmeTiffMovie(Movie):
         try:
             xml = _is_xml(path)
             return read_ome(description(path), 0 if xml else len(self._pages(path)))
+        except DataError:
+            raise
         except (ParseError, ValueError) as error:
             raise DataError(f"{path}: its OME-XML is damaged ({error}); copy it again from the microscope") from error
 
     def _read(self, ome: Ome, home: Path) -> None:
         if not ome.images:
             raise DataError(f"{self.path}: its OME-XML describes no image")
+        if not any(image.planes for image in ome.images):
+            raise DataError(
+                f"{self.path}: its OME-XML does not say on which pages the planes lie (TiffData); save it anew as OME-TIFF"
+            )
         self._planes: list[dict[tuple[int, int, int], tuple[Path, int]]] = []
         fovs, names = [], {}
         self._types: list[dict[int, np.dtype]] = []  # of each image: channel -> type of its pixels
@@ -138,6 +160,7 @@ class OmeTiffMovie(Movie):
                 raise DataError(f"{self.path}: colour (RGB) images are not supported; save single channels")
             found: dict[tuple[int, int, int], tuple[Path, int]] = {}
             absent: set[str] = set()
+            broken = ""
             for at, (uuid, name, page) in image.planes.items():
                 key = (uuid, name)
                 if key not in names:
@@ -147,18 +170,41 @@ class OmeTiffMovie(Movie):
                     absent.add(name or uuid)
                 elif page < len(self._pages(file)):
                     found[at] = file, page
+                    if (shape := self._pages(file).shape(page)) != image.shape[3:] and not broken:
+                        broken = (
+                            f"the pictures of field of view {index} are {image.shape[3:]} by its metadata, but page {page} "
+                            f"of {file.name} is {shape}; save it anew as OME-TIFF"
+                        )
             types: dict[int, np.dtype] = {}
             for (_, channel, _), (file, page) in found.items():
                 stored = self._pages(file).dtype(page)
                 types[channel] = max(types.get(channel, stored), stored, key=_room)
             self._types.append(types)
             self._planes.append(found)
-            fovs.append(_fov(image, found, absent, index))
+            fovs.append(_fov(image, found, absent, index, broken))
         self.fovs = tuple(fovs)
         self.channel_names = fovs[0].channels
         self.files = tuple(sorted({home, *(f for f in names.values() if f is not None)}))
+        self.notes = self._notes()
         every = [stored for types in self._types for stored in types.values()]
         self.dtype = max(every, key=_room, default=np.dtype(np.uint16))
+
+    def _notes(self) -> tuple[str, ...]:
+        """On pages of the files that are no plane by the metadata, and on how grey values are stored."""
+        used: dict[Path, set[int]] = {}
+        for planes in self._planes:
+            for file, page in planes.values():
+                used.setdefault(file, set()).add(page)
+        said: dict[str, None] = {}
+        for file, pages in used.items():
+            held = self._pages(file)
+            left = [k for k in range(len(held)) if k not in pages and not held.is_reduced(k)]
+            if left and held.whole:
+                said[
+                    f"{len(left)} of the {len(held)} pages of {file.name} are no plane by its metadata: they are not read."
+                ] = None
+            said |= dict.fromkeys(note[:1].upper() + note[1:] for note in held.notes)
+        return tuple(said)
 
     def files_of(self, fov: int) -> tuple[Path, ...]:
         return (self.path, *sorted({file for file, _ in self._planes[fov].values()}))
@@ -218,13 +264,12 @@ def _uuid(file: Path) -> str:
         return ""
 
 
-def _fov(image: OmeImage, found: dict, absent: set[str], index: int) -> Fov:
+def _fov(image: OmeImage, found: dict, absent: set[str], index: int, broken: str) -> Fov:
     t, c, z, height, width = image.shape
     there = np.zeros((t, c, z), bool)
     for at in found:
         there[at] = True
     frames = trimmed(there)
-    broken = ""
     if absent:
         some = ", ".join(sorted(absent)[:3])
         broken = (

@@ -13,6 +13,7 @@ from ...core.space import micrometres_per, minutes_per
 from .times import best
 
 MOST_PLANES = 10_000_000  # a document that claims more is damaged or hostile
+LEAST_SIDE, MOST_SIDE = 0.01, 20.0  # µm, of a pixel in which cells are seen by light
 Stored = tuple[str, str, int]  # UUID and name of a file ("" for the one that holds the XML), page in it
 
 
@@ -80,15 +81,18 @@ def _image(image: ElementTree.Element, index: int, pages: int) -> OmeImage:
     samples = tuple(int(c.get("SamplesPerPixel", 1)) for c in channels)
     names = tuple(c.get("Name") or f"Channel {i}" for i, c in enumerate(channels))
     names += tuple(f"Channel {i}" for i in range(len(names), size["C"] // max([1, *samples])))
-    pixel_size, notes = pixel_size_of(float(pixels.get("PhysicalSizeX", 0)), pixels.get("PhysicalSizeXUnit", "µm"))
-    other, _ = pixel_size_of(float(pixels.get("PhysicalSizeY", 0)), pixels.get("PhysicalSizeYUnit", "µm"))
-    if pixel_size and other and abs(other / pixel_size - 1) > 0.01:
-        notes += (f"its pixels are not square ({pixel_size:g} x {other:g} µm): lengths are by the first.",)
+    sides = [(float(pixels.get(f"PhysicalSize{a}", 0)), pixels.get(f"PhysicalSize{a}Unit", "µm")) for a in "XY"]
+    pixel_size, notes = pixel_size_of(*sides)
     times, source, step, said = _times(pixels, size["T"])
     name = image.get("Name") or f"Image {index}"
     shape = (size["T"], size["C"], size["Z"], size["Y"], size["X"])
     beyond: list[int] = []
-    planes = dict(_planes(pixels, size, pages, beyond))
+    listed = list(_planes(pixels, size, pages, beyond))
+    planes = dict(listed)
+    if twice := len(set(listed)) - len(planes):
+        notes += (f"its metadata name {twice} planes a second time, on another page: the last counts.",)
+    if shared := len(planes) - len(set(planes.values())):
+        notes += (f"{shared} of its planes lie on the page of another one by its metadata: they show the same.",)
     if beyond:
         notes += (f"its metadata place {sum(beyond)} planes beyond the sizes that they state: these are not read.",)
     return OmeImage(name, names, pixel_size, times, source, step, shape, samples, notes + said, planes, _stage(pixels))
@@ -103,14 +107,24 @@ def _stage(pixels: ElementTree.Element) -> tuple[float, float] | None:
     return None
 
 
-def pixel_size_of(value: float, unit: str) -> tuple[float | None, tuple[str, ...]]:
-    """Micrometres, or None and a note where the unit is not known."""
-    if not value > 0:
-        return None, ()
-    factor = micrometres_per(unit)
-    if factor is None:
-        return None, (f"its pixel size is given in {unit!r}, which is no length: lengths are in pixels.",)
-    return value * factor, ()
+def pixel_size_of(x: tuple[float, str], y: tuple[float, str] = (0.0, "")) -> tuple[float | None, tuple[str, ...]]:
+    """Side of a pixel in micrometres, by what a file says along x, else along y, each a value and its unit; None where
+    it says nothing of use. With notes on what is not understood or cannot well be."""
+    found: list[float | None] = []
+    notes: dict[str, None] = {}
+    for value, unit in (x, y):
+        factor = micrometres_per(unit)
+        told = 0 < value < np.inf
+        found.append(value * factor if told and factor else None)
+        if told and not factor:
+            said = f"is given in {unit!r}, which is no length" if unit else "is given without a unit"
+            notes[f"its pixel size {said}: lengths are in pixels."] = None
+    side, other = found[0] or found[1], found[1]
+    if side and other and abs(other / side - 1) > 0.01:
+        notes[f"its pixels are not square ({side:g} x {other:g} µm): lengths are by the first."] = None
+    if side and not LEAST_SIDE <= side <= MOST_SIDE:
+        notes[f"its pixels are {side:g} µm wide by its metadata: is that the density of a print, or of another unit?"] = None
+    return side, tuple(notes)
 
 
 def step_of(value: float, unit: str) -> tuple[float, tuple[str, ...]]:

@@ -40,24 +40,34 @@ class TiffMovie(Movie):
             try:
                 series = list(self._file.series)
                 refuse_faults(log, path)
-                if len(series) != 1:
-                    shapes = sorted({str(s.shape) for s in series})
-                    raise DataError(
-                        f"{path}: its pages are of unequal kind or size ({', '.join(shapes[:4])}); frames of unequal size "
-                        "cannot make a movie, save each field of view in a file of its own"
-                    )
-                (self._series,) = series
+                self._series = series[0]
+                self._pages: list[Any] = [page for one in series for page in one.pages]
+                if len(series) > 1:
+                    self._refuse_unlike(series)
+                self._several = len(series) > 1  # frames that were written one by one
                 self._read_metadata()
                 self._check_extent()
             except BaseException:
                 self._file.close()
                 raise
 
+    def _refuse_unlike(self, series: list[Any]) -> None:
+        """Several series are a movie only where each is one picture, and all are alike."""
+        kinds = {(one.shape, one.axes, one.dtype) for one in series}
+        if len(kinds) > 1 or self._series.axes != "YX":
+            shapes = sorted({str(one.shape) for one in series})
+            raise DataError(
+                f"{self.path}: its pages are of unequal kind or size, or of several movies ({', '.join(shapes[:4])}); frames "
+                "of unequal size cannot make a movie, save each field of view in a file of its own"
+            )
+
     def _read_metadata(self) -> None:
-        series = self._series
-        self._axes = _axes(series, self.path)
+        series, first = self._series, self._file.pages.first
+        self._axes, self._shape = _axes(series, self.path), tuple(series.shape)
+        if self._several:
+            self._axes, self._shape = "TYX", (len(self._pages), *series.shape)
         self.dtype = np.dtype(series.dtype)
-        size = dict(zip(self._axes, series.shape))
+        size = dict(zip(self._axes, self._shape))
         notes: dict[str, Any] = self._file.imagej_metadata or {}
         step, no_time = step_of(float(notes.get("finterval") or 0), str(notes.get("tunit") or "s"))
         pixel_size, no_length = self._pixel_size(notes)
@@ -73,7 +83,7 @@ class TiffMovie(Movie):
             step,
             pixel_size,
             tuple(f"Channel {i}" for i in range(n_c)),
-            notes=no_length + no_time + self._samples(),
+            notes=no_length + no_time + self._samples() + _calibrated(notes) + said_of_greys(first),
         )
         self.fovs = (fov,)
         self.channel_names = fov.channels
@@ -87,19 +97,21 @@ class TiffMovie(Movie):
 
     def _pixel_size(self, notes: dict[str, Any]) -> tuple[float | None, tuple[str, ...]]:
         """By ImageJ's unit. Without one, an inch or cm is the printing density that many writers put there."""
-        up, down = self._file.pages.first.tags.valueof("XResolution", default=(0, 1))
-        unit = str(notes.get("unit") or "")
-        return pixel_size_of(down / up, unit) if unit and up and down else (None, ())
+        unit, sides = str(notes.get("unit") or ""), []
+        for axis in "XY":
+            up, down = self._file.pages.first.tags.valueof(f"{axis}Resolution", default=(0, 1))
+            sides.append((down / up if up and down else 0.0, str(notes.get("yunit") or unit) if axis == "Y" else unit))
+        return pixel_size_of(*sides) if unit else (None, ())
 
     def _check_extent(self) -> None:
         """All pixels lie within the file. Sizes first: a hostile header must not make us allocate."""
         series = self._series
-        for page in series.pages:
+        for page in self._pages:
             if page is None:
                 raise DataError(f"{self.path}: a page is missing; the TIFF is cut off, copy it again from the microscope")
             check_page(page, self.path)
         told, held = series.nbytes, sum(page.nbytes for page in series.pages if page is not None)
-        if held > told:
+        if held > told and not self._several:
             raise DataError(
                 f"{self.path}: its header tells of {told} bytes of pixels {series.shape}, its pages hold {held}; save it "
                 "anew with ImageJ, so that both agree"
@@ -111,16 +123,16 @@ class TiffMovie(Movie):
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
         series = self._series
         at = {"T": t, "C": channel, "Z": z}
-        leading = [(at[a], n) for a, n in zip(self._axes, series.shape) if a not in "YX"]
+        leading = [(at[a], n) for a, n in zip(self._axes, self._shape) if a not in "YX"]
         k = int(np.ravel_multi_index([i for i, _ in leading], [n for _, n in leading])) if leading else 0
         view = self.fovs[0]
-        if series.dataoffset is not None:
+        if series.dataoffset is not None and not self._several:
             # all planes one after the other, perhaps behind a single page
             stored, n = np.dtype(series.dtype).newbyteorder(self._file.byteorder), view.height * view.width
             plane = np.fromfile(self.path, stored, n, offset=series.dataoffset + k * n * stored.itemsize)
             return as_seen(plane.reshape(view.height, view.width).astype(self.dtype), series.keyframe, self.path)
-        per_page = int(np.prod([n for _, n in leading], dtype=np.int64)) // len(series.pages)
-        held: Any = series.pages[k // per_page]  # there: checked when the file was opened
+        per_page = int(np.prod([n for _, n in leading], dtype=np.int64)) // len(self._pages)
+        held: Any = self._pages[k // per_page]  # there: checked when the file was opened
         page = as_seen(held.asarray(), held, self.path)
         return page if per_page == 1 else page.reshape(-1, view.height, view.width)[k % per_page]
 
@@ -154,9 +166,10 @@ def check_page(page: Any, path: Path) -> None:
         DataError: they do not, or a size is claimed that nothing backs.
     """
     size, stored = page.parent.filehandle.size, sum(page.databytecounts)
+    packed = page.keyframe.size * page.keyframe.bitspersample // 8  # 10, 12 or 14 bits may lie without gaps
     if page.nbytes > LARGE and page.nbytes > MOST_SHRUNK * stored:
         raise DataError(f"{path}: a plane of {page.shape} is claimed to be stored in {stored} bytes; damaged or hostile")
-    short = page.compression == 1 and stored < page.nbytes
+    short = page.compression == 1 and stored < packed
     if short or min(page.databytecounts, default=0) == 0:
         raise DataError(
             f"{path}: a plane of {page.shape} has only {stored} bytes of pixels; they would be read as zeros, copy the file "
@@ -166,6 +179,35 @@ def check_page(page: Any, path: Path) -> None:
         raise DataError(
             f"{path}: the TIFF is cut off (a plane ends beyond its {size} bytes); copy it again from the microscope"
         )
+
+
+def said_of_greys(page: Any) -> tuple[str, ...]:
+    """A note where grey values as they look are not those that are stored, or colours hide them."""
+    if page.photometric == 0:
+        return ("white is zero in the file: grey values are turned round, as they look.",)
+    if page.photometric != 3:
+        return ()
+    steps = np.diff(np.asarray(page.colormap, np.int64), axis=1)
+    if (steps >= 0).all():  # it grows brighter: the colour of a channel
+        return ()
+    if (np.ptp(np.asarray(page.colormap), axis=0) == 0).all():
+        return ("the file has a palette of greys: grey values are as they look.",)
+    return ("the file has a palette of colours: counts are the numbers of its colours.",)
+
+
+def room_behind(page: Any) -> int:
+    """Bytes from the pixels of a file's only page to what else the file holds behind them (its metadata), or to its end."""
+    start = page.dataoffsets[0]
+    others = (page.offset, *(tag.valueoffset for tag in page.tags))
+    return min((at for at in others if at > start), default=page.parent.filehandle.size) - start
+
+
+def _calibrated(notes: dict[str, Any]) -> tuple[str, ...]:
+    """A note where ImageJ shows other values than it stores, as of 16 bits with a sign."""
+    zero, slope = float(notes.get("c0") or 0), float(notes.get("c1") or 1)
+    if (zero, slope) == (0, 1):
+        return ()
+    return (f"ImageJ shows its counts as {zero:g} + {slope:g} x what is stored: what is stored is taken.",)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 from voxelmill.core.ngff import attributes_of, multiscales
+from voxelmill.core.space import micrometres_per
 
 from .fov import Fov, trimmed
 from .movie import Movie
@@ -89,11 +90,11 @@ class ZarrMovie(Movie):
         for axis, letter in enumerate("TCZ"):
             there = there.repeat(array.chunks[axes.index(letter)] if letter in axes else 1, axis)
         there = there[: size["T"], : size["C"], : size["Z"]]
-        x = axes.index("X")
-        pixel_size, notes = pixel_size_of(scale[x], units[x]) if units[x] else (None, ())
+        y, x = axes.index("Y"), axes.index("X")
+        pixel_size, notes = pixel_size_of((scale[x], units[x]), (scale[y], units[y]))
         origin = None
-        if pixel_size and found.translations:
-            down, right = (found.translations[0][axes.index(a)] * pixel_size / scale[x] for a in "YX")
+        if found.translations and (per := [micrometres_per(units[a]) for a in (y, x)]) and all(per):
+            down, right = (found.translations[0][a] * (size or 0) for a, size in zip((y, x), per))
             origin = down, right
         step = np.nan
         said: tuple[str, ...] = ()
