@@ -204,6 +204,38 @@ def test_a_lost_chunk_is_no_zeros(tmp_path: Path) -> None:
         assert client.get(f"/data/r1/{shard}2").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "name, paths",
+    [
+        ("catalogue.sqlite", ["trace?artifact=3", "trace?artifact=tables/edges.parquet"]),
+        (
+            "releases/m1/files/fov_000/run_fov_000_traces.csv",
+            ["../m1/fovs/fov_000/cells", "../m1/fovs/fov_000/cells/1/traces"],
+        ),
+        ("releases/r1/files/provenance/graph.provenance.json", ["costs"]),
+        ("releases/r1/files/tables/edges.parquet", ["diff?to=r1", "tables/edges", "neurites/1/partners"]),
+        (
+            "releases/r1/files/tables/synapses.parquet",
+            ["tables/synapses", "trace?artifact=volumes/raw.ome.zarr&forward=1&bbox=0,0,0,9,9,9"],
+        ),
+        ("releases/r1/files/tables/merge/z0000000.parquet", ["diff?to=r1", "trace?artifact=3", "neurites"]),
+    ],
+)
+def test_what_is_damaged_is_no_answer_and_no_bug(tmp_path: Path, name: str, paths: list[str]) -> None:
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, results.make(tmp_path / "one"), "r1")
+    releases.create(store, results.moving(tmp_path / "movie"), "m1")
+    path = next(store.root.glob(name.replace("run_fov_000", "*")))
+    data = b"\xff" * path.stat().st_size
+    path.unlink()
+    path.write_bytes(data)
+    with TestClient(create(store.root), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        for asked in paths:
+            tag, asked = asked[3:].split("/", 1) if asked.startswith("../") else ("r1", asked)
+            found = client.get(f"/api/releases/{tag}/{asked}")
+            assert found.status_code == 503 and "error" in found.json(), (asked, found.text)
+
+
 def edit(client: Any, kind: str, who: str | None, headers: dict | None = None, **asked: Any) -> Any:
     given = {"Authorization": f"Bearer {who}"} if who else {}
     return client.post(

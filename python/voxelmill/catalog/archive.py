@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,33 +92,47 @@ def sources(store: Store) -> list[dict[str, Any]]:
 
 
 def verify(store: Store) -> dict[str, Any]:
-    """Read every object of archive and releases and name what is damaged, and the sources, releases and outputs it touches.
+    """Read every object of archive and releases, all logs, manifests and what is made of them, and name what is damaged, and
+    the sources, releases and outputs it touches.
 
     `{"objects": n, "bytes": n, "damaged": [{"object", "why", "sources": [...], "files": [{"tag", "path"}]}], ...}`"""
+    from . import index, lineage, releases
+
     wanted: dict[str, dict[str, Any]] = {}
 
     def want(name: str, size: int) -> dict[str, Any]:
         return wanted.setdefault(name, {"size": size, "sources": [], "files": []})
 
-    for row in sources(store):
-        if row["blake3"]:
-            want(row["blake3"], row["size"])["sources"].append(row["name"])
-    torn = []
-    for tag in store.tags():
+    torn: list[dict[str, Any]] = []
+
+    @contextlib.contextmanager
+    def whole(place: str, tag: str = "") -> Iterator[None]:
         try:
-            listed = json.loads((store.release(tag) / "manifest.json").read_text())["files"]
-        except (OSError, ValueError, KeyError) as error:
-            torn.append(
-                {
-                    "object": f"releases/{tag}/manifest.json",
-                    "why": f"cannot be read ({type(error).__name__})",
-                    "sources": [],
-                    "files": [{"tag": tag, "path": ""}],
-                }
-            )
-            continue
-        for path, (size, _, name) in listed.items():
-            want(name, size)["files"].append({"tag": tag, "path": path})
+            yield
+        except DataError as error:
+            files = [{"tag": tag, "path": ""}] if tag else []
+            torn.append({"object": place, "why": str(error), "sources": [], "files": files})
+
+    with whole("archive/sources.jsonl"):
+        for row in sources(store):
+            if row["blake3"]:
+                want(row["blake3"], row["size"])["sources"].append(row["name"])
+    for tag in sorted(path.parent.name for path in store.root.glob("releases/*/release.json")):
+        with whole(f"releases/{tag}", tag):
+            for path, (size, _, name) in releases.manifest_of(store, tag)["files"].items():
+                want(name, size)["files"].append({"tag": tag, "path": path})
+    for log in [store.events_file, *sorted(store.root.glob("edits/*/log.jsonl"))]:
+        with whole(log.relative_to(store.root).as_posix()):
+            list(read_log(log))
+    if not torn:  # else it cannot be told
+        with whole("current"):
+            if store.current() not in (None, *store.tags()):
+                raise DataError(f"leads to {store.current()!r}, no release; `voxelmill release rollback` sets it")
+        with whole("catalogue.sqlite"):
+            if why := lineage.damage(store):
+                raise DataError(why)
+    for name, why in index.damage(store):
+        torn.append({"object": f"query/{name}", "why": why, "sources": [], "files": []})
 
     def look(item: tuple[str, dict[str, Any]]) -> str:
         return objects.damage(store, item[0], item[1]["size"])

@@ -12,6 +12,7 @@ from typing import Any
 from ..core.errors import DataError
 from .index import EDGES, NEURONS, NODES
 from .regions import MERGE, SYNAPSES
+from .store import reading
 
 TABLES = {"synapses": SYNAPSES, "edges": EDGES, "nodes": NODES, "neurons": NEURONS, "merge": f"{MERGE}/"}
 TRACES = re.compile(r"^(fov_[0-9]+)/[^/]*_traces\.csv$")
@@ -72,10 +73,11 @@ def of_cells(path: Path, cell: int | None = None) -> list[dict[str, Any]]:
     import pyarrow.compute as pc
     import pyarrow.csv
 
-    table = pyarrow.csv.read_csv(path)
-    if cell is None:
-        found = table.group_by("cell").aggregate([("frame", "count"), ("frame", "min"), ("frame", "max")]).sort_by("cell")
-        names = {"cell": "cell", "frame_count": "frames", "frame_min": "first", "frame_max": "last"}
-        return [{names[k]: v for k, v in row.items()} for row in found.to_pylist()]
-    own = table.filter(pc.equal(table["cell"], cell)).sort_by("frame").to_pylist()
+    with reading(path):
+        table = pyarrow.csv.read_csv(path)
+        if cell is None:
+            found = table.group_by("cell").aggregate([("frame", "count"), ("frame", "min"), ("frame", "max")]).sort_by("cell")
+            names = {"cell": "cell", "frame_count": "frames", "frame_min": "first", "frame_max": "last"}
+            return [{names[k]: v for k, v in row.items()} for row in found.to_pylist()]
+        own = table.filter(pc.equal(table["cell"], cell)).sort_by("frame").to_pylist()
     return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in own]

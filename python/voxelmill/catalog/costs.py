@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from .regions import files_of, volume_of
-from .store import Store
+from .store import Store, reading
 
 
 def costs(store: Store, tag: str) -> dict[str, Any]:
@@ -18,10 +18,12 @@ def costs(store: Store, tag: str) -> dict[str, Any]:
     of: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path in sorted((files_of(store, tag) / "provenance").glob("*.json")):
         if path.stat().st_size:  # records of a stub are empty
-            record = json.loads(path.read_text())
-            of[record["stage"]].append(record)
-    stages = [{"stage": stage, **_sums(records)} for stage, records in of.items()]
-    total = _sums([record for records in of.values() for record in records])
+            with reading(path):
+                record = json.loads(path.read_text())
+                of[record["stage"]].append(record)
+    with reading(files_of(store, tag) / "provenance"):
+        stages = [{"stage": stage, **_sums(records)} for stage, records in of.items()]
+        total = _sums([record for records in of.values() for record in records])
     image = volume_of(store, tag)
     voxels = image.shape[-3] * image.shape[-2] * image.shape[-1] if image else 0
     return {

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.errors import DataError
 from . import regions
 from .releases import manifest_of
-from .store import Store
+from .store import Store, reading
 
 EDGES = "tables/edges.parquet"
 NAMED = 1000  # of each kind at most so many are named; all are counted
@@ -138,7 +138,8 @@ def pieces(
 def _edges(path: Any) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["pre_root_id", "post_root_id", "weight"])
+    with reading(path):
+        table = pq.read_table(path, columns=["pre_root_id", "post_root_id", "weight"])
     return {name: table[name].to_numpy() for name in table.column_names}
 
 

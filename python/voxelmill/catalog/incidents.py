@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core.errors import DataError
 from . import differences, policies, queries, regions, releases
-from .store import Store, write_whole
+from .store import Store, reading, write_whole
 
 WORSE = 1.25  # times the figure of the release before: a region that got so much worse is named
 LOWER_IS_BETTER = ("voi_split", "voi_merge", "voi", "arand", "splits", "merges", "split_rate", "merge_rate", "left_out")
@@ -85,7 +85,8 @@ def _judged(store: Store, tag: str, found: dict[str, Any], states: dict[str, str
 def _boxes(store: Store, tag: str) -> dict[str, str]:
     """Where the regions of a release's evaluation lie: Z0,Y0,X0,Z1,Y1,X1."""
     path = regions.files_of(store, tag) / policies.TABLES["evaluation"]
-    found = json.loads(path.read_text()).get("regions", {}) if path.exists() else {}
+    with reading(path):
+        found = json.loads(path.read_text()).get("regions", {}) if path.exists() else {}
     return {name: row["box"] for name, row in found.items() if "box" in row}
 
 

@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
+from .objects import blake3_of
 from .regions import MERGE, SYNAPSES, files_of, merge_table
 from .releases import release_of
-from .store import Store
+from .store import Store, reading, sealed, unsealed
 
 EDGES, NODES, NEURONS = "tables/edges.parquet", "tables/nodes.parquet", "tables/neurons.parquet"
+DIGESTS = "digests.json"  # blake3 of each array
+READ_AT_ONCE = 4 << 30  # bytes of an index from which on only a scrub reads all of it: a second from memory
 Array = np.ndarray
 
 
@@ -106,7 +109,9 @@ def folder_of(store: Store, tag: str) -> Path:
 
 
 def load(store: Store, tag: str) -> Index:
-    """The index of a release, made where there is none yet: whole, or not at all; held in memory where it cannot be kept."""
+    """The index of a release, made where there is none yet: whole, or not at all; held in memory where it cannot be kept.
+
+    Raises DataError for one that is damaged, which is taken away."""
     folder = folder_of(store, tag)
     if not folder.is_dir():
         made = build(files_of(store, tag), store, tag)
@@ -119,6 +124,8 @@ def load(store: Store, tag: str) -> Index:
             if not folder.is_dir():  # else another process was first
                 return made
     try:
+        if sum(path.stat().st_size for path in folder.glob("*.npy")) < READ_AT_ONCE and (why := _damage(folder)):
+            raise ValueError(why)
         return Index(**{f.name: np.load(folder / f"{f.name}.npy", mmap_mode="r", allow_pickle=False) for f in fields(Index)})
     except (OSError, ValueError) as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -131,6 +138,29 @@ def write(index: Index, folder: Path) -> None:
     folder.mkdir(parents=True)
     for field in fields(Index):
         np.save(folder / f"{field.name}.npy", np.ascontiguousarray(getattr(index, field.name)), allow_pickle=False)
+    (folder / DIGESTS).write_text(sealed(_digests(folder)))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {f.name: blake3_of(folder / f"{f.name}.npy") for f in fields(Index)}
+
+
+def _damage(folder: Path) -> str:
+    """Which array of an index is not as it was written; empty where all are."""
+    written = unsealed((folder / DIGESTS).read_bytes()) if (folder / DIGESTS).exists() else None
+    found = _digests(folder)
+    return next((f"{name}.npy is not as it was written" for name in found if (written or {}).get(name) != found[name]), "")
+
+
+def damage(store: Store) -> Iterator[tuple[str, str]]:
+    """(place, why) of each index that is not as it was written."""
+    for folder in sorted(path for path in store.root.glob("query/*") if path.is_dir()):
+        try:
+            why = _damage(folder)
+        except OSError as error:
+            why = f"{Path(error.filename or '').name}: {error.strerror}"
+        if why:
+            yield folder.name, f"{why}; take the folder away: it is made again"
 
 
 def build(files: Path, store: Store | None = None, tag: str = "") -> Index:
@@ -181,7 +211,8 @@ def _read(path: Path, columns: tuple[str, ...]) -> dict[str, Array]:
 
     if not path.exists():
         return {name: np.zeros(0, np.uint64 if name.endswith("id") else np.float32) for name in columns}
-    table = pq.read_table(path, columns=list(columns))
+    with reading(path):
+        table = pq.read_table(path, columns=list(columns))
     return {
         name: table[name].fill_null(0).to_numpy() if name.endswith("id") else table[name].to_numpy(zero_copy_only=False)
         for name in columns
@@ -193,4 +224,6 @@ def table(files: Path, name: str) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     if (files / name).exists():
-        yield from pq.read_table(files / name).to_pylist()
+        with reading(files / name):
+            rows = pq.read_table(files / name).to_pylist()
+        yield from rows

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import DataError
+from ..core.errors import DataError, StorageError
 from . import archive
-from .store import Store
+from .store import NotThere, Store, reading
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -35,8 +36,21 @@ CREATE INDEX files_artifact ON files (artifact); CREATE INDEX files_sha256 ON fi
 """
 
 
+# What SQLite says of a file that is damaged: so it is, or no database, or lacks a table.
+AGAIN = "`voxelmill catalogue rebuild` makes it again"
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+
 def refresh(store: Store) -> None:
     """Bring the catalogue up to date; under the lock. What it knows of a release does not change: only new ones are read."""
+    try:
+        _refresh(store)
+    except Damaged:
+        store.catalogue.unlink()
+        _refresh(store)
+
+
+def _refresh(store: Store) -> None:
     with opened(store.catalogue) as con:
         known = {tag for (tag,) in con.execute("SELECT tag FROM releases")}
         con.execute("BEGIN IMMEDIATE")
@@ -53,16 +67,43 @@ def rebuild(store: Store) -> dict[str, int]:
     with store.lock("catalogue rebuild"), store.staging() as staging:
         made = staging / "catalogue.sqlite"
         with opened(made) as con:
-            con.execute("BEGIN")
-            _sources(con, store)
-            for tag in store.tags():
-                _release(con, store, tag)
-            _states(con, store)
-            con.execute("COMMIT")
+            _make(con, store)
             counts = {t: con.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("artifacts", "tasks", "releases")}
             con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         made.rename(store.catalogue)
     return counts
+
+
+def _make(con: sqlite3.Connection, store: Store) -> None:
+    con.execute("BEGIN")
+    _sources(con, store)
+    for tag in store.tags():
+        _release(con, store, tag)
+    _states(con, store)
+    con.execute("COMMIT")
+
+
+def damage(store: Store) -> str:
+    """Whether the catalogue says what archive, releases and log say, row by row; empty if so, or where there is none yet."""
+    if not store.catalogue.exists() or _stale(store):  # the next who asks brings it up to date
+        return ""
+    names = [line.split()[2] for line in TABLES.split("\n") if line.startswith("CREATE TABLE")]
+    with opened(Path(":memory:")) as con:
+        _make(con, store)
+        con.execute("ATTACH ? AS kept", (f"file:{urllib.parse.quote(str(store.catalogue.absolute()))}?mode=ro",))
+        try:
+            for name in names:
+                for a, b in ((f"main.{name}", f"kept.{name}"), (f"kept.{name}", f"main.{name}")):
+                    if con.execute(f"SELECT 1 FROM (SELECT * FROM {a} EXCEPT SELECT * FROM {b}) LIMIT 1").fetchone():
+                        return f"{name}: rows that are not those of archive and releases; {AGAIN}"
+            found = con.execute("PRAGMA kept.integrity_check(1)").fetchone()[0]  # indices, too
+            return "" if found == "ok" else f"{' '.join(found.split())}; {AGAIN}"
+        except sqlite3.DatabaseError as error:
+            return f"{error}; {AGAIN}"
+
+
+class Damaged(DataError):
+    """A catalogue that is not as it was written: all of it can be made again."""
 
 
 class opened:
@@ -70,15 +111,28 @@ class opened:
 
     def __init__(self, path: Path, read_only: bool = False):
         mode = "ro" if read_only else "rwc"
-        self.con = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
+        self.path, self.read_only = path, read_only
+        where = f"file:{urllib.parse.quote(str(path))}?mode={mode}" if str(path) != ":memory:" else ":memory:"
+        self.con = sqlite3.connect(where, uri=True, isolation_level=None, check_same_thread=False)
 
     def __enter__(self) -> sqlite3.Connection:
-        if not self.con.execute("SELECT 1 FROM sqlite_master WHERE name = 'releases'").fetchone():
-            self.con.executescript("BEGIN;" + TABLES + "COMMIT;")
+        try:
+            if not self.con.execute("SELECT 1 FROM sqlite_master WHERE name = 'releases'").fetchone():
+                if self.read_only:
+                    raise Damaged(f"{self.path}: no tables in it; {AGAIN}")
+                self.con.executescript("BEGIN;" + TABLES + "COMMIT;")
+        except (sqlite3.DatabaseError, Damaged) as error:
+            self.__exit__(None, error)
+            raise
         return self.con
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        """Raises Damaged for what SQLite says of a damaged file, StorageError for what else it says."""
         self.con.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:
+                raise Damaged(f"{self.path}: {error}; {AGAIN}") from None
+            raise StorageError(f"{self.path}: {error}") from None
 
 
 def current(store: Store) -> opened:
@@ -94,7 +148,7 @@ def current(store: Store) -> opened:
 def _stale(store: Store) -> bool:
     with opened(store.catalogue, read_only=True) as con:
         row = con.execute("SELECT value FROM meta WHERE key = 'events'").fetchone()
-    return row is None or int(row[0]) != len(store.events())
+    return row is None or row[0] != str(len(store.events()))
 
 
 def _sources(con: sqlite3.Connection, store: Store) -> None:
@@ -117,7 +171,8 @@ def _release(con: sqlite3.Connection, store: Store, tag: str) -> None:
     held, folder = manifest_of(store, tag), store.release(tag) / "files"
     for name, (size, sha256, _) in held["files"].items():
         if name.startswith("provenance/") and size:
-            add_record(con, json.loads((folder / name).read_text()), sha256, tag)
+            with reading(folder / name):
+                add_record(con, json.loads((folder / name).read_text()), sha256, tag)
     rows = {row["path"]: row["digest"] for row in held["published"]}
     kinds = {row["digest"]: row["kind"] for row in held["published"]}
     con.executemany("UPDATE artifacts SET kind = ? WHERE digest = ? AND kind = 'file'", [(k, d) for d, k in kinds.items()])
@@ -202,7 +257,7 @@ def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
             )
         ]
         if len(set(rows)) > 1 and len(word) < 64:
-            raise DataError(f"{artifact}: {len(set(rows))} digests begin so; give more of it")
+            raise NotThere(f"{artifact}: {len(set(rows))} digests begin so; give more of it")
         if rows:
             return sorted(set(rows))
     tag, _, path = artifact.rpartition(":")
@@ -224,7 +279,7 @@ def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
         digest = manifest.digest_of(Path(artifact))
         rows = [d for (d,) in con.execute("SELECT digest FROM artifacts WHERE digest = ?", (digest,))]
     if not rows:
-        raise DataError(f"{artifact}: nothing in the catalogue is known by this digest, path or name")
+        raise NotThere(f"{artifact}: nothing in the catalogue is known by this digest, path or name")
     return rows
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ..core.errors import DataError
-from .store import Store, sync_folder
+from .store import Store, sealed, sync_folder, unsealed
 
 PIECE = 4 << 20
 SETTLED = 2_000_000_000  # ns after its last change from which on a file is taken for one that stays
@@ -75,19 +75,34 @@ def put_all(store: Store, sources: Sequence[Path], staging: Path) -> list[Stored
 
     A file is the same while device, inode, size, time of change and time of status are: the last cannot be set back by who
     rewrites a file in place. Its object must be there, too. What a scrub reads are the objects, as ever."""
+    try:
+        return _put_all(store, sources, staging)
+    except sqlite3.DatabaseError:  # damaged, or of an earlier kind: what was seen is seen again
+        (store.root / "seen.sqlite").unlink(missing_ok=True)
+        return _put_all(store, sources, staging)
+
+
+def _put_all(store: Store, sources: Sequence[Path], staging: Path) -> list[Stored]:
     states = [_state(path) for path in sources]
     with contextlib.closing(sqlite3.connect(store.root / "seen.sqlite")) as con, con:
-        con.execute("CREATE TABLE IF NOT EXISTS seen (state TEXT PRIMARY KEY, size INTEGER, sha256 TEXT, blake3 TEXT)")
-        query = "SELECT size, sha256, blake3 FROM seen WHERE state = ?"
-        known = [row and Stored(*row) for row in (con.execute(query, (state,)).fetchone() for state in states)]
+        con.execute("CREATE TABLE IF NOT EXISTS put (state TEXT PRIMARY KEY, stored TEXT)")
+        query = "SELECT stored FROM put WHERE state = ?"
+        known = [_seen(state, con.execute(query, (state,)).fetchone()) for state in states]
         fresh = [n for n, one in enumerate(known) if not one or _size(path_of(store, one.blake3)) != one.size]
         begun = time.time_ns()
         for n, stored in zip(fresh, each(lambda n: put(store, sources[n], staging), fresh), strict=True):
             known[n] = stored
             # One that is as young as clocks of files are coarse could change again without a trace.
             if states[n] == _state(sources[n]) and os.lstat(sources[n]).st_ctime_ns < begun - SETTLED:
-                con.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", (states[n], *stored))
+                row = sealed({"of": states[n], **stored._asdict()})
+                con.execute("INSERT OR REPLACE INTO put VALUES (?, ?)", (states[n], row))
     return [one for one in known if one]
+
+
+def _seen(state: str, row: tuple[str] | None) -> Stored | None:
+    """What was put of a file in this state; None where that is not known, or not as it was written."""
+    found = unsealed(row[0].encode()) if row and isinstance(row[0], str) else None
+    return Stored(*(found[name] for name in Stored._fields)) if found and found.get("of") == state else None
 
 
 def _state(path: Path) -> str:
@@ -125,9 +140,13 @@ def damage(store: Store, name: str, size: int | None = None) -> str:
     """What is wrong with an object; empty where nothing is."""
     path = path_of(store, name)
     try:
-        if size is not None and os.lstat(path).st_size != size:
-            return f"{os.lstat(path).st_size} bytes instead of {size}"
-        return "" if blake3_of(path) == name else "not the bytes that were stored"
+        at = os.lstat(path)
+        if size is not None and at.st_size != size:
+            return f"{at.st_size} bytes instead of {size}"
+        if blake3_of(path) != name:
+            return "not the bytes that were stored"
+        mode = stat.S_IMODE(at.st_mode)
+        return f"of mode {mode:04o}, so that it can be written; chmod 0444" if mode & 0o222 else ""
     except FileNotFoundError:
         return "missing"
     except OSError as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.errors import DataError, ParameterError
+from ..core.errors import ParameterError
 from ..core.volume import Region
 from . import lineage, regions
-from .store import Store, read_log
+from .store import NotThere, Store, read_log
 
 
 def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") -> dict[str, Any]:
@@ -21,7 +21,7 @@ def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") ->
     with lineage.current(store) as con:
         tag, _, word = artifact.rpartition(":")
         of = tag or store.current() or ""
-        if word.isdecimal() and len(word) < 20 and not _known(con, store, artifact):
+        if word.isdecimal() and len(word) <= 20 and int(word) < 2**64 and not _known(con, store, artifact):
             return _neurite(con, store, of, int(word), forward)
         start = lineage.find(con, store, artifact)
         start = lineage.behind(con, start) if forward else start
@@ -48,7 +48,7 @@ def _without(store: Store, found: dict[str, Any], box: Region) -> dict[str, Any]
 def _known(con: Any, store: Store, artifact: str) -> bool:
     try:
         return bool(lineage.find(con, store, artifact))
-    except DataError:
+    except NotThere:
         return False
 
 

@@ -19,7 +19,7 @@ from ..core.ids import decode
 from ..core.volume import Image, Layout, Region, open_image
 from ..inference import seeded_watershed
 from .releases import manifest_of
-from .store import Store
+from .store import NotThere, Store, reading
 
 BLOCK = re.compile(r"(?:^|\.)(\d+-\d+(?:x\d+-\d+)*)$")
 SHARD = re.compile(r"^(.*?)/(\d+)/(?:c/)?(\d+(?:/\d+)*)$")
@@ -66,7 +66,7 @@ def volume_of(store: Store, tag: str) -> Image | None:
 def supervoxel_image_of(store: Store, tag: str) -> Image:
     """Raises DataError where the release has no volume of supervoxels."""
     if not (files_of(store, tag) / SUPERVOXELS).is_dir():
-        raise DataError(f"release {tag}: no {SUPERVOXELS}; it is not one of neurites")
+        raise NotThere(f"release {tag}: no {SUPERVOXELS}; it is not one of neurites")
     return open_image(files_of(store, tag) / SUPERVOXELS)
 
 
@@ -85,7 +85,7 @@ def in_region(found: dict[str, Any], store: Store, tag: str, box: Region) -> lis
     """Of the tasks of a trace those whose blocks meet a region."""
     image = volume_of(store, tag)
     if image is None:
-        raise DataError(f"release {tag}: holds no volume; --bbox has no meaning in it")
+        raise NotThere(f"release {tag}: holds no volume; --bbox has no meaning in it")
     lay = image.layout()
     return [task["id"] for task in found["tasks"] if touches(lay, task["block"], box)]
 
@@ -130,8 +130,9 @@ def merge_table(store: Store, tag: str, columns: Sequence[str] = ("supervoxel", 
 
     folder = files_of(store, tag) / MERGE
     if not folder.is_dir():
-        raise DataError(f"release {tag}: no {MERGE}; it is not one of neurites")
-    table = ds.dataset(sorted(folder.glob("*.parquet")), format="parquet").to_table(columns=list(columns))
+        raise NotThere(f"release {tag}: no {MERGE}; it is not one of neurites")
+    with reading(folder):
+        table = ds.dataset(sorted(folder.glob("*.parquet")), format="parquet").to_table(columns=list(columns))
     found = {name: table[name].to_numpy() for name in columns}
     keys = found["supervoxel"]
     if len(keys) and not (keys[1:] > keys[:-1]).all():
@@ -168,7 +169,8 @@ def synapses_in(store: Store, tag: str, box: Region) -> list[int]:
     path = files_of(store, tag) / SYNAPSES
     if not path.exists():
         return []
-    table = pq.read_table(path, columns=["id", "z", "y", "x"])
+    with reading(path):
+        table = pq.read_table(path, columns=["id", "z", "y", "x"])
     mask = np.ones(len(table), bool)
     for name, side in zip("zyx", box, strict=True):
         values = pc.fill_null(table[name], -1).to_numpy()
@@ -183,7 +185,7 @@ def neurite(store: Store, tag: str, root: int) -> dict[str, Any]:
     table = merge_table(store, tag)
     own = table["supervoxel"][table["root_id"] == np.uint64(root)]
     if not len(own):
-        raise DataError(f"{root}: no neurite of release {tag}")
+        raise NotThere(f"{root}: no neurite of release {tag}")
     image = supervoxel_image_of(store, tag)
     corners = [blocks.region(image.layout(), n) for n in shards_of(image, own)]
     if len(corners) <= LOOKED_AT:  # exactly those, where that is soon seen
@@ -208,6 +210,6 @@ def of_neurite(found: dict[str, Any], store: Store, tag: str, shards: Sequence[R
     """Of the tasks of a trace those whose blocks meet one of the shards that a neurite lies in."""
     image = volume_of(store, tag)
     if image is None:
-        raise DataError(f"release {tag}: holds no volume")
+        raise NotThere(f"release {tag}: holds no volume")
     lay = image.layout()
     return [t["id"] for t in found["tasks"] if any(touches(lay, t["block"], one) for one in shards)]

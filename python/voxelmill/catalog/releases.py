@@ -17,7 +17,7 @@ from ..core import manifest
 from ..core.errors import DataError, ParameterError, StorageError
 from ..core.files import below
 from . import lineage, objects, policies
-from .store import Store, canonical, open_below, safe_name, sync_folder, write_whole
+from .store import Store, canonical, open_below, safe_name, sealed, sync_folder, write_whole
 
 OF_THE_RUN = ("provenance", "pipeline_info", "published.json")  # accounts that no task makes; a release holds them, too
 LEFT = ("runs.sqlite", ".voxelmill.lock")  # of all runs of the folder, not of this one
@@ -93,7 +93,7 @@ def _stage(store: Store, folder: Path, stored: dict[str, objects.Stored], text: 
         place.parent.mkdir(parents=True, exist_ok=True)
         os.link(objects.path_of(store, one.blake3), place)
     write_whole(folder / "manifest.json", text)
-    write_whole(folder / "release.json", canonical({**facts, "seq": _next(store), "before": store.current() or ""}))
+    write_whole(folder / "release.json", sealed({**facts, "seq": _next(store), "before": store.current() or ""}))
 
 
 def _published(results: Path) -> dict[str, Any]:
@@ -197,10 +197,10 @@ def _next(store: Store) -> int:
 
 
 def release_of(store: Store, tag: str) -> dict[str, Any]:
-    """`release.json`. Raises ParameterError where there is no such release."""
-    path = store.release(tag) / "release.json"
+    """`release.json`. Raises ParameterError where there is no such release, DataError where it is damaged."""
+    store.release(tag)
     try:
-        return json.loads(path.read_text())
+        return store.facts(tag)
     except FileNotFoundError:
         raise ParameterError(f"no release {tag!r}; there are: {', '.join(store.tags()) or 'none'}") from None
 

@@ -5,7 +5,7 @@ STORE/
   archive/sources.jsonl   what was put into the archive, a line each
   releases/TAG/           manifest.json (its sha256 is the release's id), release.json, files/ (hard links to objects)
   current -> releases/TAG the one pointer
-  events.jsonl            what was done, when, by whom and why; each line holds the digest of the one before it
+  events.jsonl            what was done, when, by whom and why; each line holds its digest and that of the one before it
   edits/TAG/              proofreading of a release
   catalogue.sqlite        lineage, made from all of the above and made again at will
   staging/                what is not finished; nothing reads it
@@ -32,7 +32,12 @@ from ..core.errors import DataError, ParameterError, StorageError
 
 FORMAT = 1
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, NotImplementedError)  # pyarrow's, too
 UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
+
+
+class NotThere(DataError):
+    """What was asked for is not there, and nothing is damaged."""
 
 
 class Store:
@@ -85,10 +90,16 @@ class Store:
 
     def tags(self) -> list[str]:
         """Tags of all releases, by the order in which they were made."""
-        found = []
-        for path in (self.root / "releases").glob("*/release.json"):
-            found.append((json.loads(path.read_text())["seq"], path.parent.name))
-        return [tag for _, tag in sorted(found)]
+        made = [path.parent.name for path in self.root.glob("releases/*/release.json")]
+        return sorted(made, key=lambda tag: (self.facts(tag)["seq"], tag))
+
+    def facts(self, tag: str) -> dict[str, Any]:
+        """`release.json` of a release. Raises FileNotFoundError where there is none, DataError for one that is damaged."""
+        path = self.root / "releases" / tag / "release.json"
+        found = unsealed(path.read_bytes())
+        if found is None or found.get("tag") != tag or found.keys() != {"tag", "id", "seq", "before"}:
+            raise DataError(f"{path}: not as it was written; restore it from a copy")
+        return found
 
     def current(self) -> str | None:
         """Tag of the current release."""
@@ -159,6 +170,25 @@ class Store:
         return append(self.events_file, {"action": action, **facts})
 
 
+def sealed(facts: dict[str, Any]) -> str:
+    """A JSON object in one line that shows whether it is as it was written: `sum` is the digest of all else."""
+    return json.dumps({**facts, "sum": _sum(facts)}, sort_keys=True)
+
+
+def unsealed(line: bytes) -> dict[str, Any] | None:
+    """The object of such a line, or of one that was written before lines had a `sum`; None for one that is damaged."""
+    try:
+        found = json.loads(line)
+        said = found.pop("sum", None)
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return found if said in (None, _sum(found)) else None
+
+
+def _sum(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
     """Lines of a log of chained JSON objects. Raises DataError where the chain is broken."""
     return Tail(path).news()
@@ -175,21 +205,23 @@ class Tail:
         try:
             with open(self.path, "rb") as log:
                 log.seek(self.offset)
-                lines = log.read().split(b"\n")[:-1]  # a last line cut short is none yet
+                *lines, rest = log.read().split(b"\n")
         except FileNotFoundError:
             return
-        for line in lines:
-            try:
-                found = json.loads(line)
-                good = found["seq"] == self.seq + 1 and found["before"] == self.before
-            except (ValueError, KeyError, TypeError):
-                good = False
-            if not good:
+        for line in [*lines, *whole_but_its_end(rest)]:
+            found = unsealed(line)
+            if found is None or (found.get("seq"), found.get("before")) != (self.seq + 1, self.before):
                 raise DataError(
                     f"{self.path}: line {self.seq + 1} is not the one that was written; restore the log from a copy"
                 )
             self.seq, self.before, self.offset = self.seq + 1, hashlib.sha256(line).hexdigest(), self.offset + len(line) + 1
             yield found
+
+
+def whole_but_its_end(rest: bytes) -> list[bytes]:
+    """What stands behind the last line break of a log, if that is damage: a whole line whose own break is another sign. What
+    was cut short by a death is less than a line, is none yet, and nobody was told of it."""
+    return [rest] if unsealed(rest[:-1]) is not None else []
 
 
 def append(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
@@ -198,17 +230,19 @@ def append(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
     Order is that of the numbers: clocks jump."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+") as log:
-        line = _last(log)
-        seq = json.loads(line)["seq"] if line else 0
+        line = _last(log, path)
+        last = unsealed(line) if line else {"seq": 0}
+        if last is None:
+            raise DataError(f"{path}: its last line is not the one that was written; restore the log from a copy")
         before = hashlib.sha256(line).hexdigest() if line else ""
-        entry = {"seq": seq + 1, "time": now(), "who": who(), "host": socket.gethostname(), **facts, "before": before}
-        log.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
+        entry = {"seq": last["seq"] + 1, "time": now(), "who": who(), "host": socket.gethostname(), **facts, "before": before}
+        log.write(sealed(entry).encode() + b"\n")
         log.flush()
         os.fsync(log.fileno())
     return entry
 
 
-def _last(log: BinaryIO) -> bytes:
+def _last(log: BinaryIO, path: Path) -> bytes:
     """The last whole line of a log; what was cut short by a death behind it, and nobody was told of, is taken away."""
     end = log.seek(0, os.SEEK_END)
     tail, start = b"", end
@@ -217,6 +251,8 @@ def _last(log: BinaryIO) -> bytes:
         log.seek(start)
         tail = log.read(end - start)
     whole = tail.rfind(b"\n") + 1
+    if whole_but_its_end(tail[whole:]):
+        raise DataError(f"{path}: its last line is not the one that was written; restore the log from a copy")
     log.truncate(start + whole)
     log.seek(0, os.SEEK_END)
     return tail[:whole].removesuffix(b"\n").rpartition(b"\n")[2]
@@ -252,6 +288,18 @@ def open_below(root: Path, name: str, of: str = "") -> Path:
     if not path.is_file():
         raise DataError(f"{path}: no plain file there")
     return path
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a reader makes of a damaged file is a DataError that names it."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except UNREADABLE as error:
+        why = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: {why}; `voxelmill release verify` says what is damaged") from None
 
 
 def write_whole(path: Path, text: str | bytes) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from ..catalog.regions import shards_of
+from ..catalog.store import UNREADABLE
 from ..core import blocks
 from ..core.volume import Image, Region
 
@@ -36,8 +39,8 @@ def of_shard(image: Image, n: int, kept: Path | None = None) -> Pairs:
     """Contacts in a shard, those with the next shards among them; read from the folder `kept` if they were found before."""
     path = kept / f"{n}.npz" if kept else None
     if path and path.exists():
-        with np.load(path, allow_pickle=False) as held:
-            return held["pairs"], held["faces"]
+        with contextlib.suppress(*UNREADABLE, zipfile.BadZipFile, zlib.error), np.load(path, allow_pickle=False) as held:
+            return held["pairs"], held["faces"]  # a damaged one is found again
     region = blocks.region(image.layout(), n)
     wider: Region = tuple(slice(s.start, min(s.stop + 1, e)) for s, e in zip(region, image.shape, strict=True))
     pairs, faces = touching(image.read(wider), tuple(s.stop - s.start for s in region))

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
 from ..catalog import costs, differences, points, queries, releases, slo, walks
+from ..catalog.store import NotThere
 from ..core.errors import DataError
 from . import answers
 from .answers import As, Json
@@ -293,5 +294,5 @@ def trace(
     known = artifact.isdecimal() or artifact.partition("/")[0] in {p.partition("/")[0] for p in of.release(name).listed}
     try:
         return queries.trace(of.store, f"{name}:{artifact}" if known else artifact, forward, bbox)
-    except DataError as error:
+    except NotThere as error:
         raise Missing(str(error)) from None

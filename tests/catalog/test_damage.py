@@ -1,0 +1,147 @@
+"""Bit rot anywhere in a catalogue: found by a scrub and named, and never an answer or a bug's traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voxelmill.catalog import archive, index, lineage, queries, releases
+from voxelmill.catalog.store import Store, append, read_log
+from voxelmill.core.errors import DataError
+from voxelmill.proofreading.edits import Editor
+
+
+@pytest.fixture
+def kept(store: Store, tmp_path: Path) -> Store:
+    """With something archived, indexed, edited."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/a.bin").write_bytes(b"raw")
+    archive.add(store, [tmp_path / "raw"])
+    edits = Editor(store, "r2", index.load(store, "r2"))
+    for n in range(2):
+        a, b = edits.refresh().index.supervoxels[[4 * n, -1 - 4 * n]].tolist()
+        edits.merge(a, b, by="ann", base_version=n, reason="one")
+    lineage.rebuild(store)  # without pages that nothing is in any more
+    assert archive.verify(store)["damaged"] == []
+    return store
+
+
+def turn(path: Path, at: int, bit: int = 0) -> None:
+    """Flip a bit in place; done twice it is as before."""
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1 << bit]))
+    path.chmod(mode)
+
+
+def found(store: Store) -> set[str]:
+    return {row["object"] for row in archive.verify(store)["damaged"]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["events.jsonl", "archive/sources.jsonl", "edits/r2/log.jsonl", "releases/r1/release.json", "releases/r1/manifest.json"],
+)
+def test_a_bit_of_what_is_written(kept: Store, name: str) -> None:
+    """Anywhere: in the last line of a log, and its line break, too, which no later line speaks for."""
+    path, rng = kept.root / name, np.random.default_rng(1)
+    size = path.stat().st_size
+    for at in {size - 1, size - 3, *rng.integers(0, size, 12).tolist()}:
+        before = path.read_bytes()
+        turn(path, at, int(rng.integers(8)))
+        if path.read_bytes().count(b'"sum"') == before.count(b'"sum"'):  # what it says is as it was
+            assert any(name.startswith(one) for one in found(kept)), (at, before[at - 9 : at + 9])
+        path.write_bytes(before)
+    assert found(kept) == set()
+
+
+def test_nothing_is_added_to_a_damaged_log(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for n in range(2):
+        append(path, {"n": n})
+    size = path.stat().st_size
+    for at in (size - 1, size - 5):
+        turn(path, at)
+        with pytest.raises(DataError, match="restore the log from a copy"):
+            append(path, {"n": 2})
+        with pytest.raises(DataError, match="line 2 is not the one that was written"):
+            list(read_log(path))
+        turn(path, at)
+    assert path.stat().st_size == size and len(list(read_log(path))) == 2
+
+
+@pytest.mark.parametrize("word", [b"supervoxels.ome.zarr", b"ingest", b"volumes/raw.ome.zarr/zarr.json"])
+def test_a_bit_of_the_catalogue(kept: Store, word: bytes) -> None:
+    """Rows and their indices; made again it is whole."""
+    data = kept.catalogue.read_bytes()
+    for at in {data.find(word), data.rfind(word)}:
+        turn(kept.catalogue, at + 2)
+        assert found(kept) == {"catalogue.sqlite"}
+        turn(kept.catalogue, at + 2)
+    turn(kept.catalogue, data.find(word))
+    lineage.rebuild(kept)
+    assert found(kept) == set()
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda d: d[:5000], lambda d: os.urandom(len(d)), lambda d: b"", lambda d: d[:100] + d[4096:]]
+)
+def test_a_catalogue_that_is_none(kept: Store, good: Path, spoil: Callable[[bytes], bytes]) -> None:
+    """Readers say so; the next writer makes it again."""
+    kept.catalogue.write_bytes(spoil(kept.catalogue.read_bytes()))
+    with contextlib.suppress(DataError):  # of an empty one, and of one that knows no log, all is made again
+        queries.trace(kept, "tables/edges.parquet")
+    releases.create(kept, good, "r3")
+    assert queries.trace(kept, "tables/edges.parquet")["tasks"] and found(kept) == set()
+
+
+def test_a_bit_of_an_index(kept: Store) -> None:
+    """It is no answer: taken away, and made again."""
+    folder = index.folder_of(kept, "r2")
+    for name in ("out_partner", "supervoxel_root", "roots"):
+        path = folder / f"{name}.npy"
+        turn(path, path.stat().st_size - 4)
+        assert found(kept) == {f"query/{folder.name}"}
+        with pytest.raises(DataError, match=f"{name}.npy is not as it was written"):
+            index.load(kept, "r2")
+        index.load(kept, "r2")
+        assert found(kept) == set()
+
+
+def test_what_was_seen_before(kept: Store, good: Path) -> None:
+    """The list of files that need not be read again: a damaged row is not taken, a damaged list is made anew."""
+    seen = kept.root / "seen.sqlite"
+    for path in good.rglob("*"):
+        os.utime(path, (1, 1))
+    releases.create(kept, good, "r3")
+
+    def rows() -> Iterator[str]:
+        with sqlite3.connect(seen) as con:
+            yield from (text for (text,) in con.execute("SELECT stored FROM put"))
+
+    for text in rows():
+        data = seen.read_bytes()
+        turn(seen, data.find(text.encode()) + text.find("sha256") + 12)
+    assert releases.create(kept, good, "r4")["id"] == releases.show(kept, "r1")["id"]
+    seen.write_bytes(os.urandom(12288))
+    assert releases.create(kept, good, "r5")["id"] == releases.show(kept, "r1")["id"]
+
+
+def test_an_object_that_can_be_written(kept: Store) -> None:
+    path = next(kept.objects.glob("*/*"))
+    path.chmod(0o644)
+    (row,) = archive.verify(kept)["damaged"]
+    assert row["object"] == path.name and "of mode 0644" in row["why"]
+    path.chmod(0o444)
+    (kept.root / "current").unlink()
+    (kept.root / "current").symlink_to("releases/r9")
+    assert found(kept) == {"current"}
