@@ -96,7 +96,33 @@ def test_nothing_where_there_is_no_data():
     sections = neurites((4, 64, 64))[0]
     sections[:, :, :20] = 0
     outside = affinity_basins.no_data(sections)
-    assert outside[:, :, :12].all() and not outside[:, :, 24:].any()
+    assert outside[:, :, :20].all() and not outside[:, :, 20:].any()
     found = affinity_basins.basins(np.zeros((3, *sections.shape), np.uint8), outside, False)
     assert ((found == 0) == outside).all()
     assert not affinity_basins.basins(np.zeros((3, 1, 4, 4), np.uint8), np.ones((1, 4, 4), bool), False).any()
+
+
+def test_a_lost_section_is_bridged_and_more_are_not():
+    sections = neurites((20, 64, 64))[0]
+    for z in (0, 4, 8, 9, 13, 14, 15):
+        sections[z] = 0
+    outside = affinity_basins.no_data(sections)
+    assert np.flatnonzero(outside.all((1, 2))).tolist() == np.flatnonzero(outside.any((1, 2))).tolist() == [0, 13, 14, 15]
+    assert not affinity_basins.no_data(neurites((1, 64, 64))[0]).any()
+
+
+def test_the_network_sees_the_first_and_last_sections_as_in_a_mirror():
+    seen = []
+
+    def network(x: np.ndarray) -> np.ndarray:
+        seen.append(x[0, :, 0, 0].tolist())
+        return np.repeat(x, 9, 0)
+
+    for depth, inner in ((1, slice(0, 1)), (20, slice(0, 10)), (20, slice(8, 12))):
+        grey = np.repeat(np.arange(1, depth + 1, dtype=np.uint8), 64).reshape(depth, 8, 8)
+        outer = affinities.reach((inner, slice(0, 8), slice(0, 8)), grey.shape)[0]
+        part = Grey(np.zeros(depth, np.float32)[outer], np.ones(depth, np.float32)[outer])
+        at = slice(inner.start - outer.start, inner.stop - outer.start)
+        found = affinities.affinities(network, grey[outer], (at, slice(0, 8), slice(0, 8)), part)
+        assert np.array_equal(found[0, :, 0, 0], np.rint(255 / (1 + np.exp(-np.arange(inner.start, inner.stop) - 1.0))))
+    assert seen == [[1] * 7, [3, 2, 1, *range(1, 17)], [*range(3, 19)]]

@@ -12,10 +12,12 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**31), st.integers(3, 130), st.integers(3, 130), st.sampled_from([16, 32]))
+@given(st.integers(0, 2**31), st.integers(3, 200), st.integers(3, 200), st.sampled_from([16, 64]))
 def test_any_block_with_its_source_range_equals_the_whole_section(seed, rows, columns, tile):
     rng = np.random.default_rng(seed)
     section = noise(1, rows, columns, seed=seed)
+    section[:, rng.integers(rows) :, : rng.integers(columns)] = 0
+    section[:, : rng.integers(rows), rng.integers(columns) :] = 255
     core = []
     for size in (rows, columns):
         start = int(rng.integers(0, size))
@@ -49,6 +51,17 @@ def test_contrast_goes_up_and_dark_stays_darker():
     out = contrast.enhance(ramp, sigma=0, clip_limit=0.05)[0].astype(int)
     assert np.ptp(out) > 2 * np.ptp(ramp)
     assert (np.diff(out[0]) >= 0).all()
+
+
+def test_no_data_stays_no_data_and_data_is_never_0():
+    section = noise(1, 200, 200)
+    section[:, :60], section[:, 60:, 170:] = 0, 255  # beyond the imaged area; a bright rim
+    section[:, 100:108, 80:88] = 0  # a dark spot is data
+    out = contrast.enhance(section)[0]
+    nothing = np.zeros((200, 200), bool)
+    nothing[:60] = nothing[60:, 170:] = True
+    np.testing.assert_array_equal(out == 0, nothing)
+    assert not contrast.enhance(np.zeros((2, 40, 40), np.uint8)).any()
 
 
 def test_window_maps_lo_to_0_and_hi_to_255_and_clips():

@@ -12,18 +12,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..transform import contrast
+
 SIGMA = 1.0  # px, of the smoothing: less makes more supervoxels, more joins what thin membranes part
-NOTHING = 9  # px, side of a patch of zeros that is no data
+LOST = 3  # sections in a row without data that no neurite is followed across
 # (z, y, x) of the neighbours that lie before a voxel; those after it are the same with the other sign
 BEFORE = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, -1, -1), (0, -1, 1))
 
 
 def no_data(sections: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where sections (z, y, x) are 0 all around: beyond the imaged area, or lost."""
-    import cv2
+    """Where sections (z, y, x) show nothing for LOST of them in a row; beyond the first and last one nothing is shown.
 
-    patch = np.ones((NOTHING, NOTHING), np.uint8)
-    return np.stack([cv2.dilate(section, patch) == 0 for section in sections])
+    What is lost for less is bridged: the network has seen the sections around it."""
+    nothing = np.stack([contrast.no_data(section) for section in sections])
+    beyond = np.pad(nothing, [(LOST - 1, LOST - 1), (0, 0), (0, 0)], constant_values=True)
+    lasting = np.logical_and.reduce([beyond[k : len(beyond) - LOST + 1 + k] for k in range(LOST)])
+    return np.logical_or.reduce([lasting[k : k + len(nothing)] for k in range(LOST)])
 
 
 def sharp(affinity: NDArray[np.uint8], flat: bool) -> NDArray[np.float32]:

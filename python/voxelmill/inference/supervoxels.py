@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import ids, levels, models
+from ..core import blocks, ids, levels, models
 from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.volume import Image, Region
@@ -199,7 +199,9 @@ def look(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Affinities of a tile, and where it has no data."""
     if steps != resampled.SAME:
-        return resampled.seen(run, source, tile, start, grey, steps), affinity_basins.no_data(source.read(tile))
+        around = blocks.widen(tile, (affinity_basins.LOST - 1, 0, 0), source.shape)
+        outside = affinity_basins.no_data(source.read(around[0]))[around[1]]
+        return resampled.seen(run, source, tile, start, grey, steps), outside
     outer = affinities.reach(tile, source.shape)
     inner = tuple(slice(t.start - o.start, t.stop - o.start) for t, o in zip(tile, outer, strict=True))
     part = slice(outer[0].start - start, outer[0].stop - start)

@@ -17,6 +17,7 @@ from ..core.errors import DataError
 
 BLUR_RADIUS = 3  # px: 4 sigma at the default sigma; the kernel is this wide at any sigma that is allowed
 MAX_SIGMA = 1.0
+EMPTY = ((0, 9), (255, 33))  # a patch of one grey level so many px wide is no data: black, or a bright rim
 TILES = (16, 32, 64, 128, 256, 512)
 
 Range = tuple[int, int]
@@ -65,6 +66,21 @@ def to_uint8(volume: np.ndarray, window: tuple[float, float] | None = None) -> n
     return scaled.astype(np.uint8)
 
 
+def no_data(section: np.ndarray, reach: int = 32) -> np.ndarray:
+    """Where a uint8 section (y, x) shows nothing, being black or white all around: beyond the imaged area, or lost.
+
+    Single black or white pixels are data. What lies beyond the array is taken for what it would have to be.
+    reach: px around a pixel that may be looked at; patches that need more are data."""
+    import cv2
+
+    found = np.zeros(section.shape, bool)
+    for level, side in (patch for patch in EMPTY if patch[1] <= reach + 1):
+        same = (section == level).view(np.uint8)
+        if same.any():
+            found |= cv2.morphologyEx(same, cv2.MORPH_OPEN, np.ones((side, side), np.uint8)) > 0
+    return found
+
+
 def enhance(
     sections: np.ndarray,
     *,
@@ -91,7 +107,7 @@ def enhance(
             in any block.
 
     Returns:
-        uint8 array ``(z, y1 - y0, x1 - x0)``.
+        uint8 array ``(z, y1 - y0, x1 - x0)``; 0 is no data (see `no_data`), and nothing else is.
 
     Raises:
         DataError: parameter out of bounds, or ``sections`` lacks pixels that the core depends on.
@@ -128,10 +144,12 @@ def enhance(
 
     out = np.empty((len(source), *(stop - start for start, stop in spans)), np.uint8)
     for section, target in zip(source, out, strict=True):
+        empty = no_data(section, tile // 2)[trim[0], trim[1]][crop[0], crop[1]]
         if sigma:
             section = cv2.GaussianBlur(section, (side, side), sigma)
         section = np.pad(section[trim[0], trim[1]], ((0, pad[0]), (0, pad[1])), mode="reflect")
-        target[:] = clahe.apply(section)[crop[0], crop[1]]
+        target[:] = np.maximum(clahe.apply(section)[crop[0], crop[1]], 1)
+        target[empty] = 0
     return out
 
 
