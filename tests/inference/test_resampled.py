@@ -60,7 +60,7 @@ def test_blocks_agree(tmp_path: Path):
     for block in ("0-1", "0-0", "1-1"):
         words = {"volume": store, "block": block, "output": "s.ome.zarr", "overlaps": "o.npz", "model_mismatch": "resample"}
         assert run_stage("inference.segment", tmp_path / block, **words) == 0
-    assert "shown voxels of (10.0, 4.17, 4.17) nm" in record_of(tmp_path / "0-1", "segment")["quality"]["model_mismatch"]
+    assert "shown voxels of (10.0, 4.17, 4.17) nm" in record_of(tmp_path / "0-1", "segment")["quality"]["notes_on_voxel_size"]
     labels = open_image(tmp_path / "0-1/s.ome.zarr").read()
     assert labels.shape == fine.shape and (labels > 0).all()
     for block, z in (("0-0", slice(0, 4)), ("1-1", slice(4, 8))):

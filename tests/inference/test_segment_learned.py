@@ -141,6 +141,15 @@ def test_blank_sections_and_volumes(made, tmp_path: Path):
     assert agglomerate(tmp_path / "b", [segment(tmp_path / "b", black, "0-0")]) == {}
 
 
+def test_bright_membranes_are_named(made, store: Path, tmp_path: Path, capsys):
+    grey = contrast.enhance(made[0])
+    for name, values in (("dark", grey), ("bright", contrast.negative(grey))):
+        segment(tmp_path, make_store(tmp_path / f"{name}.ome.zarr", values, (10.0, 10.0, 10.0), shard=(4, 96, 96)), "0-0")
+        said = record_of(tmp_path, "segment")["quality"].get("notes", [""])[0]
+        assert ("run with --membranes bright" in said) == ("run with --membranes bright" in capsys.readouterr().err)
+        assert bool(said) == (name == "bright")
+
+
 def test_grey_values_of_any_type_give_the_same_supervoxels(made, tmp_path: Path):
     """Mapped by the range that ingest has found in the volume."""
     from voxelmill.testing.stages import make_facts
@@ -180,7 +189,7 @@ def test_voxels_that_are_new_to_the_network(made, tmp_path: Path, capsys):
     coarse = make_store(tmp_path / "in.ome.zarr", made[0][:4], (100.0, 40.0, 40.0), shard=(4, 96, 96))
     segment(tmp_path, coarse, "0-0")
     assert "voxels of (100.0, 40.0, 40.0) nm" in capsys.readouterr().err
-    assert "100.0" in record_of(tmp_path, "segment")["quality"]["model_mismatch"]
+    assert "100.0" in record_of(tmp_path, "segment")["quality"]["notes"][0]
     segment(tmp_path, coarse, "0-0", 65, model_mismatch="refuse")
     assert "give another --model, or --model_mismatch warn" in capsys.readouterr().err
 

@@ -64,6 +64,10 @@ def test_no_data_stays_no_data_and_data_is_never_0():
     assert not contrast.enhance(np.zeros((2, 40, 40), np.uint8)).any()
 
 
+def test_the_negative_keeps_no_data():
+    assert contrast.negative(np.array([0, 1, 100, 255], np.uint8)).tolist() == [0, 255, 156, 1]
+
+
 def test_window_maps_lo_to_0_and_hi_to_255_and_clips():
     values = np.array([[[900, 1000, 1500, 2000, 2100]]], np.uint16)
     np.testing.assert_array_equal(contrast.to_uint8(values, (1000, 2000)), [[[0, 0, 128, 255, 255]]])

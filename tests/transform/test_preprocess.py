@@ -65,6 +65,17 @@ def test_sixteen_bit_is_mapped_by_the_range_of_the_volume(tmp_path: Path):
     assert np.array_equal(a, b)
 
 
+def test_bright_membranes_become_dark(tmp_path: Path):
+    raw, _ = neurites((4, 64, 64))
+    found = []
+    for name, values, membranes in (("dark", raw, "dark"), ("bright", 255 - raw, "bright")):
+        given = {"volume": make_store(tmp_path / f"{name}.ome.zarr", values), "facts": make_facts(tmp_path / "facts.json", 4)}
+        out = {"block": "0-0", "output": "out.ome.zarr", "membranes": membranes}
+        assert run_stage("transform.preprocess", tmp_path / name, **given, **out) == 0
+        found.append(open_image(tmp_path / name / "out.ome.zarr").read().astype(int))
+    assert np.abs(found[0] - found[1]).mean() < 8  # equalised from the other end
+
+
 def test_a_missing_shard_is_an_error_and_not_zeros(tmp_path: Path, capsys):
     raw, _ = neurites((8, 64, 64))
     store, facts = make_store(tmp_path / "in.ome.zarr", raw), make_facts(tmp_path / "facts.json", 8)

@@ -21,7 +21,7 @@ from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Layout, create_image, open_image
-from . import resampled, section_linking, seeded_watershed, supervoxels
+from . import negative, resampled, section_linking, seeded_watershed, supervoxels
 from .slabs import Column, columns_of, histograms, slabs_of
 
 HOW = "How neurites are segmented: by a network, or by grey level alone"
@@ -82,7 +82,7 @@ def learned(p: Learned, task: Task, source: Image, target: Image, block: str, fo
     kind = "forest" if isinstance(p, Forest) else "neurites"
     if card["kind"] != kind:
         raise DataError(f"{folder}: a model of kind {card['kind']}; --segmentation {p.segmentation} expects one of {kind}")
-    steps = resampled.SAME
+    steps, notes = resampled.SAME, list[str]()
     if remark := unlike(card, source):
         if p.model_mismatch == "refuse":
             raise DataError(f"{folder}: {remark}; give another --model, or --model_mismatch warn")
@@ -90,8 +90,13 @@ def learned(p: Learned, task: Task, source: Image, target: Image, block: str, fo
             steps = resampled.steps_of(card, source)
             shown = tuple(float(f"{s * n:.4g}") for s, n in zip(source.space.scale, steps))
             remark += f"; it was shown voxels of {shown} nm"
-        print(f"WARNING [segment] {remark}; look at the result, or train on this volume", file=sys.stderr)
-        task.report(model_mismatch=remark)
+        notes.append(f"{remark}; look at the result, or train on this volume")
+    if block.startswith("0-") and negative.better(supervoxels.network(folder), source):
+        notes.append("membranes look brighter than what they enclose; if they are, run with --membranes bright")
+    for note in notes:
+        print(f"WARNING [segment] {note}", file=sys.stderr)
+    if notes:
+        task.report(notes=notes)
     graph = supervoxels.segment(folder, source, target, block, task, steps)
     supervoxels.save(overlaps, graph)
     task.report(supervoxels=graph.number, empty_sections=graph.blank)

@@ -81,6 +81,11 @@ def no_data(section: np.ndarray, reach: int = 32) -> np.ndarray:
     return found
 
 
+def negative(sections: np.ndarray) -> np.ndarray:
+    """Of uint8 grey values 1 to 255, as `enhance` gives them; 0 is no data, and stays."""
+    return -sections  # modulo 256
+
+
 def enhance(
     sections: np.ndarray,
     *,

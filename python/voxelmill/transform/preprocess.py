@@ -19,6 +19,7 @@ class Parameters(Params):
 
     denoise_sigma: float = param(0.7, "Gaussian sigma of the denoising; 0: none", unit="px", ge=0, le=contrast.MAX_SIGMA)
     clahe_clip: float = param(0.01, "CLAHE clip limit, as a share of a tile's pixels", gt=0, le=1)
+    membranes: Literal["dark", "bright"] = param("dark", "Bright: grey values are inverted, for all that follows")
     clahe_tile: Literal[16, 32, 64, 128, 256, 512] = param(64, "Side of a CLAHE tile", unit="px")
 
 
@@ -35,19 +36,17 @@ def equalise(p: Parameters, source: Image, target: Image, window: tuple[float, f
     z, core, (_, *size) = region[0], [(s.start, s.stop) for s in region[1:]], source.shape
     need = [contrast.source_range(*span, n, p.clahe_tile) for span, n in zip(core, size, strict=True)]
     part = source.read((z, *(slice(*n) for n in need)))
-    target.write(
-        region,
-        contrast.enhance(
-            part,
-            section_shape=(size[0], size[1]),
-            origin=(need[0][0], need[1][0]),
-            core=(core[0], core[1]),
-            window=window,
-            sigma=p.denoise_sigma,
-            clip_limit=p.clahe_clip,
-            tile=p.clahe_tile,
-        ),
+    even = contrast.enhance(
+        part,
+        section_shape=(size[0], size[1]),
+        origin=(need[0][0], need[1][0]),
+        core=(core[0], core[1]),
+        window=window,
+        sigma=p.denoise_sigma,
+        clip_limit=p.clahe_clip,
+        tile=p.clahe_tile,
     )
+    target.write(region, contrast.negative(even) if p.membranes == "bright" else even)
 
 
 def grey_window(facts: dict) -> tuple[float, float]:
