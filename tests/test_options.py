@@ -214,6 +214,28 @@ workflow { GREEDY() | view }
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parser", ["v1", "v2"])
+@pytest.mark.parametrize(
+    "profile, said", [("test", "IN 96,96,16"), ("tset", "ERROR -profile tset: expected one of standard,")]
+)
+def test_a_profile_alone_is_enough(parser: str, profile: str, said: str, tmp_path: Path):
+    """Without any parameter the older parser hid what the profile had set, and --input was said to be missing."""
+    linked(tmp_path)
+    os.symlink(PROJECT / "assets", tmp_path / "assets")
+    (tmp_path / "main.nf").write_text('workflow { println("IN " + params.cutout) }\n')
+    done = subprocess.run(
+        [str(NEXTFLOW), "run", "main.nf", "-profile", profile],
+        cwd=tmp_path,
+        env={**os.environ, **QUIET, "NXF_SYNTAX_PARSER": parser},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert said in done.stdout + done.stderr
+    assert done.returncode == (0 if profile == "test" else 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parser", ["v1", "v2"])
 def test_cpus_of_this_machine_follow_profile_and_command_line(parser: str, tmp_path: Path):
     linked(tmp_path)
     (tmp_path / "main.nf").write_text('workflow { println("CPUS " + workflow.session.config.executor) }\n')

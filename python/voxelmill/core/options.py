@@ -342,6 +342,7 @@ def early(project: Path, given: Mapping[str, Any], seen: Mapping[str, Any]) -> i
     words = _engine_words()
     if "run" in words and not _others_may_speak(project, words):
         config = {name: value for name, value in seen.items() if name not in given}
+        refuse_profiles(project, _profiles(words))
         for_run(project, {"given": given, "config": config, "profiles": _profiles(words)})
     else:
         for name, value in given.items():
@@ -350,6 +351,15 @@ def early(project: Path, given: Mapping[str, Any], seen: Mapping[str, Any]) -> i
         if given.get("workflow"):
             options.refuse_foreign(given, options.workflow(given))
     return GO_ON
+
+
+def refuse_profiles(project: Path, given: Iterable[str]) -> None:
+    """A profile that stands in no file of the project: before what it would have set is missed."""
+    texts = [(project / file).read_text() for file in ("nextflow.config", "conf/presets.config")]
+    known = [name for text in texts for name in re.findall(r"^ {4}(\w+) \{", text, re.MULTILINE)]
+    for name in given:
+        if name not in known:
+            raise ParameterError(f"-profile {name}: expected one of {', '.join(known)}")
 
 
 def _engine_words() -> list[str]:
