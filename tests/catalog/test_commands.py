@@ -24,6 +24,7 @@ WRONG = {  # S is the catalogue, G its results, F a folder with FILES
          "release withdraw S r9 --reason x", "trace S", "trace S r1:3 --bbox 0,0,0,4,4", "trace S ''", "params diff a b",
          "incident open S --bad x", "slo S --targets F/braces", "slo S --targets F/list", "slo S --prices F/none",
          "serve S --port 70000", "serve S --port -1", "serve S --port x", "serve S --workers 0",
+         "serve S --query_seconds 0", "serve S --query_seconds nan",
          "serve S --edit_tokens F/none", "serve S --edit_tokens F/braces", "serve S --host no.such.host.invalid"],
     65: ["archive add S F/empty", "release create S --results G --tag r2", "release create S --from r1 --tag r3",
          "trace S nothing", "trace S r9:3", "trace S 99999999999999999999999", "params diff F/braces F/list",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError
+from . import limits
 from .index import EDGES, NEURONS, NODES
 from .regions import MERGE, SYNAPSES
 from .store import reading
@@ -44,6 +45,7 @@ def rows(paths: Sequence[Path], start: int, count: int) -> tuple[Any, int]:
             with pq.ParquetFile(path) as file:
                 schema = schema or file.schema_arrow
                 for group in range(file.num_row_groups):
+                    limits.check()
                     n = file.metadata.row_group(group).num_rows
                     first, last = max(start - at, 0), min(start + count - at, n)
                     if first < last:

@@ -85,6 +85,7 @@ def add(command: Command) -> None:
     one.add_argument("--edit_tokens", type=Path, metavar="FILE", help="who may proofread; without it nobody may")
     one.add_argument("--allow_host", nargs="*", default=[], metavar="NAME", help="further names this server is asked by")
     one.add_argument("--workers", type=int, default=1, help="processes [1]")
+    one.add_argument("--query_seconds", type=float, default=30.0, metavar="S", help="within which an answer begins [30]")
 
     one = command("catalogue", catalogue, "make the catalogue's tables again from what is archived and released")
     _of(one.add_subparsers(dest="todo", required=True, metavar="rebuild"), "rebuild", "from nothing")
@@ -268,7 +269,7 @@ def serve(args: argparse.Namespace) -> int:
         from ..server import run
     except ImportError as error:
         raise ParameterError(f"serve: {error.name} is not installed; pip install 'voxelmill[serve]'") from None
-    run.run(args.store, args.host, args.port, args.edit_tokens, args.allow_host, args.workers)
+    run.run(args.store, args.host, args.port, args.edit_tokens, args.allow_host, args.workers, args.query_seconds)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
-from . import regions
+from . import limits, regions
 from .releases import manifest_of
 from .store import Store, reading
 
@@ -34,8 +34,10 @@ def diff(store: Store, old: str, new: str) -> dict[str, Any]:
         },
     }
     folders = [regions.files_of(store, tag) for tag in (old, new)]
+    limits.check()
     if all((folder / regions.MERGE).is_dir() for folder in folders):
         found["neurites"] = neurites(*(regions.merge_table(store, tag) for tag in (old, new)))
+    limits.check()
     if all((folder / EDGES).exists() for folder in folders):
         found["edges"] = edges(*(_edges(folder / EDGES) for folder in folders))
     return found

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError, StorageError
-from . import archive
+from . import archive, limits
 from .store import NotThere, Store, reading
 
 TABLES = """
@@ -37,6 +37,7 @@ CREATE INDEX files_artifact ON files (artifact); CREATE INDEX files_sha256 ON fi
 
 
 # What SQLite says of a file that is damaged: so it is, or no database, or lacks a table.
+STEPS = 20_000  # of SQLite's machine between two looks at the clock: about a millisecond
 AGAIN = "`voxelmill catalogue rebuild` makes it again"
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
@@ -114,6 +115,8 @@ class opened:
         self.path, self.read_only = path, read_only
         where = f"file:{urllib.parse.quote(str(path))}?mode={mode}" if str(path) != ":memory:" else ":memory:"
         self.con = sqlite3.connect(where, uri=True, isolation_level=None, check_same_thread=False)
+        if read_only:
+            self.con.set_progress_handler(lambda: limits.left() < 0, STEPS)
 
     def __enter__(self) -> sqlite3.Connection:
         try:
@@ -127,8 +130,10 @@ class opened:
         return self.con
 
     def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
-        """Raises Damaged for what SQLite says of a damaged file, StorageError for what else it says."""
+        """Raises Damaged for what SQLite says of a damaged file, TooLong where it was stopped, StorageError for the rest."""
         self.con.close()
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise limits.TooLong from None
         if isinstance(error, sqlite3.DatabaseError):
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:
                 raise Damaged(f"{self.path}: {error}; {AGAIN}") from None

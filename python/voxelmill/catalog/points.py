@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..core.volume import Image
+from . import limits
 from .index import Index
 
 BATCH = 10_000  # points that one request may ask for
@@ -25,6 +26,7 @@ def lookup(image: Image, index: Index, points: Sequence[Sequence[float]]) -> tup
         groups.setdefault(key, []).append(n)
     values = np.zeros(len(own), np.uint64)
     for key, members in groups.items():
+        limits.check()
         if len(members) == 1:
             (z, y, x) = own[members[0]].tolist()
             values[members] = image.read((slice(z, z + 1), slice(y, y + 1), slice(x, x + 1))).ravel()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.errors import ParameterError
 from ..core.volume import Region
-from . import lineage, regions
+from . import limits, lineage, regions
 from .store import NotThere, Store, read_log
 
 
@@ -83,6 +83,7 @@ def edits_of(store: Store, tag: str, root: str, supervoxels: list[str]) -> list[
     for path in (path for path, _ in lineage_files(store, tag) if path.startswith("edits/")):
         touching = set[int]()
         for entry in read_log(regions.files_of(store, tag) / path):
+            limits.check()
             ends = (entry.get("from"), entry.get("to"))
             if root in ends or own.intersection(entry.get("supervoxels", ())) or entry.get("of") in touching:
                 touching.add(entry["seq"])

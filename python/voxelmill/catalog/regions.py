@@ -18,6 +18,7 @@ from ..core.errors import DataError, ParameterError
 from ..core.ids import decode
 from ..core.volume import Image, Layout, Region, open_image
 from ..inference import seeded_watershed
+from . import limits
 from .releases import manifest_of
 from .store import NotThere, Store, reading
 
@@ -156,6 +157,7 @@ def supervoxels_in(store: Store, tag: str, box: Region) -> np.ndarray:
     area = max(1, (box[1].stop - box[1].start) * (box[2].stop - box[2].start))
     step = max(1, int(32e6 // area))
     for z in range(box[0].start, box[0].stop, step):
+        limits.check()
         found.append(np.unique(image.read((slice(z, min(z + step, box[0].stop)), *box[1:]))))
     names = np.unique(np.concatenate(found)).astype(np.uint64)
     return names[names > 0]
@@ -189,8 +191,13 @@ def neurite(store: Store, tag: str, root: int) -> dict[str, Any]:
     image = supervoxel_image_of(store, tag)
     corners = [blocks.region(image.layout(), n) for n in shards_of(image, own)]
     if len(corners) <= LOOKED_AT:  # exactly those, where that is soon seen
-        corners = [corner for corner in corners if np.isin(image.read(corner), own).any()]
+        corners = [corner for corner in corners if np.isin(read(image, corner), own).any()]
     return {"root_id": str(root), "supervoxels": [str(one) for one in own.tolist()], "shards": corners}
+
+
+def read(image: Image, region: Region) -> np.ndarray:
+    limits.check()
+    return image.read(region)
 
 
 def shards_of(image: Image, supervoxels: np.ndarray) -> list[int]:

@@ -6,9 +6,11 @@ from collections import deque
 
 import numpy as np
 
+from . import limits
 from .index import Index
 
 MOST = 50_000  # neurites that one query may visit
+WAYS = 2_000_000  # of two steps that one query may follow: 0.05 s
 
 
 def hops(index: Index, node: int, k: int, out: bool, limit: int) -> tuple[list[tuple[int, int, float]], bool]:
@@ -21,6 +23,7 @@ def hops(index: Index, node: int, k: int, out: bool, limit: int) -> tuple[list[t
     for step in range(1, k + 1):
         reached: dict[int, float] = {}
         for one in ring:
+            limits.check()
             partner, weight = index.partners(one, out)
             total = int(weight.sum())
             if len(seen) + len(reached) > MOST:
@@ -36,13 +39,17 @@ def hops(index: Index, node: int, k: int, out: bool, limit: int) -> tuple[list[t
     return rows[:limit], cut or len(rows) > limit
 
 
-def two_hops(index: Index, node: int, out: bool, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
+def two_hops(index: Index, node: int, out: bool, limit: int, most: int = WAYS) -> tuple[np.ndarray, np.ndarray, int, bool]:
     """The strongest neurites two steps away (partners left out): numbers, weights (sum over ways of the product of
-    synapses), and how many there are in all."""
+    synapses), how many there are in all, and whether some ways, by the weakest partners, were left out."""
     partner, weight = index.partners(node, out)
     starts = index.out_starts if out else index.into_starts
     rows, weights = (index.out_partner, index.out_weight) if out else (index.into_partner, index.into_weight)
     counts = starts[partner + 1] - starts[partner]
+    cut = int(counts.sum()) > most
+    if cut:
+        kept = max(1, int(np.searchsorted(np.cumsum(counts), most, side="right")))
+        partner, weight, counts = partner[:kept], weight[:kept], counts[:kept]
     at = np.repeat(starts[partner] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
     ends, products = rows[at], weights[at].astype(np.int64) * np.repeat(weight, counts)
     if 8 * len(ends) > len(index.roots):  # many ways: one pass over all neurites is less than a sort
@@ -52,7 +59,7 @@ def two_hops(index: Index, node: int, out: bool, limit: int) -> tuple[np.ndarray
     else:
         found, inverse = np.unique(ends, return_inverse=True)
         sums = np.bincount(inverse, products, minlength=len(found)).astype(np.int64)
-    keep = ~np.isin(found, np.append(partner, node))
+    keep = ~np.isin(found, np.append(index.partners(node, out)[0], node))
     found, sums = found[keep], sums[keep]
     if len(sums) > limit:  # the ties of the last one, too, so that the order among them is told by number
         some = sums >= np.partition(sums, len(sums) - limit)[len(sums) - limit]
@@ -60,7 +67,7 @@ def two_hops(index: Index, node: int, out: bool, limit: int) -> tuple[np.ndarray
     else:
         total = len(found)
     first = np.lexsort((found, -sums))[:limit]
-    return found[first], sums[first], total
+    return found[first], sums[first], total, cut
 
 
 def path(index: Index, start: int, end: int, most: int = MOST) -> tuple[list[int] | None, bool]:
@@ -70,6 +77,7 @@ def path(index: Index, start: int, end: int, most: int = MOST) -> tuple[list[int
     queue = deque([start])
     while queue:
         node = queue.popleft()
+        limits.check()
         if node == end:
             way = [end]
             while way[-1] != start:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..catalog import limits
 from ..catalog.regions import shards_of
 from ..catalog.store import UNREADABLE
 from ..core import blocks
@@ -59,6 +60,7 @@ def among(image: Image, supervoxels: np.ndarray, kept: Path | None = None) -> Pa
     Only the shards that they may lie in are looked at."""
     total: dict[tuple[int, int], int] = {}
     for n in shards_of(image, supervoxels):
+        limits.check()
         pairs, faces = of_shard(image, n, kept)
         at = np.searchsorted(supervoxels, pairs)
         good = (supervoxels[np.minimum(at, len(supervoxels) - 1)] == pairs).all(axis=1)

@@ -153,7 +153,7 @@ def _about(release: Release, node: int) -> dict[str, Any]:
 
 
 @router.get("/releases/{tag}/neurites/{root_id}")
-async def neurite(request: Request, tag: Tag, root_id: Id) -> Annotated[Json, As(answers.NeuriteFacts)]:
+def neurite(request: Request, tag: Tag, root_id: Id) -> Annotated[Json, As(answers.NeuriteFacts)]:
     """A neurite: its measures, synapses, files."""
     of = context(request)
     release = of.release(tag)
@@ -174,7 +174,7 @@ async def partners(
 ) -> Annotated[Json, As(answers.Partners)]:
     """Whom a neurite speaks to (out), or who to it (in), by number of synapses."""
     of = context(request)
-    release = of.release(tag)
+    release = await of.ready(tag)
     partner, weight = release.index.partners(of.node(release, root_id), direction == "out")
     part, said = page(len(partner), limit, cursor)
     roots = release.index.roots[partner[part]].tolist()
@@ -194,7 +194,7 @@ async def synapses(
 ) -> Annotated[Json, As(answers.Synapses)]:
     """Synapses of a neurite, or of a pair."""
     of = context(request)
-    release = of.release(tag)
+    release = await of.ready(tag)
     index, own = release.index, of.node(release, root_id)
     other = of.node(release, partner) if partner else None
     at = index.synapses(own, other) if direction == "out" else index.synapses(other, own)
@@ -243,10 +243,16 @@ async def two_hops(
 ) -> Annotated[Json, As(answers.TwoHops)]:
     """The strongest neurites two steps away, by the sum over ways of the product of synapses."""
     of = context(request)
-    release = of.release(tag)
-    nodes, sums, total = walks.two_hops(release.index, of.node(release, root_id), direction == "out", limit)
+    release = await of.ready(tag)
+    nodes, sums, total, cut = walks.two_hops(release.index, of.node(release, root_id), direction == "out", limit)
     rows = [{"root_id": str(r), "weight": w} for r, w in zip(release.index.roots[nodes].tolist(), sums.tolist(), strict=True)]
-    return {"release": release.tag, "root_id": root_id, "neighbours": rows, "total": total, "truncated": total > len(rows)}
+    return {
+        "release": release.tag,
+        "root_id": root_id,
+        "neighbours": rows,
+        "total": total,
+        "truncated": cut or total > len(rows),
+    }
 
 
 @router.get("/releases/{tag}/paths")

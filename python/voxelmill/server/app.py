@@ -13,19 +13,27 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from .. import __version__
+from ..catalog.limits import TooLong
 from ..catalog.store import Store
 from ..core.errors import DataError, ParameterError, StorageError
 from ..proofreading.edits import Absent, Conflict, Gone
 from . import api, bulk, data, edits, pages, view
 from .context import Context, Missing
-from .guard import Guard, Tokens
+from .guard import Guard, Patience, Tokens
 
 SAID = "Releases of microscope volumes: queries and files."
+SECONDS = 30.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def create(root: Path, tokens: Path | None = None, hosts: Sequence[str] = LOOPBACK, origins: Sequence[str] = ()) -> Any:
-    """The application over a catalogue. Raises StorageError where there is none."""
+def create(
+    root: Path,
+    tokens: Path | None = None,
+    hosts: Sequence[str] = LOOPBACK,
+    origins: Sequence[str] = (),
+    seconds: float = SECONDS,
+) -> Any:
+    """The application over a catalogue; an answer begins within so many seconds. Raises StorageError where there is none."""
     app = FastAPI(title="Voxelmill", version=__version__, description=SAID, docs_url=None, redoc_url=None)
     app.state.context, app.state.tokens = Context(Store(root)), Tokens(tokens)
     app.state.editors = {}
@@ -45,6 +53,7 @@ def create(root: Path, tokens: Path | None = None, hosts: Sequence[str] = LOOPBA
         (ParameterError, 400),
         (DataError, 503),
         (StorageError, 503),
+        (TooLong, 503),
         (OSError, 503),
     ):
         app.add_exception_handler(kind, _say(code))
@@ -52,6 +61,7 @@ def create(root: Path, tokens: Path | None = None, hosts: Sequence[str] = LOOPBA
     app.add_exception_handler(HTTPException, _in_our_words)
     app.add_exception_handler(RequestValidationError, _no_question)
     app.add_middleware(Guard, hosts=hosts, origins=origins, noted=view.NOTED)
+    app.add_middleware(Patience, seconds=seconds)
     return app
 
 

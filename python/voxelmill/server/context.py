@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
+
 from ..catalog import index as indices
-from ..catalog import releases
+from ..catalog import limits, releases
 from ..catalog.regions import SUPERVOXELS, files_of
 from ..catalog.store import Store
 from ..core.errors import DataError, ParameterError
@@ -71,7 +73,9 @@ class Context:
         """Raises Missing, and DataError for one that is damaged."""
         name = self.tag(tag)
         if name not in self.opened:
-            with self.lock:
+            if not self.lock.acquire(timeout=min(max(limits.left(), 0), threading.TIMEOUT_MAX)):
+                raise limits.TooLong  # another is opened, whose index is made
+            try:
                 if name not in self.opened:
                     while len(self.opened) >= KEPT:
                         self.opened.pop(next(iter(self.opened)))
@@ -81,7 +85,16 @@ class Context:
                         files_of(self.store, name),
                         indices.load(self.store, name),
                     )
+                return self.opened[name]
+            finally:
+                self.lock.release()
         return self.opened[name]
+
+    async def ready(self, tag: str) -> Release:
+        """As `release`; one that is not open yet is opened by a thread, while others are answered."""
+        if (name := self.tag(tag)) in self.opened:
+            return self.opened[name]
+        return await run_in_threadpool(self.release, name)
 
     def node(self, release: Release, root: str) -> int:
         """Number of a neurite in the index. Raises Missing."""

@@ -30,7 +30,7 @@ async def file(request: Request, tag: Tag, name: str) -> Any:
     """A file of a release. 404 for one that the release never had, 503 for one that is lost: a missing chunk must not be
     read as zeros."""
     of = context(request)
-    release = of.release(tag)
+    release = await of.ready(tag)
     path = of.check(release, name)
     kept = FOREVER if tag == release.tag else "no-cache"
     return FileResponse(path, headers={**CORS, "Cache-Control": kept, "ETag": f'"{release.listed[name][1]}"'})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from ..catalog import limits
 from ..core.errors import ParameterError
 
 LARGEST = 2 << 20  # bytes of a request's body
@@ -80,6 +82,45 @@ class Guard:
 
     def _here(self, origin: bytes, headers: dict[bytes, bytes]) -> bool:
         return origin.split(b"//")[-1] == headers.get(b"host")
+
+
+class Patience:
+    """Answers 503 where no answer has begun after so many seconds; what works at it still is told to end (`limits.check`).
+
+    An answer that has begun, as of a large file, takes as long as it takes."""
+
+    def __init__(self, app: Any, seconds: float):
+        self.app, self.seconds = app, seconds
+
+    async def __call__(
+        self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+        late: list[asyncio.Task[None]] = []
+
+        async def once(message: Any) -> None:
+            nonlocal begun
+            if not late:
+                begun = True
+                await send(message)
+
+        def expire() -> None:
+            if not begun:
+                why = f"took longer than {self.seconds:g} s; ask for less, or send an edit again with its key"
+                late.append(loop.create_task(answer(send, 503, why)))
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self.seconds, expire)
+        set_before = limits.ENDS.set(time.monotonic() + self.seconds)
+        try:
+            await self.app(scope, receive, once)
+        finally:
+            timer.cancel()
+            limits.ENDS.reset(set_before)
+            await asyncio.gather(*late)
 
 
 class TooLarge(ValueError):

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..catalog.store import Store
 from ..core.errors import ParameterError, StorageError
-from .app import LOOPBACK, create
+from .app import LOOPBACK, SECONDS, create
 from .guard import Tokens
 
 MOST_WORKERS = 256
@@ -30,12 +30,22 @@ class Prompt(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
         super().connection_made(transport)
 
 
-def run(store: Path, host: str, port: int, tokens: Path | None, hosts: Sequence[str] = (), workers: int = 1) -> None:
+def run(
+    store: Path,
+    host: str,
+    port: int,
+    tokens: Path | None,
+    hosts: Sequence[str] = (),
+    workers: int = 1,
+    seconds: float = SECONDS,
+) -> None:
     """Serve until it is stopped. Raises StorageError where the port is taken or there is no catalogue; ParameterError for
     tokens that are none."""
     Store(store), Tokens(tokens)  # said here, before any process is started
     if not 0 < port < 2**16 or not 0 < workers <= MOST_WORKERS:
         raise ParameterError(f"--port {port} --workers {workers}: expected a port to 65535, and 1 to {MOST_WORKERS} workers")
+    if not 0 < seconds <= 3600:
+        raise ParameterError(f"--query_seconds {seconds}: expected more than 0, and 3600 at most")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -48,6 +58,7 @@ def run(store: Path, host: str, port: int, tokens: Path | None, hosts: Sequence[
         "root": str(store.absolute()),
         "tokens": str(tokens.absolute()) if tokens else "",
         "hosts": [*LOOPBACK, host, *hosts],
+        "seconds": seconds,
     }
     os.environ[GIVEN] = json.dumps(given)
     print(f"serving {store} at http://{host}:{port}/ until Ctrl-C; edits {'by token' if tokens else 'off'}", flush=True)
@@ -67,4 +78,6 @@ def run(store: Path, host: str, port: int, tokens: Path | None, hosts: Sequence[
 def app() -> Any:
     """The application of a worker."""
     given = json.loads(os.environ[GIVEN])
-    return create(Path(given["root"]), Path(given["tokens"]) if given["tokens"] else None, given["hosts"])
+    return create(
+        Path(given["root"]), Path(given["tokens"]) if given["tokens"] else None, given["hosts"], seconds=given["seconds"]
+    )
