@@ -26,10 +26,16 @@ def test_a_run_is_logged(cutout: str | None, logged: list[int | None], tmp_path:
 
 
 def test_what_a_user_must_know_is_said_once_at_the_end(tmp_path: Path):
-    told = {"notes": ["its voxel size is not known"], "sections_missing": [3, 4], "sections_blank": [], "shape": [9, 9, 9]}
+    told = {
+        "notes": ["its voxel size is not known", "so is its origin"],
+        "sections_missing": [3, 4],
+        "sections_blank": [],
+        "shape": [9, 9, 9],
+    }
     found = [{"stage": "ingest", "quality": told, "left_out": {"z03": "torn"}}] * 2 + [{"stage": "old"}]
     assert [line.strip() for line in closing_lines(tmp_path, found)[2:]] == [
         "NOTE     ingest: left out z03: torn",
-        "NOTE     ingest: notes: its voxel size is not known",
+        "NOTE     ingest: its voxel size is not known",
+        "NOTE     ingest: so is its origin",
         "NOTE     ingest: sections missing: 3, 4",
     ]

@@ -77,7 +77,9 @@ def test_preprocessors_come_first(tmp_path: Path, movie_file: Path):
     (tmp_path / "p").mkdir()
     (tmp_path / "p/blank.py").write_text("def preprocess_blank(image):\n    return image * 0\n")
     assert segment(tmp_path, movie_file, plugins=tmp_path / "p", fovs="0") == 0
-    assert quality(tmp_path)["preprocessors"] == ["blank"] and quality(tmp_path)["empty_frames"] == {"0": "8 (0-7)"}
+    assert quality(tmp_path)["preprocessors"] == ["blank"] and quality(tmp_path)["empty_frames"] == {
+        "field of view 0": "frame 0-7"
+    }
 
 
 def test_a_plugin_that_raises_is_named(tmp_path: Path, movie_file: Path, plugins: Path, capsys: pytest.CaptureFixture):
@@ -117,5 +119,5 @@ def test_small_blank_and_saturated_frames(tmp_path: Path, method: str):
     assert segment(tmp_path, source, segmentation_method=method) == 0
     labels = open_channel(tmp_path / "labels", 0, "seg_labeled_ch_0").read()
     assert not labels[1].any() and not labels[3].any()
-    count, _, which = quality(tmp_path)["empty_frames"]["0"].partition(" ")
-    assert int(count) >= 2 and which.startswith("(")
+    assert quality(tmp_path)["empty_frames"]["field of view 0"].startswith("frame ")
+    assert quality(tmp_path)["per_fov"]["0"]["empty_frames"] >= 2

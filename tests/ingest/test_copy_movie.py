@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from voxelmill.testing.movies import run_timelapse, spoil_page, stack_of, write_ome_tiff
 from voxelmill.testing.stages import record_of
-from voxelmill.timelapse.store import fovs_in, open_channel
+from voxelmill.timelapse.store import channel_path, fovs_in, open_channel, saturated_at
 
 
 def test_counts_and_scale_are_the_files(stages: Path, movies: list):
@@ -50,7 +50,23 @@ def test_blank_and_saturated_frames_are_counted(tmp_path: Path):
     stack[1], stack[3] = 0, 65535
     source = write_ome_tiff(tmp_path / "m.ome.tif", [stack])
     assert run_timelapse(tmp_path, source, upto="copy_movie", pc_channel=0) == 0
-    assert record_of(tmp_path, "copy_movie")["quality"]["per_fov"]["0"] == {"blank_frames": 2, "saturated_frames": 1}
+    assert record_of(tmp_path, "copy_movie")["quality"]["per_fov"]["0"] == {"blank_frames": 1, "saturated_frames": 1}
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_saturation_is_that_of_the_camera(tmp_path: Path, bits: int):
+    """Frame 1 of GFP is saturated throughout, of frame 3 a corner is; phase contrast may be cut off."""
+    top = 2**bits - 1
+    stack = np.random.default_rng(0).integers(0, top // 2, (5, 2, 64, 64)).astype(np.uint16)
+    stack[1, 1], stack[3, 1, :5, :5], stack[:, 0, :9] = top, top, top
+    source = write_ome_tiff(tmp_path / "m.ome.tif", [stack])
+    assert run_timelapse(tmp_path, source, upto="copy_movie", pc_channel=0, fl_channels="1") == 0
+    quality = record_of(tmp_path, "copy_movie")["quality"]
+    assert quality["per_fov"]["0"] == {"blank_frames": 0, "saturated_frames": 1}
+    first, second = quality["notes"]
+    assert first == "Channel 1 (GFP) is saturated at frame 1: not measured there."
+    assert second.startswith(f"Channel 1 (GFP) has pixels at the end of its range ({top}) at frame 3: ")
+    assert saturated_at(channel_path(tmp_path / "movie", 0, "fl_ch_1")) == top
 
 
 def test_fovs_may_differ_in_size_and_length(tmp_path: Path, movies: list):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill.postprocess.traces import read_csv
-from voxelmill.testing.movies import run_timelapse
+from voxelmill.testing.movies import run_timelapse, stack_of, write_ome_tiff
 from voxelmill.testing.stages import record_of
 
 BASE = ["fov", "cell", "frame", "time", "good", "position_x", "position_y", "bbox_x0", "bbox_y0", "bbox_x1", "bbox_y1"]
@@ -42,13 +42,29 @@ def test_what_is_left_out_is_counted(tmp_path: Path, movie_file: Path):
     figures = record_of(tmp_path, "extract_traces")["quality"]
     row = figures["per_fov"]["0"]
     assert row["cells"] == row["kept"] + row["short"] + row["border"] and row["kept"] == len(np.unique(table["cell"]))
-    assert "come within 20 px of the border" in figures["left_out_cells"]["0"]
+    assert "come within 20 px of the border" in figures["left_out_cells"]["field of view 0"]
 
 
 def test_a_movie_shorter_than_the_limit_keeps_its_cells(tmp_path: Path, movie_file: Path):
     table = extract(tmp_path, movie_file, min_frames=30)
     assert len(table["cell"])
-    assert "fewer than min_frames = 30" in record_of(tmp_path, "extract_traces")["quality"]["left_out_cells"]["0"]
+    assert (
+        "fewer than min_frames = 30" in record_of(tmp_path, "extract_traces")["quality"]["left_out_cells"]["field of view 0"]
+    )
+
+
+def test_a_frame_that_is_saturated_throughout_measures_nothing(tmp_path: Path, movies: list):
+    """Nor does a blank one; both were 0 counts. Cells have a shape all the same."""
+    stack, labels = stack_of(movies[0]).copy(), tmp_path / "truth.npy"
+    stack[2, 1], stack[4, 1] = 65535, 100
+    np.save(labels, movies[0].labels[None])
+    source = write_ome_tiff(tmp_path / "run.ome.tif", [stack])
+    how = {"min_frames": 1, "border_margin": 0, "tracking_method": "labels", "detections": labels, "pc_channel": 0}
+    assert run_timelapse(tmp_path, source, upto="extract_traces", fl_channels="1", **how) == 0  # type: ignore[arg-type]
+    table = read_csv(tmp_path / "traces/fov_000/run_fov_000_traces.csv")
+    gone = np.isnan(table["intensity_total_ch_1"])
+    assert sorted(set(table["frame"][gone])) == [2, 4] and gone.sum() == np.isin(table["frame"], [2, 4]).sum()
+    assert np.isfinite(table["area_ch_0"]).all() and record_of(tmp_path, "extract_traces")["quality"]["per_fov"]["0"]["kept"]
 
 
 def test_no_features_leaves_the_base_columns(tmp_path: Path, movie_file: Path):

@@ -212,6 +212,14 @@ def test_blank_and_saturated_frames_are_gaps_and_named(tmp_path: Path):
     assert titles[3].endswith("(frame 3)")
 
 
+def test_a_blank_frame_is_named_however_its_picture_is_rounded(tmp_path: Path):
+    """Shrinking a picture of one value may make two of it."""
+    (made,) = make_fovs(1, frames=4, size=500)
+    made.phase[2], made.labels[2] = 30001, 0
+    sheet = mf.contact_sheet(opened(make_stores(tmp_path, [made])), "F", 60)[1]
+    assert sheet.axes[2].get_title().endswith("(frame 2: blank)")
+
+
 def test_a_single_frame_has_no_lineages_and_one_tick(tmp_path: Path):
     field = opened(make_stores(tmp_path, make_fovs(1, frames=1, size=160), min_frames=1))
     (ax,) = mp.lineage_tree(field, "F").axes

@@ -195,8 +195,13 @@ def remarks(found: list[dict[str, Any]]) -> list[str]:
         for item, why in record.get("left_out", {}).items():
             said[f"{record['stage']}: left out {item}: {why.removeprefix(f'{item}: ')}"] = None
         for name, value in record.get("quality", {}).items():
-            if value and name.startswith(REMARKS):
-                said[f"{record['stage']}: {name.replace('_', ' ')}: {plain(value)}"] = None
+            if not value or not name.startswith(REMARKS):
+                continue
+            if name == "notes":
+                each = [plain(one) for one in value] if isinstance(value, list) else [plain(value)]
+            else:
+                each = [f"{name.replace('_', ' ')}: {plain(value)}"]
+            said |= {f"{record['stage']}: {one}": None for one in each}
     return list(said)
 
 

@@ -82,7 +82,7 @@ def run(p: Sized, task: Task, *, movie: In, facts: In, batch: str, plugins: In |
     said = {fov: figures.pop("says") for fov, figures in rows.items()}
     if any(said.values()):
         task.report(notes=[f"Field of view {fov}: {note}" for fov, notes in said.items() for note in notes])
-    empty = {f: f"{n['empty_frames']} ({which})" for f, n in rows.items() if (which := n.pop("empty"))}
+    empty = {f"field of view {f}": f"frame {which}" for f, n in rows.items() if (which := n.pop("empty"))}
     if empty:
         task.report(empty_frames=empty)
 

@@ -6,11 +6,13 @@ What the file does not hold (a frame of a channel, a tile of a mosaic) is 0; whe
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core import pool
 from ..core.errors import DataError
@@ -18,10 +20,13 @@ from ..core.metadata import write_group
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
-from ..timelapse.store import Facts, FrameWriter, acquired_path, each_fov, fov_name
+from ..timelapse.store import Facts, FrameWriter, acquired_path, annotate, channel_path, each_fov, fov_name
 from .inspect_movie import Reading, open_as
 from .movies.movie import Movie
 from .movies.ranges import listed
+
+FULL = (255, 1023, 4095, 16383, 65535)  # the highest values of cameras of 8 to 16 bits
+LEAST_CLIPPED = 10  # px; fewer may be anything
 
 
 class Parameters(Reading, Strict):
@@ -46,18 +51,59 @@ def copy(p: Parameters, known: Facts, source: Path, output: Path, fov: int) -> d
     movie = pool.opened("movie", partial(open_as, source, p))
     movie.choose(known.chosen)
     write_group(output / fov_name(fov) / "images.zarr")
-    found: dict[str, list[int]] = {"blank": [], "saturated": []}
+    said: dict[str, None] = {}
+    counts = dict.fromkeys(("blank", "saturated"), 0)
     for name, channel in known.images().items():
-        for frames, more in zip(found.values(), copy_channel(movie, output, fov, name, channel, known), strict=True):
-            frames += more
-    notes = [movie.named([fov], f"frame {listed(sorted(set(at)))} is {what}.") for what, at in found.items() if at]
-    return {"notes": notes, **{f"{what}_frames": len(at) for what, at in found.items()}}
+        looked = copy_channel(movie, output, fov, name, channel, known)
+        what = f"channel {channel} ({movie.channel_names[channel]})"
+        for kind, frames in (("blank", looked.blank), ("saturated", looked.saturated)):
+            counts[kind] += len(frames)
+            if frames:
+                said[f"{what} is {kind} at frame {listed(frames)}: not measured there."] = None
+        if looked.clipped and channel in known.fluorescence:
+            said[
+                f"{what} has pixels at the end of its range ({looked.top}) at frame {listed(looked.clipped)}: what was "
+                "brighter is cut off, and intensities are too low there."
+            ] = None
+    notes = [movie.named([fov], note) for note in said]
+    return {"notes": notes, **{f"{kind}_frames": n for kind, n in counts.items()}}
 
 
-def copy_channel(movie: Movie, output: Path, fov: int, name: str, channel: int, known: Facts) -> tuple[list[int], list[int]]:
-    """One channel, and its mask where something was not acquired; the frames that are all of one value, and those
-    that are saturated throughout."""
-    dark, bright, mask = [], [], None
+@dataclass
+class Looked:
+    """What was seen of a channel while it was copied: frames (t) all of one value, with it, and how many pixels of
+    others have the highest value that some camera has."""
+
+    flat: dict[int, int] = field(default_factory=dict)
+    full: dict[int, tuple[int, int]] = field(default_factory=dict)  # t -> that value, and of how many pixels
+    top: int = 0  # the highest value of all
+
+    def look(self, t: int, values: NDArray) -> None:
+        low, high = int(values.min()), int(values.max())
+        self.top = max(self.top, high)
+        if low == high:
+            self.flat[t] = high
+        elif high in FULL:
+            self.full[t] = high, int(np.count_nonzero(values == high))
+
+    @property
+    def saturated(self) -> list[int]:
+        """Frames that are saturated throughout."""
+        return [t for t, value in self.flat.items() if value == self.top and value in FULL]
+
+    @property
+    def blank(self) -> list[int]:
+        return [t for t in self.flat if t not in self.saturated]
+
+    @property
+    def clipped(self) -> list[int]:
+        """Frames of which some pixels are saturated."""
+        return [t for t, (value, n) in self.full.items() if value == self.top and n >= LEAST_CLIPPED]
+
+
+def copy_channel(movie: Movie, output: Path, fov: int, name: str, channel: int, known: Facts) -> Looked:
+    """One channel, and its mask where something was not acquired."""
+    looked, mask = Looked(), None
     view = known.views[fov]
     with FrameWriter(output, fov, name, known, "uint16") as writer:
         for t in range(view.n_frames):
@@ -75,7 +121,8 @@ def copy_channel(movie: Movie, output: Path, fov: int, name: str, channel: int, 
                 mask.add(np.ones(view.shape[1:], np.uint8) if seen is None else seen.astype(np.uint8))
             values = frame if seen is None else frame[seen]
             if values.size:
-                dark += [t] * bool(values.min() == values.max())
-                bright += [t] * bool(values.min() == 65535)
+                looked.look(t, values)
             writer.add(frame)
-    return dark, bright
+    if looked.saturated or looked.clipped:
+        annotate(channel_path(output, fov, name), saturated_at=looked.top)
+    return looked

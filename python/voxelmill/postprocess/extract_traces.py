@@ -21,7 +21,7 @@ from ..core.plugins import load_plugins
 from ..core.provenance import Task
 from ..core.shared import Extensions, Strict
 from ..core.stage import In, Out
-from ..timelapse.store import Facts, acquired_in, each_fov, fov_name, fovs_in, open_channel
+from ..timelapse.store import Facts, acquired_in, channel_path, each_fov, fov_name, fovs_in, open_channel, saturated_at
 from .features import PHASE_FEATURES, TraceBuilder
 from .traces import filter_traces, left_out, left_out_name, traces_name, write_csv
 
@@ -64,7 +64,9 @@ def run(
     fovs = fovs_in(tracked, background)
     each_fov(task, known, fovs, partial(extract, p, known, movie, tracked, background, plugins, output), output=output)
     rows = task.quality["per_fov"]
-    task.report(left_out_cells={f: n.pop("says") for f, n in rows.items() if n["kept"] < n["cells"] or n["notes"]})
+    task.report(
+        left_out_cells={f"field of view {f}": n.pop("says") for f, n in rows.items() if n["kept"] < n["cells"] or n["notes"]}
+    )
     for n in rows.values():
         n.pop("says", None)
 
@@ -101,17 +103,15 @@ def extract(
         erosion_size=p.erosion_size,
         plugins=added,
     )
+    builder.tops = {c: saturated_at(channel_path(movie, fov, name)) for name, c in known.images().items() if c in seen}
     masks = {c: acquired_in(movie, fov, c) for c in seen}
     try:
         for t in range(view.n_frames):
             held = {c: mask for c, of in masks.items() if (mask := of(t)) is not None}
-            builder.add(
-                t,
-                labels.read(t),
-                {c: image.read(t) for c, image in images.items() if c in seen},
-                {c: image.read(t) for c, image in surfaces.items() if c in seen},
-                held,
-            )
+            frames = {c: image.read(t) for c, image in images.items() if c in seen}
+            # a frame that is blank or saturated throughout shows no cell
+            held |= {c: np.zeros(frame.shape, bool) for c, frame in frames.items() if frame.min() == frame.max()}
+            builder.add(t, labels.read(t), frames, {c: image.read(t) for c, image in surfaces.items() if c in seen}, held)
     except DataError as error:
         raise DataError(f"field of view {fov}, frame {t}: {error}") from error
     table = builder.table()

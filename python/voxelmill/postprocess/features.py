@@ -246,6 +246,7 @@ class TraceBuilder:
                         f"channel {channel} ({kind}): feature {name!r} is not known; there are {', '.join(known)}"
                     )
         self.empty_after_erosion = self.saturated = 0
+        self.tops: dict[int, int] = {}  # value of saturated pixels of a channel, where it is not the highest of its type
         self._rows: list[Table] = []
 
     def add(
@@ -299,7 +300,7 @@ class TraceBuilder:
             background = None
             if backgrounds is not None and channel in backgrounds:
                 background = _frame(backgrounds, channel, labels.shape)
-            signal = self._signal(kernel, image, background) if channel in self.measured else None
+            signal = self._signal(channel, kernel, image, background) if channel in self.measured else None
             cut = np.zeros(n, bool)
             if acquired is not None and channel in acquired:
                 cut = cells.sum(~acquired[channel].ravel()[cells.place]) > 0
@@ -316,10 +317,10 @@ class TraceBuilder:
                 row[f"{name}_ch_{channel}"] = values
         self._rows.append(row)
 
-    def _signal(self, cells: CellPixels, image: NDArray, background: NDArray | None) -> Signal:
+    def _signal(self, channel: int, cells: CellPixels, image: NDArray, background: NDArray | None) -> Signal:
         counts = image.ravel()[cells.place]
         if counts.dtype.kind == "u":
-            self.saturated += int(np.count_nonzero(counts == np.iinfo(counts.dtype).max))
+            self.saturated += int(np.count_nonzero(counts == self.tops.get(channel, np.iinfo(counts.dtype).max)))
         values = counts.astype(np.float64)
         if background is not None:
             values -= self.weight * background.ravel()[cells.place]

@@ -14,7 +14,7 @@ from ..core import manifest
 from ..inference.track_cells import load_tracks
 from ..inference.tracking import Tracks
 from ..postprocess.traces import left_out_name, read_csv, traces_name
-from ..timelapse.store import Facts, View, acquired_in, fov_name, open_channel
+from ..timelapse.store import Facts, View, acquired_in, channel_path, fov_name, open_channel, saturated_at
 from .figures import coloured
 
 COLOURS = 64
@@ -39,6 +39,7 @@ class Field:
     dropped: Table
     channels: dict[int, str]  # that are measured, besides phase contrast
     gaps: frozenset[int] = frozenset()  # frames of which nothing was recorded
+    top: int = 65535  # value of saturated pixels
 
     @classmethod
     def open(cls, movie: Path, tracked: Path, traces: Path, known: Facts, fov: int) -> Field:
@@ -59,6 +60,7 @@ class Field:
             read_csv(manifest.checked(rest)) if rest.exists() else {},
             {c: names[c] if c < len(names) else "" for c in known.fluorescence},
             frozenset(t for t, mask in masks if mask is not None and not mask.any()),
+            saturated_at(channel_path(movie, fov, next(iter(known.images())))),
         )
 
     @property
@@ -67,8 +69,16 @@ class Field:
 
     def blank(self, t: int) -> bool:
         """Whether all pixels of frame t have one value, as of a closed shutter or a saturated camera."""
+        return bool(self.empty(t))
+
+    def empty(self, t: int) -> str:
+        """Why frame t shows nothing: `not recorded`, `saturated` or `blank`; else nothing is said."""
+        if t in self.gaps:
+            return "not recorded"
         frame = self.image(t)
-        return bool(frame.min() == frame.max())
+        if frame.min() < frame.max():
+            return ""
+        return "saturated" if frame.min() >= self.top else "blank"
 
     def time(self, t: int) -> str:
         """When frame t was taken."""

@@ -171,6 +171,7 @@ def fit_figure(traces: Table, fits: list[Row], which: str) -> Any:
         axis.set_title(f"cell {cell}, {column}", fontsize=7)
         axis.legend(fontsize=6, frameon=False)
         axis.tick_params(labelsize=6)
+        axis.yaxis.get_offset_text().set_fontsize(6)
     for axis in list(axes.flat)[len(shown) :]:
         axis.set_axis_off()
     figure.supxlabel("time, h", fontsize=8)

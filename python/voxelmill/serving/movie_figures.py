@@ -185,9 +185,7 @@ def contact_sheet(field: Field, which: str, dpi: int) -> tuple[tuple[float, floa
         if k == 0:
             pen.bar(field, lens)
         ax.imshow(pen.image, interpolation="antialiased")
-        empty = ""
-        if picture.min() == picture.max():
-            empty = ": not recorded" if t in field.gaps else ": saturated" if picture.min() >= 65535 else ": blank"
+        empty = f": {why}" if (why := field.empty(t)) else ""
         ax.set_title(f"{field.time(t)} (frame {t}{empty})", fontsize=8, pad=2)
         ax.set_axis_off()
     figure.text(0, 1, f"{which}: {field.counts}", fontsize=11, va="top")

@@ -242,6 +242,12 @@ class FrameWriter:
             raise DataError(f"{self.root.name}: {self.done} frames were written, expected {self.view.n_frames}")
 
 
+def saturated_at(root: Path) -> int:
+    """The value of saturated pixels of a channel: what `copy_movie` found, else the highest of uint16."""
+    attributes = json.loads((root / "zarr.json").read_text())["attributes"]
+    return int(attributes.get("voxelmill", {}).get("saturated_at", 65535))
+
+
 def acquired_path(store: Path, fov: int, channel: int) -> Path:
     """The mask (t, y, x) of what was acquired of a channel, 1 and 0; it is there only where something was not."""
     return channel_path(store, fov, f"acquired_ch_{channel}")
