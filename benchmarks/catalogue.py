@@ -60,6 +60,7 @@ def flips(folder: Path, count: int) -> None:
         named = {file["path"] for one in archive.verify(store)["damaged"] for file in one["files"]}
         found += name in named
         path.write_bytes(data)
+        path.chmod(0o444)
     print(f"one-bit flips found and named: {found} of {count}")
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 from .core.errors import BAD_PARAMETER, IO_FAILED, VoxelmillError
+
+READER_GONE = 141  # as a shell has it of what SIGPIPE ends
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,9 +22,14 @@ def main(argv: list[str] | None = None) -> int:
     if checked:
         args.arguments = checked
     try:
-        return args.action(args) or 0
+        code = args.action(args) or 0
+        sys.stdout.flush()
+        return code
     except VoxelmillError as error:
         return said(args.command, str(error), error.exit_code)
+    except BrokenPipeError:  # whoever read it, as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     except OSError as error:
         return said(args.command, f"{error.filename or ''}: {error.strerror or error}", IO_FAILED)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,16 @@ def places(tmp_path_factory: pytest.TempPathFactory, good: Path, bad: Path) -> d
     for tag, results in (("r1", good), ("r2", bad)):
         releases.create(store, results, tag)
     return {"S": str(store.root), "G": str(good), "F": str(folder)}
+
+
+def test_a_reader_that_goes_away(places: dict[str, str]) -> None:
+    """As `| head` does: nothing is said, and it is not taken for a fault of a disk."""
+    code = f"import sys; from voxelmill.cli import main; sys.exit(main(['release', 'show', {places['S']!r}, 'r1']))"
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdout and run.stderr
+    run.stdout.close()
+    assert run.wait(60) == 141 and run.stderr.read() == b""
+    run.stderr.close()
 
 
 @pytest.mark.parametrize(("code", "line"), [(code, line) for code, lines in WRONG.items() for line in lines])

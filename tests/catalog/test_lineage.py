@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from voxelmill import cli
 from voxelmill.catalog import archive, incidents, lineage, objects, parameters, queries, releases
@@ -74,6 +76,55 @@ def test_within_a_region(store: Store) -> None:
             queries.trace(store, BAD, forward=True, bbox=box)
 
 
+def test_a_region_is_of_each_release(store: Store, tmp_path: Path) -> None:
+    """Blocks are shards of a release's own volume, wherever that lies; without one there are no regions."""
+    releases.create(store, results.stacked(tmp_path / "stacked"), "v1")
+    releases.create(store, results.moving(tmp_path / "moving"), "m1")
+    digests = [hashlib.sha256(f"slice {n}".encode()).hexdigest() for n in range(2)]
+    for n, box in enumerate(("0,0,0,8,32,32", "8,0,0,16,32,32")):
+        found = queries.trace(store, digests[n], forward=True, bbox=box)
+        assert {f"stack/slices.ome.zarr/0/c/{n}/0/0"} == {p for p in paths(found, "v1") if p.endswith("0/0")}
+        other = queries.trace(store, digests[1 - n], forward=True, bbox=box)
+        assert not [t for t in tasks(other) if t.startswith("stack")] and "unplaced" in found
+    movie = hashlib.sha256(b"a movie").hexdigest()
+    with pytest.raises(DataError, match="release m1: holds no volume; --bbox has no meaning in it"):
+        queries.trace(store, movie, forward=True, bbox="0,0,0,8,8,8")
+
+
+def test_a_folder_of_the_archive(store: Store, tmp_path: Path) -> None:
+    """It is bad as a whole and file by file, whichever of the two a task has read; a file in it is a part of it."""
+    raw = np.random.default_rng(7).integers(0, 255, results.SHAPE, np.uint8).tobytes()
+    (tmp_path / "scan/deep").mkdir(parents=True)
+    (tmp_path / "scan/deep/em.raw").write_bytes(raw)
+    (tmp_path / "scan/notes").write_bytes(b"of the scan")
+    archive.add(store, [tmp_path / "scan"])
+    for word in ("scan", "scan/", "scan/deep/em.raw"):
+        assert queries.trace(store, word, forward=True)["releases"] == ["r1", "r2"], word
+    assert queries.trace(store, "scan/notes", forward=True)["releases"] == []
+    assert "scan/" in {a["name"] for a in queries.trace(store, "scan/notes", forward=True)["artifacts"]}
+
+
+def test_a_merge_table_that_is_an_export(tmp_path: Path) -> None:
+    """Nothing goes on from it, but from what it was exported from: not from the supervoxels, which are good."""
+    store, folder = Store(tmp_path / "store", make=True), tmp_path / "run"
+    folder.mkdir()
+    made = results.Run(folder, "exported")
+
+    def part(name: str) -> dict:
+        return {"name": name, "path": name, "digest": hashlib.sha256(name.encode()).hexdigest(), "bytes": 1}
+
+    volume, joins, labels = part("supervoxels"), part("components.parquet"), part("neurites")
+    made.record("segment", [part("raw")], [volume, made.text("tables/sizes.csv", "a")])
+    made.record("agglomerate", [volume], [joins])
+    made.record("export_labels", [volume, joins], [labels, made.text("tables/merge/z0.parquet", "b")])
+    made.record("shapes", [labels], [made.text("meshes/1:0", "c")])
+    made.record("levels", [volume], [made.text("tables/levels.csv", "d")])
+    made.end()
+    releases.create(store, folder, "r1")
+    found = queries.trace(store, "tables/merge", forward=True)
+    assert {p for p in paths(found, "r1") if not p.startswith("provenance")} == {"tables/merge/z0.parquet", "meshes/1:0"}
+
+
 def test_rebuilt_from_nothing(store: Store) -> None:
     def everything() -> list:
         with lineage.opened(store.catalogue, read_only=True) as con:
@@ -96,7 +147,6 @@ def test_a_catalogue_behind_the_log_is_brought_up_to_date(store: Store, good: Pa
 def test_archive(store: Store, tmp_path: Path, good: Path) -> None:
     """A source in the archive is the one that records name; a damaged object names what it touches."""
     source = tmp_path / "em.raw"
-    import numpy as np
 
     source.write_bytes(np.random.default_rng(7).integers(0, 255, results.SHAPE, np.uint8).tobytes())
     (row,) = archive.add(store, [source], tmp_path / "second")
@@ -130,6 +180,12 @@ def test_what_does_not_go_into_the_archive(store: Store, tmp_path: Path) -> None
     (tmp_path / "empty").touch()
     with pytest.raises(DataError, match="empty"):
         archive.add(store, [tmp_path / "empty"])
+    latin = Path(os.fsdecode(bytes(tmp_path) + b"/latin\xe9.tif"))
+    latin.write_text("a name that neither JSON nor SQLite can hold, so that all lineage was lost")
+    with pytest.raises(DataError, match="no UTF-8"):
+        archive.add(store, [latin])
+    with pytest.raises(DataError, match="no UTF-8"):
+        queries.trace(store, latin.name)
     os.mkfifo(tmp_path / "pipe")
     for strange in (tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(DataError, match=strange.name):
@@ -157,6 +213,18 @@ def test_incident_drill(store: Store, tmp_path: Path) -> None:
     assert again["proposal"]["action"] == "none" and not again["current_affected"]
     with pytest.raises(DataError, match="not empty"):
         incidents.open_incident(store, BAD, tmp_path / "inc")
+
+
+def test_back_to_one_of_its_kind(tmp_path: Path, good: Path, bad: Path) -> None:
+    """A movie that was released between is good, and nothing to go back to from a wiring diagram."""
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, good, "r1")
+    releases.create(store, results.moving(tmp_path / "moving"), "m1")
+    releases.create(store, bad, "r2")
+    found = incidents.open_incident(store, BAD, tmp_path / "incident")
+    assert found["proposal"]["to"] == "r1" and found["releases"][0]["beside"] == "r1"
+    releases.withdraw(store, "r2", "bad")
+    assert store.current() == "r1"
 
 
 def test_traces_100k_artifacts_in_a_second(tmp_path: Path) -> None:

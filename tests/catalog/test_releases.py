@@ -205,7 +205,7 @@ def test_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "/etc/passwd", "../x", "a/../b", "a//b", "C:\\x", "a\\b", "a\0b", "a\nb", "./a", "a/", "C:x"]
+    "name", ["", "/etc/passwd", "../x", "a/../b", "a//b", "C:\\x", "a\\b", "a\0b", "a\nb", "./a", "a/", "C:x", "a\udcff"]
 )
 def test_names_that_lead_out(name: str) -> None:
     with pytest.raises(DataError, match="could lead out"):

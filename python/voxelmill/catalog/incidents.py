@@ -44,9 +44,8 @@ def open_incident(store: Store, bad: str, out: Path) -> dict[str, Any]:
         "current_affected": current in found["releases"],
         "queries": _queries(found["files"]),
     }
-    facts["proposal"] = propose(
-        facts, [tag for tag in store.tags() if states[tag] == "good" and tag not in found["releases"]]
-    )
+    good = [tag for tag in states if states[tag] == "good" and tag not in found["releases"]]
+    facts["proposal"] = propose(facts, releases.before(store, current, good) if current else None)
     with store.lock("incident open"):
         event = store.record("incident", bad=bad, releases=found["releases"], files=len(found["files"]))
     facts |= {"number": event["seq"], "opened": event["time"], "by": event["who"]}
@@ -60,9 +59,7 @@ def open_incident(store: Store, bad: str, out: Path) -> dict[str, Any]:
 
 def _judged(store: Store, tag: str, found: dict[str, Any], states: dict[str, str]) -> dict[str, Any]:
     """A release that the fault touches, beside the last one before it that it does not."""
-    tags = store.tags()
-    before = [t for t in tags[: tags.index(tag)] if t not in found["releases"]]
-    base = before[-1] if before else None
+    base = releases.before(store, tag, [t for t in states if t not in found["releases"]])
     now = releases.manifest_of(store, tag)["figures"]
     then = releases.manifest_of(store, base)["figures"] if base else {}
     worse = worsened(then, now)
@@ -119,13 +116,12 @@ def _queries(files: list[dict[str, Any]]) -> list[str]:
     return [what for begin, what in rests.items() if any(f["path"].startswith(begin) for f in files)]
 
 
-def propose(facts: dict[str, Any], good: list[str]) -> dict[str, Any]:
+def propose(facts: dict[str, Any], back: str | None) -> dict[str, Any]:
     """Rollback, patch or constrained release, and why.
 
     Nothing that is current is touched: nothing to serve otherwise. Most regions, or figures of the whole, are worse: roll
     back. A part of the regions: serve the rest. No release to go back to: patch."""
     current = next((row for row in facts["releases"] if row["tag"] == facts["current"]), None)
-    back = good[-1] if good else None
     if current is None:
         return {
             "action": "none",

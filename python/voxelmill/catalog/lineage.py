@@ -159,6 +159,9 @@ def _stale(store: Store) -> bool:
 def _sources(con: sqlite3.Connection, store: Store) -> None:
     rows = [(row["sha256"], "source", row["name"], row["size"]) for row in archive.sources(store)]
     con.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)", rows)
+    folders = {name: digest for digest, _, name, _ in rows if name.endswith("/")}
+    parts = [(digest, folders[top]) for digest, _, name, _ in rows if (top := f"{name.partition('/')[0]}/") in folders]
+    con.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?)", [pair for pair in parts if pair[0] != pair[1]])
 
 
 def _states(con: sqlite3.Connection, store: Store) -> None:
@@ -275,9 +278,10 @@ def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
         ).fetchall()
         if found:
             return sorted(digest for (digest,) in found)
-    rows = [
-        d for (d,) in con.execute("SELECT digest FROM artifacts WHERE kind IN ('source', 'model') AND name = ?", (artifact,))
-    ]
+    # A folder of the archive is itself, and each file in it.
+    named = "kind IN ('source', 'model') AND name = ? OR kind = 'source' AND name >= ? AND name < ?"
+    inside = (f"{artifact.rstrip('/')}/", f"{artifact.rstrip('/')}0")
+    rows = [d for (d,) in con.execute(f"SELECT digest FROM artifacts WHERE {named}", (artifact, *inside))]
     if not rows and Path(artifact).exists():
         from ..core import manifest
 
@@ -305,19 +309,22 @@ WITH RECURSIVE reached (tag, artifact) AS (
 ) SELECT tag, artifact FROM reached"""
 
 
-# Stages whose output is their input in another form, for people and viewers: who says the one means the other, too.
-PUBLISHERS = ("multiscale", "publish_volume", "publish_fovs", "make_levels", "join_levels")
+# Stages whose output is their input, or the input of this name, in another form, for people and viewers: who says the one
+# means the other, too.
+PUBLISHERS = {
+    **dict.fromkeys(("multiscale", "publish_volume", "publish_fovs", "make_levels", "join_levels"), "*"),
+    "export_labels": "components*",
+}
 
 
 def behind(con: sqlite3.Connection, start: Sequence[str]) -> list[str]:
     """Artifacts, and where one is published only, and nothing goes on from it, what it was published from."""
-    marks = ", ".join("?" * len(PUBLISHERS))
     rows = con.execute(
-        f"""SELECT DISTINCT u.artifact FROM json_each(?) s JOIN generated g ON g.artifact = s.value
-        JOIN tasks t ON t.id = g.task AND t.stage IN ({marks}) JOIN used u ON u.task = t.id
-        JOIN artifacts a ON a.digest = u.artifact AND a.kind NOT IN ('parameters', 'code', 'model')
+        """SELECT DISTINCT u.artifact FROM json_each(?) s JOIN generated g ON g.artifact = s.value
+        JOIN tasks t ON t.id = g.task JOIN json_each(?) p ON p.key = t.stage JOIN used u ON u.task = t.id
+        JOIN artifacts a ON a.digest = u.artifact AND a.kind NOT IN ('parameters', 'code', 'model') AND a.name GLOB p.value
         WHERE NOT EXISTS (SELECT 1 FROM used WHERE artifact = s.value)""",
-        (json.dumps(list(start)), *PUBLISHERS),
+        (json.dumps(list(start)), json.dumps(PUBLISHERS)),
     )
     return sorted({*start, *(digest for (digest,) in rows)})
 

@@ -17,6 +17,8 @@ def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") ->
     synapses that lie in it. Raises DataError for what nothing is known of."""
     if not artifact.strip():
         raise ParameterError("ARTIFACT is empty; expected a digest, a path, the name of a source, or a root id")
+    if not artifact.isascii() and artifact.encode(errors="replace").decode() != artifact:
+        raise NotThere(f"{artifact!r}: no UTF-8; nothing is known by such a name")
     box = regions.parse(bbox) if bbox else None
     with lineage.current(store) as con:
         tag, _, word = artifact.rpartition(":")
@@ -28,14 +30,34 @@ def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") ->
         # The same bytes are bad wherever they are; where they come from, each release says for itself.
         found = lineage.trace(con, start, forward, tag="" if forward or tag not in store.tags() else tag)
         if box:
-            within = tag if tag in store.tags() else store.current() or (found["releases"] or [""])[-1]
-            found = lineage.trace(con, start, forward, regions.in_region(found, store, within, box))
+            there = found["releases"]
+            within = next((t for t in (tag, store.current() or "") if t in there), there[-1] if there else "")
+            touching, unplaced = _in_region(con, store, found, box)
+            found = lineage.trace(con, start, forward, touching, tag="" if forward or tag not in store.tags() else tag)
+            found["unplaced"] = unplaced
             found["files"] = regions.shards_in(store, found["files"], box)
             found |= _without(store, found, box)
-            if forward and (regions.files_of(store, within) / regions.SUPERVOXELS).is_dir():
+            if forward and within and (regions.files_of(store, within) / regions.SUPERVOXELS).is_dir():
                 found["neurites"] = [str(root) for root in regions.roots_in(store, within, box).tolist()]
                 found["synapses"] = [str(one) for one in regions.synapses_in(store, within, box)]
     return {"artifact": artifact, "direction": "forward" if forward else "backward", "start": start, "bbox": bbox, **found}
+
+
+def _in_region(con: Any, store: Store, found: dict[str, Any], box: Region) -> tuple[list[str], list[str]]:
+    """Of the tasks of a trace those that touch a region, each as its release counts blocks; and the releases that hold no
+    volume, whose tasks may all touch it. Raises NotThere where none holds one."""
+    kept, unplaced = set[str](), list[str]()
+    for tag in found["releases"]:
+        held = {task for (task,) in con.execute("SELECT task FROM held WHERE tag = ?", (tag,))}
+        own = {**found, "tasks": [task for task in found["tasks"] if task["id"] in held]}
+        try:
+            kept.update(regions.in_region(own, store, tag, box))
+        except NotThere:
+            unplaced.append(tag)
+            kept.update(task["id"] for task in own["tasks"])
+            if unplaced == found["releases"]:
+                raise
+    return sorted(kept), unplaced
 
 
 def _without(store: Store, found: dict[str, Any], box: Region) -> dict[str, Any]:
@@ -122,4 +144,5 @@ def lines(found: dict[str, Any]) -> list[str]:
         rows += [f"  {f['tag']}:{f['path']}" for f in found["files"]]
         rows += [f"  {len(found[name])} {name} in the region" for name in ("neurites", "synapses") if name in found]
     rows += [f"  {tag} is made without this region" for tag in found.get("masked", ())]
+    rows += [f"  {tag} holds no volume, so that all of it may touch the region" for tag in found.get("unplaced", ())]
     return rows

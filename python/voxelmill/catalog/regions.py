@@ -16,6 +16,7 @@ import numpy as np
 from ..core import blocks
 from ..core.errors import DataError, ParameterError
 from ..core.ids import decode
+from ..core.runs import volumes_in
 from ..core.volume import Image, Layout, Region, open_image
 from ..inference import seeded_watershed
 from . import limits
@@ -58,10 +59,8 @@ def files_of(store: Store, tag: str) -> Path:
 def volume_of(store: Store, tag: str) -> Image | None:
     """The volume whose shards blocks are counted in: that of supervoxels, or the first there is."""
     folder = files_of(store, tag)
-    for path in [folder / SUPERVOXELS, *sorted(folder.glob("volumes/*.ome.zarr")), *sorted(folder.glob("*.ome.zarr"))]:
-        if path.is_dir():
-            return open_image(path)
-    return None
+    found = [path for path in (folder / SUPERVOXELS, *volumes_in(folder)) if path.is_dir()]
+    return open_image(found[0]) if found else None
 
 
 def supervoxel_image_of(store: Store, tag: str) -> Image:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -310,7 +311,8 @@ def note(store: Store, found: list[dict[str, Any]]) -> None:
 
 
 def withdraw(store: Store, tag: str, reason: str) -> dict[str, Any]:
-    """Mark a release as withdrawn; it stays readable. If it is current, the last good one before it becomes so."""
+    """Mark a release as withdrawn; it stays readable. If it is current, the last good one of its workflow before it becomes
+    so."""
     release_of(store, tag)
     reason = said(reason)
     with store.lock(f"release withdraw {tag}"):
@@ -318,12 +320,20 @@ def withdraw(store: Store, tag: str, reason: str) -> dict[str, Any]:
         if states[tag] != "withdrawn":
             store.record("withdraw", tag=tag, reason=reason)
         if store.current() == tag:
-            tags = store.tags()
-            good = [one for one in tags[: tags.index(tag)] if states[one] == "good"]
-            store.point(good[-1] if good else None)
-            store.record("point", to=good[-1] if good else "", tag=tag, reason=reason)
+            back = before(store, tag, [one for one, state in states.items() if state == "good"])
+            store.point(back)
+            store.record("point", to=back or "", tag=tag, reason=reason)
         lineage.refresh(store)
     return show(store, tag)
+
+
+def before(store: Store, tag: str, among: Collection[str]) -> str | None:
+    """Of some releases the last one made before another, of the same workflow: a movie is nothing to go back to from a
+    wiring diagram."""
+    kind = {row["tag"]: row["workflow"] for row in list_all(store)}
+    tags = store.tags()
+    found = [one for one in tags[: tags.index(tag)] if one in among and kind[one] == kind[tag]]
+    return found[-1] if found else None
 
 
 def rollback(store: Store, tag: str, reason: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from ..core.errors import DataError, ParameterError, StorageError
 FORMAT = 1
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, NotImplementedError)  # pyarrow's, too
-UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
+UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|^[A-Za-z]:")  # also what is no UTF-8, as Python has it
 
 
 class NotThere(DataError):
@@ -273,10 +273,10 @@ def safe_name(name: str, of: str) -> str:
     """A relative path with / between, as it may stand in a manifest.
 
     Raises DataError for one that could lead out of its folder, whatever system reads it: absolute, `..`, `\\`, a drive,
-    control characters."""
+    control characters; or that is no UTF-8, in which lineage and JSON are written."""
     path = PurePosixPath(name)
     if not name or UNSAFE.search(name) or path.is_absolute() or ".." in path.parts or str(path) != name:
-        raise DataError(f"{of}: path {name!r} could lead out of its folder; expected a plain relative path")
+        raise DataError(f"{of}: path {name!r} could lead out of its folder, or is no UTF-8; expected a plain relative path")
     return name
 
 

@@ -92,6 +92,22 @@ def make(
     return folder
 
 
+def stacked(folder: Path) -> Path:
+    """Results of a `reconstruct` run, of its last stages: a volume of two slices, by two tasks, and its table."""
+    folder.mkdir(parents=True)
+    made = Run(folder, "stacked_run")
+    slices = [{"name": f"slice_{n}", "path": f"slice_{n}", "digest": sha(f"slice {n}"), "bytes": 10} for n in range(2)]
+    values = np.random.default_rng(4).integers(40, 255, SHAPE, np.uint8)
+    volume = made.store("stack/slices.ome.zarr", values)
+    parts = [{"name": "slices", "path": f"work/{n}", "digest": sha(f"part {n}"), "bytes": 10} for n in range(2)]
+    for n, block in enumerate(("0-1", "2-3")):
+        made.record("stack", [slices[n]], [parts[n]], block=block)
+    made.record("publish_volume", parts, [volume])
+    made.record("plan_stack", slices, [made.text("stack/z_matches.csv", "slice,z\n0,0\n1,8\n")])
+    made.end("reconstruct")
+    return folder
+
+
 def moving(folder: Path) -> Path:
     """Results of a `timelapse` run, of its last stage: traces of three cells in two fields of view, five frames each."""
     folder.mkdir(parents=True)
