@@ -192,8 +192,9 @@ def join(stores: Sequence[Path], target: Path) -> dict[str, list]:
 
 def link(source: Path, target: Path) -> None:
     """Hard-link a file, or copy it where the file system cannot."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    real = source.resolve()
+    if not target.parent.is_dir():  # there are thousands of files: each system call counts
+        target.parent.mkdir(parents=True, exist_ok=True)
+    real = source.resolve() if source.is_symlink() else source
     try:
         os.link(real, target)
     except OSError:

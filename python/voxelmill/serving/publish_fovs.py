@@ -11,6 +11,7 @@ What level 1 shows, and why viewers do not take it for a level of a pyramid, is 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ def publish(p: Parameters, known: Facts, stores: Sequence[Path], output: Path, f
     for path in sorted(folder.glob("*.zarr")):
         inside = f"{fov_name(fov)}/{path.name}/"
         manifest.write(path, {k.removeprefix(inside): v for k, v in known_files.items() if k.startswith(inside)})
-    return {"files": sum(path.is_file() for path in folder.rglob("*"))}
+    return {"files": sum(len(files) for _, _, files in os.walk(folder))}
 
 
 def gather(store: Path, fov: int, output: Path) -> dict[str, list]:
@@ -62,9 +63,9 @@ def gather(store: Path, fov: int, output: Path) -> dict[str, list]:
     Raises DataError where one is not as the stage left it."""
     listed = (manifest.read(store) or {"files": {}})["files"]
     known: dict[str, list] = {}
-    for path in sorted((store / fov_name(fov)).rglob("*")):
+    for path in sorted(Path(folder, file) for folder, _, files in os.walk(store / fov_name(fov)) for file in files):
         name = str(path.relative_to(store))
-        if not path.is_file() or path.name == "tracks.npz":
+        if path.name == "tracks.npz":
             continue
         if path.name == "zarr.json" and path.parent.parent.name == "images.zarr":
             (output / name).parent.mkdir(parents=True, exist_ok=True)

@@ -115,6 +115,8 @@ def _reader(path: Path):
         from .tiff import TiffMovie
 
         return OmeTiffMovie if has_ome_xml(path) else TiffMovie
+    if head.startswith(b"PK\3\4"):
+        raise DataError(f"{path}: a zip; unpack it, and give the folder or file that it holds")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<OME")):
         from .ome_tiff import OmeTiffMovie
 
