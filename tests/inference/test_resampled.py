@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_blocks_agree(tmp_path: Path):
     for block in ("0-1", "0-0", "1-1"):
         words = {"volume": store, "block": block, "output": "s.ome.zarr", "overlaps": "o.npz", "model_mismatch": "resample"}
         assert run_stage("inference.segment", tmp_path / block, **words) == 0
-    assert "shown voxels of (10.0, 4.17, 4.17) nm" in record_of(tmp_path / "0-1", "segment")["quality"]["notes_on_voxel_size"]
+    assert "shown voxels of (10.0, 4.17, 4.17) nm" in record_of(tmp_path / "0-1", "segment")["quality"]["notes"][0]
     labels = open_image(tmp_path / "0-1/s.ome.zarr").read()
     assert labels.shape == fine.shape and (labels > 0).all()
     for block, z in (("0-0", slice(0, 4)), ("1-1", slice(4, 8))):
@@ -68,6 +69,17 @@ def test_blocks_agree(tmp_path: Path):
     whole = loaded([tmp_path / "0-1/o.npz"])
     parts = loaded([tmp_path / f"{block}/o.npz" for block in ("0-0", "1-1")])
     assert all(np.array_equal(a, b) for f, t in zip(parts, whole) for a, b in zip(f, t, strict=True))
+
+
+def test_only_what_is_far_from_known_is_resampled():
+    card = {"voxel_size_nm": {"least": [10, 4, 4], "largest": [50, 13, 13]}}
+    for size, steps in (
+        ((8.0, 8.0, 8.0), (1, 1, 1)),  # hardly thinner than the thinnest
+        ((5.0, 5.0, 16.0), (2, 1, 1)),
+        ((90.0, 2.0, 26.0), (1, 2, 0.5)),  # no section is made up between two
+    ):
+        image = SimpleNamespace(space=SimpleNamespace(scale=size))
+        assert resampled.steps_of(card, image) == steps
 
 
 def test_too_far_off_is_refused(tmp_path: Path, capsys):

@@ -22,6 +22,7 @@ from . import affinities
 
 Steps = tuple[float, ...]  # voxels in a cell, (z, y, x)
 SAME: Steps = (1.0, 1.0, 1.0)
+FAIR = 1.4  # times off what is known that a network bears: not resampled
 MOST = 8.0  # times that a cell may be larger or smaller than a voxel
 CELLS = 384  # a side, of what is looked at at once
 
@@ -29,14 +30,18 @@ CELLS = 384  # a side, of what is looked at at once
 def steps_of(card: dict[str, Any], source: Image) -> Steps:
     """Voxels in a cell along each axis, for cells within what a model's card says, as little else as can be.
 
+    What is less than FAIR times off stays, and so do sections that are too thick: none is made up between two.
+
     Raises DataError where cells would be more than MOST times larger or smaller than voxels."""
     known = card["voxel_size_nm"]
     ends = zip(known["least"], source.space.scale, known["largest"], strict=True)
     steps = tuple(min(max(low, size), high) / size for low, size, high in ends)
+    steps = tuple(step if step < 1 / FAIR or step > FAIR else 1.0 for step in (max(steps[0], 1.0), *steps[1:]))
     if not all(1 / MOST <= step <= MOST for step in steps):
         raise DataError(
             f"voxels of {source.space.scale} nm are over {MOST:g} times off the {known['least']} to {known['largest']} nm "
-            "that the network knows; expected less to resample: train on this volume, or give another --model"
+            "that the network knows; expected less to resample: train on this volume, or give another --model or "
+            "--model_mismatch warn"
         )
     return steps
 

@@ -35,9 +35,9 @@ class Learned(Params):
     segmentation: Literal["learned"] = param("learned", HOW)
     model: str = param("", "Folder of a network, as `voxelmill train` makes; empty: the one that comes along", path=True)
     model_mismatch: Literal["warn", "refuse", "resample"] = param(
-        "warn",
+        "resample",
         "What happens where the network has not been shown voxels of this size; resample: it is shown the nearest that it "
-        "knows, and what it finds is brought back",
+        "knows, and what it finds is brought back, where that is over 1.4 times off",
     )
 
 
@@ -89,9 +89,9 @@ def learned(p: Learned, task: Task, source: Image, target: Image, block: str, fo
         if p.model_mismatch == "resample":
             steps = resampled.steps_of(card, source)
             shown = tuple(float(f"{s * n:.4g}") for s, n in zip(source.space.scale, steps))
-            remark += f"; it was shown voxels of {shown} nm"
+            remark += f"; it was shown voxels of {shown} nm" if steps != resampled.SAME else ""
         notes.append(f"{remark}; look at the result, or train on this volume")
-    if block.startswith("0-") and negative.better(supervoxels.network(folder), source):
+    if steps == resampled.SAME and block.startswith("0-") and negative.better(supervoxels.network(folder), source):
         notes.append("membranes look brighter than what they enclose; if they are, run with --membranes bright")
     for note in notes:
         print(f"WARNING [segment] {note}", file=sys.stderr)

@@ -97,7 +97,7 @@ def checked(task: Task, folder: Path, image: Image) -> tuple[float, ...]:
         remark = f"the voxel size is not known, and {ASSUMED} nm is taken; give --voxel_size"
     if remark:
         print(f"WARNING [synapses] {remark}", file=sys.stderr)
-        task.report(model_mismatch=remark)
+        task.report(notes=[remark])
     return tuple(image.space.scale) if image.space.known else ASSUMED
 
 
