@@ -1,4 +1,4 @@
-"""Multiscale: exact means, first labels, scales and translations, no copy of level 0, both versions."""
+"""Multiscale: exact means, most frequent labels, scales and translations, no copy of level 0, both versions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def test_levels(tmp_path: Path, version: str):
     exact = (raw[:, ::2, ::2] + raw[:, 1::2, ::2] + raw[:, ::2, 1::2] + raw[:, 1::2, 1::2] + 2) // 4
     assert np.array_equal(half, exact)
     labels = zarr.open_group(str(path / "labels/neurites"), mode="r")
-    assert np.array_equal(labels["1"][:], labels["0"][:][:, ::2, ::2])
+    four = labels["0"][:].reshape(9, 65, 2, 75, 2).swapaxes(2, 3).reshape(9, 65, 75, 4)
+    votes = (four[..., None] == four[..., None, :]).sum(-1)
+    assert np.array_equal(labels["1"][:], np.take_along_axis(four, votes.argmax(-1)[..., None], -1)[..., 0])
     attributes = group.attrs["ome"] if version == "0.5" else group.attrs
     scales = [d["coordinateTransformations"] for d in attributes["multiscales"][0]["datasets"]]
     assert scales[1][0]["scale"] == [30.0, 16.0, 16.0] and scales[1][1]["translation"] == [0.0, 4.0, 4.0]
@@ -59,7 +61,7 @@ def test_ids_of_a_store_of_their_own_are_never_averaged(tmp_path: Path, version:
     assert run_stage("serving.multiscale", tmp_path, **arguments) == 0
     group = zarr.open_group(str(tmp_path / "supervoxels.ome.zarr"), mode="r")
     open_ome_zarr(group)
-    assert np.array_equal(group["0"][:], ids) and np.array_equal(group["1"][:], ids[:, ::2, ::2])
+    assert np.array_equal(group["0"][:], ids) and np.isin(group["1"][:], ids).all()
     attributes = group.attrs["ome"] if version == "0.5" else group.attrs
     assert attributes["image-label"]["source"] == {"image": "../aligned.ome.zarr"} and "omero" not in attributes
 

@@ -1,7 +1,7 @@
 """Multiscale: the published volume, with pyramid levels, labels and the metadata that viewers need.
 
 Level 0 is hard-linked, not copied, where version and values stay as they are; so are the levels that `pyramid` has
-made block by block. Images are averaged, labels take their first voxel. The axis that is coarser than twice the finest
+made block by block. Images are averaged, labels take the most frequent one. The axis that is coarser than twice the finest
 is not halved until the others have caught up.
 """
 
@@ -77,7 +77,7 @@ def metadata(made: Pyramid, name: str) -> dict[str, Any]:
     """OME attributes of one image or label image."""
     image = made.image
     entry = multiscales([image.space.level(step) for step in made.down], name)
-    entry["type"] = "nearest" if made.label else "mean"
+    entry["type"] = "mode" if made.label else "mean"
     of = "../../" if made.target.root.parent.name == "labels" else "../aligned.ome.zarr"
     extra: dict[str, Any] = {"image-label": {"source": {"image": of}}} if made.label else omero(name, sample(made))
     return {"multiscales": [entry], **extra}

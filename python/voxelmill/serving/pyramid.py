@@ -1,6 +1,6 @@
 """Pyramid: the lower levels of a published volume, for a run of superblocks.
 
-Images are averaged, labels take their first voxel. With version 0.4 level 0 is converted too, and so is that of the
+Images are averaged, labels take the most frequent one. With version 0.4 level 0 is converted too, and so is that of the
 aligned volume: grey levels up to here, shares of white as --aligned_dtype from here on. Superblocks, and the
 level up to which they are made, are described in `core/levels.py`; `multiscale` joins them and makes the rest.
 """
@@ -62,7 +62,7 @@ class Pyramid:
         root: folder that gets the levels as `0`, `1`, ...
         version: "0.5" or "0.4", which has a level 0 of its own.
         count: most levels, level 0 included.
-        label: take the first voxel, not the mean.
+        label: take the most frequent voxel, not the mean.
         use_gpu: as `Device`; without a GPU, shards are made by all workers of the task.
         dtype: floating type to publish grey levels (uint8) in, 0 to 1; None for the image's own type.
     """
@@ -118,11 +118,23 @@ class Pyramid:
             part = tuple(slice(t.start * f, min(t.stop * f, e)) for t, f, e in zip(tile, step, self.layouts[n - 1].shape))
             values = self.level_0(part) if n == 1 else self.target.read(part, n - 1)
             made[tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region))] = (
-                values[tuple(slice(None, None, f) for f in step)]
-                if self.label
-                else mean(values, step, choose(self.use_gpu)[0])
+                most_frequent(values, step) if self.label else mean(values, step, choose(self.use_gpu)[0])
             )
         return made
+
+
+def most_frequent(values: np.ndarray, step: tuple[int, ...]) -> np.ndarray:
+    """Label that most voxels of a cell of `step` voxels have, of several the first; cells as in `mean`."""
+    held = np.pad(values, [(0, -n % f) for n, f in zip(values.shape, step)], mode="edge")
+    cells = [held[tuple(slice(a, None, f) for a, f in zip(at, step))] for at in np.ndindex(*step)]
+    best, votes = cells[0].copy(), np.zeros(cells[0].shape, np.uint8)
+    for one in cells:
+        count = np.zeros(votes.shape, np.uint8)
+        for other in cells:
+            count += one == other
+        np.copyto(best, one, where=count > votes)
+        np.maximum(votes, count, out=votes)
+    return best
 
 
 def mean(values: np.ndarray, step: tuple[int, ...], xp: Any = np) -> np.ndarray:
