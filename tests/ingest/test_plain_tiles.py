@@ -68,13 +68,13 @@ def test_tables(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("tile,x\na.tif,1\n", r"t\.csv: no column y; expected tile,y,x \(px\), found tile,x"),
+        ("tile,x\na.tif,1\n", r"t\.csv: no column y; expected tile, y, x, found tile, x"),
         ("tile,y,x\na.tif,1,wide\n", r"t\.csv: position 'wide' of tile a\.tif; expected a number of px"),
         ("tile,y,x\na.tif,1\n", r"t\.csv: position '' of tile a\.tif; expected a number of px"),
         ("tile,y,x\na.tif,nan,1\n", r"position 'nan' of tile a\.tif"),
         ("tile,y,x\na.tif,1,1\na.tif,2,2\n", r"t\.csv: tile a\.tif stands there twice"),
         ("tile,y,x\n", r"t\.csv: no tile in it"),
-        ("", r"t\.csv: no column tile; expected tile,y,x \(px\), found nothing"),
+        ("", r"t\.csv: no column tile, y, x; expected tile, y, x, found nothing"),
         ("dim = 2\na.tif (1, 2)\n", r"t\.csv, line 2: 'a\.tif \(1, 2\)'; expected `tile; ; \(x, y\)`"),
         ("dim = 3\na.tif; ; (1, 2, 0)\nb.tif; ; (1, 9, 40)\n", r"tiles at 2 different z; expected one"),
         ("dim = 2\na.czi; 3; (1, 2)\n", r"line 2: image 3 of a file of several; expected a file a tile"),

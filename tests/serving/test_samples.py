@@ -117,7 +117,7 @@ def test_tables_that_do_not_fit_together_leave_no_file(results, tmp_path):
         merge([Sample("a", (0, 4))], find_traces(results), tmp_path / "merged")
     assert list((tmp_path / "merged").iterdir()) == []
     table(results, 4, "", header="fov,cell,frame,good,area_ch_0\n")
-    with pytest.raises(DataError, match="column 'time' is missing"):
+    with pytest.raises(DataError, match="no column time; expected time, fov, cell, good"):
         merge([Sample("a", (4,))], find_traces(results), tmp_path / "merged")
 
 

@@ -27,9 +27,9 @@ def test_a_table_becomes_places(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("z,y,verdict\n1,1,no\n", "expected columns"),
+        ("z,y,verdict\n1,1,no\n", "no column x; expected z, y, x, verdict"),
         ("z,y,x,verdict\n1,1,9,no\n", "outside"),
-        ("z,y,x,verdict\n1,,1,no\n", "row 1"),
+        ("z,y,x,verdict\n1,,1,no\n", "line 2: .* expected z, y, x in whole voxels"),
     ],
 )
 def test_a_table_that_says_something_else_is_refused(tmp_path, text, said):

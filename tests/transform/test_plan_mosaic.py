@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from voxelmill.core import plans
+from voxelmill.core import plans, tables
 from voxelmill.testing.stages import record_of, run_stage
-from voxelmill.transform.place_tiles import POSITIONS, SEAMS, read_csv, write_csv
+from voxelmill.transform.place_tiles import POSITIONS, SEAMS, write_csv
 from voxelmill.transform.plan_mosaic import Mosaic, key_of
 
 Rows = list[tuple[str, int, float, float, float]]  # tile, section, y, x, quality
@@ -46,7 +46,7 @@ def test_one_canvas_for_all_sections(tmp_path):
     assert made.layout.shape == (3, 56, 104)  # from y -4 to 52, from x 6 to 110
     assert [(t.y, t.x) for t in made.tiles] == [(0.75, 1.5), (2, 44), (5, 0.25), (6, 42)]
     assert made.space.origin == (0, -16, 24) and made.space.scale == (40, 4, 4)
-    placed = read_csv(tmp_path / "tile_positions.csv")
+    placed = tables.rows(tmp_path / "tile_positions.csv")
     assert list(placed[0]) == ["tile", "y", "x", "quality"] and placed[0]["y"] == "0.750"
     assert len(plans.read(tmp_path / "blocks.csv")) == 1
 

@@ -88,7 +88,7 @@ def places(found: Sequence[Shift], present: Iterable[int] | None = None) -> dict
 
 def read(path: Path) -> list[Shift]:
     """Raises DataError for a table that lacks a column, or holds what is no number."""
-    return [_row(row, f"{path.name}, line {line}") for line, row in tables.read(path, NEEDED)[1]]
+    return [_row(row, f"{path.name}, line {line}") for line, row in tables.read(path, NEEDED, COLUMNS)[1]]
 
 
 def _row(row: Mapping[str, str], where: str) -> Shift:
@@ -113,7 +113,7 @@ def write(path: Path, found: Iterable[Shift], pixel: tuple[float, float]) -> Non
 
 def pixel_of(path: Path) -> tuple[float, float]:
     """mm of a raw pixel along x and y, by the columns in px and in mm of a table; 1 where it does not say."""
-    _, rows = tables.read(path, NEEDED)
+    _, rows = tables.read(path, NEEDED, COLUMNS)
     sizes = []
     for axis in "xy":
         pairs = [(_or_nan(row[f"{axis}_shift_mm"]), _or_nan(row.get(f"{axis}_shift"))) for _, row in rows]

@@ -76,13 +76,13 @@ def written(value: Any) -> str:
 
 def read(path: Path) -> SliceConfig:
     """Raises DataError for a table without the column `slice_id`, and for a slice that comes twice."""
-    names, rows = tables.read(path, ("slice_id",))
+    names, rows = tables.read(path, ("slice_id",), COLUMNS)
     config = SliceConfig(extra=[name for name in names if name and name not in COLUMNS])
     for line, row in rows:
         number = slices.number_of(row.pop("slice_id"), f"{path.name}, line {line}")
         if number in config.rows:
             raise DataError(f"{path.name}, line {line}: slice {number} comes twice; leave one row")
-        config.rows[number] = {name: value.strip() for name, value in row.items() if name}
+        config.rows[number] = {name: value for name, value in row.items() if name}
     for number in config.rows:
         config.flag(number, "use")
     return config

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import slices
+from ..core import slices, tables
 from ..core.params import Params, param
 from ..core.pictures import save_both
 from ..core.provenance import Task
@@ -37,8 +37,7 @@ class Parameters(Figures, Threshold):
 def run(p: Parameters, task: Task, *, metrics: list[In] | None = None, matches: In, output: OutFiles) -> None:
     output.mkdir()
     pairs = neighbours([read_metrics(path) for path in metrics or []])
-    with open(matches, newline="") as file:
-        solved = {slices.number_of(row["slice_id"]): float(row["rotation_deg"]) for row in csv.DictReader(file)}
+    solved = {slices.number_of(row["slice_id"]): float(row["rotation_deg"]) for row in tables.rows(matches)}
     sums = added_up(pairs)
     odd = [q for q in pairs if abs(q.rotation_deg) > p.diagnostic_rotation_threshold]
     with open(output / "rotation_drift.csv", "w", newline="") as file:

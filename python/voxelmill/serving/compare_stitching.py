@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core import tables
 from ..core.params import param
 from ..core.pictures import save_png
 from ..core.provenance import Task
@@ -36,8 +36,8 @@ def run(
 ) -> None:  # fmt: skip
     """tables: tiles, seams."""
     planes = [mean_over_depth(open_image(path)) for path in (motor, refined)]
-    tiles = [read(paths[0]) for paths in (motor_tables, refined_tables)]
-    seams = [read(paths[1]) for paths in (motor_tables, refined_tables)]
+    tiles = [tables.rows(paths[0]) for paths in (motor_tables, refined_tables)]
+    seams = [tables.rows(paths[1]) for paths in (motor_tables, refined_tables)]
     at = [np.array([(float(row["y"]), float(row["x"])) for row in table]) for table in tiles]
     moved = at[1] - at[0]
     moved -= moved.mean(0)
@@ -48,11 +48,6 @@ def run(
     figures.write_text(json.dumps(found, indent=1))
     draw(picture, planes, at[0], moved, found, p.figure_dpi)
     task.report(**found)
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def residual(seams: list[dict[str, str]]) -> float | None:

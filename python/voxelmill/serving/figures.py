@@ -13,6 +13,7 @@ from ..core.pictures import save_both
 from ..core.provenance import Task
 from ..core.shared import Seeded
 from ..core.stage import In, InFiles, OutFiles
+from ..core.tables import read as read_table
 from ..core.volume import Image, open_image
 from . import wiring_figures
 from .tables import pick, rows_in
@@ -72,11 +73,8 @@ def run(
 
 
 def read_csv(path: Path) -> dict[str, np.ndarray]:
-    import csv
-
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {n: np.array([r[n] if n == "status" else float(r[n]) for r in rows]) for n in rows[0]}
+    names, rows = read_table(path)
+    return {n: np.array([row[n] if n == "status" else float(row[n]) for _, row in rows]) for n in names}
 
 
 def middle(shifts: dict[str, np.ndarray]) -> int:

@@ -6,7 +6,6 @@ It is made of the tables that a run leaves, whichever of them are there: `slice_
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 from ..core import slice_config, slices
 from ..core.runs import plain
 from ..core.slice_config import SliceConfig
+from ..core.tables import rows as rows_of
 from .markup import Markup, table
 
 Row = dict[str, str]
@@ -82,10 +82,7 @@ def read(records: Sequence[dict], tables: Path) -> Series:
 
 
 def rows(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    return rows_of(path) if path.exists() else []
 
 
 def section(records: Sequence[dict], tables: Path, verbose: bool, drawn: bool) -> str:

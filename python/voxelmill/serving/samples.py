@@ -13,19 +13,20 @@ header `time,fov,cell,value`, and the rows that are good. Where somebody has loo
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from voxelmill.core import tables
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.ingest.movies.ranges import parse_range
 
+NEEDED = ("time", "fov", "cell", "good")
 FEATURE = re.compile(r".+_ch_\d+")
 MOST_FOVS = 1_000_000  # bounds the ranges of a file that is read without its movie
-TRUE = {"true", "1", "1.0"}
+GOOD = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,9 @@ def merge(samples: Sequence[Sample], traces: dict[int, Path], folder: str | Path
 
 
 def _merge_one(sample: Sample, traces: dict[int, Path], folder: Path) -> list[Path]:
-    features = sorted(c for c in _header(traces[sample.fovs[0]]) if FEATURE.fullmatch(c))
+    with open(traces[sample.fovs[0]], encoding="utf-8-sig", newline="") as first:
+        columns, _ = tables.parse(first, str(traces[sample.fovs[0]]), NEEDED)
+    features = sorted(c for c in columns if FEATURE.fullmatch(c))
     paths = [folder / f"{sample.name}_{feature}.csv" for feature in features]
     partial = [path.with_name(path.name + ".partial") for path in paths]
     files = [open(path, "w", encoding="utf-8", newline="") for path in partial]  # noqa: SIM115 (closed below)
@@ -151,15 +154,17 @@ def _merge_one(sample: Sample, traces: dict[int, Path], folder: Path) -> list[Pa
         for file in files:
             file.write("# Time units: min\ntime,fov,cell,value\n")
         for fov in sample.fovs:
-            columns = _header(traces[fov])
-            if sorted(c for c in columns if FEATURE.fullmatch(c)) != features:
-                raise DataError(
-                    f"{traces[fov]}: other features than {traces[sample.fovs[0]]}; extract both with the same features"
-                )
-            with open(traces[fov], encoding="utf-8", newline="") as source:
-                for row in csv.DictReader(line for line in source if not line.startswith("#")):
-                    if row["good"].strip().lower() in TRUE:
+            with open(traces[fov], encoding="utf-8-sig", newline="") as source:
+                columns, rows = tables.parse(source, str(traces[fov]), NEEDED)
+                if sorted(c for c in columns if FEATURE.fullmatch(c)) != features:
+                    raise DataError(
+                        f"{traces[fov]}: other features than {traces[sample.fovs[0]]}; extract both with the same features"
+                    )
+                for line, row in rows:
+                    where = f"{traces[fov]}, line {line}"
+                    if is_good(row["good"], where):
                         for feature, file in zip(features, files):
+                            require_numbers([row["time"], row["fov"], row["cell"], row[feature] or "nan"], where)
                             file.write(f"{row['time']},{row['fov']},{row['cell']},{row[feature]}\n")
     except BaseException:
         for file, path in zip(files, partial):
@@ -172,11 +177,17 @@ def _merge_one(sample: Sample, traces: dict[int, Path], folder: Path) -> list[Pa
     return paths
 
 
-def _header(path: Path) -> list[str]:
-    """Column names of a table, checked."""
-    with open(path, encoding="utf-8", newline="") as file:
-        columns = next(csv.reader(line for line in file if not line.startswith("#")), [])
-    missing = {"time", "fov", "cell", "good"} - set(columns)
-    if missing:
-        raise DataError(f"{path}: column {sorted(missing)[0]!r} is missing; extract the traces again")
-    return columns
+def is_good(text: str, where: str) -> bool:
+    """Raises DataError for what is neither yes nor no: a spreadsheet writes TRUE in its own language."""
+    found = GOOD.get(text.strip().lower())
+    if found is None:
+        raise DataError(f"{where}: good is {text!r}; expected true or false")
+    return found
+
+
+def require_numbers(cells: Sequence[str], where: str) -> None:
+    for cell in cells:
+        try:
+            float(cell)
+        except ValueError:
+            raise DataError(f"{where}: {cell!r}; expected a number") from None

@@ -7,13 +7,13 @@ is shown turned and mirrored, displaced, in other contrast, and, of isotropic vo
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import tables
 from ..core.errors import DataError
 from ..postprocess import densities
 from .data import Example, Recipe
@@ -43,17 +43,15 @@ def paint(table: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
 
     Raises DataError for a table without the columns, and places beyond the volume."""
     labels = np.zeros(shape, np.int32)
-    with open(table, newline="", encoding="utf-8") as file:
-        for n, row in enumerate(csv.DictReader(file), 1):
-            try:
-                at = tuple(int(row[axis]) for axis in "zyx")
-                verdict = row["verdict"]
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(f"{table}: row {n}: {error}; expected columns z, y, x (voxels) and verdict") from None
-            if any(not 0 <= p < s for p, s in zip(at, shape, strict=True)):
-                raise DataError(f"{table}: row {n}: {at} lies outside the volume of {shape} voxels (z, y, x)")
-            if verdict in ("synapse", "unsure"):
-                labels[at] = n if verdict == "synapse" else UNSURE
+    for n, (line, row) in enumerate(tables.read(table, (*"zyx", "verdict"))[1], 1):
+        try:
+            at = tuple(int(row[axis]) for axis in "zyx")
+        except ValueError as error:
+            raise DataError(f"{table}, line {line}: {error}; expected z, y, x in whole voxels") from None
+        if any(not 0 <= p < s for p, s in zip(at, shape, strict=True)):
+            raise DataError(f"{table}, line {line}: {at} lies outside the volume of {shape} voxels (z, y, x)")
+        if row["verdict"] in ("synapse", "unsure"):
+            labels[at] = n if row["verdict"] == "synapse" else UNSURE
     return labels
 
 

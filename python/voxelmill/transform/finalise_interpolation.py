@@ -3,10 +3,9 @@ lost on the way from the common space to the stack."""
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
-from ..core import slice_config, slices
+from ..core import slice_config, slices, tables
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.stage import In, Out
@@ -31,9 +30,8 @@ def run(
     known = slice_config.read(config)
     found: dict[int, dict[str, Any]] = {}
     for path in manifests or []:
-        with open(path, newline="") as file:
-            for row in csv.DictReader(file):
-                found[slices.number_of(row.pop("slice_id"), path.name)] = row
+        for row in tables.rows(path, ("slice_id",)):
+            found[slices.number_of(row.pop("slice_id"), path.name)] = row
     matches = [path for path in stacked or [] if path.name == "z_matches.csv"]
     if placed and matches:
         lost = in_column(placed) - in_column(matches[0])

@@ -148,8 +148,3 @@ def write_csv(path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]]) -
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(rows)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))

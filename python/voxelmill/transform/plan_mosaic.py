@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import blocks, files, plans
+from ..core import blocks, files, plans, tables
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
@@ -23,7 +23,7 @@ from ..core.stage import In, Out, OutFiles
 from ..core.volume import Layout, layout
 from ..ingest.tiles.plain import Tile, Tiling, by_section, positions_of
 from . import illumination
-from .place_tiles import POSITIONS, SEAMS, read_csv, write_csv
+from .place_tiles import POSITIONS, SEAMS, write_csv
 
 SHARED = 0.5  # of what each section covers, by all: one frame
 UNEVEN = 0.03  # of the mean: light that differs so much over a tile shows at its rim
@@ -76,8 +76,8 @@ def run(
     """A block has a mosaic of its own and, in the list, the key of its files: what changes in sections that it does not
     show changes neither."""
     tiling = Tiling.model_validate_json(tiles.read_text())
-    rows = {row["tile"]: row for path in positions for row in read_csv(path)}
-    met = sorted((row for path in seams for row in read_csv(path)), key=lambda row: int(row["section"]))
+    rows = {row["tile"]: row for path in positions for row in tables.rows(path)}
+    met = sorted((row for path in seams for row in tables.rows(path)), key=lambda row: int(row["section"]))
     if not rows:
         raise DataError(f"{tiling.source}: no section could be placed")
     found = [

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from ..core import plans, slice_config, slices
+from ..core import plans, slice_config, slices, tables
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
@@ -116,8 +116,7 @@ def without_pair(images: Mapping[int, Image], pairs: Sequence[Pair]) -> list[str
 
 def in_column(path: Path) -> set[int]:
     """Slices of a table with the column `slice_id`."""
-    with open(path, newline="") as file:
-        return {slices.number_of(row["slice_id"], path.name) for row in csv.DictReader(file)}
+    return {slices.number_of(row["slice_id"], path.name) for row in tables.rows(path, ("slice_id",))}
 
 
 def expected(p: Parameters, n: int, step: float) -> float:

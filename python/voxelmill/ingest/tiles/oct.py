@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core import tables
 from ...core.errors import DataError
 
 NAME = re.compile(r"tile_x(\d+)_y(\d+)_z(\d+)")
@@ -194,9 +195,6 @@ def write_table(path: Path, tiles: list[RawTile]) -> None:
 
 def read_table(path: Path, number: int | None = None) -> list[RawTile]:
     """The tiles of a table, or of one of its slices."""
-    import csv
-
     kinds = {f.name: {"str": str, "int": int, "float": float}[str(f.type)] for f in fields(RawTile)}
-    with open(path, newline="") as file:
-        rows = [row for row in csv.DictReader(file) if number is None or int(row["slice"]) == number]
+    rows = [row for row in tables.rows(path, list(kinds)) if number is None or int(row["slice"]) == number]
     return [RawTile(**{name: kind(row[name]) for name, kind in kinds.items()}) for row in rows]

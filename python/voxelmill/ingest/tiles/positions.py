@@ -11,11 +11,11 @@ Fiji, BigStitcher       dim = 2             x comes first; with dim = 3 all tile
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from pathlib import Path
 
+from ...core import tables
 from ...core.errors import DataError
 
 Positions = dict[str, tuple[float, float]]  # tile -> (y, x), px
@@ -35,7 +35,7 @@ def read_positions(path: Path, name: str = "") -> Positions:
         raise DataError(f"{name}: no text; expected a CSV (tile,y,x) or a {USUAL}") from None
     lines = [line if not line.lstrip().startswith("#") else "" for line in lines]
     first = next((line for line in lines if line.strip()), "")
-    rows = _configuration(lines, name) if SETTING.fullmatch(first) or ";" in first else _csv(lines, name)
+    rows = _configuration(lines, name) if SETTING.fullmatch(first) or LINE.fullmatch(first) else _csv(lines, name)
     found: Positions = {}
     for tile, y, x in rows:
         if tile in found:
@@ -47,16 +47,8 @@ def read_positions(path: Path, name: str = "") -> Positions:
 
 
 def _csv(lines: list[str], name: str) -> list[tuple[str, float, float]]:
-    rows = csv.DictReader(line for line in lines if line.strip())
-    columns = {column.strip().lower(): column for column in rows.fieldnames or [] if column}
-    lacking = [column for column in ("tile", "y", "x") if column not in columns]
-    if lacking:
-        raise DataError(f"{name}: no column {lacking[0]}; expected tile,y,x (px), found {','.join(columns) or 'nothing'}")
-    found = []
-    for row in rows:
-        tile, y, x = (row[columns[column]] or "" for column in ("tile", "y", "x"))
-        found.append((tile.strip(), _number(y, name, tile), _number(x, name, tile)))
-    return found
+    found = [row for _, row in tables.parse(lines, name, ("tile", "y", "x"))[1]]
+    return [(row["tile"], *(_number(row[axis], name, row["tile"]) for axis in "yx")) for row in found]  # type: ignore[misc]
 
 
 def _configuration(lines: list[str], name: str) -> list[tuple[str, float, float]]:
