@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 from voxelmill.core import plans
+from voxelmill.ingest.inspect_tiles import key_of
+from voxelmill.ingest.tiles.plain import Tile, Tiling
 from voxelmill.testing.mosaics import mosaic, write_tiles
 from voxelmill.testing.stages import record_of, run_stage
 
@@ -50,3 +52,20 @@ def test_a_missing_tile_is_said_and_refused_under_strict(tmp_path, capsys):
 def test_a_doubt_is_refused_under_strict(tmp_path, capsys):
     assert inspect(tmp_path, write_tiles(tmp_path / "tiles", MADE), strict=True) == 65
     assert "tiles: the voxel size is not known on every axis; give --voxel_size" in capsys.readouterr().err
+
+
+def test_the_key_of_a_task_is_that_of_its_files(tmp_path):
+    """A changed file changes the key of the sections that are read from it, and of no others."""
+    tiling = Tiling(
+        source="t", kind="tiff", channel=0, dtype="uint8", depth=1, scale=(None, None, None), sections=["0", "1"], corners={},
+        tiles=[Tile(name=f"{n}.tif", section=n, y=0, x=0, height=1, width=1) for n in range(2)],
+    )  # fmt: skip
+    for name in ("0.tif", "1.tif", "all.czi"):
+        (tmp_path / name).write_bytes(b"1")
+    of = [(tmp_path, "0-0"), (tmp_path, "1-1"), (tmp_path / "all.czi", "0-1")]
+    before = [key_of(source, tiling, block) for source, block in of]
+    for changed, name in enumerate(("0.tif", "1.tif", "all.czi")):
+        (tmp_path / name).write_bytes(b"12")
+        after = [key_of(source, tiling, block) for source, block in of]
+        assert [n for n in range(3) if after[n] != before[n]] == [changed]
+        before = after

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from voxelmill.ingest.read_detections import keys_of
 from voxelmill.testing.movies import run_timelapse
 from voxelmill.timelapse.store import open_channel
 
@@ -84,3 +85,10 @@ def test_what_does_not_fit_is_refused(
 ):
     assert read(tmp_path, movie_file, as_npy(tmp_path, change(movies[0].labels)), fovs) == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("write", [as_npy, as_npz, as_tiff])
+def test_changed_labels_have_another_key(tmp_path, write):
+    stack = np.ones((2, 8, 8), np.uint16)
+    before = keys_of(write(tmp_path, stack), [[0], [1]])
+    assert len(before) == 2 and keys_of(write(tmp_path, np.ones((3, 8, 8), np.uint16)), [[0], [1]])[0] != before[0]
