@@ -15,9 +15,11 @@ from voxelmill.testing import results
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A catalogue with one release, r1."""
+    """A catalogue with a movie, m1, a volume of slices, v1, and, current, neurites, r1."""
     folder: Path = tmp_path_factory.mktemp("paged")
     store = Store(folder / "store", make=True)
+    releases.create(store, results.moving(folder / "movie"), "m1")
+    releases.create(store, results.stacked(folder / "slices"), "v1")
     releases.create(store, results.make(folder / "one", forms=True), "r1")
     return store
 

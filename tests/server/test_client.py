@@ -26,7 +26,7 @@ def client(address: str) -> Client:
 
 
 def test_queries(client: Client) -> None:
-    assert [r["tag"] for r in client.releases()] == ["r1"] and client.release()["tag"] == "r1"
+    assert [r["tag"] for r in client.releases()] == ["m1", "v1", "r1"] and client.release()["tag"] == "r1"
     # Rods along x, of 4 voxels of 8 nm: the second has y = 32..63 nm.
     assert client.segments("r1", [(0, 0, 0), (0, 40, 0), (-99, 0, 0)]) == [1, 2, None]
     assert client.neurite("r1", 2)["root_id"] == 2

@@ -18,6 +18,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
+from ..catalog import regions
 from ..core.errors import StorageError
 from ..core.volume import Image
 from ..serving import viewer
@@ -66,8 +67,8 @@ def view(
         state = viewer.of_results(release.files, base)
     except StorageError:
         raise Missing(f"release {release.tag} has no volumes") from None
-    if release.image is not None:
-        whole(state, release.image)
+    if (image := release.image or regions.volume_of(of.store, release.tag)) is not None:
+        whole(state, image)
     node = of.node(release, neurite) if neurite else None
     segmented(state["layers"])
     state["layers"] += shapes(release, base, {layer["name"] for layer in state["layers"]})
