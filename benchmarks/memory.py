@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Peak memory of the stages that look at whole sections, for sections of a given side: it should not depend on it.
+"""Peak memory of the stages that look at whole sections, for sections of a given side: it should not depend on it; and of
+those that run a network, on one shard.
 
-    benchmarks/memory.py [--edge 16384] [--sections 8] [--workers 1]
+    benchmarks/memory.py [--only sections] [--edge 16384] [--sections 8] [--workers 1]
+    benchmarks/memory.py --only shard [--shard 32 1024 1024]
 
-The volume is a repeated patch of made tissue, labels and truth are that of its tubes; a stage runs in a process of its
-own, on its first block, `evaluate` on everything.
+Whole sections: the volume is a repeated patch of made tissue, labels and truth are that of its tubes; a stage runs in a
+process of its own, on its first block, `evaluate` on everything. A shard: the demo crop (10 nm), mirrored, of which the
+middle one of three shards on each other is looked at, with made labels.
 """
 
 from __future__ import annotations
@@ -26,12 +29,17 @@ SHARD, CHUNK = 1024, 128
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("sections", "shard"))
+    parser.add_argument("--shard", type=int, nargs=3, default=[32, 1024, 1024])
     parser.add_argument("--edge", type=int, default=16384, help="px of a section's side")
     parser.add_argument("--sections", type=int, default=8)
     parser.add_argument("--workers", type=int, default=1, help="--processes of each stage")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="memory-") as folder:
-        measure(Path(folder), given.edge, given.sections, given.workers)
+        if given.only != "shard":
+            measure(Path(folder), given.edge, given.sections, given.workers)
+        if given.only != "sections":
+            measure_shard(Path(folder), tuple(given.shard), given.workers)
 
 
 def measure(folder: Path, edge: int, sections: int, workers: int) -> None:
@@ -44,8 +52,32 @@ def measure(folder: Path, edge: int, sections: int, workers: int) -> None:
         "render": "--volume raw.ome.zarr --transforms t.npz --block 0-0 --output aligned.ome.zarr",
         "evaluate": "--labels labels.ome.zarr --truth labels.ome.zarr --transforms t.npz --output score.json",
     }
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "VOXELMILL_PROCESSES": str(workers), "OMP_NUM_THREADS": "1"}
     print(f"{sections} sections of {edge} x {edge} px, {workers} worker(s)")
+    run(folder, lines, workers)
+
+
+def measure_shard(folder: Path, shard: tuple[int, int, int], workers: int) -> None:
+    make_shards(folder, shard)
+    of = "--volume grey.ome.zarr --block 1-1"
+    lines = {
+        "segment": f"{of} --output supervoxels.ome.zarr --overlaps overlaps.npz",
+        "synapses": f"{of} --labels cells.ome.zarr --supervoxels cells.ome.zarr --candidates candidates.parquet",
+    }
+    print(f"a shard of {shard} voxels, {workers} worker(s)")
+    run(folder, lines, workers)
+
+
+def run(folder: Path, lines: dict[str, str], workers: int) -> None:
+    """Stages one after the other, and what their records say."""
+    from voxelmill.testing.engine import ALLOCATION
+
+    env = {
+        **os.environ,
+        **ALLOCATION,
+        "PYTHONPATH": str(ROOT / "python"),
+        "VOXELMILL_PROCESSES": str(workers),
+        "OMP_NUM_THREADS": "1",
+    }
     for name, line in lines.items():
         subprocess.run([sys.executable, ROOT / f"bin/{name}.py", *line.split()], cwd=folder, env=env, check=True)
         (path,) = folder.glob(f"{name}*.provenance.json")
@@ -77,6 +109,26 @@ def make(folder: Path, edge: int, sections: int) -> None:
     moves = [warp.shift_transform(1.5 * (z % 3), -z % 2) for z in range(sections)]
     moves[sections // 2] = warp.shift_transform(edge, 0)
     save(folder / "t.npz", moves)
+
+
+def make_shards(folder: Path, shard: tuple[int, int, int]) -> None:
+    """Three shards on each other: grey values and labels."""
+    from voxelmill.core import manifest
+    from voxelmill.core.space import ZYX, Space
+    from voxelmill.core.volume import create_image, layout
+    from voxelmill.testing.em import neurites
+
+    crop = np.load(ROOT / "assets/demo/fib25_crop.npz")
+    shape = (3 * shard[0], *shard[1:])
+    for name, patch, label in (("grey", crop[crop.files[0]], False), ("cells", neurites((64, 256, 256))[1], True)):
+        around = [(0, max(0, n - m)) for n, m in zip(shape, patch.shape)]
+        cube = np.pad(patch, around, mode="symmetric")[tuple(map(slice, shape))]
+        chunk = tuple(min(n, CHUNK if k else shard[0]) for k, n in enumerate(shard))
+        lay = layout(shape, cube.dtype, shard, chunk)
+        image = create_image(folder / f"{name}.ome.zarr", lay, Space.of(ZYX, (10.0, 10.0, 10.0)), label=label)
+        for z in range(0, shape[0], shard[0]):
+            image.write((slice(z, z + shard[0]), slice(0, shape[1]), slice(0, shape[2])), cube[z : z + shard[0]])
+        manifest.write(folder / f"{name}.ome.zarr")
 
 
 if __name__ == "__main__":

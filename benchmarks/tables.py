@@ -1,6 +1,12 @@
 """What the joins on tables cost a row: CPU seconds and peak memory, which records of small runs cannot show.
 
-    python benchmarks/tables.py [--rows 1e6 4e6]
+    python benchmarks/tables.py [--rows 1e6 4e6] [--cases agglomerate link borders] [--folder DIR] [--room EDGES]
+
+Memory is that of the whole process (most held at once, with the pages of mapped files) and, of this, what no file backs
+(looked at every 20 ms): the first can be taken back by the system at any time where files back it, the second cannot.
+
+With --room, `agglomerate` works on so few edges at once: what memory does with a graph that is so many times larger than the
+room for it is seen on a small one.
 
 `agglomerate` joins a region graph, a row an edge, from its file on (`learned`). Of `classic`, `link` joins the
 supervoxels of a batch (three overlaps each), `borders` what lies between batches. The figures stand as constants in
@@ -11,34 +17,64 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from voxelmill.inference import agglomerate as stage
-from voxelmill.inference import region_graph, section_linking, supervoxels
+from voxelmill.inference import pending, region_graph, section_linking, supervoxels
+from voxelmill.testing.engine import ALLOCATION
 
 
-def agglomerate(rows: int, layers: int = 8) -> float:
+def agglomerate(rows: int, folder: Path, layers: int = 8) -> float:
     """CPU seconds to join a graph with that many edges: supervoxels on a lattice, each touching its seven next ones.
 
-    layers: of supervoxels in the file of a block."""
+    layers: of supervoxels in the file of a block. A graph that is in the folder already is taken."""
     side = round((rows / 7) ** (1 / 3))
     rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{z}.npz" for z in range(0, side, layers)]
+    place = folder / f"graph{rows}"
+    place.mkdir(exist_ok=True)
+    paths = [place / f"{z}.npz" for z in range(0, side, layers)]
+    if not all(path.exists() for path in paths):
         for k, path in enumerate(paths):
             save_block(path, side, k * layers, min((k + 1) * layers, side), rng)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
-        begun = time.process_time()
-        given = [Path(folder) / name for name in ("components.parquet", "border.npz", "merge", "forest.npz")]
-        stage.learned(stage.Learned(), SimpleNamespace(report=dict), paths, *given)
-        return time.process_time() - begun
+    os.chdir(place)  # where tables on disk are
+    begun = time.process_time()
+    given = [place / name for name in ("components.parquet", "border.npz", "merge", "forest.npz")]
+    Watch.begin()
+    stage.learned(stage.Learned(), SimpleNamespace(report=dict), paths, *given)
+    return time.process_time() - begun
+
+
+class Watch:
+    """Most memory that was held from a moment on."""
+
+    anonymous = 0
+
+    @classmethod
+    def begin(cls) -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+        cls.anonymous = 0
+
+    @classmethod
+    def look(cls) -> None:
+        while True:
+            cls.anonymous = max(cls.anonymous, held("RssAnon"))
+            time.sleep(0.02)
+
+
+def held(name: str) -> int:
+    """Bytes, as the system has them of this process."""
+    found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024 if found else 0
 
 
 def save_block(path: Path, side: int, start: int, stop: int, rng: np.random.Generator) -> None:
@@ -58,7 +94,7 @@ def save_block(path: Path, side: int, start: int, stop: int, rng: np.random.Gene
     supervoxels.save(path, supervoxels.Graph(slice(start, stop), [], [nodes], [edges], {(0, 0): first}, {(0, 0): planes[-1]}))
 
 
-def link(rows: int) -> float:
+def link(rows: int, folder: Path) -> float:
     """CPU seconds to link that many supervoxels in 32 sections."""
     rng, section = np.random.default_rng(0), rows // 32
     ids = np.arange(1, rows + 1, dtype=np.uint64)
@@ -72,7 +108,7 @@ def link(rows: int) -> float:
     return time.process_time() - begun
 
 
-def borders(rows: int) -> float:
+def borders(rows: int, folder: Path) -> float:
     """CPU seconds to join ten batches with that many supervoxels in their first sections; 70 % go on."""
     rng, batches = np.random.default_rng(0), 10
     each, made = rows // batches, []
@@ -94,28 +130,48 @@ def borders(rows: int) -> float:
     return time.process_time() - begun
 
 
+CASES = {"agglomerate": agglomerate, "link": link, "borders": borders}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=float, nargs="+", default=[1e6, 4e6])
-    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--folder", type=Path, help="keep the made graphs here")
+    parser.add_argument("--room", type=int, default=pending.ROOM)
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.case:
-        seconds = {"agglomerate": agglomerate, "link": link, "borders": borders}[args.case](int(args.rows[0]))
-        peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-        print(json.dumps([seconds, int(peak[1]) * 1024 if peak else 0]))
+    if args.one:
+        threading.Thread(target=Watch.look, daemon=True).start()
+        shrink(args.room)
+        seconds = CASES[args.cases[0]](int(args.rows[0]), args.folder)
+        print(json.dumps([seconds, held("VmHWM"), Watch.anonymous]))
         return
-    print(f"{'':11} {'rows':>10} {'us a row':>9} {'bytes a row':>12}")
-    for case in ("agglomerate", "link", "borders"):
-        least = json.loads(one(case, 1000))[1]
-        for rows in args.rows:
-            seconds, peak = json.loads(one(case, int(rows)))
-            print(f"{case:11} {rows:10,.0f} {1e6 * seconds / rows:9.2f} {(peak - least) / rows:12.0f}")
+    print(f"{'':11} {'rows':>13} {'us a row':>9} {'bytes a row':>12} {'MB':>6} {'MB of no file':>14}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (args.folder or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        for case in args.cases:
+            _, least, _ = one(case, 1000, folder, args.room)
+            for rows in args.rows:
+                seconds, peak, own = one(case, int(rows), folder, args.room)
+                each = f"{1e6 * seconds / rows:9.2f} {(peak - least) / rows:12.0f}"
+                print(f"{case:11} {rows:13,.0f} {each} {peak / 1e6:6.0f} {own / 1e6:14.0f}", flush=True)
 
 
-def one(case: str, rows: int) -> str:
-    return subprocess.run(
-        [sys.executable, __file__, "--case", case, "--rows", str(rows)], capture_output=True, text=True, check=True
-    ).stdout
+def shrink(room: int) -> None:
+    """Room for so many edges, and pieces of half as many."""
+    supervoxels.pieces = partial(supervoxels.pieces, most=room // 2)
+    pending.ROOM = room
+
+
+def one(case: str, rows: int, folder: Path, room: int) -> tuple[float, int, int]:
+    """CPU seconds, most bytes held, most that no file backs."""
+    given = ["--one", "--cases", case, "--rows", str(rows), "--folder", str(folder), "--room", str(room)]
+    env = os.environ | ALLOCATION
+    return tuple(
+        json.loads(subprocess.run([sys.executable, __file__, *given], env=env, stdout=subprocess.PIPE, check=True).stdout)
+    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from .core.pipeline import Cluster, Limits
 from .core.plans import PYRAMID_BLOCKS, READ_BLOCKS, TABLE_VOXELS
 from .core.schema import project
 from .core.shared import Storage, Tasks
+from .inference.pending import MOST_NODES
 from .serving.neurites import AT_ONCE
 
 MEASURED = Path(__file__).with_suffix(".json")
@@ -57,7 +58,7 @@ BLOCK_GB, SINGLE_GB = 16.0, 64.0  # of memory: what many tasks, what one may hav
 DISK_GB = 10_000.0  # of a work folder
 # Of memory, per row of each table, and CPU seconds; benchmarks/tables.py.
 EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 55.0, 310.0, 60.0, 110.0, 150.0
-GRAPH_BYTES = 0.9e9  # of a region graph what is held: 0.76 GB at 3e7 edges, more was not measured; the rest is on disk
+GRAPH_BYTES = 0.9e9  # of a region graph what is held at most; the rest is on disk
 EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 3.5e-6, 2e-6, 1e-6
 
 
@@ -88,8 +89,11 @@ class Line:
 # sections of 512 px on, which the lines through smaller runs do not know.
 PATCH_MEMORY = Line(1.0e9, 12.5e6)
 # Bytes at most of what looks at a shard tile by tile, its tables aside: measured on shards of the default size in the middle
-# of FIB-25 at 10 nm (0.6e9 of synapses with 32 sections, more with 64), with meshes of single voxels.
-TILE_MEMORY = {"synapses": 0.75e9, "shapes": 0.72e9, "export_labels": 0.39e9}
+# of FIB-25 at 10 nm (0.86e9 of synapses, three networks, with 32 sections), with meshes of single voxels.
+TILE_MEMORY = {"synapses": 0.9e9, "shapes": 0.72e9, "export_labels": 0.39e9}
+PICTURE_MEMORY = (
+    0.6e9  # of the largest neurites, in a million triangles; 0.45e9 with a million rows, which are sorted on disk
+)
 
 
 @dataclass
@@ -249,6 +253,8 @@ def held(stage: str, voxels: float, tasks: int, size: float, setting: Setting, c
         memory = min(memory, PATCH_MEMORY.at(setting.shard_voxels / 1e6))
     if stage in TILE_MEMORY:
         memory = min(memory, TILE_MEMORY[stage])
+    if stage == "neurons":
+        memory = min(memory, PICTURE_MEMORY)
     if stage == "neurites":
         memory = cost.memory.at(min(size, AT_ONCE / 1e6))
     if stage == "agglomerate":
@@ -317,6 +323,9 @@ def limits(voxels: float, setting: Setting, stages: dict[str, Stage]) -> Iterato
     costs = predict(voxels, setting, stages)
     files = voxels / setting.shard_voxels
     divided = [c for c in costs if is_divided(c.stage, setting)]
+    if DENSITY[setting.segmentation].edges:
+        supervoxels = DENSITY[setting.segmentation].supervoxels * voxels / 1e6
+        yield "supervoxels of the one AGGLOMERATE", supervoxels, MOST_NODES, "a smaller --cutout, or --segmentation classic"
     most = max((c.tasks for c in divided), default=1)
     yield "stores in one JOIN command", most * BYTES_PER_STORE_NAME, ARGUMENT_BYTES, "--block_voxels"
     yield "head memory for all tasks", sum(c.tasks for c in costs) * HEAD_BYTES_PER_TASK, HEAD_MEMORY, "--block_voxels"

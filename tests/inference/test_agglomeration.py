@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -42,6 +42,8 @@ def room_for(edges: int, nodes: int) -> Iterator[None]:
     """So few edges and nodes are worked on at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pending, "ROOM", edges)
+        patch.setattr(pending, "SEEN", max(2, edges // 50))
+        patch.setattr(agglomeration, "BINS", 64)
         patch.setattr(scratch, "BLOCK", nodes)
         yield
 
@@ -152,23 +154,50 @@ def absorbed_in_memory(root: np.ndarray, sizes: np.ndarray, edges: Edges, smalle
         root = up[root]
 
 
-def test_what_waits_is_not_held_together(monkeypatch: pytest.MonkeyPatch):
-    """A lattice in pieces: no more edges are looked at together than there is room for, and the joins are the same."""
-    seen: list[int] = []
-    joined = agglomeration._joined
-    monkeypatch.setattr(agglomeration, "_joined", lambda edges, *rest: seen.append(len(edges.u)) or joined(edges, *rest))
-    side, layers, rng = 12, 64, np.random.default_rng(0)
+def lattice(layers: int, side: int, mean: Callable[[int], np.ndarray]) -> tuple[int, Edges]:
+    """Nodes that each touch the six next ones; mean: affinities of so many edges."""
     numbers = np.arange(layers * side**2).reshape(layers, side, side)
     pairs = [np.stack([np.moveaxis(numbers, k, 0)[:-1].ravel(), np.moveaxis(numbers, k, 0)[1:].ravel()], 1) for k in range(3)]
     pairs = np.unique(np.concatenate(pairs), axis=0).astype(np.uint64)
-    faces = rng.integers(1, 99, len(pairs))
-    edges = Edges(pairs, (rng.random(len(pairs)) * 255 * faces).astype(np.int64), faces)
-    parts = divided(numbers.size, pieces(edges, list(range(0, numbers.size, 2 * side**2))))
-    whole = join(numbers.size, edges, 0.2)
+    faces = np.random.default_rng(0).integers(1, 99, len(pairs))
+    return numbers.size, Edges(pairs, (mean(len(pairs)) * 255 * faces).astype(np.int64), faces)
+
+
+def alike(n: int) -> np.ndarray:
+    """A fifth of all edges has the same affinity."""
+    return np.random.default_rng(0).integers(1, 6, n) / 5
+
+
+def apart(n: int) -> np.ndarray:
+    return np.random.default_rng(0).random(n)
+
+
+@pytest.mark.parametrize("mean", [alike, apart])
+def test_what_waits_is_not_held_together(monkeypatch: pytest.MonkeyPatch, mean: Callable[[int], np.ndarray]):
+    """A lattice in pieces: no more edges are looked at together than there is room for, and the joins are the same, where
+    any number of edges are equal, too."""
+    seen: list[int] = []
+    joined, connected = agglomeration._joined, agglomeration.components
+    monkeypatch.setattr(agglomeration, "_joined", lambda edges, *rest: seen.append(len(edges.u)) or joined(edges, *rest))
+    monkeypatch.setattr(agglomeration, "components", lambda n, u, v: seen.append(len(u)) or connected(n, u, v))
+    n, edges = lattice(64, 8, mean)
+    parts = divided(n, pieces(edges, list(range(0, n, 128))))
+    whole = join(n, edges, 0.2)
     seen.clear()
-    with room_for(1000, 500):
+    with room_for(500, 500):
         found = agglomeration.join(parts, 0.2)
-    assert max(seen) <= 1500 < len(pairs) / 10 and all(map(np.array_equal, found, whole))
+    assert max(seen) <= 750 < len(edges.faces) / 10 and all(map(np.array_equal, found, whole))
+
+
+def test_of_a_pair_no_more_edges_are_held_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch):
+    """Two clusters that touch in many places, which are found one after the other."""
+    one = pending.Pending(*np.array([[0], [1], [7], [2], [1]]).repeat(50, 1))
+    seen: list[int] = []
+    summed = pending.summed
+    monkeypatch.setattr(pending, "summed", lambda n, edges: seen.append(len(edges.u)) or summed(n, edges))
+    with room_for(100, 99):
+        (found,) = pending.Parts(2, [one] * 60)
+    assert [column.tolist() for column in found] == [[0], [1], [21000], [6000], [1]] and max(seen) <= 150
 
 
 def test_one_part_after_the_other_is_held():

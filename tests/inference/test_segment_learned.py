@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from voxelmill.core.volume import open_image
-from voxelmill.inference import region_graph, section_linking, supervoxels
+from voxelmill.inference import pending, region_graph, section_linking, supervoxels
 from voxelmill.inference.segment import MODEL
 from voxelmill.postprocess.score import score_volumes
 from voxelmill.testing.em import neurites
@@ -121,6 +121,13 @@ def test_a_block_that_is_missing_is_named(blocks: dict[str, Path], tmp_path: Pat
     words = {"overlaps": tables, "block": "all", "components": "c.parquet", "border": "b.npz"}
     assert run_stage("inference.agglomerate", tmp_path, **words) == 65
     assert "sections 4 to 7 are missing; rerun the block" in capsys.readouterr().err
+
+
+def test_more_supervoxels_than_pairs_have_numbers_are_refused(blocks: dict[str, Path], tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setattr(pending, "MOST_NODES", 3)
+    words = {"overlaps": [blocks["0-2"]], "block": "0-0", "components": "c.parquet", "border": "b.npz"}
+    assert run_stage("inference.agglomerate", tmp_path, **words) == 65
+    assert "expected at most 3" in capsys.readouterr().err
 
 
 def test_thick_sections_are_cut_by_themselves(made, tmp_path: Path):

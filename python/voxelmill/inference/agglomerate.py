@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from ..core.errors import DataError
 from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out, OutFiles
-from . import agglomeration, region_graph, scratch, section_linking, small_segments, streamed, supervoxels
+from . import agglomeration, pending, region_graph, scratch, section_linking, small_segments, streamed, supervoxels
 from .region_graph import Edges
 from .segment import HOW, load_tables
 
@@ -110,14 +111,19 @@ class Graph:
         paths = supervoxels.in_order(overlaps)
         self.nodes = supervoxels.nodes_of(paths)
         self.number = len(self.nodes.ids)
+        if self.number > pending.MOST_NODES:
+            raise DataError(
+                f"agglomerate: {self.number:,} supervoxels; expected at most {pending.MOST_NODES:,}, whose pairs "
+                "have numbers of 63 bits; segment a part by --cutout, or all by --segmentation classic"
+            )
         self.stored, self.places = scratch.Rows(4), list[tuple[int, int]]()
         self.first, self.last = (scratch.zeros(self.number, np.int32) for _ in range(2))  # piece of each node, from 1
         for edges in supervoxels.pieces(paths):
             ends = self._placed(edges.pairs)
             self.places.append(self.stored.put(*ends.T, edges.total, edges.faces))
             ends = ends.ravel()
-            self.last[ends] = len(self.places)
-            self.first[ends[self.first[ends] == 0]] = len(self.places)
+            scratch.put(self.last, ends, len(self.places))
+            scratch.put(self.first, ends[scratch.take(self.first, ends) == 0], len(self.places))
             scratch.release()
         self.rows = sum(number for _, number in self.places)
 
@@ -158,9 +164,10 @@ class Graph:
         score = scratch.zeros(len(root), np.float32)
         for edges in self.pieces():
             u, v = edges.pairs.T
-            inside = root[u] == root[v]
+            inside = scratch.take(root, u) == scratch.take(root, v)
+            mean = (edges.total[inside] / edges.faces[inside] / 255).astype(np.float32)
             for ends in (u[inside], v[inside]):
-                np.maximum.at(score, ends, (edges.total[inside] / edges.faces[inside] / 255).astype(np.float32))
+                scratch.gather(np.maximum, score, ends, mean)
         return score
 
     def components(self, root: np.ndarray, score: np.ndarray) -> Iterator[section_linking.Components]:
@@ -170,7 +177,7 @@ class Graph:
             own = root[at] == scratch.numbers(at)
             rank[at] = np.cumsum(own) + count - 1
             count += int(own.sum())
-            yield section_linking.Components(self.nodes.ids[at], rank[root[at]], score[at])
+            yield section_linking.Components(self.nodes.ids[at], scratch.take(rank, root[at]), score[at])
 
 
 def curve_of(overlaps: list[In], kept: In) -> tuple[np.ndarray, Iterator[tuple[float, np.ndarray]]]:

@@ -50,7 +50,8 @@ class Forest(NamedTuple):
     score: NDArray[np.float64]  # 0..1, and -1 there
 
     def note(self, a: NDArray[np.int64], b: NDArray[np.int64], score: NDArray[np.float64]) -> None:
-        self.parent[b], self.score[b] = a, score
+        scratch.put(self.parent, b, a)
+        scratch.put(self.score, b, score)
 
 
 class Group(NamedTuple):
@@ -110,8 +111,8 @@ def _settled(group: Group, graph: Divided, least: float, forest: Forest) -> Grou
     if not len(group.edges.u):
         return group
     names, local = _named(group.edges)
-    waits = (graph.first[names] < group.first) | (graph.last[names] > group.last)
-    joins, left = _joined(local, waits, least)
+    waits = (scratch.take(graph.first, names) < group.first) | (scratch.take(graph.last, names) > group.last)
+    joins, left = _joined(local, waits, Level(least))
     for a, b, score in joins:
         forest.note(names[a], names[b], score)
     good = left.mean >= least
@@ -123,7 +124,7 @@ def _settled(group: Group, graph: Divided, least: float, forest: Forest) -> Grou
 def _named(edges: Pending) -> tuple[NDArray[np.int64], Pending]:
     """Ends in ascending order, and the edges with places among these as their ends."""
     low, high = int(edges.u.min()), int(edges.v.max())
-    if high - low > 16 * len(edges.u):
+    if high - low > 4 * len(edges.u):
         names, place = np.unique(np.concatenate([edges.u, edges.v]), return_inverse=True)
         u, v = np.split(place, 2)
         return names, edges._replace(u=u, v=v)
@@ -136,12 +137,12 @@ def _named(edges: Pending) -> tuple[NDArray[np.int64], Pending]:
 Joins = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]  # a, b and score, as in `Forest`
 
 
-def _joined(edges: Pending, waits: NDArray[np.bool_], least: float) -> tuple[list[Joins], Pending]:
-    """All joins that can be made now, and the edges that are left; nodes are 0..len(waits)-1."""
+def _joined(edges: Pending, waits: NDArray[np.bool_], level: Level) -> tuple[list[Joins], Pending]:
+    """All joins of a level that can be made now, and the edges that are left; nodes are 0..len(waits)-1."""
     n, made = len(waits), []
     while len(edges.u):
         mean = edges.mean
-        joined = _reciprocal(n, edges, mean) & (mean >= least) & ~waits[edges.u] & ~waits[edges.v]
+        joined = _reciprocal(n, edges, mean) & level.has(edges, mean) & ~waits[edges.u] & ~waits[edges.v]
         if not joined.any():
             break
         a, b = edges.u[joined], edges.v[joined]
@@ -179,11 +180,12 @@ def _hopeful(n: int, rows: scratch.Rows, places: list[tuple[int, int]], least: f
     for place in places:
         edges = Pending(*rows.get(place))
         good = edges.mean >= least
-        hopeful[edges.u[good]] = hopeful[edges.v[good]] = True
+        for end in (edges.u[good], edges.v[good]):
+            scratch.put(hopeful, end, True)
         scratch.release()
     for place in places:
         edges = Pending(*rows.get(place))
-        yield those(edges, hopeful[edges.u] & hopeful[edges.v])
+        yield those(edges, scratch.take(hopeful, edges.u) & scratch.take(hopeful, edges.v))
         scratch.release()
 
 
@@ -192,27 +194,32 @@ def _by_level(edges: Parts, least: float, forest: Forest) -> None:
 
      .9    .6    .9      above .8: two components, each is joined by itself, with all edges inside it;
     o===o-----o===o      what leads from one to another has no say in it, for no sum of edges is above its greatest
-    """
-    n, most = edges.n, pending.ROOM // 2
-    of, into = scratch.zeros(n, np.int32), scratch.zeros(n, np.int64)  # component, from 1; what a cluster became, from 1
+
+    A level that leaves too large a component is raised. No two edges are equal: at the highest level there is one edge."""
+    root, room, most = scratch.zeros(edges.n, np.int64), max(1, pending.ROOM // 2), pending.ROOM
     while (level := _level(edges, least, most)) is not None:
-        names, component = _connected(edges, level)
-        of[names] = component + 1
-        inside = np.zeros(int(component.max()) + 2, np.int64)
-        for part in edges:
-            here = of[part.u]
-            inside += np.bincount(here[here == of[part.v]], minlength=len(inside))
-        inside[0] = 0
-        if inside.max() > pending.ROOM and most > 1:  # so large a component falls apart at a higher level
-            most //= 4
+        _connect(edges, level, root)
+        batch, number, largest = _batches(edges, root, room)
+        if largest > room:
+            most = max(1, min(most, len(edges)) // 4)
         else:
-            edges = Parts(n, _above(edges, level, of, np.cumsum(inside) // pending.ROOM, into, forest))
-            most = pending.ROOM // 2
-        of[names] = into[names] = 0
+            edges = Parts(edges.n, _above(edges, level, root, batch, number, forest))
+            most *= 2
 
 
-def _level(edges: Parts, least: float, most: int) -> float | None:
-    """The least affinity that about so many edges have, or nothing where none has `least`."""
+class Level(NamedTuple):
+    """Edges from the best on, in the order in which they are joined: from the highest mean to the lowest, of equal ones
+    from the least key on."""
+
+    mean: float
+    key: int = np.iinfo(np.int64).max  # the last one
+
+    def has(self, edges: Pending, mean: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return (mean > self.mean) | ((mean == self.mean) & (edges.key <= self.key))
+
+
+def _level(edges: Parts, least: float, most: int) -> Level | None:
+    """The least level that no more than so many edges have, or nothing where none has `least`."""
     counts = np.zeros(BINS + 1, np.int64)
     for part in edges:
         mean = part.mean
@@ -221,50 +228,86 @@ def _level(edges: Parts, least: float, most: int) -> float | None:
         return None
     above = np.cumsum(counts[::-1])[::-1]
     few = np.flatnonzero((above <= most) & (above > 0))
-    lowest = few[0] if len(few) else np.flatnonzero(counts)[-1]
-    return max(least, float(lowest / BINS))
+    if len(few):
+        return Level(max(least, float(few[0] / BINS)))
+    return _best(edges, max(least, float(np.flatnonzero(counts)[-1] / BINS)), min(most, pending.ROOM))
 
 
-def _connected(edges: Parts, level: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ends of edges of a level or more, ascending, and the components that they are in, from 0."""
-    found = [np.stack([part.u[high], part.v[high]]) for part in edges for high in [part.mean >= level]]
-    names, place = np.unique(np.concatenate(found, 1), return_inverse=True)
-    u, v = place.reshape(2, -1)
-    root = components(len(names), u, v)
-    return names, (np.cumsum(root == np.arange(len(root))) - 1)[root]
-
-
-def _above(edges: Parts, level: float, of: NDArray, batch: NDArray, into: NDArray, forest: Forest) -> Iterator[Pending]:
-    """What is left when components are joined as far as a level; batch: which of them are held together.
-
-    `into` is filled in."""
-    inner = scratch.Rows(len(Pending._fields))
-    places: list[list[tuple[int, int]]] = [[] for _ in range(int(batch[-1]) + 1)]
+def _best(edges: Parts, least: float, most: int) -> Level:
+    """The level that just so many edges have, of those of `least` or more."""
+    best, keys = np.zeros(0), np.zeros(0, np.int64)
     for part in edges:
-        here = of[part.u]
-        inside = those(part, (here > 0) & (here == of[part.v]))
-        which = batch[of[inside.u]]
-        for k in np.unique(which):
-            places[k].append(inner.put(*those(inside, which == k)))
-    for found in places:
-        if found:
-            yield _component(together(Pending(*inner.get(place)) for place in found), level, into, forest)
-            scratch.release()
+        mean = part.mean
+        best, keys = np.concatenate([best, mean[mean >= least]]), np.concatenate([keys, part.key[mean >= least]])
+        order = np.lexsort((keys, -best))[:most]
+        best, keys = best[order], keys[order]
+    return Level(float(best[-1]), int(keys[-1]))
+
+
+def _connect(edges: Parts, level: Level, root: NDArray[np.int64]) -> None:
+    """Fill in the smallest node of each node's component, by the edges of a level, part by part."""
+    for at in scratch.blocks(edges.n):
+        root[at] = scratch.numbers(at)
     for part in edges:
-        here, there = of[part.u], of[part.v]
-        rest = those(part, (here != there) | (here == 0))
-        u, v = (np.where(into[end] > 0, into[end] - 1, end) for end in (rest.u, rest.v))
+        high = level.has(part, part.mean)
+        ends = np.concatenate([_top(root, part.u[high]), _top(root, part.v[high])])
+        names, place = np.unique(ends, return_inverse=True)
+        scratch.put(root, names, names[components(len(names), *place.reshape(2, -1))])
+    for at in scratch.blocks(edges.n):
+        root[at] = _top(root, scratch.numbers(at))
+
+
+def _top(root: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the ways of nodes end, each of which leads to smaller ones; they are shorter from now on."""
+    top = scratch.take(root, nodes)
+    while not np.array_equal(up := scratch.take(root, top), top):
+        top = up
+    scratch.put(root, nodes, top)
+    return top
+
+
+def _batches(edges: Parts, root: NDArray[np.int64], room: int) -> tuple[NDArray[np.int64], int, int]:
+    """By its root, the batch that a component is joined in, of about so many edges; number of batches; most edges inside
+    one component."""
+    batch, count, largest = scratch.zeros(edges.n, np.int64), 0, 0
+    for part in edges:
+        here = scratch.take(root, part.u)
+        roots, inside = np.unique(here[here == scratch.take(root, part.v)], return_counts=True)
+        scratch.gather(np.add, batch, roots, inside)
+    for at in scratch.blocks(edges.n):
+        largest = max(largest, int(batch[at].max(initial=0)))
+        until = np.cumsum(batch[at]) + count
+        batch[at], count = until // room, int(until[-1]) if len(until) else count
+    return batch, count // room + 1, largest
+
+
+def _above(
+    edges: Parts, level: Level, root: NDArray[np.int64], batch: NDArray[np.int64], number: int, forest: Forest
+) -> Iterator[Pending]:
+    """What is left when components are joined as far as a level."""
+    inner = scratch.Bins(len(Pending._fields), number)
+    for part in edges:
+        here = scratch.take(root, part.u)
+        inside = here == scratch.take(root, part.v)
+        inner.put(those(part, inside), scratch.take(batch, here[inside]))
+    into = scratch.zeros(edges.n, np.int64)  # what a cluster became, from 1
+    for found in inner:
+        yield _component(together(map(Pending._make, found)), level, into, forest)
+        scratch.release()
+    for part in edges:
+        rest = those(part, scratch.take(root, part.u) != scratch.take(root, part.v))
+        u, v = (np.where(now > 0, now - 1, end) for end in (rest.u, rest.v) for now in [scratch.take(into, end)])
         yield rest._replace(u=u, v=v)
 
 
-def _component(edges: Pending, level: float, into: NDArray, forest: Forest) -> Pending:
+def _component(edges: Pending, level: Level, into: NDArray[np.int64], forest: Forest) -> Pending:
     """Join components as far as a level: the edges left."""
     names, local = _named(edges)
     joins, left = _joined(local, np.zeros(len(names), bool), level)
     for a, b, score in joins:
         forest.note(names[a], names[b], score)
     ends = [np.zeros((2, 0), np.int64), *(np.stack([a, b]) for a, b, _ in joins)]
-    into[names] = names[components(len(names), *np.concatenate(ends, 1))] + 1
+    scratch.put(into, names, names[components(len(names), *np.concatenate(ends, 1))] + 1)
     return left._replace(u=names[left.u], v=names[left.v])
 
 
@@ -275,7 +318,7 @@ def cut(forest: Forest, threshold: float) -> NDArray[np.int64]:
     for at in scratch.blocks(n):  # a cluster is taken in by one whose smallest node is smaller: no later block matters
         root[at] = np.where(forest.score[at] >= threshold, forest.parent[at], scratch.numbers(at))
         while True:
-            jumped = root[root[at]]
+            jumped = scratch.take(root, root[at])
             if np.array_equal(jumped, root[at]):
                 break
             root[at] = jumped

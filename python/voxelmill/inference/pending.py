@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from . import scratch
 
 ROOM = 2_000_000  # edges that are worked on at once, some 200 bytes each
+MOST_NODES = math.isqrt(2**63 - 1)  # each pair of these has a number of its own
 SEEN = 2000  # pairs by which parts are made equal: so many of those that there is room for
 
 
@@ -52,6 +54,16 @@ def summed(n: int, edges: Pending) -> Pending:
     return Pending(pair[starts] // n, pair[starts] % n, total, faces, key)
 
 
+def folded(n: int, parts: Iterable[Pending]) -> Pending:
+    """`summed` of all parts, without holding the many edges of a pair that become one."""
+    held: list[Pending] = []
+    for part in parts:
+        held.append(part)
+        if sum(len(one.u) for one in held) > ROOM:
+            held = [summed(n, together(held))]
+    return summed(n, together(held))
+
+
 class Parts:
     """Edges on disk, in order of their pairs of clusters: what becomes one edge meets in one part, and the clusters of a
     part lie close together in tables."""
@@ -60,27 +72,20 @@ class Parts:
         """Ends in any order; of a pair one edge is made."""
         self.n, columns = n, len(Pending._fields)
         found, seen = scratch.Rows(columns), [np.zeros(0, np.int64)]
-        places = []
+        places, rows, step = [], 0, max(1, ROOM // SEEN)
         for one in edges:
             places.append(found.put(*one))
-            seen.append(pair_of(n, one)[:: max(1, ROOM // SEEN)])
+            seen.append(pair_of(n, one)[-rows % step :: step])  # of all edges one in so many
+            rows += len(one.u)
         pairs = np.sort(np.concatenate(seen))
-        number = 1 + sum(rows for _, rows in places) // ROOM
+        number = 1 + rows // ROOM
         bounds = pairs[np.arange(1, number) * len(pairs) // number]
-        self.rows = scratch.Rows(columns)
-        self.kept: list[tuple[int, int]] = []
-        divided: list[list[tuple[int, int]]] = [[] for _ in range(number)]
-        mixed = scratch.Rows(columns)
+        mixed = scratch.Bins(columns, number)
         for place in places:
             one = Pending(*found.get(place))
-            part = np.searchsorted(bounds, pair_of(n, one), "right")
-            order = np.argsort(part, kind="stable")
-            ends = np.searchsorted(part[order], np.arange(number + 1))
-            for k in np.flatnonzero(np.diff(ends)):
-                divided[k].append(mixed.put(*those(one, order[ends[k] : ends[k + 1]])))
-        for some in divided:
-            if some:
-                self.kept.append(self.rows.put(*summed(n, together(Pending(*mixed.get(place)) for place in some))))
+            mixed.put(one, np.searchsorted(bounds, pair_of(n, one), "right"))
+        self.rows = scratch.Rows(columns)
+        self.kept = [self.rows.put(*folded(n, map(Pending._make, some))) for some in mixed]
 
     def __len__(self) -> int:
         return sum(number for _, number in self.kept)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from . import scratch
 from .pending import Parts, Pending, summed, those
 from .region_graph import Edges, added
+from .scratch import take
 
 
 def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Edges], smallest: int) -> NDArray[np.int64]:
@@ -20,23 +21,23 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[E
     n = len(root)
     size = scratch.zeros(n, np.int64)
     for at in scratch.blocks(n):
-        np.add.at(size, root[at], sizes[at])
+        scratch.gather(np.add, size, root[at], sizes[at])
     between = Parts(n, _of_small(_renamed(root, pieces), size, smallest))
     while len(between):
         pick = _picked(between, size, smallest)
         up = _ends(pick)
         for at in scratch.blocks(n):
-            root[at] = up[root[at]]
+            root[at] = take(up, root[at])
             gone = up[at] != scratch.numbers(at)
-            np.add.at(size, up[at][gone], size[at][gone])
-        moved = (_edges(up[one.u], up[one.v], one.total, one.faces) for one in between)
+            scratch.gather(np.add, size, up[at][gone], size[at][gone])
+        moved = (_edges(take(up, one.u), take(up, one.v), one.total, one.faces) for one in between)
         between = Parts(n, _of_small(moved, size, smallest))
     return root
 
 
 def _renamed(root: NDArray[np.int64], pieces: Iterable[Edges]) -> Iterator[Pending]:
     for edges in pieces:
-        yield _edges(root[edges.pairs[:, 0]], root[edges.pairs[:, 1]], edges.total, edges.faces)
+        yield _edges(take(root, edges.pairs[:, 0]), take(root, edges.pairs[:, 1]), edges.total, edges.faces)
         scratch.release()
 
 
@@ -47,7 +48,7 @@ def _edges(u: NDArray, v: NDArray, total: NDArray, faces: NDArray) -> Pending:
 
 def _of_small(edges: Iterable[Pending], size: NDArray, smallest: int) -> Iterator[Pending]:
     for one in edges:
-        small = (size[one.u] < smallest) | (size[one.v] < smallest)
+        small = (take(size, one.u) < smallest) | (take(size, one.v) < smallest)
         yield summed(len(size), those(one, small))
 
 
@@ -59,13 +60,15 @@ def _picked(between: Parts, size: NDArray, smallest: int) -> NDArray[np.int64]:
         pick[at], best[at] = scratch.numbers(at), -1
     for one in between:
         ends, others = np.concatenate([one.u, one.v]), np.concatenate([one.v, one.u])
-        small = size[ends] < smallest
+        small = take(size, ends) < smallest
         ends, others, mean = ends[small], others[small], np.tile(one.total / one.faces, 2)[small]
         order = np.lexsort((others, -mean, ends))
         order = order[np.diff(ends[order], prepend=-1) > 0]
         ends, others, mean = ends[order], others[order], mean[order]
-        better = (mean > best[ends]) | ((mean == best[ends]) & (others < pick[ends]))
-        pick[ends[better]], best[ends[better]] = others[better], mean[better]
+        known = take(best, ends)
+        better = (mean > known) | ((mean == known) & (others < take(pick, ends)))
+        scratch.put(pick, ends[better], others[better])
+        scratch.put(best, ends[better], mean[better])
     return pick
 
 
@@ -75,27 +78,27 @@ def _ends(pick: NDArray[np.int64]) -> NDArray[np.int64]:
     n = len(pick)
     for at in scratch.blocks(n):
         here, to = scratch.numbers(at), pick[at]
-        pick[at] = np.where((pick[to] == here) & (here < to), here, to)
+        pick[at] = np.where((take(pick, to) == here) & (here < to), here, to)
     moved = True
     while moved:
         moved = False
         for at in scratch.blocks(n):
-            jumped = pick[pick[at]]
+            jumped = take(pick, pick[at])
             moved |= not np.array_equal(jumped, pick[at])
             pick[at] = jumped
     first = scratch.zeros(n, np.int64)
     for at in scratch.blocks(n):
         first[at] = scratch.numbers(at)
     for at in scratch.blocks(n):
-        np.minimum.at(first, pick[at], scratch.numbers(at))
+        scratch.gather(np.minimum, first, pick[at], scratch.numbers(at))
     for at in scratch.blocks(n):
-        pick[at] = first[pick[at]]
+        pick[at] = take(first, pick[at])
     return pick
 
 
 def across(sections: NDArray, edges: Edges) -> NDArray[np.bool_]:
     """Edges between nodes of different sections (n,)."""
-    return sections[edges.pairs[:, 0]] != sections[edges.pairs[:, 1]]
+    return take(sections, edges.pairs[:, 0]) != take(sections, edges.pairs[:, 1])
 
 
 def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], least: float) -> NDArray[np.int64]:
@@ -107,7 +110,7 @@ def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], le
     rows = scratch.Rows(4)
     places: dict[int, list[tuple[int, int]]] = {}
     for edges in pieces:
-        upper = np.minimum(*sections[edges.pairs.T])
+        upper = np.minimum(*(take(sections, end) for end in edges.pairs.T))
         for z in np.unique(upper).tolist():
             u, v = edges.pairs[upper == z].T
             places.setdefault(z, []).append(rows.put(u, v, edges.total[upper == z], edges.faces[upper == z]))
@@ -117,16 +120,17 @@ def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], le
         pick[at] = scratch.numbers(at)
     for z in sorted(places):
         u, v, total, faces = np.concatenate([rows.get(place) for place in places[z]], 1)
-        between = added(root[u], root[v], total, faces)
+        between = added(take(root, u), take(root, v), total, faces)
         a, b = between.pairs.astype(np.int64).T
-        best = _foremost(a, sections[b], between.total) & _foremost(b, sections[a], between.total)
+        of_a, of_b = take(sections, a), take(sections, b)
+        best = _foremost(a, of_b, between.total) & _foremost(b, of_a, between.total)
         best &= between.total >= least * 255 * between.faces
-        above = sections[a] < sections[b]
-        pick[np.where(above, b, a)[best]] = np.where(above, a, b)[best]
+        above = of_a < of_b
+        scratch.put(pick, np.where(above, b, a)[best], np.where(above, a, b)[best])
         scratch.release()
     up = _ends(pick)
     for at in scratch.blocks(len(root)):
-        root[at] = up[root[at]]
+        root[at] = take(up, root[at])
     return root
 
 

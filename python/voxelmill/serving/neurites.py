@@ -58,8 +58,8 @@ def run(
     mesh_files.mkdir()
     skeleton_files.mkdir()
     first = np.argsort(-table["voxels"], kind="stable")[:PICTURED]
-    parts = write_meshes(mesh_files, fragments, kept, table["root_id"][first])
-    write_parts(largest, parts, dict(zip(table["root_id"].tolist(), table["voxels"].tolist())))
+    pictured = dict(zip(table["root_id"][first].tolist(), table["voxels"][first].tolist()))
+    write_meshes(mesh_files, fragments, kept, largest, pictured)
     groups = in_groups(kept, table["voxels"][table["voxels"] >= p.neurite_min_voxels])
     measured = write_skeletons(p, task, image.space, image.shape, coarse, groups, skeleton_files) if p.skeletons else {}
     write_rows(rows, table, measured, image.space)
@@ -107,28 +107,23 @@ def blobs(paths: Sequence[Path], wanted: np.ndarray) -> Iterator[tuple[int, str,
                     yield from zip(*(rows[name].to_pylist() for name in ("root_id", "tile", "data")))
 
 
-def write_meshes(folder: Path, fragments: Sequence[Path], kept: np.ndarray, pictured: np.ndarray) -> dict[int, list[bytes]]:
-    """`ROOT:0:TILE`, a fragment each, and `ROOT:0`, which lists them. Returns the fragments of those pictured."""
-    names, parts = defaultdict(list), defaultdict(list)
-    shown = set(pictured.tolist())
-    for root, tile, data in blobs(fragments, kept):
-        if root in shown:
-            parts[root].append(data)
-        names[root].append(f"{root}:0:{tile}")
-        (folder / names[root][-1]).write_bytes(data)
-    for root, listed in names.items():
-        (folder / f"{root}:0").write_text(json.dumps({"fragments": listed}))
-    return parts
-
-
-def write_parts(path: Path, parts: dict[int, list[bytes]], voxels: dict[int, int]) -> None:
+def write_meshes(folder: Path, fragments: Sequence[Path], kept: np.ndarray, largest: Path, pictured: dict[int, int]) -> None:
+    """`ROOT:0:TILE`, a fragment each, and `ROOT:0`, which lists them; those of the pictured, which have so many voxels, go
+    into `largest`, too."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [(root, voxels[root], data) for root, found in parts.items() for data in found]
-    columns = list(zip(*rows)) or [(), (), ()]
-    types = {"root_id": pa.uint64(), "voxels": pa.int64(), "data": pa.binary()}
-    pq.write_table(pa.table({n: pa.array(c, t) for (n, t), c in zip(types.items(), columns)}), path, compression="zstd")
+    names = defaultdict(list)
+    schema = pa.schema({"root_id": pa.uint64(), "voxels": pa.int64(), "data": pa.binary()})
+    with pq.ParquetWriter(largest, schema, compression="zstd") as shown:
+        for root, tile, data in blobs(fragments, kept):
+            if root in pictured:
+                row = {"root_id": root, "voxels": pictured[root], "data": data}
+                shown.write_batch(pa.RecordBatch.from_pylist([row], schema))
+            names[root].append(f"{root}:0:{tile}")
+            (folder / names[root][-1]).write_bytes(data)
+    for root, listed in names.items():
+        (folder / f"{root}:0").write_text(json.dumps({"fragments": listed}))
 
 
 def in_groups(roots: np.ndarray, voxels: np.ndarray) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..core.pictures import save_png
 from ..core.provenance import Task
 from ..core.stage import In, InFiles, Out, OutFiles
-from ..postprocess.graph import write_table
+from ..postprocess.graph import database, write_table
 from ..postprocess.shapes import Shapes, from_fragment
 from .figures import Figures
 from .neurites import PICTURED
@@ -24,6 +24,12 @@ SKELETONS = {  # positions are in nm, in the frame of the source
     "transform": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0],
     "vertex_attributes": [{"id": "radius", "data_type": "float32", "num_components": 1}],
 }
+WITH_SYNAPSES = """
+    SELECT r.*, CAST(coalesce(n.in_degree, 0) AS BIGINT) AS synapses_in,
+    CAST(coalesce(n.out_degree, 0) AS BIGINT) AS synapses_out
+    FROM read_parquet($files) AS r LEFT JOIN read_parquet($nodes) AS n ON r.root_id = n.root_id ORDER BY r.root_id"""
+SORT_MB = 256  # of memory for it
+MOST_TRIANGLES = 1_000_000  # of the picture, some 500 bytes each: a few pixels
 SUB = 4  # bits of a pixel's fraction
 TURN, TILT = np.radians(35), np.radians(30)
 # Rows: to the right, down, towards who looks; of x, y, z with z down, turned about z, then tilted to be seen from above.
@@ -54,9 +60,7 @@ def run(
     picture: Out | None = None,
 ) -> None:
     neurons.mkdir()
-    joined = with_synapses(rows, tables / "nodes.parquet")
-    write_table(neurons / "neurons", joined.to_reader())
-    task.report(neurons=len(joined))
+    task.report(neurons=write_neurons(neurons / "neurons", rows, tables / "nodes.parquet"))
     if p.meshes and mesh_files:
         write_info(mesh_files / "info", {"@type": "neuroglancer_legacy_mesh"})
     if p.skeletons and skeleton_files:
@@ -65,21 +69,10 @@ def run(
         draw(picture, largest, p.figure_dpi)
 
 
-def with_synapses(rows: Sequence[Path], nodes: Path) -> Any:
-    """The rows of all batches by root id, with the synapses on and of each."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.concat_tables([pq.read_table(path) for path in rows]).sort_by("root_id")
-    degrees = pq.read_table(nodes, columns=["root_id", "in_degree", "out_degree"]).sort_by("root_id")
-    ids, known = table["root_id"].to_numpy(), degrees["root_id"].to_numpy()
-    at = np.searchsorted(known, ids)
-    hit = np.isin(ids, known)
-    for name, column in (("synapses_in", "in_degree"), ("synapses_out", "out_degree")):
-        count = np.zeros(len(ids), np.int64)
-        count[hit] = degrees[column].to_numpy()[at[hit]]
-        table = table.append_column(name, pa.array(count))
-    return table.combine_chunks()
+def write_neurons(stem: Path, rows: Sequence[Path], nodes: Path) -> int:
+    """The rows of all batches by root id, with the synapses on and of each; returns their number. Sorted on disk."""
+    with database(SORT_MB) as (query, _):
+        return write_table(stem, query(WITH_SYNAPSES, list(rows), nodes=str(nodes)))
 
 
 def write_info(path: Path, described: dict[str, Any]) -> None:
@@ -110,18 +103,56 @@ def draw(path: Path, largest: Sequence[Path], dpi: int) -> None:
 
 
 def largest_of(paths: Sequence[Path]) -> list[tuple[int, Mesh]]:
-    """(root id, mesh) of the largest in all batches, largest first."""
-    import pyarrow as pa
+    """(root id, mesh) of the largest in all batches, largest first; as coarse as it takes to hold MOST_TRIANGLES."""
+    parts: dict[int, list[Mesh]] = {root: [] for root in largest_roots(paths)}
+    cell = 0.0
+    for root, data in fragments_of(paths, set(parts)):
+        parts[root].append(from_fragment(data))
+        while sum(len(triangles) for found in parts.values() for _, triangles in found) > MOST_TRIANGLES:
+            cell = 2 * cell or 2 * side_of(parts[root][-1])
+            parts = {root: [coarser(merged(found), cell)] if found else [] for root, found in parts.items()}
+    return [(root, merged(found)) for root, found in parts.items()]
+
+
+def largest_roots(paths: Sequence[Path]) -> list[int]:
     import pyarrow.parquet as pq
 
-    table = pa.concat_tables([pq.read_table(path) for path in paths])
-    table = table.sort_by([("voxels", "descending"), ("root_id", "ascending")])
-    roots = list(dict.fromkeys(table["root_id"].to_pylist()))[:PICTURED]
-    parts: dict[int, list[Mesh]] = {root: [] for root in roots}
-    for root, data in zip(table["root_id"].to_pylist(), table["data"].to_pylist()):
-        if root in parts:
-            parts[root].append(from_fragment(data))
-    return [(root, merged(found)) for root, found in parts.items()]
+    voxels: dict[int, int] = {}
+    for path in paths:
+        table = pq.read_table(path, columns=["root_id", "voxels"])
+        voxels |= zip(table["root_id"].to_pylist(), table["voxels"].to_pylist(), strict=True)
+    return sorted(voxels, key=lambda root: (-voxels[root], root))[:PICTURED]
+
+
+def fragments_of(paths: Sequence[Path], roots: set[int]) -> Iterator[tuple[int, bytes]]:
+    """(root id, bytes) of the fragments of these, some at a time."""
+    import pyarrow.parquet as pq
+
+    for path in paths:
+        with pq.ParquetFile(path, buffer_size=1 << 20) as file:
+            for batch in file.iter_batches(16, columns=["root_id", "data"]):
+                for root, data in zip(batch["root_id"].to_pylist(), batch["data"], strict=True):
+                    if root in roots:
+                        yield root, data.as_py()
+
+
+def side_of(mesh: Mesh) -> float:
+    """Usual length of a side of its triangles."""
+    vertices, triangles = mesh
+    return float(np.median(np.linalg.norm(vertices[triangles[:, 0]] - vertices[triangles[:, 1]], axis=1)))
+
+
+def coarser(mesh: Mesh, cell: float) -> Mesh:
+    """A mesh whose vertices in one cube of side `cell` are one (J. Rossignac and P. Borrel, 1993), without triangles that
+    have become lines or stand for two."""
+    vertices, triangles = mesh
+    _, place, count = np.unique(np.floor(vertices / cell), axis=0, return_inverse=True, return_counts=True)
+    place = place.ravel()
+    centres = np.stack([np.bincount(place, axis) / count for axis in vertices.T], 1).astype(vertices.dtype)
+    corners = place[triangles]
+    corners = np.take_along_axis(corners, (corners.argmin(1)[:, None] + np.arange(3)) % 3, 1)  # as they went round
+    kept = (corners != np.roll(corners, 1, axis=1)).all(1)
+    return centres, np.unique(corners[kept], axis=0)
 
 
 def merged(parts: list[Mesh]) -> Mesh:

@@ -123,7 +123,7 @@ def shapes_of(
     kept = table["root_id"][table["voxels"] >= p.neurite_min_voxels]
     for name in ("meshes", "skeletons"):
         (files / name).mkdir(parents=True)
-    neurites.write_meshes(files / "meshes", tables[1:2], kept, kept[:0])
+    neurites.write_meshes(files / "meshes", tables[1:2], kept, made / "largest.parquet", {})
     measured = {}
     if p.skeletons:
         measured = neurites.write_skeletons(p, task, image.space, image.shape, tables[2:], [kept], files / "skeletons")
@@ -170,8 +170,7 @@ def with_rows(results: Path, rows: Path, roots: np.ndarray, made: Path) -> None:
 
     old = pq.read_table(results / "tables/neurons.parquet").drop_columns(["synapses_in", "synapses_out"])
     pq.write_table(old.filter(pa.array(~np.isin(old["root_id"].to_numpy(), roots))), made / "old.parquet")
-    joined = neurons.with_synapses([made / "old.parquet", rows], made / "tables/nodes.parquet")
-    graph.write_table(made / "tables/neurons", joined.to_reader())
+    neurons.write_neurons(made / "tables/neurons", [made / "old.parquet", rows], made / "tables/nodes.parquet")
 
 
 def remove(results: Path, roots: Sequence[int] | np.ndarray) -> None:
