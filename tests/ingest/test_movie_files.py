@@ -257,3 +257,17 @@ def test_a_palette_of_greys_is_looked_up_and_the_colour_of_a_channel_is_not(tmp_
     green = np.stack([ramp * 0, ramp[::-1], ramp * 0])
     tifffile.imwrite(tmp_path / "b.tif", FRAMES, photometric="palette", colormap=green, metadata=None)
     np.testing.assert_array_equal(seen(tmp_path / "b.tif"), FRAMES)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "folder"])
+def test_an_orientation_is_noted(tmp_path, name):
+    turned = {"photometric": "minisblack", "extratags": [(274, "H", 1, 4, True)]}
+    place = tmp_path / name
+    if name == "folder":
+        place.mkdir()
+        for t, frame in enumerate(FRAMES):
+            tifffile.imwrite(place / f"img_{t}.tif", frame, **turned)
+    else:
+        tifffile.imwrite(place, FRAMES, metadata={"axes": "TYX"} if "ome" in name else None, **turned)
+    with open_movie(place) as movie:
+        assert any("TIFF orientation 4; read as stored" in note for note in movie.notes_of([0]))

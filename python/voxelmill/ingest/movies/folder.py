@@ -78,7 +78,9 @@ class FolderMovie(Movie):
         self.channel_names = self.fovs[0].channels
         self.dtype = read_plane(files[0]).dtype
         self.files = tuple(files)
-        self.notes = (guessed,) if guessed else ()
+        first = Pages(files[0])
+        self.notes = (*((guessed,) if guessed else ()), *first.remarks())
+        first.close()
 
     def _fov(self, v: int, view: str, names: tuple[str, ...], size: tuple[int, int, int]) -> Fov:
         there = np.zeros(size, bool)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
+from ..volumes.tiff import mirrored
 from .fov import Fov, trimmed
 from .movie import Movie
 from .ome_xml import Ome, OmeImage, read_ome
@@ -70,6 +71,9 @@ class Pages:
         self._behind = 1
         if len(self._pages) == 1 and first.compression == 1 and first.is_contiguous:
             self._behind = max(room_behind(first) // max(first.nbytes, 1), 1)
+
+    def remarks(self) -> list[str]:
+        return mirrored(self._pages[0])
 
     def dtype(self, k: int) -> np.dtype:
         """Of page k: pages of one file may differ."""
@@ -186,6 +190,8 @@ class OmeTiffMovie(Movie):
         self.channel_names = fovs[0].channels
         self.files = tuple(sorted({home, *(f for f in names.values() if f is not None)}))
         self.notes = self._notes()
+        used = {file for found in self._planes for file, _ in found.values()}
+        self.notes = tuple(dict.fromkeys(said for file in sorted(used) for said in self._pages(file).remarks()))
         every = [stored for types in self._types for stored in types.values()]
         self.dtype = max(every, key=_room, default=np.dtype(np.uint16))
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from ..volumes.tiff import greys
+from ..volumes.tiff import greys, mirrored
 from .fov import Fov
 from .movie import Movie
 from .ome_xml import pixel_size_of, step_of
@@ -87,6 +87,7 @@ class TiffMovie(Movie):
         )
         self.fovs = (fov,)
         self.channel_names = fov.channels
+        self.notes = tuple(mirrored(self._file.pages.first))
 
     def _samples(self) -> tuple[str, ...]:
         """A note where frames are stored as the colours of one page: writers do so with three or four of them."""
