@@ -50,6 +50,11 @@ def test_inverted_and_fluorescent_cells_are_right_or_doubtful(movie):
         assert good > 0.9 or cells.doubts_of([frame], width), good
 
 
+def test_fluorescence_is_of_another_kind(movie):
+    frame = fluorescence(movie.labels[0])
+    assert any("as in fluorescence" in said for said in cells.doubts_of([frame], cells.cell_diameter_of([frame])))
+
+
 def test_inverted_contrast_is_doubtful(movie):
     frame = 65_535 - movie.phase[0]
     assert any("no bright halo" in said for said in cells.doubts_of([frame], cells.cell_diameter_of([frame])))
@@ -91,8 +96,9 @@ def look(
     n: int = 20,
     flow: float = 0.85,
     halo: float = 1.5,
+    dark: float = 0.6,
 ) -> Look:
-    return Look(seen, settled, wider, flow, halo, (same, same), (n, n))
+    return Look(seen, settled, wider, flow, halo, (same, same), (n, n), dark)
 
 
 def test_what_is_said():
@@ -103,6 +109,7 @@ def test_what_is_said():
     assert not doubts([look(seen=10, settled=0, same=0)], 12) and not doubts([], 12)
     assert "middles of cells are 0.60 long" in doubts([look(flow=0.6)], 12)[0]
     assert "may be inverted" in doubts([look(halo=-0.5)], 12)[0]
+    assert "not of a kind that the network knows" in doubts([look(dark=0.0)], 12)[0]
     assert "2 times as wide as the 12 px" in doubts([look(wider=1.0)], 12)[0]
 
 

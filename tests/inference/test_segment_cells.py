@@ -121,3 +121,18 @@ def test_small_blank_and_saturated_frames(tmp_path: Path, method: str):
     assert not labels[1].any() and not labels[3].any()
     assert quality(tmp_path)["empty_frames"]["field of view 0"].startswith("frame ")
     assert quality(tmp_path)["per_fov"]["0"]["empty_frames"] >= 2
+
+
+@pytest.mark.parametrize("method", ["cells", "logstd"])
+@pytest.mark.parametrize(("limits", "said"), [({}, ""), ({"max_object_size": 500}, "larger than --max_object_size 500 px")])
+def test_cells_that_are_lost_by_their_size_are_said(tmp_path: Path, method: str, limits: dict, said: str):
+    source = write_ome_tiff(tmp_path / "m.ome.tif", [make_movie("sparse", frames=1, size=256, seed=3).phase[:, None]])
+    assert segment(tmp_path, source, segmentation_method=method, **limits) == 0
+    notes = " ".join(quality(tmp_path).get("notes", []))
+    assert said in notes and ("give more if these are cells" in notes) == bool(limits), notes
+
+
+def test_small_cells_that_are_lost_are_said(tmp_path: Path):
+    source = write_ome_tiff(tmp_path / "m.ome.tif", [make_movie("sparse", frames=1, size=256, seed=3).phase[:, None]])
+    assert segment(tmp_path, source, min_object_size=800) == 0
+    assert "smaller than --min_object_size 800 px" in " ".join(quality(tmp_path)["notes"])

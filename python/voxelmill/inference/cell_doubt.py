@@ -5,11 +5,12 @@ agreement   F1 at IoU 0.5 between outlines at the width that was found and at sl
 wider       log2 of how much wider the cells look than the width that they were shown at
 flow        mean length of the arrows in what looks like a cell: 1 where all agree on the way to the middle
 halo        how bright the image is just outside cells, in units of the background's noise (arcsinh): phase contrast has one
+dark        how far the image goes below the background in and around cells, where 1 is how far it goes above it
 
 Settled and agreement together (their mean) are above SURE on all images that the network was trained for (T98G, C2C12,
-bacteria, made movies), flow is 0.65 and more, halo 0.9 and more. Inverted, the halo is -0.6 and less; in DIC and far out of
-focus settled and agreement together are 0.46 to 0.65, flow mostly below 0.7. Chosen on the parts of these sets that are not
-held back.
+bacteria, made movies), flow is 0.65 and more, halo 0.9 and more, dark 0.33 and more. Inverted, the halo is -0.6 and less; in
+DIC and far out of focus settled and agreement together are 0.46 to 0.78, flow mostly below 0.7; where the true cells glow,
+dark is 0.01 and less. Chosen on the parts of these sets that are not held back.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ OTHER_WIDTHS = (0.8, 1.25)  # times the width
 SURE = 0.68  # mean of settled and agreement, below which outlines are doubtful
 LEAST_FLOW = 0.64
 LEAST_HALO = 0.3
+LEAST_DARK = 0.15
 MOST_WIDER = 0.3
 FEWEST, USUAL = 5, 0.85  # cells, below which agreement says nothing, and what is taken in its place
 LEAST_SEEN = 2 * WIDTH**2  # px of shrunk frames that look like a cell, below which there is nothing to judge
@@ -35,7 +37,7 @@ LEAST_SEEN = 2 * WIDTH**2  # px of shrunk frames that look like a cell, below wh
 @dataclass(frozen=True)
 class Look:
     """One frame as the network saw it. seen: px that look like a cell; settled: px of these that became one; wider:
-    median over them, log2; flow, halo: as above; same, cells: matched outlines and outlines in all, at
+    median over them, log2; flow, halo, dark: as above; same, cells: matched outlines and outlines in all, at
     each of OTHER_WIDTHS."""
 
     seen: int
@@ -45,6 +47,7 @@ class Look:
     halo: float
     same: tuple[int, ...]
     cells: tuple[int, ...]
+    dark: float = 1.0
 
 
 def matched(a: NDArray, b: NDArray) -> int:
@@ -67,6 +70,19 @@ def halo_of(small: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
 
     around = (cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~inside
     return float(cell_flows.normalise(small)[around].mean()) if around.any() else LEAST_HALO
+
+
+def dark_of(small: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """How far a shrunk frame goes below its background in and within 4 px of cells, over how far above; 1 where there is
+    nothing to judge. The background is what lies elsewhere, or the median where that is next to nothing."""
+    import cv2
+
+    near = cv2.dilate(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    if not near.any():
+        return 1.0
+    level = float(np.median(small[~near] if np.mean(~near) > 0.02 else small))
+    low, high = np.percentile(small[near], (2, 98))
+    return float((level - low) / max(high - level, 1e-6))
 
 
 def doubts(looks: Sequence[Look], width: float) -> list[str]:
@@ -94,6 +110,11 @@ def doubts(looks: Sequence[Look], width: float) -> list[str]:
         said.append(
             "the outlines of cells are doubtful: there is no bright halo around them, as phase contrast has. The image may "
             "be inverted (then turn its grey values round), DIC, brightfield or out of focus; look at the contact sheet."
+        )
+    if float(np.median([look.dark for look in looks])) < LEAST_DARK:
+        said.append(
+            "the image is not of a kind that the network knows: nothing in or around cells is darker than the background, as "
+            "in fluorescence. Outlines may be right all the same; look at the contact sheet."
         )
     wider = float(np.median([look.wider for look in looks]))
     if abs(wider) > MOST_WIDER:

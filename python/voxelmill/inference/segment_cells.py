@@ -25,6 +25,8 @@ from ..timelapse.store import Facts, FrameWriter, acquired_in, each_fov, fovs_in
 from . import cells
 from .cell_basins import apart, keep_sizes
 
+MANY_LOST = 0.2  # share of the outlines of a frame that are of a wrong size, above which it is said
+ANY_SIZE = {"max_object_size": 2**31}
 SAMPLE = 3  # frames on which the shared values of a movie are settled
 
 
@@ -108,6 +110,9 @@ def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Pat
     sample = sorted({recorded[round(k)] for k in np.linspace(0, len(recorded) - 1, min(len(recorded), SAMPLE))})
     shared = dict(method.prepare((frame(t) for t in sample), values))
     said = method.doubts((frame(t) for t in sample), {**values, **shared})
+    if sample and not isinstance(p, ByPlugin):
+        any_size = ANY_SIZE | ({"min_object_size": 1} if isinstance(p, Cells) else {})  # `logstd` parts cells by it
+        said += left_out_by_size(p, method.segment(frame(sample[len(sample) // 2]), {**values, **shared, **any_size}))
     count: dict[int, int] = {}
     with FrameWriter(output, fov, known.labeled(), known, "uint16", label=True) as writer:
         for t, mask in enumerate(masks):
@@ -128,6 +133,21 @@ def label(p: Sized, known: Facts, movie: Path, plugins: Path | None, output: Pat
     empty = [t for t, seen in count.items() if not seen]
     mean = round(float(np.mean(list(count.values()))), 2) if count else 0.0
     return {"cells_per_frame": mean, "empty_frames": len(empty), "empty": listed(empty), "says": said, **shared}
+
+
+def left_out_by_size(p: Sized, labels: NDArray) -> list[str]:
+    """A remark where many of the outlines of a frame (y, x) are not of a size that is kept: cells that are lost."""
+    area = np.bincount(labels.ravel())[1:]
+    area = area[area > 0]
+    said = []
+    for name, wrong in (("max_object_size", area > p.max_object_size), ("min_object_size", area < p.min_object_size)):
+        if wrong.sum() > MANY_LOST * len(area):
+            limit, way = getattr(p, name), ("larger", "more") if name.startswith("max") else ("smaller", "less")
+            said.append(
+                f"{wrong.sum()} of {len(area)} outlines in a frame are {way[0]} than --{name} {limit} px and left out (their "
+                f"median is {np.median(area[wrong]):.0f} px): give {way[1]} if these are cells."
+            )
+    return said
 
 
 def filled(frame: NDArray, mask: NDArray) -> NDArray:
