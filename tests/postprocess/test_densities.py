@@ -31,6 +31,14 @@ def test_thick_sections_have_their_own_spots_of_which_the_best_is_told():
     assert at.tolist() == [[4, 41, 50]]
 
 
+def test_black_around_the_imaged_part_hides_no_density_and_is_none():
+    """0 is no data: what is there is found as if it were not."""
+    volume = np.pad(spot(ISOTROPIC, (40, 40, 40), (6, 20, 20)), ((20, 0), (20, 20), (20, 20)))
+    volume[40] = 0
+    at, _ = densities.detect(lambda cube: float(cube.mean() - cube[11:13, 11:13, 11:13].mean()), volume, ISOTROPIC, 0.1)
+    assert np.abs(at - [26, 40, 40]).max() <= 1 and len(at) == 1
+
+
 def test_spots_take_few_bytes_a_voxel():
     """Two maps of float32, and what is the highest: 24 bytes before maps were used again."""
     grey = np.zeros((60, 120, 120), np.uint8)
