@@ -191,7 +191,7 @@ class OmeTiffMovie(Movie):
         self.files = tuple(sorted({home, *(f for f in names.values() if f is not None)}))
         self.notes = self._notes()
         used = {file for found in self._planes for file, _ in found.values()}
-        self.notes = tuple(dict.fromkeys(said for file in sorted(used) for said in self._pages(file).remarks()))
+        self.notes += tuple(dict.fromkeys(said for file in sorted(used) for said in self._pages(file).remarks()))
         every = [stored for types in self._types for stored in types.values()]
         self.dtype = max(every, key=_room, default=np.dtype(np.uint16))
 
