@@ -50,7 +50,8 @@ def measure(folder: Path, edge: int, sections: int, workers: int) -> None:
         "simulate_misalignment": f"--volume raw.ome.zarr --block 0-0 --output moved.ome.zarr --jitter jitter.csv {far}",
         "align_pairs": f"--volume raw.ome.zarr --facts facts.json --block {row} --output pairs.npz",
         "render": "--volume raw.ome.zarr --transforms t.npz --block 0-0 --output aligned.ome.zarr",
-        "evaluate": "--labels labels.ome.zarr --truth labels.ome.zarr --transforms t.npz --output score.json",
+        "evaluate": "--labels labels.ome.zarr --truth labels.ome.zarr --transforms t.npz "
+        "--output score.json --evaluation evaluation.json",
     }
     print(f"{sections} sections of {edge} x {edge} px, {workers} worker(s)")
     run(folder, lines, workers)

@@ -16,8 +16,9 @@ import os
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # before the libraries are loaded
-_late = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), "1000000000")
-os.environ |= {"MALLOC_ARENA_MAX": "1", "MALLOC_TOP_PAD_": "64000000", **_late}  # of stages, as in conf/limits.config
+# of stages, as in conf/limits.config
+os.environ |= {"MALLOC_ARENA_MAX": "1", "MALLOC_TOP_PAD_": "64000000"}
+os.environ |= {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "32000000"}
 
 # ruff: noqa: E402
 import argparse

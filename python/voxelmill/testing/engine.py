@@ -21,9 +21,12 @@ NEXTFLOW = PROJECT / ".venv/bin/nextflow"
 # What runs: all that a checkout needs.
 PARTS = ("bin", "conf", "modules", "python", "workflows", "assets", "main.nf", "nextflow.config", "nextflow_schema.json")
 # How memory is given to a task of one CPU, and taken back (conf/limits.config).
-ALLOCATION = {"MALLOC_ARENA_MAX": "1", "MALLOC_TOP_PAD_": "64000000"} | dict.fromkeys(
-    ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), "1000000000"
-)
+ALLOCATION = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TOP_PAD_": "64000000",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000",
+    "MALLOC_MMAP_THRESHOLD_": "32000000",
+}
 QUIET = {"NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false", "NXF_DISABLE_CHECK_LATEST": "true"}
 # What holds dates, durations or names of runs differs from run to run; all else must not.
 NOT_COMPARED = ("provenance", "pipeline_info", "runs.sqlite", "published.json", ".voxelmill.lock")
