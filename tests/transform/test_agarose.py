@@ -42,6 +42,19 @@ def test_columns_end_where_tissue_begins(strip: int, looks: float) -> None:
     assert ratio.std() / ratio.mean() < (0.05 if looks == 6 else 0.12)
 
 
+def test_agarose_is_not_followed_into_tissue() -> None:
+    """A corner of it that tissue closes halfway down: followed as far as it is seen, not into what lies below."""
+    volume, _ = made(0)
+    rng = np.random.default_rng(5)
+    values = volume.read(tuple(slice(0, n) for n in volume.shape))
+    for z in range(NZ):
+        side = max(0, 32 - z)
+        values[z, :side, :side] = LEVEL[z] * rng.gamma(6, 1 / 6, (side, side)) + 9
+    corner = SliceVolume(volume.shape, volume.space, lambda region: values[region].copy())
+    found = agarose(overview(corner)[0], volume.shape)
+    assert 8 <= found.planes <= 28
+
+
 def test_tissue_alone_has_none() -> None:
     """Not its dimmest part either; that tells of light over depth, for want of better."""
     volume, _ = made(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from voxelmill.core.space import MM, Axis, Space
 from voxelmill.testing.slices import texture
-from voxelmill.transform.attenuation import alpha_of, compensated, squares
+from voxelmill.transform.attenuation import alpha_of, compensated, gain_below, squares
 from voxelmill.transform.slice_volume import SliceVolume
 
 SHAPE = (40, 96, 80)
@@ -46,6 +46,25 @@ def test_regions_agree_with_the_whole():
     assert np.abs(one.read(part) - one.read(EVERYWHERE)[part]).max() < 1e-5
 
 
+def test_what_agarose_does_not_tell_of_the_beam_tissue_does():
+    """alpha from the planes in which the beam is known; below, each plane has a tenth less light, and tissue says so."""
+    beam = np.where(np.arange(SHAPE[0]) < 20, 1.0, 0.9 ** (np.arange(SHAPE[0]) - 19.0))
+    tissue = squares(volume((SEEN - DARK) * beam[:, None, None].astype(np.float32)), np.ones(SHAPE[1:], bool))
+    alpha = alpha_of(tissue[:20], 16)
+    assert abs(alpha - 0.1) < 0.02
+    light = gain_below(tissue, alpha, 20, 16) * beam
+    assert light.std() / light.mean() < 0.1 < beam.std() / beam.mean()
+    assert (gain_below(tissue[:, :4], alpha, 20, 16) == 1).all()  # too little to tell
+
+
+def test_a_rim_narrower_than_a_square_is_no_tissue():
+    """The last shard of a slice may be a few px wide."""
+    space = Space.of([Axis(name, "space", MM) for name in "zyx"], (0.01,) * 3, (0, 0, 0))
+    wide = SliceVolume((2, 16, 259), space, lambda region: np.ones([r.stop - r.start for r in region], np.float32))
+    assert squares(wide, np.ones((16, 259), bool)).shape == (2, 2 * 32)
+
+
 def test_tissue_that_is_not_darker_below_is_left_alone():
+    assert alpha_of(np.full((40, 100), -1.0) * np.arange(1, 41)[::-1, None], 16) == 0  # darker than without light
     assert alpha_of(np.ones((40, 100)), 16) == 0
     assert alpha_of(np.ones((40, 4)), 16) == 0  # too little to tell

@@ -47,6 +47,20 @@ def test_a_transform_lays_tiles_out() -> None:
     assert np.allclose(placed.positions[1] - placed.positions[0], (-2, 76))
 
 
+def test_a_tile_may_lie_off_by_the_bound_so_neighbours_by_twice_that() -> None:
+    """Each tile is within 10 px of the layout; tiles 1 and 2 lie 14 px nearer to each other than it says."""
+    places = np.array([(0.0, 0.0), (0.0, 83.0), (0.0, 145.0)])
+
+    def read(i: int) -> np.ndarray:
+        y, x = (places[i] + (8, 10)).astype(int)
+        return np.repeat(SCENE[None, y : y + 96, x : x + 96] * 100 + 1, 4, 0)
+
+    tiles = TileGrid((4, 96, 96), (1, 3), Space.zyx((1, 1, 1)), read)
+    _, placed, found = stitch(tiles, Parameters(stitch_overlap_fraction=0.2))
+    wrong = placed.positions - places
+    assert np.abs(wrong - wrong.mean(0)).max() < 0.15 and "notes" not in found
+
+
 def test_the_slice_shows_the_scene() -> None:
     volume, placed, _ = stitch(grid(TURNED), Parameters(stitch_overlap_fraction=0.2))
     y, x = placed.positions[4]
@@ -74,7 +88,7 @@ def test_small_tiles_are_placed_even_where_the_overlap_is_said_wrong(small: tupl
 def test_a_layout_that_neighbours_contradict_is_said(small: tuple) -> None:
     _, tiles = small
     _, _, found = stitch(tiles, Parameters(stitch_overlap_fraction=0.2, max_blend_refinement_px=1))
-    assert "seams lie more than 1 px from where --stitch_overlap_fraction 0.2 has them" in found["notes"]
+    assert "seams lie more than 2 px from where --stitch_overlap_fraction 0.2 has them" in found["notes"]
 
 
 def test_tiles_of_nothing_but_noise_lie_as_laid_out() -> None:

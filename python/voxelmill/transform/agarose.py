@@ -22,8 +22,9 @@ MOST_PX = 2048  # a side of the picture: where there would be more, means of 2 x
 DARKER = 3.5  # agarose scatters so many times less than tissue; its dimmest parts do not
 FIRST = 3  # boxes below the surface by whose mean it is told from tissue
 EVEN = 1.25  # times as bright as the rest of it: no agarose any more
-AWAY = (2, 1, 0)  # boxes from tissue at which it begins, if there is enough
-FEWEST = 16  # boxes
+AWAY = (2, 1, 0)  # boxes from tissue at which it begins: the most of these by which it is followed deepest
+STEEPEST = 1.3  # times as bright as the box above: focus does not do that, tissue does
+FEWEST = 16  # boxes; of fewer it is not known whether tissue is among them
 
 
 def box_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -96,6 +97,11 @@ class Agarose:
     shape: tuple[int, int, int]
 
     @property
+    def planes(self) -> int:
+        """Down to which some columns are agarose."""
+        return int(self.down.of.max(initial=0))
+
+    @property
     def share(self) -> float:
         """Of all columns."""
         edges = (np.minimum(np.arange(n + 1) * self.begins.side, px) for n, px in zip(self.begins.of.shape, self.shape[1:]))
@@ -107,18 +113,27 @@ def agarose(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
     """Agarose of a slice of that shape, by the boxes that `overview` gives."""
     import cv2
 
-    down = np.zeros(boxes.shape[1:], np.int32)
     first, begins = _beginning(boxes)
     if begins.sum() < FEWEST:
-        begins = np.zeros_like(begins)
+        begins, down = np.zeros_like(begins), np.zeros(begins.shape, np.int32)
     else:
         far = cv2.distanceTransform(np.pad(begins, 1, mode="edge").astype(np.uint8), cv2.DIST_L1, 3)[1:-1, 1:-1]
-        left = next(m for m in (far > px for px in AWAY) if m.sum() >= FEWEST)
-        down[left] = first
-        for z in range(first, len(boxes)):
-            left = left & (boxes[z] <= EVEN * np.median(boxes[z][left]))
-            down[left] = z + 1
+        enough = (m for m in (far > px for px in AWAY) if m.sum() >= FEWEST)
+        down = max((_followed(boxes, first, left) for left in enough), key=np.max)
     return _agarose(begins, np.minimum(down * BOX, shape[0]), shape)
+
+
+def _followed(boxes: np.ndarray, first: int, left: np.ndarray) -> np.ndarray:
+    """(gy, gx) boxes down to which columns `left` are agarose, from box `first` on; as far as enough of them are."""
+    down = np.zeros(left.shape, np.int32)
+    level = np.median(boxes[first][left])
+    for z in range(first, len(boxes)):
+        level = min(np.median(boxes[z][left]), STEEPEST * level)
+        left = left & (boxes[z] <= EVEN * level)
+        if left.sum() < FEWEST:
+            break
+        down[left] = z + 1
+    return down
 
 
 def dimmest(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:

@@ -31,20 +31,43 @@ def alpha_of(tissue: np.ndarray, most_gain: float) -> float:
     if tissue.shape[0] < 8 or tissue.shape[1] < FEWEST:
         return 0.0
     above = np.cumsum(tissue, 0) - tissue
+    if above[-1].mean() <= 0:
+        return 0.0
     z = np.arange(len(tissue)) - (len(tissue) - 1) / 2
 
     def rise(alpha: float) -> float:
         """Of the logarithm of the mean, by plane."""
-        mean = (tissue / np.maximum(1 - alpha * above, 1 / (2 * most_gain))).mean(1)
+        mean = _lit(tissue, alpha * above, most_gain).mean(1)
         return float(z @ np.log(np.maximum(mean, 1e-9)))
 
-    low, high = 0.0, (1 - LEAST_LIGHT) / max(float(above[-1].mean()), 1e-9)
+    low, high = 0.0, (1 - LEAST_LIGHT) / float(above[-1].mean())
     if rise(low) >= 0:
         return 0.0
     for _ in range(24):
         middle = (low + high) / 2
         low, high = (middle, high) if rise(middle) < 0 else (low, middle)
     return (low + high) / 2
+
+
+def _lit(tissue: np.ndarray, taken: np.ndarray, most_gain: float) -> np.ndarray:
+    return tissue / np.maximum(1 - taken, 1 / (2 * most_gain))
+
+
+def gain_below(tissue: np.ndarray, alpha: float, told: int, most_gain: float) -> np.ndarray:
+    """(planes,) factors, 1 for the first `told` planes, with which tissue is as bright farther down as in these.
+
+    Where nothing else tells how much light comes there: its own shadow is known from what lies above, plane by plane."""
+    factor, above = np.ones(len(tissue)), np.zeros(tissue.shape[1])
+    usual = np.zeros(len(tissue))
+    if told < 1 or tissue.shape[1] < FEWEST:
+        return factor
+    for z, signal in enumerate(tissue):
+        lit = float(_lit(signal, alpha * above, most_gain).mean())
+        usual[z] = lit
+        if z >= told and lit > 0:
+            factor[z] = float(usual[:told].mean()) / lit
+        above += signal * factor[z]
+    return factor
 
 
 def squares(volume: SliceVolume, mask: OfColumns) -> np.ndarray:
@@ -54,7 +77,7 @@ def squares(volume: SliceVolume, mask: OfColumns) -> np.ndarray:
     step = -(-(volume.shape[1] * volume.shape[2]) // SQUARE**2 // MOST_SQUARES) or 1
     for (z, y, x), values in volume.parts():
         ny, nx = (n // SQUARE for n in values.shape[1:])
-        parts = (-1, ny, SQUARE, nx, SQUARE)
+        parts = (len(values), ny, SQUARE, nx, SQUARE)  # ny or nx may be 0, at the rim
         values, inside = values[:, : ny * SQUARE, : nx * SQUARE], mask[y, x][: ny * SQUARE, : nx * SQUARE]
         use = (inside & (values > 0).all(0)).reshape(parts[1:]).all((1, 3))
         use &= (y.start // SQUARE + np.arange(ny)[:, None] + x.start // SQUARE + np.arange(nx)) % step == 0

@@ -18,12 +18,13 @@ from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
 from . import attenuation
-from .agarose import agarose, dimmest, overview
+from .agarose import BOX, agarose, dimmest, overview
 from .slice_notes import Notes, one_step
 from .slice_statistics import levels_of, surface, without_light
 from .slice_volume import LEAST, SliceVolume, open_slice
 
 FAINTEST = 0.05  # of the brightest: where the profile falls below it, it is not followed
+LEAST_TOLD = 0.3  # of the planes: agarose that is lost above that tells too little
 EVEN = 2.0  # planes: sigma over which light changes little
 
 
@@ -43,8 +44,8 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     """The slice, as if light were the same at all depths."""
     boxes, _ = overview(volume)
     dim = agarose(boxes, volume.shape)
-    found: Notes = {"agarose_share": dim.share}
-    if not dim.share:
+    found: Notes = {"agarose_share": dim.share, "agarose_planes": dim.planes}
+    if dim.planes < LEAST_TOLD * volume.shape[0]:
         found["notes_beam"] = "no agarose is seen beside the tissue: light over depth is that of its dimmest third"
         dim = dimmest(boxes, volume.shape)
     profile = levels_of(volume, dim.down).percentile(50)
@@ -65,8 +66,10 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
         return made, found
     below = int(surface(profile) or 0) + 2
     tissue = attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark
-    alpha = attenuation.alpha_of(tissue, p.attenuation_max_gain)
-    found |= {"attenuation_alpha": alpha}
+    told = len(tissue) if dim.planes > volume.shape[0] - BOX else dim.planes - below
+    alpha = attenuation.alpha_of(tissue[:told], p.attenuation_max_gain)
+    factor[below:, 0, 0] *= attenuation.gain_below(tissue, alpha, told, p.attenuation_max_gain)
+    found |= {"attenuation_alpha": alpha, "profile_gain": factor.ravel()}
     return attenuation.compensated(made, alpha, dark, p.attenuation_max_gain) if alpha else made, found
 
 

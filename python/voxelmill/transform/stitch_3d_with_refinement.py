@@ -37,7 +37,11 @@ class Parameters(Overlapping, Blended):
         more="Either way neighbours then refine each tile, within --max_blend_refinement_px.",
     )
     max_blend_refinement_px: float = param(
-        10.0, "How far neighbours may lie beside where the layout has them; 0: tiles lie as laid out", unit="px", ge=0
+        10.0,
+        "How far a tile may lie beside where the layout has it, seen from its neighbour; 0: all lie as laid out",
+        unit="px",
+        ge=0,
+        more="Two neighbours may lie twice as far from each other as laid out.",
     )
 
 
@@ -107,7 +111,7 @@ def doubtful(placed: Placement, p: Parameters) -> str:
     n = len(placed.seams)
     if placed.beyond > FEW * n:
         return (
-            f"{placed.beyond} of {n} seams lie more than {p.max_blend_refinement_px:g} px from where "
+            f"{placed.beyond} of {n} seams lie more than {2 * p.max_blend_refinement_px:g} px from where "
             f"--stitch_overlap_fraction {p.stitch_overlap_fraction:g} has them and were not followed; set it to what was "
             "acquired, raise --max_blend_refinement_px, or let --use_motor_positions_for_stitching false fit it"
         )

@@ -60,12 +60,12 @@ def place(
     """Positions of the tiles, and the displacement model that they are near to.
 
     matrix    where the tiles lie by the stage
-    most      px by which neighbours may lie otherwise than the model says; 0: all as it says
+    most      px by which a tile may lie otherwise than the model says, two neighbours by twice that; 0: all as it says
     by_motor  False: the model is what all seams together say, the stage only tells where to look
     bands     of depth that are registered, each for itself
     """
     nominal = positions(grid, matrix)
-    reach = int(np.ceil(most)) + MARGIN if by_motor else round(FAR * max(grid.tile[1:]))
+    reach = int(np.ceil(2 * most)) + MARGIN if by_motor else round(FAR * max(grid.tile[1:]))
     found = seams(grid, nominal, reach, bands)
     if not by_motor:
         matrix = fitted(found, grid, matrix)
@@ -73,8 +73,8 @@ def place(
         nominal = positions(grid, matrix)
     if most <= 0:
         return judged(found, nominal), matrix
-    near = [s if _off(s, nominal) <= most else replace(s, weight=0.0) for s in found]
-    beyond = sum(s.weight > 0 and _off(s, nominal) > most for s in found)
+    near = [s if _off(s, nominal) <= 2 * most else replace(s, weight=0.0) for s in found]
+    beyond = sum(s.weight > 0 and _off(s, nominal) > 2 * most for s in found)
     return replace(solve(near, nominal, grid.shapes), beyond=beyond), matrix
 
 
