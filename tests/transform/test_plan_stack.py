@@ -12,7 +12,7 @@ from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.pairs import Pair, read_metrics
 from voxelmill.transform.plan_common_space import LOST
 from voxelmill.transform.plan_stack import Parameters, depths, write_table
-from voxelmill.transform.slice_solution import Believed, decided, solve
+from voxelmill.transform.slice_solution import Believed, decided, rotated, solve
 
 
 def test_a_missing_slice_keeps_its_place(tmp_path):
@@ -158,3 +158,12 @@ def test_depths(flags, of_pair, off):
     p = Parameters(**flags)
     found = depths(p, decided(p, [said]), {0: None, 1: None})
     assert found[1] - found[0] == pytest.approx(off)
+
+
+def test_the_first_slice_is_not_turned():
+    """All turn with it, places too: what the pairs say still holds."""
+    pairs = [pair(0, 1, rotation_deg=1.5, dim1_px=3), pair(1, 2, rotation_deg=-0.5, dim2_px=-2)]
+    turn, shift = solve(Believed(), decided(Believed(), pairs), [0, 1, 2], 100)
+    assert turn[0] == 0 and np.allclose(np.rad2deg(turn), (0, -1.5, -1), atol=0.01)
+    for k, q in enumerate(pairs):
+        assert np.allclose(shift[k + 1] - shift[k], -rotated((q.dim1_px, q.dim2_px), turn[k + 1]), atol=0.05)

@@ -1,6 +1,7 @@
 """From pairs of slices to the place of each: which pairs are believed, and one joint solution over all of them.
 
-The stage is the reference: a slice that no pair holds lies where the stage says. Pairs of neighbours and of slices two
+The stage is the reference: a slice that no pair holds lies where the stage says. Of turns the first slice is it, whose
+pixels the volume has; how it lies nobody can know. Pairs of neighbours and of slices two
 apart hold each other, so that one wrong pair loses weight instead of moving all slices behind it; turns compose along
 the stack, since the solution is for the turn of each slice and not for steps that are then smoothed.
 
@@ -157,7 +158,13 @@ def solve(p: Believed, decisions: Sequence[Decision], numbers: Sequence[int], si
         shift = ndimage.gaussian_filter1d(shift, p.stack_translation_smooth_sigma, axis=0, mode="nearest")
     far = np.linalg.norm(shift, axis=1, keepdims=True)
     cap = p.stack_max_cumulative_drift_px or np.inf
-    return Solution(turn, shift * np.minimum(1, cap / np.maximum(far, 1e-9)))
+    return as_first(Solution(turn, shift * np.minimum(1, cap / np.maximum(far, 1e-9))))
+
+
+def as_first(solution: Solution) -> Solution:
+    """All turned together about the centre until the first slice is not turned."""
+    by = -solution.turn[0]
+    return Solution(solution.turn + by, np.array([rotated(shift, by) for shift in solution.shift]))
 
 
 def joint(p: Believed, pairs: Sequence[Pair], numbers: Sequence[int], differences: np.ndarray, floor: float) -> np.ndarray:
