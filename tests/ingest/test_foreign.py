@@ -169,3 +169,137 @@ def test_no_error_of_python_is_the_message():
 def test_nrrd_without_units(tmp_path):
     nrrd.write(str(tmp_path / "v.nrrd"), EM, {"space directions": np.diag(SIZE[::-1]), "space dimension": 3}, index_order="C")
     assert opened(tmp_path / "v.nrrd").placed.unknown.endswith("without unit is no length")
+
+
+def greys_and(kind: str, alpha: np.ndarray) -> dict:
+    """How to write grey with alpha, sample by sample or plane by plane."""
+    axis = -1 if kind == "contig" else 1
+    return {"data": np.stack([EM, alpha], axis), "planarconfig": kind, "extrasamples": ["unassalpha"]}
+
+
+@pytest.mark.parametrize("form", ["contig", "separate", "folder", "png"])
+def test_an_alpha_channel_goes_where_it_says_nothing(tmp_path, form):
+    import imagecodecs
+
+    alpha = np.full_like(EM, 200)
+    for n, said in enumerate(("alpha channel", "")):
+        place = tmp_path / f"{form}{n}"
+        alpha[3, 2, 1] += not said
+        place.mkdir()
+        for z in range(len(EM) if form in ("folder", "png") else 0):
+            if form == "png":
+                (place / f"{z}.png").write_bytes(imagecodecs.png_encode(np.stack([EM[z], alpha[z]], -1)))
+            else:
+                tifffile.imwrite(
+                    place / f"{z}.tif",
+                    np.stack([EM[z], alpha[z]], -1),
+                    metadata=None,
+                    photometric="minisblack",
+                    planarconfig="contig",
+                    extrasamples=["unassalpha"],
+                )
+        if form in ("contig", "separate"):
+            place = place / "v.tif"
+            tifffile.imwrite(place, **greys_and(form, alpha), photometric="minisblack", metadata=None)
+        if said:
+            opened(place, said)
+        else:
+            with pytest.raises(DataError, match="differs from pixel to pixel"):
+                open_source(str(place)).read(ALL)
+
+
+@pytest.mark.parametrize("order", ["first", "last", "each"])
+@pytest.mark.parametrize("shrunk", [1, 2])
+def test_thumbnails_and_masks_are_no_sections(tmp_path, order, shrunk):
+    """By NewSubfileType, also where they have the size of a section."""
+    plain = {"photometric": "minisblack", "metadata": None, "contiguous": False}
+    (tmp_path / "v").mkdir()
+    with tifffile.TiffWriter(tmp_path / "v.tif") as stack:
+        for n, section in enumerate(EM):
+            for subfile in {"first": (1, 0) if not n else (0,), "last": (0, 9, 4) if n == 8 else (0,), "each": (0, 1)}[order]:
+                page = section[::shrunk, ::shrunk] if subfile else section
+                page = page > 9 if subfile == 4 else page
+                stack.write(page, **plain, subfiletype=subfile)
+                with tifffile.TiffWriter(tmp_path / f"v/{n}.tif", append=True) as file:
+                    file.write(page, **plain, subfiletype=subfile)
+    for place in ("v.tif", "v"):
+        assert opened(tmp_path / place, "smaller copies or masks").shape == EM.shape
+
+
+def test_pages_that_are_all_called_reduced_are_all_there_is(tmp_path):
+    tifffile.imwrite(tmp_path / "v.tif", EM, photometric="minisblack", metadata=None, subfiletype=1)
+    opened(tmp_path / "v.tif")
+
+
+def test_each_axis_of_imagej_has_its_unit(tmp_path):
+    meta = {"axes": "ZYX", "spacing": UM[0], "unit": "nm", "yunit": "um", "zunit": "um"}
+    tifffile.imwrite(tmp_path / "v.tif", EM, imagej=True, resolution=(1 / SIZE[2], 1 / UM[1]), metadata=meta)
+    assert opened(tmp_path / "v.tif").voxel_size == pytest.approx(SIZE)
+
+
+def test_white_is_zero_of_one_bit(tmp_path):
+    tifffile.imwrite(tmp_path / "v.tif", EM > 100, photometric="miniswhite", metadata=None)
+    np.testing.assert_array_equal(open_source(str(tmp_path / "v.tif")).read(ALL), EM <= 100)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 16])
+def test_png_sections(tmp_path, bits):
+    from PIL import Image
+
+    data = {1: EM > 100, 8: EM, 16: EM.astype(np.uint16) * 257}[bits]
+    for n, section in enumerate(data):
+        Image.fromarray(section).save(tmp_path / f"s{n + 8}.png")
+    source = open_source(str(tmp_path))
+    np.testing.assert_array_equal(source.read(ALL), data * 255 if bits == 1 else data)
+    np.testing.assert_array_equal(source.read((slice(3, 4), slice(2, 9), slice(1, 30)))[0], source.read(ALL)[3, 2:9, 1:30])
+    (tmp_path / "s9.png").write_bytes((tmp_path / "s9.png").read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"s9.png: not a whole PNG"):
+        source.read(ALL)
+
+
+def test_png_of_colours_is_refused(tmp_path):
+    import imagecodecs
+
+    (tmp_path / "s0.png").write_bytes(imagecodecs.png_encode(np.stack([EM[0]] * 3, -1)))
+    with pytest.raises(DataError, match=r"s0.png: colours; expected a grey plane"):
+        open_source(str(tmp_path))
+
+
+def nrrd_header(extra: str) -> bytes:
+    return f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 30 20 9\n{extra}\n".encode()
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
+def test_nrrd_with_a_header_of_its_own_and_skips(tmp_path, encoding):
+    import bz2
+    import gzip
+
+    packed = {"raw": bytes, "gzip": gzip.compress, "bzip2": bz2.compress}[encoding](b"12345" + EM.tobytes())
+    about = f"encoding: {encoding}\nline skip: 2\nbyte skip: 5\n"
+    (tmp_path / "v.nrrd").write_bytes(nrrd_header(about) + b"one\ntwo\n" + packed)
+    opened(tmp_path / "v.nrrd").close()
+    (tmp_path / "v.dat").write_bytes(b"one\ntwo\n" + packed)
+    (tmp_path / "v.nhdr").write_bytes(nrrd_header(about + "data file: v.dat\n"))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/v.nhdr").symlink_to(tmp_path / "v.nhdr")
+    opened(tmp_path / "linked/v.nhdr", "its voxels lie in v.dat").close()
+    (tmp_path / "v.dat").unlink()
+    with pytest.raises(DataError, match=r"v.dat, which is not there"):
+        open_source(str(tmp_path / "v.nhdr"))
+
+
+def test_nrrd_at_the_end_of_its_file_or_in_many(tmp_path):
+    (tmp_path / "v.nrrd").write_bytes(nrrd_header("encoding: raw\nbyte skip: -1\n") + b"before" + EM.tobytes())
+    opened(tmp_path / "v.nrrd")
+    for several in ("LIST\na.raw\nb.raw", "v%03d.raw 1 9 1"):
+        (tmp_path / "v.nhdr").write_bytes(nrrd_header(f"encoding: raw\ndata file: {several}\n"))
+        with pytest.raises(DataError, match="lie in several files; save it as one"):
+            open_source(str(tmp_path / "v.nhdr"))
+
+
+def test_nrrd_axis_mins_are_borders_of_cells(tmp_path):
+    more = {"spacings": list(SIZE[::-1]), "units": ["nm"] * 3, "axis mins": [50.0, 40.0, 300.0]}
+    for centring, moved in (("node", 0), ("cell", 0.5)):
+        nrrd.write(str(tmp_path / "v.nrrd"), EM, {**more, "centerings": [centring] * 3}, index_order="C")
+        expected = [o + moved * s for o, s in zip(ORIGIN, SIZE, strict=True)]
+        assert opened(tmp_path / "v.nrrd").origin == pytest.approx(expected)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 from voxelmill.ingest.volumes.formats import open_source
 
 from .test_sources import ALL, EM, NAMING, write_n5, write_zarr2, write_zarr3
@@ -125,16 +126,19 @@ def imagej(path: Path) -> Any:
     return {"channel": 1}
 
 
-def sections(path: Path) -> Any:
+def sections(path: Path, png: bool = False) -> Any:
     path.mkdir()
     for n in reversed(range(len(EM))):
-        tifffile.imwrite(path / f"em_{n + 5}_x.tif", EM[n])
+        if png:
+            Image.fromarray(EM[n]).save(path / f"em_{n + 5}_x.png")
+        else:
+            tifffile.imwrite(path / f"em_{n + 5}_x.tif", EM[n])
     return {}
 
 
-def nrrd_file(path: Path) -> Any:
+def nrrd_file(path: Path, **how: Any) -> Any:
     more = {"space directions": np.diag(SIZE[::-1]), "space origin": list(ORIGIN[::-1]), "space dimension": 3}
-    nrrd.write(str(path), EM, {**more, "space units": ["nm"] * 3}, index_order="C")
+    nrrd.write(str(path), EM, {**more, "space units": ["nm"] * 3}, index_order="C", **how)
     return {}
 
 
@@ -160,7 +164,9 @@ ROWS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "ImageJ TIFF": ("v.tif", imagej),
     "TIFF of pages": ("v.tif", lambda p: tifffile.imwrite(p, EM, metadata=None)),
     "folder of TIFF sections": ("v", sections),
+    "folder of PNG sections": ("v", lambda p: sections(p, True)),
     "NRRD": ("v.nrrd", nrrd_file),
+    "NRRD in two files": ("v.nhdr", lambda p: nrrd_file(p, detached_header=True)),
     "NPY": ("v.npy", lambda p: np.save(p, EM)),
     "NPZ": ("v.npz", npz),
 }

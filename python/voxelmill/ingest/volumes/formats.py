@@ -18,9 +18,9 @@ from .source import Source, Wanted
 
 READABLE = (
     "OME-Zarr, Zarr, N5, Neuroglancer precomputed (folder, zip, http(s)://, s3://, gs://), bossdb://, "
-    "HDF5, TIFF stack or folder, NRRD, NPY, NPZ"
+    "HDF5, TIFF stack, folder of TIFF or PNG sections, NRRD, NPY, NPZ"
 )
-FILES = (".npy", ".npz", ".h5", ".hdf5", ".hdf", ".nrrd", ".tif", ".tiff")
+FILES = (".npy", ".npz", ".h5", ".hdf5", ".hdf", ".nrrd", ".nhdr", ".tif", ".tiff")
 Opener = Callable[[Path, Wanted], Source]
 
 
@@ -113,7 +113,7 @@ def _opener(path: Path) -> Opener:
         from .tiff import open_stack
 
         return open_stack
-    if suffix == ".nrrd":
+    if suffix in (".nrrd", ".nhdr"):
         from .nrrd import open_nrrd
 
         return open_nrrd

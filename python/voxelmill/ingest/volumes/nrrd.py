@@ -1,8 +1,13 @@
-"""NRRD, raw or gzip, in one file; x is the fastest axis. Raw is mapped, gzip is read forward."""
+"""NRRD, raw, gzip or bzip2, in one file or with a header of its own; x is the fastest axis. Raw is mapped, what is
+packed is read forward."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,38 +35,75 @@ TYPES = {
 }
 
 
+UNPACKED: dict[str, tuple[Callable[..., Any], float]] = {  # by encoding: what opens it, and how many bytes one byte can become at best
+    "gzip": (gzip.open, 1100.0),
+    "gz": (gzip.open, 1100.0),
+    "bzip2": (bz2.open, 2e6),
+    "bz2": (bz2.open, 2e6),
+}
+
+
 def open_nrrd(path: Path, wanted: Wanted) -> Source:
+    """A `.nrrd`, or a header (`.nhdr`) whose voxels lie in one file beside it."""
     import nrrd
 
+    path = path.resolve()  # a header leads on from where it lies
     with whole(path, "NRRD file"), open(path, "rb") as f:
         header, begin = nrrd.read_header(iter(_lines(f))), f.tell()
         shape = tuple(int(n) for n in header["sizes"])[::-1]
         encoding, kind = header["encoding"].lower(), header["type"].lower()
+        skipped = [int(header.get(f"{w} skip", header.get(f"{w}skip", 0))) for w in ("line", "byte")]
         at, runs_back = _placed(header)
-    outside = "data file" in header or "datafile" in header
-    if outside or kind not in TYPES or encoding not in ("raw", "gzip", "gz"):
-        raise DataError(
-            f"{path.name}: {kind} in {encoding}{', in a file of its own' if outside else ''}; "
-            "expected integers or floats, raw or gzip, in the file itself"
-        )
+    outside = header.get("data file", header.get("datafile"))
+    if kind not in TYPES or encoding not in ("raw", *UNPACKED) or min(skipped[0], skipped[1] + (encoding == "raw")) < 0:
+        raise DataError(f"{path.name}: {kind} in {encoding}; expected integers or floats, raw, gzip or bzip2")
+    data, begin = (path, begin) if outside is None else (_beside(path, outside), 0)
     dtype = np.dtype(("<" if header.get("endian", "little") == "little" else ">") + TYPES[kind])
-    inside = path.stat().st_size - begin
+    begin = _after_lines(data, begin, skipped[0])
+    inside = data.stat().st_size - begin
     if encoding == "raw":
-        check_size(path, shape, dtype, inside)
-        made = in_memory(path, "nrrd", np.memmap(path, dtype, "r", begin, shape), at)
+        needed = math.prod(shape) * dtype.itemsize
+        start_at = inside - needed if skipped[1] < 0 else skipped[1]  # -1: they are the last of the file
+        check_size(data, shape, dtype, inside - max(start_at, 0))
+        made = in_memory(path, "nrrd", np.memmap(data, dtype, "r", begin + start_at, shape), at)
     else:
-        check_size(path, shape, dtype, 1100.0 * inside)  # deflate packs 1032 to 1 at best
+        opener, most = UNPACKED[encoding]
+        check_size(data, shape, dtype, most * inside)
 
         def start() -> IO[bytes]:
-            file = open(path, "rb")  # noqa: SIM115
+            file = open(data, "rb")  # noqa: SIM115
             file.seek(begin)
-            return gzip.open(file)  # type: ignore[return-value]
+            unpacked: Any = opener(file)
+            for left in range(skipped[1], 0, -(2**20)):  # bytes are skipped of what was unpacked
+                unpacked.read(min(left, 2**20))
+            return unpacked
 
-        stream = Forward(start, turn(None, shape, 0, path.name).pick(shape), dtype, path)
+        stream = Forward(start, turn(None, shape, 0, path.name).pick(shape), dtype, data)
         made = Source(path.name, "nrrd", stream.shape, dtype, stream.read, at, forward=True, close=stream.finish)
     if runs_back:
         made.remarks.append("space directions turn or mirror the axes; read as stored, without an origin")
+    if data != path:
+        made.remarks.append(f"its voxels lie in {data.name}: neither digests nor -resume see a change there")
     return made
+
+
+def _beside(path: Path, named: Any) -> Path:
+    """The one file that a header names. Raises DataError where it names several, or one that is not there."""
+    if not isinstance(named, str) or named.upper().startswith("LIST") or "%" in named:
+        raise DataError(f"{path.name}: its voxels lie in several files; save it as one NRRD")
+    data = path.parent / named
+    if not data.is_file():
+        raise DataError(f"{path.name}: its voxels lie in {named}, which is not there; put it beside the header")
+    return data
+
+
+def _after_lines(data: Path, begin: int, lines: int) -> int:
+    """The byte behind so many lines, from `begin` on."""
+    with open(data, "rb") as file:
+        file.seek(begin)
+        for _ in range(lines):
+            file.readline(2**16)
+        return file.tell()
 
 
 def _lines(file: IO[bytes]) -> list[str]:
@@ -73,7 +115,7 @@ def _lines(file: IO[bytes]) -> list[str]:
             found.append(line.decode("utf-8"))
         except UnicodeDecodeError:
             found.append(line.decode("latin-1"))
-        if not line.strip():
+        if not line.strip() or re.match(rb"data ?file: *list", line, re.IGNORECASE):  # a list of files ends a header, too
             break
     return found
 
@@ -91,8 +133,10 @@ def _placed(header: Any) -> tuple[Placed, bool]:
             origin = header.get("space origin")
     else:
         spacing = header.get("spacings")
-        mins = header.get("axis mins")
-        origin = None if mins is None or len(mins) != 3 else mins
+        mins, centres = header.get("axis mins"), list(header.get("centerings", []))[-3:]
+        if mins is not None and spacing is not None and len(mins) == len(spacing) == 3:
+            # of a cell it is the border, not the centre
+            origin = [m + s / 2 if c == "cell" else m for m, s, c in zip(mins, spacing, centres or [None] * 3)]
     if spacing is None or len(spacing) < 3:
         return Placed(), turned
     spacing, units = list(spacing)[-3:][::-1], ([None] * 3 if units is None else list(units)[-3:][::-1])

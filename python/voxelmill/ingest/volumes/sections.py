@@ -1,4 +1,4 @@
-"""A folder of TIFF sections, one a file, in the places that their numbers give them."""
+"""A folder of sections, one TIFF or PNG each, in the places that their numbers give them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from ...core.errors import DataError
 from ...core.volume import Region
+from . import png
 from .source import Source, Wanted
-from .tiff import check_page, greys, listening, mirrored, part
+from .tiff import check_page, full, greys, listening, mirrored, part, plane, transparent
 
 
 def natural(name: str) -> list[Any]:
@@ -21,55 +22,47 @@ def natural(name: str) -> list[Any]:
     return [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", name)]
 
 
-def open_folder(path: Path, wanted: Wanted) -> Source:
-    """A folder of one-page TIFFs in natural order; gaps in their numbers are missing sections."""
-    import tifffile
+TIFFS, PNGS = (".tif", ".tiff"), (".png",)
 
-    files = sorted(
-        (p for p in path.iterdir() if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != "."),
-        key=lambda p: natural(p.name),
-    )
+
+def open_folder(path: Path, wanted: Wanted) -> Source:
+    """A folder of one-page TIFFs, else of grey PNGs, in natural order; gaps in their numbers are missing sections."""
+    there = sorted((p for p in path.iterdir() if p.name[0] != "."), key=lambda p: natural(p.name))
+    tiffs, pngs = ([p for p in there if p.suffix.lower() in kind] for kind in (TIFFS, PNGS))
+    files = tiffs or pngs
     if not files:
         raise DataError(
-            f"{path.name}: neither a Zarr store nor a folder of TIFF sections; "
-            "expected zarr.json, .zgroup, .zarray, info or *.tif in it"
+            f"{path.name}: neither a Zarr store nor a folder of TIFF or PNG sections; "
+            "expected zarr.json, .zgroup, .zarray, info, *.tif or *.png in it"
         )
     kinds: dict[tuple, list[str]] = {}
-    turned: list[str] = []
+    doubts = [f"{len(pngs)} PNG files beside its TIFF sections are not read"] if tiffs and pngs else []
     for file in files:
-        size = file.stat().st_size
-        if size == 0:
+        if file.stat().st_size == 0:
             raise DataError(f"{file.name}: the file is empty (0 bytes); copy it again")
-        with listening(file), tifffile.TiffFile(file) as tif:
-            page: Any = tif.pages[0]
-            if len(tif.pages) != 1:
-                raise DataError(f"{file.name}: {len(tif.pages)} pages; expected one section per file")
-            check_page(page, size, file, wanted.labels)
-            turned += mirrored(page)
-            kinds.setdefault((page.shape, str(greys(page, file, wanted.labels)[0])), []).append(file.name)
+        shape, dtype, said = _header(file, wanted.labels)
+        doubts += said
+        kinds.setdefault((shape, str(dtype)), []).append(file.name)
     if len(kinds) > 1:
         usual = max(kinds, key=lambda k: len(kinds[k]))
         odd = next(kind for kind in kinds if kind != usual)
         raise DataError(f"{kinds[odd][0]}: {odd[0]} {odd[1]}; expected {usual[0]} {usual[1]} as in the other sections")
-    (shape, dtype), _ = next(iter(kinds.items()))
+    (shape, kind), _ = next(iter(kinds.items()))
     in_order, remarks = numbered(files)
-    made = folder(path, [file.name if file else "" for file in in_order], shape, dtype, wanted.labels)
-    made.remarks = [*remarks, *dict.fromkeys(turned)]
+    made = folder(path, [file.name if file else "" for file in in_order], shape, kind, wanted.labels)
+    made.remarks = [*remarks, *dict.fromkeys(doubts)]
     return made
 
 
 def folder(path: Path, names: list[str], shape: tuple[int, ...], dtype: str, labels: bool = False) -> Source:
     """A folder of sections whose headers are known: file names in z order, `""` where one is missing."""
-    import tifffile
 
     def read(region: Region) -> np.ndarray:
         zs = range(*region[0].indices(len(names)))
         out = np.zeros((len(zs), *(len(range(*s.indices(n))) for s, n in zip(region[1:], shape))), dtype)
         for n, z in enumerate(zs):
             if names[z]:
-                with listening(path / names[z]), tifffile.TiffFile(path / names[z]) as tif:
-                    first: Any = tif.pages[0]
-                    out[n] = greys(first, path / names[z], labels)[1](part(first, region[1], region[2]))
+                out[n] = _part(path / names[z], region[1], region[2], labels)
         return out
 
     height, width = shape
@@ -82,6 +75,37 @@ def folder(path: Path, names: list[str], shape: tuple[int, ...], dtype: str, lab
         missing=[z for z, name in enumerate(names) if not name],
         sections=names,
     )
+
+
+def _header(file: Path, labels: bool) -> tuple[tuple[int, int], np.dtype, list[str]]:
+    """Height and width of a section, type of its values, and remarks."""
+    import tifffile
+
+    if file.suffix.lower() in PNGS:
+        return png.header(file, labels)
+    with listening(file), tifffile.TiffFile(file) as tif:
+        page, said = _section(tif, file)
+        check_page(page, file.stat().st_size, file, labels)
+        return plane(page), greys(page, file, labels)[0], said + mirrored(page) + transparent(page)
+
+
+def _part(file: Path, rows: slice, columns: slice, labels: bool) -> np.ndarray:
+    """Values (y, x) of a part of a section."""
+    import tifffile
+
+    if file.suffix.lower() in PNGS:
+        return png.read(file, rows, columns)
+    with listening(file), tifffile.TiffFile(file) as tif:
+        page, _ = _section(tif, file)
+        return greys(page, file, labels)[1](part(page, rows, columns))
+
+
+def _section(tif: Any, file: Path) -> tuple[Any, list[str]]:
+    """The page that is the section, and remarks. Raises DataError where several may be."""
+    pages, said = full(tif.pages)
+    if len(pages) != 1:
+        raise DataError(f"{file.name}: {len(pages)} pages; expected one section per file")
+    return pages[0], said
 
 
 def numbered(files: list[Path]) -> tuple[list[Path | None], list[str]]:

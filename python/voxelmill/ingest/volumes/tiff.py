@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,12 @@ def listening(path: Path) -> Iterator[None]:
 def check_page(page: Any, size: int, path: Path, labels: bool = False) -> None:
     """Raises DataError unless the page is one grey plane whose bytes lie inside the file."""
     key = page.keyframe
-    if page.ndim != 2 or key.photometric == 2:
+    if (page.ndim != 2 and not has_alpha(page)) or key.photometric == 2:
         raise DataError(f"{path.name}: a page of shape {page.shape} (colour?); expected a grey plane (y, x)")
     if page.dtype is None:
         raise DataError(f"{path.name}: {key.bitspersample} bits a sample; expected 1 to 64 of whole numbers or floats")
-    height, width = page.shape
-    wanted = height * (-(-width * key.bitspersample // 8))
+    height, width = plane(page)
+    wanted = height * (-(-width * key.bitspersample // 8)) * (1 + has_alpha(page))
     if math.prod(page.shape) * page.dtype.itemsize > MOST_RATIO * size:
         raise DataError(f"{path.name}: {size} bytes claim {wanted} bytes of pixels; the header is damaged")
     greys(page, path, labels)
@@ -76,6 +76,8 @@ def greys(page: Any, path: Path, labels: bool = False) -> tuple[np.dtype, Callab
     if labels or key.photometric not in (0, 3):
         return kind, lambda values: values
     if key.photometric == 0:
+        if kind.kind == "b":
+            return kind, np.logical_not
         if kind.kind != "u":
             raise DataError(f"{path.name}: WhiteIsZero with {kind} values; expected whole numbers from 0 on, or BlackIsZero")
         most = kind.type(2**key.bitspersample - 1)
@@ -87,17 +89,54 @@ def greys(page: Any, path: Path, labels: bool = False) -> tuple[np.dtype, Callab
     return np.dtype(np.uint8), ramp.astype(np.uint8).take
 
 
+def has_alpha(page: Any) -> bool:
+    """Whether a page is grey with one more sample for each pixel."""
+    key = page.keyframe
+    return page.ndim == 3 and key.samplesperpixel == 2 and key.photometric in (0, 1)
+
+
+def plane(page: Any) -> tuple[int, int]:
+    """Height and width of a page, whatever samples it has."""
+    return page.keyframe.imagelength, page.keyframe.imagewidth
+
+
+def full(pages: Iterable[Any]) -> tuple[list[Any], list[str]]:
+    """Pages that are pictures of their own, and a remark on those that are not: smaller copies (thumbnails, levels of a
+    pyramid) and masks, by their NewSubfileType. A file all of whose pages say so has nothing else: they stay."""
+    pages = list(pages)
+    kept = [page for page in pages if not page.subfiletype & 5]
+    if not kept or len(kept) == len(pages):
+        return pages, []
+    return kept, [f"{len(pages) - len(kept)} pages are smaller copies or masks of others, as the file says; left out"]
+
+
 def mirrored(page: Any) -> list[str]:
     """A remark where the page says that it is to be turned or mirrored: viewers of volumes show it as it is stored."""
     said = page.tags.valueof("Orientation", default=1)
     return [] if said == 1 else [f"states TIFF orientation {said}; read as stored, as Fiji and napari show it"]
 
 
+def transparent(page: Any) -> list[str]:
+    """A remark where a page has an alpha channel: `part` leaves it out, or refuses it."""
+    return ["has an alpha channel, which is the same everywhere; left out"] if has_alpha(page) else []
+
+
 def part(page: Any, rows: slice, columns: slice) -> np.ndarray:
-    """A part of a page (y, x), decoding only the strips or tiles that hold it."""
+    """A part of a page (y, x), decoding only the strips or tiles that hold it; without alpha, which takes the whole page.
+
+    Raises DataError for transparency that differs from pixel to pixel."""
     key = page.keyframe
-    rows, columns = (slice(*s.indices(n)[:2]) for s, n in zip((rows, columns), key.shape))
+    rows, columns = (slice(*s.indices(n)[:2]) for s, n in zip((rows, columns), plane(page)))
     size = rows.stop - rows.start, columns.stop - columns.start
+    if page.ndim == 3:
+        samples = page.asarray(maxworkers=1)
+        grey, alpha = samples if key.planarconfig == 2 else np.moveaxis(samples, -1, 0)
+        if alpha.min() != alpha.max():
+            raise DataError(
+                f"{page.parent.filename}: a page has transparency that differs from pixel to pixel (alpha {alpha.min()} to "
+                f"{alpha.max()}); save it without, so that what is to be seen is decided"
+            )
+        return np.ascontiguousarray(grey[rows, columns])
     if size == key.shape or len(key.chunked) != 2:
         return page.asarray(maxworkers=1)[rows, columns]
     file, (height, width), (_, across) = page.parent.filehandle, key.chunks, key.chunked
@@ -126,7 +165,7 @@ def open_stack(path: Path, wanted: Wanted) -> Source:
 
     with listening(path):
         file = tifffile.TiffFile(path)
-        pages: list[Any] = list(file.pages)
+        pages, remarks = full(file.pages)
         for page in pages:
             check_page(page, path.stat().st_size, path, wanted.labels)
         kinds = Counter((p.shape, str(p.dtype)) for p in pages)
@@ -134,9 +173,10 @@ def open_stack(path: Path, wanted: Wanted) -> Source:
             listed = ", ".join(f"{n} of {s} {d}" for (s, d), n in kinds.items())
             raise DataError(f"{path.name}: pages of unlike shape or type: {listed}; expected one")
         at = _placed(file)
-        bulk = _one_page_for_all(file, path)
+        bulk = _one_page_for_all(file, path) if not remarks else None
         planes = pages if bulk is not None else _planes(file, pages, wanted.channel, path)
-    shape, (dtype, look) = pages[0].shape, greys(pages[0], path, wanted.labels)
+    remarks += mirrored(pages[0]) + transparent(pages[0])
+    shape, (dtype, look) = plane(pages[0]), greys(pages[0], path, wanted.labels)
 
     def read(region: Region) -> np.ndarray:
         if bulk is not None:
@@ -149,7 +189,7 @@ def open_stack(path: Path, wanted: Wanted) -> Source:
         return out
 
     depth = len(planes) if bulk is None else len(bulk)
-    return Source(path.name, "tiff", (depth, *shape), dtype, read, at, remarks=mirrored(pages[0]), close=file.close)
+    return Source(path.name, "tiff", (depth, *shape), dtype, read, at, remarks=remarks, close=file.close)
 
 
 def _one_page_for_all(file: Any, path: Path) -> np.ndarray | None:
@@ -168,13 +208,18 @@ def _one_page_for_all(file: Any, path: Path) -> np.ndarray | None:
 
 def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
     """The pages of one channel in z order."""
-    series = file.series
+    if len(pages) < len(file.pages) and not (file.is_ome or file.is_imagej or file.is_shaped):
+        return pages
+    own = {page.offset for page in pages}
+    series = [s for s in file.series if any(p is not None and p.offset in own for p in s.pages)]
     if len(series) > 1:
         if any(s.axes != "YX" for s in series):
             raise DataError(f"{path.name}: {len(series)} images in one file; expected one stack")
         return pages
-    lead = dict(zip(series[0].axes[:-2], series[0].shape[:-2]))
-    found, count = list(series[0].pages), math.prod(lead.values())
+    across = "YXS" if has_alpha(pages[0]) else "YX"
+    lead = [(a, n) for a, n in zip(series[0].axes, series[0].shape) if a not in across]
+    axes, lengths = "".join(a for a, _ in lead), tuple(n for _, n in lead)
+    found, count = list(series[0].pages), math.prod(lengths)
     others = sorted(set(re.findall(r"""FileName=["']([^"']+)""", file.ome_metadata or "")) - {path.name})
     if len(pages) < count and others:
         raise DataError(
@@ -182,11 +227,12 @@ def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
         )
     if len(found) != count or len(pages) < count or None in found:
         raise DataError(f"{path.name}: metadata says {count} pages, found {len(pages)}; copy it again")
-    order = np.arange(count).reshape(tuple(lead.values()))
-    if 1 < lead.get("C", 1) < count:  # a lone C axis are sections that were not named so
-        if channel >= lead["C"]:
-            raise ParameterError(f"--channel {channel}: {path.name} has {lead['C']} channels")
-        order = order.take(channel, axis=list(lead).index("C"))
+    order = np.arange(count).reshape(lengths)
+    channels = dict(lead).get("C", 1)
+    if 1 < channels < count:  # a lone C axis are sections that were not named so
+        if channel >= channels:
+            raise ParameterError(f"--channel {channel}: {path.name} has {channels} channels")
+        order = order.take(channel, axis=axes.index("C"))
     if max((n for n in order.shape), default=1) != order.size:
         raise DataError(f"{path.name}: axes {series[0].axes} {series[0].shape}; expected ZYX or CZYX")
     return [found[n] for n in order.ravel()]
@@ -213,7 +259,8 @@ def _placed(file: Any) -> Placed:
     size = [float(v) for v in (meta["spacing"], *(tag.value[1] / tag.value[0] for tag in across))]
     middle = [float(meta.get(f"{a}origin", 0)) for a in "zyx"]
     stated = any(f"{a}origin" in meta for a in "zyx")
-    return placed(size, [str(meta.get("unit", ""))] * 3, [-m * s for m, s in zip(middle, size)] if stated else None)
+    units = [str(meta.get(f"{a}unit") or meta.get("unit", "")) for a in "zyx"]  # those of z and y may differ
+    return placed(size, units, [-m * s for m, s in zip(middle, size)] if stated else None)
 
 
 def _number(text: str) -> float:
