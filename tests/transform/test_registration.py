@@ -52,6 +52,18 @@ def test_a_turn_is_found_with_its_sign(turn):
     np.testing.assert_allclose(undone, np.eye(2, 3), atol=0.08)
 
 
+def test_what_is_coarse_and_went_elsewhere_does_not_hide_a_small_move():
+    rng = np.random.default_rng(0)
+    fine, coarse = (
+        cv2.GaussianBlur(rng.standard_normal((300, 300)).astype(np.float32), (0, 0), sigma) for sigma in (1.5, 12)
+    )
+    fine, coarse = fine / fine.std(), coarse / coarse.std()
+    moved = render(fine, shift_transform(1.5, -2), interpolation="cubic")
+    pair = estimate_pair(fine + 0.5 * coarse, moved + 0.5 * np.roll(coarse, (30, 26), (0, 1)))
+    assert pair.trusted
+    np.testing.assert_allclose(pair.correction[:2], (-1.5, 2), atol=0.1)
+
+
 def test_wide_turns_are_only_found_when_asked_for():
     raw = texture()
     moved = render(raw, SectionTransform(rigid_matrix(0, 0, 20, warp.centre_of(raw.shape))))

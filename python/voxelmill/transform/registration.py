@@ -96,16 +96,17 @@ def estimate_pair(
     before = _correlation_as_is(a.layers[-1], b.layers[-1])
     nothing = replace(nothing, correlation=before, correlation_before=before)
     turn = level != "translation"
-    parameters = _search(a, b, turn, max_rotation_deg)
     stop = -1 if level == "elastic" and len(a.layers) > 2 else None  # half the resolution will do here
-    for layers in zip(a.layers[1:stop], b.layers[1:stop]):
-        parameters, _ = _gauss_newton(*layers, parameters, turn)
-    best = _better(
-        nothing,
-        _at(replace(nothing, level="rigid" if turn else "translation", matrix=_matrix(parameters, centre_of(a.shape))), a, b),
-        a,
-        min_correlation,
-    )
+
+    def refined(parameters: Sequence[float]) -> PairResult:
+        for layers in zip(a.layers[1:stop], b.layers[1:stop]):
+            parameters, _ = _gauss_newton(*layers, parameters, turn)
+        matrix = _matrix(parameters, centre_of(a.shape))
+        return _at(replace(nothing, level="rigid" if turn else "translation", matrix=matrix), a, b)
+
+    best = _better(nothing, refined(_search(a, b, turn, max_rotation_deg)), a, min_correlation)
+    if not best.trusted:  # the coarsest layer may mislead where the finest, as it lies, does not
+        best = _better(nothing, refined((0.0, 0.0, 0.0)), a, min_correlation)
     if level == "elastic" and best.trusted:
         field, spacing = displacement(best.matrix, a, b, smoothness)
         bent = replace(best, level="elastic", field=field, spacing=spacing)
