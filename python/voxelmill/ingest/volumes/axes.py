@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ import numpy as np
 from ...core.errors import DataError, ParameterError
 from ...core.volume import Region
 
-FULL_NAMES = {"channel": "c", "time": "t", "depth": "z", "height": "y", "width": "x"}
+FULL_NAMES = {
+    "channel": "c", "time": "t", "depth": "z", "height": "y", "width": "x",
+    "plane": "z", "slice": "z", "section": "z", "row": "y", "column": "x", "col": "x",
+}  # fmt: skip
 
 
 def one_letter(names: Sequence[str]) -> list[str]:
@@ -20,6 +24,17 @@ def one_letter(names: Sequence[str]) -> list[str]:
 def name_all(names: Sequence[str], count: int) -> bool:
     """Whether these name `count` axes, z, y and x among them."""
     return len(names) == count and set("zyx") <= set(one_letter(names))
+
+
+def strange(names: Sequence[str]) -> list[str]:
+    """A remark on names that say something, but not which of the axes are z, y, x."""
+    said = [n for n in names if n and not re.fullmatch(r"(phony_)?(dim|axis|d)_?\d*|\d+", n, re.IGNORECASE)]
+    return [f"its axes are called {', '.join(map(repr, names))}; taken for z, y, x by their order"] if said else []
+
+
+def coarser(name: str) -> bool:
+    """Whether an array of this name is a level of a pyramid, and not its finest."""
+    return bool(re.fullmatch(r"s?\d+", name)) and int(name.lstrip("s")) > 0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@
 | `axistags` (vigra, ilastik), `DIMENSION_LABELS`, `axis_names` | names of the axes |
 | `resolution`, `voxel_size`, `offset` (CREMI, funlib) | in `units` or `unit`, else nm |
 | `element_size_um` (ilastik, Fiji) | z, y, x in µm |
+| dimension scales (netCDF, xarray) | names of the axes, positions of the voxels in their `units` |
+
+What is no attribute of the dataset is sought on the groups around it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 
 from ...core.errors import DataError
 from ...core.volume import Region
-from .axes import Turn, name_all, turn
+from .axes import Turn, coarser, name_all, strange, turn
 from .source import Chunks, Placed, Source, Wanted, placed
 from .streams import whole
 
@@ -39,14 +42,15 @@ def open_hdf5(path: Path, wanted: Wanted) -> Source:
     where = f"{path.name}/{chosen}"
     _filters(data, where)
     with whole(path, "HDF5 file"):
-        how = turn(_names(data), data.shape, wanted.channel, where)
-        at = _placed(data, how)
+        names, said = _names(data)
+        how = turn(names, data.shape, wanted.channel, where)
+        at, more = _placed(data, how)
 
     def read(region: Region) -> np.ndarray:
         with whole(path, f"HDF5 dataset {chosen}"):
             return how.turned(data[how.where(region)])
 
-    remarks = _elsewhere(data, file, where)
+    remarks = said + more + _elsewhere(data, file, where)
     made = Source(path.name, "hdf5", how.pick(data.shape), data.dtype, read, at, remarks=remarks, close=file.close)  # type: ignore[arg-type]
     if data.chunks and data.ndim == len(how.index):
         made.chunks = Chunks(how.pick(data.chunks), data.fillvalue, lambda voxel: _there(data, how, voxel))
@@ -85,14 +89,14 @@ def _elsewhere(data: Any, file: Any, where: str) -> list[str]:
 
 def _is_volume(data: Any) -> bool:
     try:
-        turn(_names(data), data.shape, 0, "")
+        turn(_names(data)[0], data.shape, 0, "")
     except ValueError:
         return False
     return data.dtype.kind in "uifb"
 
 
-def _names(data: Any) -> list[str] | None:
-    """Names of the axes, where z, y, x are among them."""
+def _names(data: Any) -> tuple[list[str] | None, list[str]]:
+    """Names of the axes, where z, y, x are among them; a remark on others."""
     names: list[str] = []
     tags = data.attrs.get("axistags")
     if tags is not None:
@@ -100,14 +104,58 @@ def _names(data: Any) -> list[str] | None:
             names = [str(axis["key"]) for axis in json.loads(tags)["axes"]]
         except (ValueError, KeyError, TypeError):
             names = []
-    names = names or [str(dim.label) for dim in data.dims]
+    scales = [_scale(dim) for dim in data.dims]
+    names = names or [str(dim.label) or (_name(scale) if scale else "") for dim, scale in zip(data.dims, scales, strict=True)]
     if not all(names) and "axis_names" in data.attrs:
-        names = [n.decode() if isinstance(n, bytes) else str(n) for n in data.attrs["axis_names"]]
-    return names if name_all(names, data.ndim) else None
+        names = [_text(n) for n in data.attrs["axis_names"]]
+    return (names, []) if name_all(names, data.ndim) else (None, strange(names))
 
 
-def _placed(data: Any, how: Turn) -> Placed:
-    attributes, count = data.attrs, len(how.index)
+def _scale(dim: Any) -> Any:
+    """The dimension scale that is attached to an axis, where it holds positions."""
+    scale = dim[0] if len(dim) else None
+    said = _text(scale.attrs.get("NAME", "")) if scale is not None else ""
+    return None if scale is None or said.startswith("This is a netCDF dimension but not") else scale
+
+
+def _name(scale: Any) -> str:
+    return str(scale.name).rpartition("/")[2]
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _placed(data: Any, how: Turn) -> tuple[Placed, list[str]]:
+    """By the attributes of the dataset, by its dimension scales, or by the nearest group that says it, with a remark."""
+    own = _from_attributes(data, how)
+    if own == Placed():
+        own = _from_scales(data, how)
+    group = data
+    while own == Placed() and group.name != "/" and not coarser(_name(data)):
+        group = group.parent
+        own = _from_attributes(group, how)
+        if own != Placed():
+            return own, [f"its voxel size and origin are those of the group {group.name} around it"]
+    return own, []
+
+
+def _from_scales(data: Any, how: Turn) -> Placed:
+    """From positions of the voxels, a scale an axis, evenly spaced."""
+    scales = [_scale(data.dims[n]) for n in how.kept]
+    if None in scales:
+        return Placed()
+    every = [np.asarray(scale, float).ravel() for scale in scales]
+    for scale, at in zip(scales, every, strict=True):
+        steps = np.diff(at)
+        if not len(steps) or not np.allclose(steps, steps.mean(), rtol=1e-3, atol=0):
+            return Placed(unknown=f"dimension scale {_name(scale)} is of one position, or not evenly spaced: the voxel size")
+    units = [_text(np.ravel(u)[0]) if (u := s.attrs.get("units", s.attrs.get("unit"))) is not None else None for s in scales]
+    return placed([float(np.diff(at).mean()) for at in every], units, [float(at[0]) for at in every])
+
+
+def _from_attributes(holder: Any, how: Turn) -> Placed:
+    attributes, count = holder.attrs, len(how.index)
 
     def three(name: str) -> list | None:
         values = attributes.get(name)
@@ -121,7 +169,7 @@ def _placed(data: Any, how: Turn) -> Placed:
     size = three("resolution") or three("voxel_size")
     if size is not None:
         units = np.ravel(attributes.get("units", attributes.get("unit", "nm")))
-        each = three("units") or three("unit") or [u.decode() if isinstance(u, bytes) else str(u) for u in units[:1]] * 3
+        each = three("units") or three("unit") or [_text(u) for u in units[:1]] * 3
         return placed(size, each, three("offset"))
     if um is not None and len(um) == 3:  # z, y, x whatever the order of the axes
         return placed([float(v) for v in um], ["um"] * 3)

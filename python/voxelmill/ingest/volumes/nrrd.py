@@ -35,7 +35,9 @@ TYPES = {
 }
 
 
-UNPACKED: dict[str, tuple[Callable[..., Any], float]] = {  # by encoding: what opens it, and how many bytes one byte can become at best
+UNPACKED: dict[
+    str, tuple[Callable[..., Any], float]
+] = {  # by encoding: what opens it, and how many bytes one byte can become at best
     "gzip": (gzip.open, 1100.0),
     "gz": (gzip.open, 1100.0),
     "bzip2": (bz2.open, 2e6),

@@ -6,23 +6,28 @@ metadata. Scale and origin come from the `multiscales` or from attributes that a
 | attribute | order | unit |
 |---|---|---|
 | `resolution`, `voxel_size` and `offset` (CREMI, funlib) | the array's | `units` or `unit`, else nm |
+| `dimension_units` (TensorStore): `4 nm`, or only units of `resolution` | the array's | its own |
 | `pixelResolution` (N5): `dimensions`, `unit` | the array's | its own, else not known |
 | `transform` (COSEM): `axes`, `scale`, `translate`, `units` | its own | its own |
 | `dimension_names`, `_ARRAY_DIMENSIONS`, `axis_names`, `axes` | the array's | |
 
-Those of the finest level of a pyramid (`s0`) may stand on the group around it (Paintera, n5-viewer).
+They may stand on a group around the array (Paintera, n5-viewer, CREMI); the finest level of a pyramid (`s0`) is meant then.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ...core.errors import DataError, ParameterError, StorageError
 from ...core.metadata import check_metadata
 from ...core.ngff import Multiscales, multiscales
-from .axes import Turn, name_all, turn
+from . import codecs
+from .axes import Turn, coarser, name_all, strange, turn
 from .kvstore import KvStore
 from .source import Placed, Source, Wanted, placed
 from .tensors import Opener, tensor_source
@@ -101,22 +106,32 @@ def _open(found: Node, wanted: Wanted) -> Source:
     image, name = found.image, str(found.store)
     if image is None:
         opener, shape = _opener(found)
-        how = turn(_names(found), shape, wanted.channel, name)
-        return _finished(found, opener, how, name, _of_array(found, how))
-    level = node(found.store / image.paths[0])
+        names, said = _names(found)
+        how = turn(names, shape, wanted.channel, name)
+        at, more = _of_array(found, how)
+        return _finished(found, opener, how, name, at, said + more)
+    finest = 0
+    if image.scales and (sizes := np.abs(image.scales).prod(1)).min() < sizes[0]:
+        finest = int(sizes.argmin())
+    level = node(found.store / image.paths[finest])
     if level is None or level.array is None:
-        raise DataError(f"{name}: multiscales name a dataset {image.paths[0]}, and no array is there")
+        raise DataError(f"{name}: multiscales name a dataset {image.paths[finest]}, and no array is there")
     opener, shape = _opener(level)
     axes = image.axes[-len(shape) :] if image.version in ("0.1", "0.2") else image.axes
     how = turn(axes, shape, wanted.channel, name)
     at = Placed()
     if image.scales and image.translations:
-        at = placed(how.pick(image.scales[0]), how.pick(image.units), how.pick(image.translations[0]))
-    return _finished(level, opener, how, name, at)
+        at = placed(how.pick(image.scales[finest]), how.pick(image.units), how.pick(image.translations[finest]))
+    said = [f"its first level is not the finest; level {image.paths[finest]} is read"] if finest else []
+    return _finished(level, opener, how, name, at, said)
 
 
-def _finished(found: Node, opener: Opener, how: Turn, name: str, at: Placed) -> Source:
-    made = tensor_source(opener, how, name, "n5" if found.driver == "n5" else "zarr", at)
+def _finished(found: Node, opener: Opener, how: Turn, name: str, at: Placed, remarks: list[str]) -> Source:
+    if found.driver != "n5" and codecs.needed(found.store, found.array or {}):
+        made = codecs.zarr_source(found.store, found.array or {}, how, name, at)
+    else:
+        made = tensor_source(opener, how, name, "n5" if found.driver == "n5" else "zarr", at)
+    made.remarks = remarks
     made.why_blank = functools.partial(why_blank, found)
     return made
 
@@ -214,8 +229,8 @@ def _consolidated(group: Node) -> dict[str, dict | None] | None:
     return found
 
 
-def _names(found: Node) -> list[str] | None:
-    """Names of the array's axes, where it has them and z, y, x are among them."""
+def _names(found: Node) -> tuple[list[str] | None, list[str]]:
+    """Names of the array's axes, where it has them and z, y, x are among them; a remark on others."""
     assert found.array is not None
     attributes = found.attributes
     stated = (
@@ -227,17 +242,29 @@ def _names(found: Node) -> list[str] | None:
     if isinstance(stated, str):
         stated = stated.split(",") if "," in stated else list(stated)
     shape = found.array["dimensions" if found.driver == "n5" else "shape"]
+    said: list[str] = []
     if isinstance(stated, list):
-        names = [str(n).removesuffix("^") for n in stated]
+        names = [str(n or "").removesuffix("^") for n in stated]
         if name_all(names, len(shape)):
-            return names
-    return ["x", "y", "z", "c", "t"][: len(shape)] if found.driver == "n5" and len(shape) >= 3 else None
+            return names, []
+        said = strange(names)
+    return ["x", "y", "z", "c", "t"][: len(shape)] if found.driver == "n5" and len(shape) >= 3 else None, said
 
 
-def _of_array(found: Node, how: Turn) -> Placed:
-    above = found.store.above if found.store.inside.split("/")[-1] == "s0" else None
-    own, group = _from_attributes(found, how), node(above) if above else None
-    return own if own != Placed() or group is None else _from_attributes(group, how)
+def _of_array(found: Node, how: Turn) -> tuple[Placed, list[str]]:
+    """Where it lies by its own attributes, else by the nearest group around it; of a pyramid its finest level only."""
+    own, above = _from_attributes(found, how), found.store.above
+    name = found.store.inside.split("/")[-1]
+    if coarser(name):
+        return own, []
+    while own == Placed() and above is not None:
+        group = node(above)
+        own = _from_attributes(group, how) if group else own
+        if own != Placed():
+            said = f"its voxel size and origin are those of the group {above.inside or above} around it"
+            return own, [] if name == "s0" else [said]
+        above = above.above
+    return own, []
 
 
 def _from_attributes(found: Node, how: Turn) -> Placed:
@@ -250,15 +277,30 @@ def _from_attributes(found: Node, how: Turn) -> Placed:
             return placed(scale, told, moved)
         if isinstance(pixel := attributes.get("pixelResolution"), dict):
             return placed(_three(pixel["dimensions"], how), [pixel.get("unit")] * 3)
-        stated = attributes.get("resolution", attributes.get("voxel_size"))
+        stated, dimensions = attributes.get("resolution", attributes.get("voxel_size")), attributes.get("dimension_units")
+        if isinstance(dimensions, list):
+            stated, dimensions = sized(dimensions, stated)
         if stated is None:
             return Placed()
-        units = attributes.get("units", attributes.get("unit", "nm"))
+        units = attributes.get("units", attributes.get("unit", dimensions or "nm"))
         units = [units] * count if isinstance(units, str) else list(units)
         shift = attributes.get("offset")
         return placed(_three(stated, how), _three(units, how), None if shift is None else _three(shift, how))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         return Placed(unknown=f"resolution in its attributes is malformed ({type(error).__name__}: {error})")
+
+
+def sized(stated: list, sizes: list | None) -> tuple[list | None, list[str]]:
+    """Sizes and units from `dimension_units`: `4 nm`, or units alone, of sizes that stand elsewhere.
+
+    Raises ValueError where two sizes contradict each other."""
+    found = [re.fullmatch(r"\s*([-+\d.]+(?:[eE][-+]?\d+)?)?\s*(.*)", str(one or "")) for one in stated]
+    units, numbers = [m[2] if m else "" for m in found], [float(m[1] or 1) if m else 1.0 for m in found]
+    if not any(m and m[1] for m in found):
+        return sizes, units
+    if sizes is not None and not np.allclose(np.asarray(sizes, float), numbers):
+        raise ValueError(f"resolution {sizes}, but dimension_units {stated}")
+    return numbers, units
 
 
 def _three(values: list, how: Turn) -> tuple:
