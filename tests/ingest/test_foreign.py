@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from voxelmill.core.errors import DataError
+from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.core.ngff import multiscales
 from voxelmill.ingest.volumes.formats import open_source
 
@@ -124,20 +124,65 @@ def test_ome_xml_with_single_quotes(tmp_path):
     assert opened(place).voxel_size == pytest.approx(SIZE)
 
 
-def test_a_volume_in_several_ome_tiffs_is_refused_by_their_names(tmp_path):
-    data = "".join(
-        f'<TiffData FirstZ="{z}" IFD="{z % 5}" PlaneCount="1"><UUID FileName="v{z // 5}.ome.tif">urn:uuid:{z // 5}</UUID>'
-        "</TiffData>"
-        for z in range(len(EM))
+def ome_set(folder, home="v0.ome.tif", channels=2):
+    """Sections of two channels, every second section in a file of its own: v0.ome.tif, v1.ome.tif; and their OME-XML."""
+    files = [[] for _ in range(2)]
+    data = ""
+    for c in range(channels):
+        for z in range(len(EM)):
+            held = files[z % 2]
+            data += (
+                f'<TiffData FirstZ="{z}" FirstC="{c}" IFD="{len(held)}" PlaneCount="1">'
+                f'<UUID FileName="v{z % 2}.ome.tif">urn:uuid:{z % 2}</UUID></TiffData>'
+            )
+            held.append(EM[z] if c else 255 - EM[z])
+    size = " ".join(f'PhysicalSize{a}="{v}"' for a, v in zip("ZYX", UM, strict=True))
+    start = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{}">'
+    image = (
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="30" SizeY="20" SizeZ="9" '
+        f'SizeC="{channels}" SizeT="1" {size}>{data}</Pixels></Image></OME>'
     )
-    xml = (
-        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0"><Image ID="Image:0">'
-        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="30" SizeY="20" SizeZ="9" SizeC="1" SizeT="1">'
-        f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
-    )
-    for n, part in enumerate((EM[:5], EM[5:])):
-        tifffile.imwrite(tmp_path / f"v{n}.ome.tif", part, photometric="minisblack", metadata=None, description=xml)
-    with pytest.raises(DataError, match=r"its planes lie in several files \(v1.ome.tif\)"):
+    only = f'<BinaryOnly MetadataFile="{home}" UUID="urn:uuid:9"/></OME>'
+    for n, held in enumerate(files):
+        rest = image if home == f"v{n}.ome.tif" or home == "each" else only
+        text = start.format(n) + rest
+        tifffile.imwrite(folder / f"v{n}.ome.tif", held, photometric="minisblack", metadata=None, description=text)
+    if home.endswith(".companion.ome"):
+        (folder / home).write_text(start.format(9) + image)
+
+
+@pytest.mark.parametrize("home", ["v0.ome.tif", "each", "v.companion.ome"])
+@pytest.mark.parametrize("given", ["v0.ome.tif", "v1.ome.tif", "v.companion.ome", "link.tif"])
+def test_a_volume_over_several_ome_tiffs(tmp_path, home, given):
+    ome_set(tmp_path, home)
+    if not (tmp_path / given).exists():
+        if given != "link.tif":
+            return
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere/link.tif").symlink_to(tmp_path / "v1.ome.tif")
+        given = "elsewhere/link.tif"
+    source = opened(tmp_path / given, "in 2 files, v0.ome.tif to v1.ome.tif", channel=1)
+    assert source.voxel_size == pytest.approx(SIZE)
+    part = (slice(3, 8), slice(2, 9), slice(5, 29))
+    np.testing.assert_array_equal(source.read(part), EM[part])
+    source.close()
+    with pytest.raises(ParameterError, match="--channel 2"):
+        open_source(str(tmp_path / given), channel=2)
+
+
+@pytest.mark.parametrize("spoilt", ["gone", "other", "short", "home"])
+def test_a_volume_over_several_ome_tiffs_is_whole_or_refused(tmp_path, spoilt):
+    ome_set(tmp_path, "v1.ome.tif" if spoilt == "home" else "v0.ome.tif")
+    words = {"gone": "lie in v1.ome.tif, not beside it", "other": "of another volume by the UUID"}
+    second = tmp_path / "v1.ome.tif"
+    if spoilt in ("gone", "home"):
+        second.unlink()
+    if spoilt == "other":
+        tifffile.tiffcomment(second, tifffile.tiffcomment(second).replace("urn:uuid:1", "urn:uuid:7").encode())
+    if spoilt == "short":
+        tifffile.imwrite(second, EM[:3], photometric="minisblack", metadata=None, description="short")
+    words |= {"short": "v1.ome.tif: 3 pages, and page 3 is wanted", "home": "lie in v1.ome.tif, which is not beside it"}
+    with pytest.raises(DataError, match=words[spoilt]):
         open_source(str(tmp_path / "v0.ome.tif"))
 
 

@@ -19,6 +19,7 @@ import zarr
 from PIL import Image
 from voxelmill.ingest.volumes.formats import open_source
 
+from .test_foreign import ome_set
 from .test_sources import ALL, EM, NAMING, write_n5, write_zarr2, write_zarr3
 
 SIZE, ORIGIN = (30.0, 4.0, 5.0), (300.0, 40.0, 50.0)  # z, y, x in nm
@@ -120,6 +121,11 @@ def ome_tiff(path: Path) -> Any:
     return {"channel": 1}
 
 
+def ome_files(path: Path) -> Any:
+    ome_set(path.parent)
+    return {"channel": 1}
+
+
 def imagej(path: Path) -> Any:
     meta = {"axes": "ZCYX", "spacing": UM[0], "unit": "um", "zorigin": -10, "yorigin": -10, "xorigin": -10}
     tifffile.imwrite(path, np.stack([255 - EM, EM], 1), imagej=True, resolution=(1 / UM[2], 1 / UM[1]), metadata=meta)
@@ -161,6 +167,7 @@ ROWS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "BossDB": ("", lambda p: {}),
     "HDF5": ("v.h5", hdf5),
     "OME-TIFF": ("v.ome.tif", ome_tiff),
+    "OME-TIFF in several files": ("v1.ome.tif", ome_files),
     "ImageJ TIFF": ("v.tif", imagej),
     "TIFF of pages": ("v.tif", lambda p: tifffile.imwrite(p, EM, metadata=None)),
     "folder of TIFF sections": ("v", sections),

@@ -168,7 +168,7 @@ class OmeTiffMovie(Movie):
             for at, (uuid, name, page) in image.planes.items():
                 key = (uuid, name)
                 if key not in names:
-                    names[key] = _file_of(uuid, name, ome.uuid, home, self.path)
+                    names[key] = file_of(uuid, name, ome.uuid, home, self.path)
                 file = names[key]
                 if file is None:
                     absent.add(name or uuid)
@@ -246,7 +246,7 @@ def _is_xml(path: Path) -> bool:
         return file.read(16).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
-def _file_of(uuid: str, name: str, own: str, home: Path, given: Path) -> Path | None:
+def file_of(uuid: str, name: str, own: str, home: Path, given: Path) -> Path | None:
     """The file that TiffData mean; None when it is not there. One that was renamed is known by its UUID, and one that
     has the name but another UUID belongs to another movie."""
     within = None if _is_xml(home) else home

@@ -113,6 +113,10 @@ def _opener(path: Path) -> Opener:
         from .tiff import open_stack
 
         return open_stack
+    if path.name.lower().endswith((".companion.ome", ".ome.xml")):
+        from .ome_files import open_files
+
+        return open_files
     if suffix in (".nrrd", ".nhdr"):
         from .nrrd import open_nrrd
 

@@ -165,6 +165,11 @@ def open_stack(path: Path, wanted: Wanted) -> Source:
 
     with listening(path):
         file = tifffile.TiffFile(path)
+        if _in_several(file, path):
+            from .ome_files import open_files
+
+            file.close()
+            return open_files(path, wanted)
         pages, remarks = full(file.pages)
         for page in pages:
             check_page(page, path.stat().st_size, path, wanted.labels)
@@ -206,6 +211,15 @@ def _one_page_for_all(file: Any, path: Path) -> np.ndarray | None:
     return np.memmap(path, page.dtype.newbyteorder(file.byteorder), "r", offset, (claimed, *page.shape))
 
 
+def _in_several(file: Any, path: Path) -> bool:
+    """Whether OME-XML leads to other files than this, for planes that it lacks or for all that it says."""
+    text = (file.ome_metadata or "") if file.is_ome else ""
+    if "BinaryOnly" in text:
+        return True
+    names = re.findall(r"""FileName=["']([^"']+)""", text)
+    return len(set(names)) > 1 or (len(names) > len(file.pages) and names[0] != path.name)
+
+
 def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
     """The pages of one channel in z order."""
     if len(pages) < len(file.pages) and not (file.is_ome or file.is_imagej or file.is_shaped):
@@ -220,11 +234,6 @@ def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
     lead = [(a, n) for a, n in zip(series[0].axes, series[0].shape) if a not in across]
     axes, lengths = "".join(a for a, _ in lead), tuple(n for _, n in lead)
     found, count = list(series[0].pages), math.prod(lengths)
-    others = sorted(set(re.findall(r"""FileName=["']([^"']+)""", file.ome_metadata or "")) - {path.name})
-    if len(pages) < count and others:
-        raise DataError(
-            f"{path.name}: its planes lie in several files ({', '.join(others[:3])}); save it as one, or as sections"
-        )
     if len(found) != count or len(pages) < count or None in found:
         raise DataError(f"{path.name}: metadata says {count} pages, found {len(pages)}; copy it again")
     order = np.arange(count).reshape(lengths)
@@ -241,15 +250,7 @@ def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
 def _placed(file: Any) -> Placed:
     """From OME or ImageJ metadata, when all three axes are stated. ImageJ counts the origin in voxels."""
     if file.is_ome and file.ome_metadata:
-        try:
-            every = ElementTree.fromstring(file.ome_metadata.strip().rstrip("\0")).iter()
-        except ElementTree.ParseError:
-            return Placed(unknown="OME-XML is damaged, and voxel size")
-        pixels = next((e for e in every if e.tag.rpartition("}")[2] == "Pixels"), None)
-        found = [] if pixels is None else [pixels.get(f"PhysicalSize{a}") for a in "ZYX"]
-        if pixels is None or not all(found):
-            return Placed()
-        return placed([_number(f or "") for f in found], [pixels.get(f"PhysicalSize{a}Unit", "µm") for a in "ZYX"])
+        return placed_by_ome(file.ome_metadata)
     meta = file.imagej_metadata if file.is_imagej else None
     if not meta or "spacing" not in meta:
         return Placed()
@@ -261,6 +262,19 @@ def _placed(file: Any) -> Placed:
     stated = any(f"{a}origin" in meta for a in "zyx")
     units = [str(meta.get(f"{a}unit") or meta.get("unit", "")) for a in "zyx"]  # those of z and y may differ
     return placed(size, units, [-m * s for m, s in zip(middle, size)] if stated else None)
+
+
+def placed_by_ome(text: str) -> Placed:
+    """From OME-XML, when all three axes are stated."""
+    try:
+        every = ElementTree.fromstring(text.strip().rstrip("\0")).iter()
+    except ElementTree.ParseError:
+        return Placed(unknown="OME-XML is damaged, and voxel size")
+    pixels = next((e for e in every if e.tag.rpartition("}")[2] == "Pixels"), None)
+    found = [] if pixels is None else [pixels.get(f"PhysicalSize{a}") for a in "ZYX"]
+    if pixels is None or not all(found):
+        return Placed()
+    return placed([_number(f or "") for f in found], [pixels.get(f"PhysicalSize{a}Unit", "µm") for a in "ZYX"])
 
 
 def _number(text: str) -> float:
