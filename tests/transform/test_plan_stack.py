@@ -55,7 +55,10 @@ def test_what_failed_for_good_is_named(tmp_path):
     assert run_stage("transform.plan_stack", tmp_path, **given, **out) == 0
     record = record_of(tmp_path, "plan_stack")
     assert record["left_out"] == {"z03": LOST}
-    assert record["quality"]["notes"] == ["z01 to z02 lie as the stage says: registration failed"]
+    (said,) = record["quality"]["notes"]
+    assert said.startswith("z01 to z02 lie as the stage says, give or take ") and said.endswith("deg: registration failed")
+    doubts = [float(row["doubt_px"]) > 0 for row in csv.DictReader((tmp_path / "z.csv").open())]
+    assert doubts == [False, False, True]
     assert run_stage("transform.plan_stack", tmp_path, **given, **out, strict=True) == 65
 
 
@@ -114,6 +117,16 @@ def test_one_wrong_pair_is_outvoted():
     assert np.abs(shifts(sure)).max() < np.abs(shifts(sure, stack_confidence_weight_translations=False)).max()
 
 
+def test_what_was_made_up_lies_as_the_slice_before_it_does():
+    """And the slices behind the gap as the stage says, as far as it is right."""
+    found = solve(
+        Believed(), [*decided(Believed(), [pair(0, 1, dim1_px=-2.0), pair(3, 4, dim1_px=3.0)])], [0, 1, 2, 3, 4], 100, {2}
+    )
+    shift, doubt = found.shift[:, 0], found.doubt
+    assert shift[2] == shift[1] and (doubt[3] > 0).all() and not doubt[[0, 1, 2, 4]].any()
+    assert shift[4] - shift[3] == pytest.approx(-3)
+
+
 def planned(folder, stores, metrics, config, **flags) -> list[dict]:
     """The slices of the plan."""
     out = {"plan": "plan.json", "matches": "z.csv", "decisions": "d.csv", "block_list": "blocks.csv"}
@@ -163,7 +176,7 @@ def test_depths(flags, of_pair, off):
 def test_the_first_slice_is_not_turned():
     """All turn with it, places too: what the pairs say still holds."""
     pairs = [pair(0, 1, rotation_deg=1.5, dim1_px=3), pair(1, 2, rotation_deg=-0.5, dim2_px=-2)]
-    turn, shift = solve(Believed(), decided(Believed(), pairs), [0, 1, 2], 100)
+    turn, shift, _ = solve(Believed(), decided(Believed(), pairs), [0, 1, 2], 100)
     assert turn[0] == 0 and np.allclose(np.rad2deg(turn), (0, -1.5, -1), atol=0.01)
     for k, q in enumerate(pairs):
         assert np.allclose(shift[k + 1] - shift[k], -rotated((q.dim1_px, q.dim2_px), turn[k + 1]), atol=0.05)

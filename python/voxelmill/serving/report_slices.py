@@ -146,10 +146,14 @@ def every_slice(series: Series) -> str:
 
 def remarks(series: Series, n: int, why: str) -> str:
     """What the tables say in words."""
-    row = series.config.rows.get(n, {})
+    row, laid = series.config.rows.get(n, {}), series.stacked.get(n, {})
     said = [why] if why else []
     said += ["stage jumped here, mended"] if series.config.flag(n, "rehomed") else []
     said += ["step of the stage is doubtful"] if series.config.flag(n, "rehoming_reliable") is False else []
+    off = [
+        f"{short(laid.get(f'doubt_{unit}'))} {unit}" for unit in ("px", "deg") if float(laid.get(f"doubt_{unit}") or 0) > 0
+    ]
+    said += [f"held by no pair: may lie {' and '.join(off)} off"] if off else []
     said += [row["notes"]] if row.get("notes") and row["notes"] not in why else []
     return "; ".join(said)
 

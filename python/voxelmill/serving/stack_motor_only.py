@@ -56,7 +56,7 @@ def run(p: Parameters, task: Task, *, volumes: list[In], config: In, name: str =
 
 def laid(p: Parameters, images: dict[int, Image]) -> Plan:
     """All slices where the stage says."""
-    still = Solution(np.zeros(len(images)), np.zeros((len(images), 2)))
+    still = Solution(np.zeros(len(images)), *np.zeros((2, len(images), 2)))
     how = plan_stack.Parameters(registration_slicing_interval_mm=p.registration_slicing_interval_mm)
     return plan_stack.laid(how, images, still, np.zeros(len(images)))
 

@@ -34,7 +34,7 @@ def slices_report(folder: Path, **flags: Any) -> Path:
     slice_config.write(tables / "slice_config_final.csv", config)
     columns = ("slice_id", "dim1_px", "dim2_px", "origin_dim1_mm", "origin_dim2_mm")
     write_table(tables / "common_space.csv", columns, [[f"{n:02d}", 3 * n, 2 * n, 0, 0] for n in numbers if n != 3])
-    laid = [[f"{n:02d}", 16 * n, f"{16 * n - 1}.000", 34, 0.1 * n, -0.2 * n, 0.01 * n] for n in numbers]
+    laid = [[f"{n:02d}", 16 * n, f"{16 * n - 1}.000", 34, 0.1 * n, -0.2 * n, 0.01 * n, 1.5 * (n == 6), 0] for n in numbers]
     write_table(tables / "z_matches.csv", MATCHES, laid)
     pairs = [
         [f"{a:02d}", f"{b:02d}", use, why, sure, "ok", 0.7, 0.6, 1.25, -0.5, 0.1]

@@ -37,7 +37,9 @@ DECISIONS = (
     "fixed_id", "moving_id", "use", "why", "confidence", "status", "z_correlation", "correlation", "dim1_px", "dim2_px",
     "rotation_deg",
 )  # fmt: skip
-MATCHES = ("slice_id", "first_plane", "expected_plane", "planes", "dim1_px", "dim2_px", "rotation_deg")
+MATCHES = (
+    "slice_id", "first_plane", "expected_plane", "planes", "dim1_px", "dim2_px", "rotation_deg", "doubt_px", "doubt_deg",
+)  # fmt: skip
 
 
 class Parameters(Believed, Sectioning, Storage, Tasks, Strict):
@@ -71,7 +73,8 @@ def run(
 ) -> None:  # fmt: skip
     used = slice_config.read(config)
     images = {n: open_image(path) for path in volumes for n in [number(path)]}
-    alone = without_pair(images, found := [read_metrics(path) for path in metrics or []])
+    made_up = {number(path) for path in volumes if "interpolated" in path.name}
+    found = [read_metrics(path) for path in metrics or []]
     if placed and (lost := in_column(placed) - set(images)):
         task.quarantine(map(slices.name_of, sorted(lost)), LOST)
     skipped = {n for n in images if used.flag(n, "auto_excluded")}
@@ -86,7 +89,8 @@ def run(
         pairs = ", ".join(sorted(unknown))
         raise DataError(f"--manual_transforms_dir: no pair {pairs} in this run; expected transforms of its own pairs")
     made = decided(p, [q for q in found if q.fixed in images and q.moving in images])
-    solution = solve(p, made, list(images), max(next(iter(images.values())).shape[1:]))
+    solution = solve(p, made, list(images), max(next(iter(images.values())).shape[1:]), made_up)
+    alone = without_pair([n for n in images if n not in made_up], made, solution, list(images)) if len(images) > 1 else []
     depth = depths(p, made, images)
     done = laid(p, images, solution, depth)
     if p.blend_refinement_px:
@@ -107,11 +111,20 @@ def run(
     )  # fmt: skip
 
 
-def without_pair(images: Mapping[int, Image], pairs: Sequence[Pair]) -> list[str]:
-    """Neighbours whose registration failed for good: said, and laid as the stage says."""
-    known = {(q.fixed, q.moving) for q in pairs}
-    missing = [pair for pair in pairwise(sorted(images)) if pair not in known]
-    return [f"{slices.name_of(a)} to {slices.name_of(b)} lie as the stage says: registration failed" for a, b in missing]
+def without_pair(own: Sequence[int], made: Sequence[Decision], solution: Solution, numbers: Sequence[int]) -> list[str]:
+    """Slices that no pair holds to the one before them: said, with by how much they may lie off it."""
+    known = {(d.pair.fixed, d.pair.moving): d for d in made}
+    found = []
+    for a, b in pairwise(own):
+        px, turn = solution.doubt[numbers.index(b)]
+        why = known[a, b].why or "turns alone are known" if (a, b) in known else "registration failed"
+        off = [said for said, some in ((f"{px:.1f} px", px), (f"{np.rad2deg(turn):.2f} deg", turn)) if some]
+        pair = f"{slices.name_of(a)} to {slices.name_of(b)}"
+        if off:
+            found.append(f"{pair} lie as the stage says, give or take {' and '.join(off)}: {why}")
+        elif (a, b) not in known:
+            found.append(f"{pair} are held by slices two apart: {why}")
+    return found
 
 
 def in_column(path: Path) -> set[int]:
@@ -174,9 +187,10 @@ def write_decisions(path: Path, made: Sequence[Decision]) -> None:
 def write_matches(path: Path, p: Parameters, plan: Plan, solution: Solution) -> None:
     first = plan.slices[0].number
     rows = []
-    for s, turn, shift in zip(plan.slices, solution.turn, solution.shift, strict=True):
+    for s, turn, shift, (px, angle) in zip(plan.slices, solution.turn, solution.shift, solution.doubt, strict=True):
         where = expected(p, s.number - first, plan.scale[0])
-        rows.append([f"{s.number:02d}", s.z, f"{where:.3f}", s.planes, *(f"{v:.4f}" for v in (*shift, np.rad2deg(turn)))])
+        figures = (*shift, np.rad2deg(turn), px, np.rad2deg(angle))
+        rows.append([f"{s.number:02d}", s.z, f"{where:.3f}", s.planes, *(f"{v:.4f}" for v in figures)])
     write_table(path, MATCHES, rows)
 
 

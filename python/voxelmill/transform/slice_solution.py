@@ -1,6 +1,7 @@
 """From pairs of slices to the place of each: which pairs are believed, and one joint solution over all of them.
 
-The stage is the reference: a slice that no pair holds lies where the stage says. Of turns the first slice is it, whose
+The stage is the reference: slices that no pair holds to the others lie where it says, as far as it can be believed
+(`slice_parts.py`). Of turns the first slice is it, whose
 pixels the volume has; how it lies nobody can know. Pairs of neighbours and of slices two
 apart hold each other, so that one wrong pair loses weight instead of moving all slices behind it; turns compose along
 the stack, since the solution is for the turn of each slice and not for steps that are then smoothed.
@@ -11,7 +12,7 @@ the stack, since the solution is for the turn of each slice and not for steps th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -20,6 +21,7 @@ import numpy as np
 from ..core.params import Params, param
 from .offsets import Offsets
 from .pairs import Pair
+from .slice_parts import parts_of, rejoined
 
 Use = Literal["full", "rotation only", "skipped"]
 
@@ -74,10 +76,12 @@ class Decision(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """By place in the list of slices: turn (n,) radians; shift (n, 2) px, what is added to the content."""
+    """By place in the list of slices: turn (n,) radians; shift (n, 2) px, what is added to the content; doubt (n, 2), px and
+    radians: by how much a slice may lie off the one before it, where no pair says."""
 
     turn: np.ndarray
     shift: np.ndarray
+    doubt: np.ndarray
 
 
 def decided(p: Believed, pairs: Sequence[Pair]) -> list[Decision]:
@@ -135,20 +139,24 @@ def _use(p: Believed, pair: Pair) -> tuple[Use, str]:
     return ("rotation only", only[0]) if only else ("full", "")
 
 
-def solve(p: Believed, decisions: Sequence[Decision], numbers: Sequence[int], size: int) -> Solution:
-    """Turn and shift of each of the slices `numbers`; size: longer side of the canvas, px."""
+def solve(
+    p: Believed, decisions: Sequence[Decision], numbers: Sequence[int], size: int, made_up: Collection[int] = ()
+) -> Solution:
+    """Turn and shift of each of the slices `numbers`; size: longer side of the canvas, px; made_up: those without tissue of
+    their own, which lie as the slice before them does."""
     links = [d for d in decisions if d.use != "skipped"]
     most = np.deg2rad(p.max_rotation_deg)
     turns = np.array([np.clip(-np.deg2rad(d.pair.rotation_deg), -most, most) for d in links]).reshape(-1, 1)
-    turn = joint(p, [d.pair for d in links], numbers, turns, 0.5 / size)[:, 0]
-    turn = averaged(turn, p.stack_smooth_window)
+    pairs = [d.pair for d in links]
+    found, turn_doubt = held(joint(p, pairs, numbers, turns, 0.5 / size), pairs, numbers, made_up, 1 / size)
+    turn = averaged(found[:, 0], p.stack_smooth_window)
     full = [d.pair for d in links if d.use == "full"]
     at = {n: k for k, n in enumerate(numbers)}
     moved = np.array([-rotated((q.dim1_px, q.dim2_px), turn[at[q.moving]]) for q in full]).reshape(-1, 2)
     if p.stack_accumulate_translations:
-        shift = joint(p, full, numbers, moved, 0.5)
+        shift, doubt = held(joint(p, full, numbers, moved, 0.5), full, numbers, made_up, 1.0)
     else:
-        shift = np.zeros((len(numbers), 2))
+        shift, doubt = np.zeros((len(numbers), 2)), np.zeros(len(numbers))
         for q, by in zip(full, moved, strict=True):
             if at[q.moving] - at[q.fixed] == 1:
                 shift[at[q.moving]] = by
@@ -158,13 +166,32 @@ def solve(p: Believed, decisions: Sequence[Decision], numbers: Sequence[int], si
         shift = ndimage.gaussian_filter1d(shift, p.stack_translation_smooth_sigma, axis=0, mode="nearest")
     far = np.linalg.norm(shift, axis=1, keepdims=True)
     cap = p.stack_max_cumulative_drift_px or np.inf
-    return as_first(Solution(turn, shift * np.minimum(1, cap / np.maximum(far, 1e-9))))
+    doubts = np.stack([doubt, turn_doubt], 1)
+    return as_first(Solution(turn, shift * np.minimum(1, cap / np.maximum(far, 1e-9)), doubts))
+
+
+def held(
+    values: np.ndarray, pairs: Sequence[Pair], numbers: Sequence[int], made_up: Collection[int], usual: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values (n, k) of a joint solution, parts that no pair holds together laid by the stage, and doubts (n,)."""
+    if not pairs:
+        return values, np.zeros(len(numbers))
+    own = [k for k, n in enumerate(numbers) if n not in made_up] or list(range(len(numbers)))
+    at = {numbers[k]: i for i, k in enumerate(own)}
+    part = parts_of([(at[q.fixed], at[q.moving]) for q in pairs if q.fixed in at and q.moving in at], len(own))
+    out, doubt = values.copy(), np.zeros(len(numbers))
+    out[own], doubt[own] = rejoined(values[own], part, [numbers[k] for k in own], usual)
+    for k in range(len(numbers)):
+        if k not in own:
+            before = max((i for i in own if i < k), default=own[0])
+            out[k] = out[before]
+    return out, doubt
 
 
 def as_first(solution: Solution) -> Solution:
     """All turned together about the centre until the first slice is not turned."""
     by = -solution.turn[0]
-    return Solution(solution.turn + by, np.array([rotated(shift, by) for shift in solution.shift]))
+    return solution._replace(turn=solution.turn + by, shift=np.array([rotated(shift, by) for shift in solution.shift]))
 
 
 def joint(p: Believed, pairs: Sequence[Pair], numbers: Sequence[int], differences: np.ndarray, floor: float) -> np.ndarray:
