@@ -26,8 +26,7 @@ from scipy.spatial import cKDTree
 from voxelmill.postprocess import blobs, densities
 from voxelmill.postprocess.partners import partners, reach
 from voxelmill.postprocess.synapses import MODEL, network
-from voxelmill.training.data import RECIPES
-from voxelmill.training.synapses import paint
+from voxelmill.training.data import RECIPES, paint
 from voxelmill.transform.contrast import enhance
 
 WITHIN = 150.0  # nm

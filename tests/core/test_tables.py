@@ -10,7 +10,7 @@ from voxelmill.core import shifts, slice_config, tables
 from voxelmill.core.errors import DataError
 from voxelmill.ingest.tiles.positions import read_positions
 from voxelmill.serving.samples import Sample, merge
-from voxelmill.training.synapses import paint
+from voxelmill.training.data import paint
 
 GOOD = {  # reader -> a table, its columns in another order than ours
     "shifts": "moving_id,fixed_id,y_shift_mm,x_shift_mm\n1,0,0.5,0.25\n",

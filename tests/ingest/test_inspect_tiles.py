@@ -7,7 +7,7 @@ from pathlib import Path
 
 from voxelmill.core import plans
 from voxelmill.ingest.inspect_tiles import key_of
-from voxelmill.ingest.tiles.plain import Tile, Tiling
+from voxelmill.ingest.tiles.tiling import Tile, Tiling
 from voxelmill.testing.mosaics import mosaic, write_tiles
 from voxelmill.testing.stages import record_of, run_stage
 

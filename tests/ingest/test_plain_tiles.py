@@ -12,8 +12,9 @@ import tifffile
 from voxelmill.core import plans
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.ingest.tiles.czi import JPEGXR, decoded
-from voxelmill.ingest.tiles.plain import Found, Reader, find_tiles
+from voxelmill.ingest.tiles.plain import Reader, find_tiles
 from voxelmill.ingest.tiles.positions import read_positions
+from voxelmill.ingest.tiles.tiling import Found
 from voxelmill.testing.mosaics import mosaic, write_tiles
 from voxelmill.testing.stages import run_stage
 

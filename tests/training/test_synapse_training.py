@@ -13,14 +13,14 @@ from voxelmill.core import models
 from voxelmill.core.errors import DataError
 from voxelmill.postprocess import densities
 from voxelmill.postprocess.synapses import MODEL
-from voxelmill.training import synapses
+from voxelmill.training import data, synapses
 from voxelmill.training.data import RECIPES, load_recipe
 from voxelmill.training.mean import write_mean
 
 
 def test_a_table_becomes_places(tmp_path):
     (tmp_path / "t.csv").write_text("z,y,x,verdict,note\n1,2,3,synapse,a\n4,4,4,unsure,\n5,5,5,no,\n6,6,6,same,\n")
-    labels = synapses.paint(tmp_path / "t.csv", (8, 8, 8))
+    labels = data.paint(tmp_path / "t.csv", (8, 8, 8))
     assert np.argwhere(labels > 0).tolist() == [[1, 2, 3]] and np.argwhere(labels < 0).tolist() == [[4, 4, 4]]
 
 
@@ -35,7 +35,7 @@ def test_a_table_becomes_places(tmp_path):
 def test_a_table_that_says_something_else_is_refused(tmp_path, text, said):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(DataError, match=said):
-        synapses.paint(tmp_path / "t.csv", (8, 8, 8))
+        data.paint(tmp_path / "t.csv", (8, 8, 8))
 
 
 def test_synapses_of_a_volume_are_what_hangs_together():
@@ -46,7 +46,7 @@ def test_synapses_of_a_volume_are_what_hangs_together():
 
 def test_a_spot_is_a_synapse_near_one_and_none_far_from_all():
     labels = np.zeros((1, 1, 100), np.int32)
-    labels[0, 0, 10], labels[0, 0, 60] = 1, synapses.UNSURE
+    labels[0, 0, 10], labels[0, 0, 60] = 1, data.UNSURE
     points = np.array([[0, 0, x] for x in (10, 18, 19, 25, 26, 44, 45, 60, 76)])
     assert synapses.told(points, labels, (10.0, 10.0, 10.0)).tolist() == [1, 1, -1, -1, 0, 0, -1, -1, 0]
 
@@ -64,7 +64,7 @@ def test_the_table_that_ships_is_whole():
     """Every place lies in the part that its section belongs to, and the recipe's parts are these."""
     rows = (RECIPES / "fib25_synapses.csv").read_text().splitlines()
     assert len(rows) - 1 == 256 and sum(",synapse," in row for row in rows) >= 39
-    painted = synapses.paint(RECIPES / "fib25_synapses.csv", (150, 250, 250))
+    painted = data.paint(RECIPES / "fib25_synapses.csv", (150, 250, 250))
     recipe = load_recipe(RECIPES / "synapses.json", RECIPES)
     ends = [part["region"][0] for part in recipe.sets[0]["parts"].values()]
     assert ends == [[0, 100], [100, 125], [125, 150]]

@@ -7,7 +7,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from voxelmill.ingest.tiles.plain import Tiling
+from voxelmill.ingest.tiles.tiling import Tiling
 from voxelmill.testing.mosaics import mosaic, write_tiles
 from voxelmill.testing.oct import Acquisition, write_raw
 from voxelmill.testing.stages import run_stage

@@ -13,7 +13,8 @@ from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Channel, Given, Grid, Strict, Tasks
 from ..core.stage import In, Out
-from .tiles.plain import Tiling, by_section, find_tiles
+from .tiles.plain import find_tiles
+from .tiles.tiling import Tiling, by_section
 
 
 class Parameters(Given, Grid, Channel, Tasks, Strict):

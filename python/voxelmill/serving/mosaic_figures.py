@@ -15,7 +15,7 @@ from ..core.pictures import save_both
 from ..core.provenance import Task
 from ..core.stage import In, InFiles, OutFiles
 from ..core.volume import Image, open_image
-from ..ingest.tiles.plain import Tile, by_section
+from ..ingest.tiles.tiling import Tile, by_section
 from ..transform.plan_mosaic import POOR, Mosaic
 from .figures import MOST_PX, Figures, scale_bar
 

@@ -21,12 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..core import tables
 from ..core.errors import DataError, ParameterError, StorageError
 
 RECIPES = Path(__file__).with_name("recipes")
 PARTS = ("train", "validation", "held_back")
 FEW = 10  # sections of which no fifth can be spared
+UNSURE = -1  # of a place that is no truth either way
 NONE = np.zeros((0, 0))  # in place of an image that is kept elsewhere
 
 
@@ -73,8 +76,6 @@ class Recipe:
             keys = one.get("image_key", ""), one.get("labels_key", "")
             image = read(paths[0], self.kind, keys[0], "image")
             if self.kind == "synapses" and paths[1].endswith(".csv"):
-                from .synapses import paint
-
                 here, shipped = Path(paths[1]), RECIPES / one["labels"]
                 labels = paint(here if here.is_file() or not shipped.is_file() else shipped, image.shape)
             else:
@@ -85,6 +86,23 @@ class Recipe:
     def said(self) -> list[dict[str, Any]]:
         """What the model's card says of its data: name, licence, attribution and parts of each set."""
         return [{k: s[k] for k in ("name", "licence", "attribution", "parts") if k in s} for s in self.sets]
+
+
+def paint(table: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """The places of a table as voxels of a volume: 1 on for synapses, UNSURE, 0 elsewhere.
+
+    Raises DataError for a table without the columns, and places beyond the volume."""
+    labels = np.zeros(shape, np.int32)
+    for n, (line, row) in enumerate(tables.read(table, (*"zyx", "verdict"))[1], 1):
+        try:
+            at = tuple(int(row[axis]) for axis in "zyx")
+        except ValueError as error:
+            raise DataError(f"{table}, line {line}: {error}; expected z, y, x in whole voxels") from None
+        if any(not 0 <= p < s for p, s in zip(at, shape, strict=True)):
+            raise DataError(f"{table}, line {line}: {at} lies outside the volume of {shape} voxels (z, y, x)")
+        if row["verdict"] in ("synapse", "unsure"):
+            labels[at] = n if row["verdict"] == "synapse" else UNSURE
+    return labels
 
 
 def load_recipe(path: Path, root: Path) -> Recipe:

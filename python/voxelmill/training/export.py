@@ -15,7 +15,7 @@ from ..core.errors import DataError, StorageError
 if TYPE_CHECKING:
     from torch import nn
 
-    from .train import Kind
+    from .kind import Kind
 
 VERSION = 1  # of the card
 OPSET = 17

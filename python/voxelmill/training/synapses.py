@@ -7,13 +7,11 @@ is shown turned and mirrored, displaced, in other contrast, and, of isotropic vo
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import tables
 from ..core.errors import DataError
 from ..postprocess import densities
 from .data import Example, Recipe
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 BATCH = 32
 SPARE = 2  # samples on each side of a cube, for displacement
 NEAR, CLEAR = 80.0, 160.0  # nm from a synapse: up to here a spot is one, from here on it is none
-UNSURE = -1
 SHARE = 0.35  # of a batch that are synapses
 THICK = (1, 2, 3)  # samples a section, where an isotropic volume is shown as sections
 ZOOMS = (0.88, 1.0, 1.14)  # voxels are shown as if they were so much larger
@@ -36,23 +33,6 @@ class Cubes(NamedTuple):
     grey: NDArray[np.uint8]
     synapse: NDArray[np.bool_]
     isotropic: bool
-
-
-def paint(table: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """The places of a table as voxels of a volume: 1 on for synapses, UNSURE, 0 elsewhere.
-
-    Raises DataError for a table without the columns, and places beyond the volume."""
-    labels = np.zeros(shape, np.int32)
-    for n, (line, row) in enumerate(tables.read(table, (*"zyx", "verdict"))[1], 1):
-        try:
-            at = tuple(int(row[axis]) for axis in "zyx")
-        except ValueError as error:
-            raise DataError(f"{table}, line {line}: {error}; expected z, y, x in whole voxels") from None
-        if any(not 0 <= p < s for p, s in zip(at, shape, strict=True)):
-            raise DataError(f"{table}, line {line}: {at} lies outside the volume of {shape} voxels (z, y, x)")
-        if row["verdict"] in ("synapse", "unsure"):
-            labels[at] = n if row["verdict"] == "synapse" else UNSURE
-    return labels
 
 
 def places(labels: NDArray[np.int32]) -> NDArray[np.float64]:

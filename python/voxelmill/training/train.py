@@ -13,29 +13,17 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import DataError, ParameterError
-
-if TYPE_CHECKING:
-    import torch
+from .kind import Kind
 
 WARM_UP = 200  # steps
 DECAY = 0.3  # the last part of the steps, over which the rate goes to 0
 AVERAGED = 0.998  # weights that are exported are a running mean of those that learn
 HELD = 6  # batches of the validation part
-
-
-class Kind(Protocol):
-    kind: str
-
-    def network(self) -> torch.nn.Module: ...
-    def batch(self, rng: np.random.Generator, part: str = "train") -> dict[str, np.ndarray]: ...
-    def loss(self, network: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]: ...
-    def example_input(self) -> np.ndarray: ...
-    def card(self) -> dict[str, Any]: ...
 
 
 def rate(step: int, steps: int, highest: float) -> float:

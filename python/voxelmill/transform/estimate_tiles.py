@@ -13,7 +13,7 @@ from ..core.shared import Precision, Resolution
 from ..core.stage import In, Out
 from ..ingest.list_tiles import UM_PER_MM, pixel
 from ..ingest.tiles.oct import read_table
-from ..ingest.tiles.plain import Tiling
+from ..ingest.tiles.tiling import Tiling
 from .create_mosaic_grid import Parameters as Raw
 from .resampling import sizes_at
 

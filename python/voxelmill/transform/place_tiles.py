@@ -19,7 +19,8 @@ from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
-from ..ingest.tiles.plain import Reader, Tile, Tiling, by_section, positions_of
+from ..ingest.tiles.plain import Reader
+from ..ingest.tiles.tiling import Tile, Tiling, by_section, positions_of
 from . import illumination
 from .tile_positions import LEAST, Placement, judged, measure, neighbours, solve
 

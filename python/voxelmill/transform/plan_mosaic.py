@@ -21,7 +21,7 @@ from ..core.shared import Storage, Tasks
 from ..core.space import NM, ZYX, Axis, Space
 from ..core.stage import In, Out, OutFiles
 from ..core.volume import Layout, layout
-from ..ingest.tiles.plain import Tile, Tiling, by_section, positions_of
+from ..ingest.tiles.tiling import Tile, Tiling, by_section, positions_of
 from . import illumination
 from .place_tiles import POSITIONS, SEAMS, write_csv
 

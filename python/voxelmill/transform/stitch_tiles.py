@@ -15,7 +15,8 @@ from ..core import blocks
 from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, Region, create_image
-from ..ingest.tiles.plain import Pixels, Reader, Tile, by_section, positions_of
+from ..ingest.tiles.plain import Pixels, Reader
+from ..ingest.tiles.tiling import Tile, by_section, positions_of
 from . import illumination
 from .mosaic_fusion import Blended, fuse
 from .plan_mosaic import Mosaic, sections_of

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import DataError, ParameterError
 from ..movies.czi_segments import Segments, Subblock
-from .plain import Found, Tile, Tiling, check_places
+from .tiling import Found, Tile, Tiling, check_places
 
 PIXELS = {0: "uint8", 1: "uint16", 2: "float32"}
 PLAIN, JPEGXR, ZSTD0, ZSTD1 = 0, 4, 5, 6
