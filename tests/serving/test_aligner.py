@@ -49,6 +49,7 @@ addEventListener('load', async () => {
   $('save').click()
   await until(() => $('said').textContent)
   document.title = JSON.stringify({before, after, state: $('state').textContent, said: $('said').textContent,
+    why: $('why').textContent, doubtful: [...$('list').children].map(b => b.className.includes('doubtful')),
     listed: [...$('list').children].map(b => b.textContent + (b.className.includes('saved') ? ' saved' : ''))})
 })</script>"""
 
@@ -116,6 +117,15 @@ def test_a_pair_is_nudged_and_saved(served: str, folder: Path) -> None:
     matrix = read_itk(folder / "z00-z01/manual.tfm")
     assert np.allclose(apply(matrix, np.array([[30.0, 50.0]])), [[36, 46]])
     assert not (folder / "z01-z03/manual.tfm").exists()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
+def test_pairs_that_are_not_believed_are_marked_until_they_are_saved(served: str, folder: Path) -> None:
+    for name in ("z00-z01", "z01-z03"):
+        path = folder / name / "pair.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "status": "error", "why": "nothing was found"}))
+    found = press(served, folder, "")
+    assert found["doubtful"] == [False, True] and found["why"] == "Registration: nothing was found"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (Debian package chromium)")
