@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.catalog import archive, index, lineage, queries, releases
+from voxelmill import cli
+from voxelmill.catalog import archive, index, lineage, objects, queries, releases
 from voxelmill.catalog.store import Store, append, read_log
-from voxelmill.core.errors import DataError
+from voxelmill.core.errors import DataError, StorageError
 from voxelmill.proofreading.edits import Editor
 
 
@@ -145,3 +146,74 @@ def test_an_object_that_can_be_written(kept: Store) -> None:
     (kept.root / "current").unlink()
     (kept.root / "current").symlink_to("releases/r9")
     assert found(kept) == {"current"}
+
+
+def in_place(path: Path, to: bytes | None) -> None:
+    """Other bytes in the same inode, or none."""
+    if to is None:
+        path.unlink()
+        return
+    path.chmod(0o644)
+    path.write_bytes(to)
+    path.chmod(0o444)
+
+
+@pytest.mark.parametrize("to", [None, b"", b"RAW", b"longer than it was"])
+def test_the_second_copy_is_looked_after_and_heals(kept: Store, tmp_path: Path, to: bytes | None) -> None:
+    second, moved = tmp_path / "second", tmp_path / "moved"
+    assert cli.main(["archive", "add", str(kept.root), str(tmp_path / "raw"), "--second", str(second)]) == 0
+    row = next(row for row in archive.sources(kept) if row["name"] == "raw/a.bin")
+    own, copy = objects.path_of(kept, row["blake3"]), second / row["blake3"][:2] / row["blake3"]
+    assert archive.verify(kept)["copies"] == 1 and archive.verify(kept)["damaged"] == []
+    for bad, good, name in ((own, copy, row["blake3"]), (copy, own, str(copy))):
+        in_place(bad, to)
+        (one,) = archive.verify(kept)["damaged"]
+        assert (one["object"], one["sources"]) == (name, ["raw/a.bin"])
+        assert cli.main(["archive", "verify", str(kept.root)]) == 65
+        assert cli.main(["archive", "verify", str(kept.root), "--repair"]) == 0
+        assert bad.read_bytes() == good.read_bytes() == b"raw" and bad.stat().st_mode & 0o777 == 0o444
+        assert not bad.samefile(good) and archive.verify(kept)["damaged"] == []
+    in_place(own, to)
+    in_place(copy, to)
+    found = archive.verify(kept, repair=True)
+    assert {one["object"] for one in found["damaged"]} == {row["blake3"], str(copy)} and found["repaired"] == []
+    assert copy.exists() == (to is not None) and not list(second.glob("*/*.partial"))
+    (tmp_path / "raw/a.bin").rename(tmp_path / "a.bin")
+    for path in (own, copy):
+        path.unlink(missing_ok=True)
+    archive.add(kept, [tmp_path / "a.bin"], second)
+    second.rename(moved)
+    (one,) = archive.verify(kept)["damaged"]
+    assert one["object"] == str(second) and "mount it" in one["why"]
+    assert archive.verify(kept, second=moved)["damaged"] == []
+    with pytest.raises(StorageError, match="no folder there"):
+        archive.verify(kept, second=second)
+
+
+def test_releases_heal(kept: Store, tmp_path: Path) -> None:
+    """From the second copy of a source that they share, from one another; and they share one file again."""
+    path = "volumes/raw.ome.zarr/0/c/0/0/0"
+    files = [kept.release(tag) / "files" / path for tag in ("r1", "r2")]
+    whole, name = files[0].read_bytes(), releases.manifest_of(kept, "r1")["files"][path][2]
+    (tmp_path / "same.bin").write_bytes(whole)
+    archive.add(kept, [tmp_path / "same.bin"], tmp_path / "second")
+    in_place(files[0], whole[:-1])  # one file under three names
+    assert found(kept) == {name}
+    assert archive.verify(kept, repair=True)["repaired"] == [f"objects/{name[:2]}/{name}"]
+    files[1].unlink()
+    files[1].write_bytes(b"other")
+    assert found(kept) == {str(files[1])} and archive.verify(kept)["releases"] == ["r2"]
+    assert archive.verify(kept, repair=True)["repaired"] == [str(files[1])]
+    (tmp_path / "second" / name[:2] / name).unlink()
+    objects.path_of(kept, name).unlink()  # now only the releases hold it
+    assert archive.verify(kept, repair=True)["damaged"] == []
+    assert all(file.samefile(objects.path_of(kept, name)) and file.read_bytes() == whole for file in files)
+    assert all(releases.verify(kept, tag)["damaged"] == [] for tag in ("r1", "r2"))
+
+
+def test_a_copy_is_not_made_of_what_is_damaged(kept: Store, tmp_path: Path) -> None:
+    row = next(row for row in archive.sources(kept) if row["name"] == "raw/a.bin")
+    in_place(objects.path_of(kept, row["blake3"]), b"RAW")
+    with pytest.raises(DataError, match="not the bytes"):
+        archive.add(kept, [tmp_path / "raw"], tmp_path / "second")
+    assert not any(path.is_file() for path in (tmp_path / "second").rglob("*"))

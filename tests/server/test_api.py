@@ -192,6 +192,63 @@ def test_files_by_range(client: Any, store: Store) -> None:
     assert client.get(f"/data/r1/{path}", headers={"Range": f"bytes={len(whole)}-"}).status_code == 416
 
 
+@pytest.mark.parametrize(
+    "asked, status, part",
+    [
+        ("items=0-3", 200, ""),  # RFC 9110, 14.2: another unit, and what is no range, is ignored
+        ("bytes=9-3", 200, ""),
+        ("bytes=a-b", 200, ""),
+        ("bytes=" + "9" * 40 + "-", 200, ""),
+        ("bytes=", 200, ""),
+        ("BYTES=0-3", 206, "0-3"),
+        ("bytes=2-999999", 206, "2-"),
+        ("bytes=0-3, 999999-", 206, "0-3"),  # of several, those beyond the end
+        ("bytes=-999999", 206, "0-"),
+        ("bytes=-0", 416, ""),
+        ("bytes=999999-, 99999999-", 416, ""),
+    ],
+)
+def test_ranges_as_the_standard_has_them(client: Any, store: Store, asked: str, status: int, part: str) -> None:
+    path = "volumes/supervoxels.ome.zarr/0/c/0/0/0"
+    whole = (store.release("r1") / "files" / path).read_bytes()
+    for method in ("GET", "HEAD"):
+        got = client.request(method, f"/data/r1/{path}", headers={"Range": asked})
+        assert (got.status_code, got.headers["access-control-allow-origin"]) == (status, "*")
+        first, _, last = part.partition("-")
+        wanted = whole[int(first or 0) : int(last) + 1 if last else None]
+        if status == 416:
+            assert got.headers["content-range"] == f"bytes */{len(whole)}"
+        else:
+            assert int(got.headers["content-length"]) == len(wanted) and (got.content == wanted or method == "HEAD")
+
+
+def test_files_that_a_reader_has(client: Any) -> None:
+    path = "/data/r1/volumes/supervoxels.ome.zarr/zarr.json"
+    first = client.get(path)
+    tag = first.headers["etag"]
+    for asked in (tag, f'"x", W/{tag}', "*"):
+        same = client.get(path, headers={"If-None-Match": asked, "Range": "bytes=0-3"})
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+        assert "immutable" in same.headers["cache-control"]
+    assert client.get(path, headers={"If-None-Match": '"x"'}).status_code == 200
+    for asked, status in ((tag, 206), ('"x"', 200), (f"W/{tag}", 200), (first.headers["last-modified"], 206)):
+        assert client.get(path, headers={"If-Range": asked, "Range": "bytes=0-3"}).status_code == status
+    parts = client.get(path, headers={"Range": "bytes=0-3, 9-11"})
+    assert parts.status_code == 206 and parts.content.count(b"Content-Range: bytes") == 2
+    assert first.content[:4] in parts.content and first.content[9:12] in parts.content
+    assert client.get(f"{path}x").headers["access-control-allow-origin"] == "*"  # why not, for pages of any origin
+    preflight = client.options(path, headers={"Origin": "https://x.org", "Access-Control-Request-Headers": "range"})
+    assert preflight.status_code == 204 and preflight.headers["access-control-allow-headers"] == "Range"
+    assert client.get("/api/releases").headers.get("access-control-allow-origin") is None
+
+
+@pytest.mark.parametrize("path", ["/", "/openapi.json", "/api/releases", "/api/releases/r1/neurites", "/api/releases/none"])
+def test_head_is_get_without_the_body(client: Any, path: str) -> None:
+    whole, bare = client.get(path), client.head(path)
+    assert (bare.status_code, bare.content, bare.headers) == (whole.status_code, b"", whole.headers)
+    assert client.put(path).headers["allow"] == "GET, HEAD"
+
+
 def test_a_lost_chunk_is_no_zeros(tmp_path: Path) -> None:
     store = Store(tmp_path / "store", make=True)
     releases.create(store, results.make(tmp_path / "one"), "r1")

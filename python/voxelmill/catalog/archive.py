@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ from typing import Any
 from ..core import manifest
 from ..core.errors import DataError, StorageError
 from ..core.files import below
-from . import objects
-from .store import Store, append, read_log, safe_name, sync_folder
+from . import copies, objects
+from .store import Store, append, read_log, safe_name
 
 
 def add(store: Store, paths: Sequence[Path], second: Path | None = None) -> list[dict[str, Any]]:
@@ -57,7 +55,7 @@ def add(store: Store, paths: Sequence[Path], second: Path | None = None) -> list
                 if f"{path.name}/" not in known:
                     append(store.sources, {"name": f"{path.name}/", "size": 0, "sha256": whole, "blake3": ""})
         if second:
-            copy(store, second, [row["blake3"] for row in rows])
+            copies.add(store, second, [row["blake3"] for row in rows])
         if any(row["new"] for row in rows):
             store.record("archive", files=sum(row["new"] for row in rows))
     return rows
@@ -71,31 +69,29 @@ def _names(path: Path) -> list[str]:
     return [safe_name(name, str(path)) for name in names]
 
 
-def copy(store: Store, second: Path, names: Sequence[str]) -> None:
-    """A second copy of objects, each on the disk before this returns."""
-    for name in names:
-        target = second / name[:2] / name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            shutil.copyfile(objects.path_of(store, name), partial)
-            with open(partial, "rb+") as file:
-                os.fsync(file.fileno())
-            partial.chmod(0o444)
-            partial.rename(target)
-            sync_folder(target.parent)
-
-
 def sources(store: Store) -> list[dict[str, Any]]:
     """What was put into the archive, in order."""
     return list(read_log(store.sources))
 
 
-def verify(store: Store) -> dict[str, Any]:
-    """Read every object of archive and releases, all logs, manifests and what is made of them, and name what is damaged, and
-    the sources, releases and outputs it touches.
+def verify(store: Store, repair: bool = False, second: Path | None = None) -> dict[str, Any]:
+    """Read every object of archive and releases, their second copies, all logs, manifests and what is made of them, and name
+    what is damaged, and the sources, releases and outputs it touches.
 
-    `{"objects": n, "bytes": n, "damaged": [{"object", "why", "sources": [...], "files": [{"tag", "path"}]}], ...}`"""
+    `{"objects": n, "bytes": n, "damaged": [{"object", "why", "sources": [...], "files": [{"tag", "path"}]}], ...}`
+
+    Args:
+        repair: heal what another copy has whole; `repaired` names it, `damaged` what is left.
+        second: where the second copy is now."""
+    found, wanted = _verify(store, second)
+    if not repair:
+        return found
+    healed = copies.repair(store, wanted, {row["object"] for row in found["damaged"]}, second)
+    return {**(_verify(store, second)[0] if healed else found), "repaired": healed}
+
+
+def _verify(store: Store, second: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What `verify` returns, and of each object its size, sources and files."""
     from . import index, lineage, releases
 
     wanted: dict[str, dict[str, Any]] = {}
@@ -104,6 +100,7 @@ def verify(store: Store) -> dict[str, Any]:
         return wanted.setdefault(name, {"size": size, "sources": [], "files": []})
 
     torn: list[dict[str, Any]] = []
+    held = 0
 
     @contextlib.contextmanager
     def whole(place: str, tag: str = "") -> Iterator[None]:
@@ -137,16 +134,21 @@ def verify(store: Store) -> dict[str, Any]:
     def look(item: tuple[str, dict[str, Any]]) -> str:
         return objects.damage(store, item[0], item[1]["size"])
 
+    with whole("archive/copies.jsonl"):
+        torn += copies.damage(store, wanted, second)
+        held = sum(map(len, copies.of(store, second).values()))
     damaged = torn + [
         {"object": name, "why": why, "sources": facts["sources"], "files": facts["files"]}
         for (name, facts), why in zip(wanted.items(), objects.each(look, wanted.items()), strict=True)
         if why
     ]
     orphans = sum(1 for path in store.objects.glob("*/*") if path.name not in wanted)
-    return {
+    found = {
         "objects": len(wanted),
         "bytes": sum(facts["size"] for facts in wanted.values()),
+        "copies": held,
         "orphans": orphans,
         "damaged": damaged,
         "releases": sorted({file["tag"] for one in damaged for file in one["files"]}),
     }
+    return found, wanted

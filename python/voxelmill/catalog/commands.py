@@ -20,7 +20,9 @@ def add(command: Command) -> None:
     some = _of(todo, "add", "put files, or folders file by file, into the archive")
     some.add_argument("files", type=Path, nargs="+", metavar="FILE")
     some.add_argument("--second", type=Path, metavar="DIR", help="hold a second copy there, best on another disk")
-    _of(todo, "verify", "read every object; name what is damaged, and the sources, releases and outputs it touches")
+    some = _of(todo, "verify", "read every object; name what is damaged, and the sources, releases and outputs it touches")
+    some.add_argument("--repair", action="store_true", help="heal what the second copy, or a release, has whole")
+    some.add_argument("--second", type=Path, metavar="DIR", help="where the second copy is now, if it was moved")
 
     one = command("release", release, "make, list, check, compare, withdraw releases, or roll back to one")
     todo = one.add_subparsers(dest="todo", required=True, metavar="create|list|show|verify|diff|export|rollback|withdraw")
@@ -110,13 +112,14 @@ def archive(args: argparse.Namespace) -> int:
         rows = kept.add(Store(args.store, make=True), args.files, args.second)
         show(args, rows, lambda rows: [f"{r['sha256']}  {r['name']}{'' if r['new'] else '  (was there)'}" for r in rows])
         return 0
-    found = kept.verify(Store(args.store))
+    found = kept.verify(Store(args.store), args.repair, args.second)
     show(
         args,
         found,
         lambda f: [
             f"{f['objects']} objects, {f['bytes'] / 1e9:.3f} GB read; {len(f['damaged'])} damaged, {f['orphans']} that "
-            "nothing names",
+            f"nothing names; {f['copies']} second copies",
+            *(f"REPAIRED {name}" for name in f.get("repaired", ())),
             *(
                 f"DAMAGED {d['object']}: {d['why']}; touches "
                 + (

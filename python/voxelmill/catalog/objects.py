@@ -138,7 +138,11 @@ def blake3_of(path: Path) -> str:
 
 def damage(store: Store, name: str, size: int | None = None) -> str:
     """What is wrong with an object; empty where nothing is."""
-    path = path_of(store, name)
+    return damage_at(path_of(store, name), name, size)
+
+
+def damage_at(path: Path, name: str, size: int | None = None) -> str:
+    """As `damage`, of a file that holds the bytes of an object."""
     try:
         at = os.lstat(path)
         if size is not None and at.st_size != size:

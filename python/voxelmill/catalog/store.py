@@ -2,7 +2,7 @@
 
 STORE/
   objects/ab/abcd...      bytes, named by their blake3, mode 0444, written once; sources and releases share them
-  archive/sources.jsonl   what was put into the archive, a line each
+  archive/sources.jsonl   what was put into the archive, a line each; copies.jsonl: what has a second copy where
   releases/TAG/           manifest.json (its sha256 is the release's id), release.json, files/ (hard links to objects)
   current -> releases/TAG the one pointer
   events.jsonl            what was done, when, by whom and why; each line holds its digest and that of the one before it

@@ -19,10 +19,11 @@ from ..core.errors import DataError, ParameterError, StorageError
 from ..proofreading.edits import Absent, Conflict, Gone
 from . import api, bulk, data, edits, pages, view
 from .context import Context, Missing
-from .guard import Guard, Patience, Tokens
+from .guard import Guard, Head, Patience, Tokens
 
 SAID = "Releases of microscope volumes: queries and files."
 SECONDS = 30.0
+ROUTERS = [of.router for of in (api, bulk, data, edits, view, pages)]  # `/docs` is ours: FastAPI's loads from elsewhere
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -37,12 +38,8 @@ def create(
     app = FastAPI(title="Voxelmill", version=__version__, description=SAID, docs_url=None, redoc_url=None)
     app.state.context, app.state.tokens = Context(Store(root)), Tokens(tokens)
     app.state.editors = {}
-    app.include_router(api.router)
-    app.include_router(bulk.router)
-    app.include_router(data.router)
-    app.include_router(edits.router)
-    app.include_router(view.router)
-    app.include_router(pages.router)  # `/docs` is ours: FastAPI's loads scripts from elsewhere
+    for router in ROUTERS:
+        app.include_router(router)
     if (neuroglancer := view.client()) is not None:
         app.mount("/v/view", view.Client(directory=neuroglancer, html=True))
     for kind, code in (
@@ -62,6 +59,7 @@ def create(
     app.add_exception_handler(RequestValidationError, _no_question)
     app.add_middleware(Guard, hosts=hosts, origins=origins, noted=view.NOTED)
     app.add_middleware(Patience, seconds=seconds)
+    app.add_middleware(Head)
     return app
 
 
@@ -69,8 +67,10 @@ def _in_our_words(request: Request, error: Any) -> JSONResponse:
     """What the framework refuses, as we say it; of a method that is none here, all that are."""
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        paths = [r for r in request.app.routes if r.matches({**request.scope, "method": ""})[0] != Match.NONE]
-        headers["Allow"] = ", ".join(sorted({m for r in paths for m in getattr(r, "methods", ())}))
+        scope = {**request.scope, "method": ""}
+        routes = [r for router in (request.app, *ROUTERS) for r in router.routes if r.matches(scope)[0] != Match.NONE]
+        allowed = {m for r in routes for m in getattr(r, "methods", None) or ()}
+        headers["Allow"] = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
     return JSONResponse({"error": str(error.detail)}, error.status_code, headers)
 
 

@@ -20,6 +20,12 @@ HOST = re.compile(r"\[?([^\]]*?)\]?(:[0-9]*)?")  # a name, or an address of IPv6
 ROLES = ("viewer", "proofreader", "admin")
 Scope = MutableMapping[str, Any]
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY")]
+SHARED = "/data/"  # what pages of any origin may read, and why they may not
+CORS = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-headers", b"Range"),
+    (b"access-control-expose-headers", b"Content-Range, Content-Length, ETag"),
+]
 
 
 class Guard:
@@ -41,6 +47,7 @@ class Guard:
             await answer(send, *why)
             return
         size = 0
+        headers_of = HEADERS + (CORS if scope["path"].startswith(SHARED) else [])
 
         async def counted() -> Any:
             nonlocal size
@@ -56,7 +63,7 @@ class Guard:
                     await answer(send, 413, f"a request may hold {LARGEST} bytes")
                 return
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
+                message = {**message, "headers": [*message.get("headers", []), *headers_of]}
             await send(message)
 
         await self.app(scope, counted, with_headers)
@@ -82,6 +89,31 @@ class Guard:
 
     def _here(self, origin: bytes, headers: dict[bytes, bytes]) -> bool:
         return origin.split(b"//")[-1] == headers.get(b"host")
+
+
+class Head:
+    """Answers HEAD as GET, without the body. Files answer it themselves: theirs is not read for nothing."""
+
+    def __init__(self, app: Any):
+        self.app = app
+
+    async def __call__(
+        self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].startswith(SHARED):
+            await self.app(scope, receive, send)
+            return
+        ended = False
+
+        async def bare(message: Any) -> None:
+            nonlocal ended
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif not ended:  # the end, whatever comes on: what never ends sees that nobody listens
+                ended = True
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await self.app({**scope, "method": "GET"}, receive, bare)
 
 
 class Patience:
