@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from voxelmill import cli
-from voxelmill.catalog import exports, releases, slo
+from voxelmill.catalog import costs, exports, releases, slo
 from voxelmill.catalog.store import Store
 from voxelmill.core.errors import DataError, ParameterError
 
@@ -109,6 +110,13 @@ def test_service_levels(store: Store, tmp_path: Path) -> None:
     assert goals["integrity"] is True and goals["score.voi_split"] is False  # r2 is current, and splits
     first, second = found["releases"]
     assert first["cost"] == pytest.approx(0.4 * first["tasks"]) and first["voxels"] == 16 * 32 * 32
+    for row in found["releases"]:  # one reckoning: what is shared is paid once, and went into both
+        whole = costs.costs(store, row["tag"])
+        assert row["tasks"] <= whole["tasks"] and whole["core_hours"] == pytest.approx(whole["tasks"] * 0.4 / 3600)
+        assert sum(s["core_hours"] for s in whole["stages"]) == pytest.approx(whole["core_hours"])
+    said = slo.lines(found)
+    assert any(re.search(r"^score\.voi_split +[\d.]{1,6} +at most 0\.2 +MISSED$", line) for line in said), said
+    assert not re.search(r"\d\.\d{7}", "\n".join(said))
     releases.rollback(store, "r1", "splits")
     found = slo.measure(store, tmp_path / "targets.json")
     assert {g["name"]: g["met"] for g in found["targets"]}["score.voi_split"] is True

@@ -262,8 +262,7 @@ def slo(args: argparse.Namespace) -> int:
     found = levels.measure(Store(args.store), args.targets, args.prices)
     if args.out:
         levels.write(found, args.out)
-    said = {True: "met", False: "MISSED", None: "not known"}
-    show(args, found, lambda f: [f"{g['name']}: {g['value']}, {said[g['met']]}" for g in f["targets"]])
+    show(args, found, levels.lines)
     return 0
 
 

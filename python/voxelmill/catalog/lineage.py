@@ -245,9 +245,9 @@ def add_record(con: sqlite3.Connection, record: dict[str, Any], digest: str, tag
         )
 
 
-def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
+def find(con: sqlite3.Connection, store: Store, artifact: str, disk: bool = True) -> list[str]:
     """Digests that a word names: a digest or the beginning of one (8 signs at least), `TAG:PATH` or a path of a release
-    (the current one first), the name of an archived source, or a file on disk.
+    (the current one first), the name of an archived source, or (not for whom a server answers) a file or folder on disk.
 
     Raises DataError where nothing is known by it, or several are."""
     word = artifact.lower()
@@ -282,7 +282,7 @@ def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
     named = "kind IN ('source', 'model') AND name = ? OR kind = 'source' AND name >= ? AND name < ?"
     inside = (f"{artifact.rstrip('/')}/", f"{artifact.rstrip('/')}0")
     rows = [d for (d,) in con.execute(f"SELECT digest FROM artifacts WHERE {named}", (artifact, *inside))]
-    if not rows and Path(artifact).exists():
+    if not rows and disk and _on_disk(Path(artifact)):
         from ..core import manifest
 
         digest = manifest.digest_of(Path(artifact))
@@ -290,6 +290,14 @@ def find(con: sqlite3.Connection, store: Store, artifact: str) -> list[str]:
     if not rows:
         raise NotThere(f"{artifact}: nothing in the catalogue is known by this digest, path or name")
     return rows
+
+
+def _on_disk(path: Path) -> bool:
+    """Whether there is a plain file or a folder of this name, which may be none."""
+    try:
+        return path.is_file() or path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 # Within each release by itself: the same bytes may have been made twice, and only one maker be bad.

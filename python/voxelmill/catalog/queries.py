@@ -10,11 +10,11 @@ from . import limits, lineage, regions
 from .store import NotThere, Store, read_log
 
 
-def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") -> dict[str, Any]:
+def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "", disk: bool = True) -> dict[str, Any]:
     """Where an artifact comes from, or (forward) what has come of it; see `lineage.trace`.
 
     A root id is one of the current release, or `TAG:ROOT` of another. Forward within a region also names the neurites and
-    synapses that lie in it. Raises DataError for what nothing is known of."""
+    synapses that lie in it. `disk`: it may name a file on this machine. Raises DataError for what nothing is known of."""
     if not artifact.strip():
         raise ParameterError("ARTIFACT is empty; expected a digest, a path, the name of a source, or a root id")
     if not artifact.isascii() and artifact.encode(errors="replace").decode() != artifact:
@@ -23,9 +23,9 @@ def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "") ->
     with lineage.current(store) as con:
         tag, _, word = artifact.rpartition(":")
         of = tag or store.current() or ""
-        if word.isdecimal() and len(word) <= 20 and int(word) < 2**64 and not _known(con, store, artifact):
+        if word.isdecimal() and len(word) <= 20 and int(word) < 2**64 and not _known(con, store, artifact, disk):
             return _neurite(con, store, of, int(word), forward)
-        start = lineage.find(con, store, artifact)
+        start = lineage.find(con, store, artifact, disk)
         start = lineage.behind(con, start) if forward else start
         # The same bytes are bad wherever they are; where they come from, each release says for itself.
         found = lineage.trace(con, start, forward, tag="" if forward or tag not in store.tags() else tag)
@@ -67,9 +67,9 @@ def _without(store: Store, found: dict[str, Any], box: Region) -> dict[str, Any]
     return {"files": files, "releases": sorted({row["tag"] for row in files}), "masked": masked}
 
 
-def _known(con: Any, store: Store, artifact: str) -> bool:
+def _known(con: Any, store: Store, artifact: str, disk: bool) -> bool:
     try:
-        return bool(lineage.find(con, store, artifact))
+        return bool(lineage.find(con, store, artifact, disk))
     except NotThere:
         return False
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import ParameterError
-from . import lineage, releases
+from . import costs, lineage, releases
 from .store import Store
 
 PRICES = {"core_hour": 0.04, "gpu_hour": 1.2, "gb_written": 0.0, "gb_month": 0.02}  # of a made-up currency; a parameter
@@ -53,12 +53,10 @@ def measure(
     rows, spent = [], set[str]()
     with lineage.current(store) as con:
         for row in releases.list_all(store):
-            tasks = con.execute(
-                "SELECT t.id, t.stage, t.cpu_s, t.wall_s, t.started, t.ended, t.bytes_out, t.device, t.memory FROM held h "
-                "JOIN tasks t ON t.id = h.task WHERE h.tag = ?", (row["tag"],)).fetchall()  # fmt: skip
-            rows.append(_release(store, row, [t for t in tasks if t[0] not in spent], price, checked))
-            rows[-1]["mvoxel_per_core_second"] = _rate(rows[-1]["voxels"], sum(t[2] or 0 for t in tasks))
-            spent |= {t[0] for t in tasks}
+            tasks = costs.tasks_of(con, row["tag"])
+            rows.append(_release(store, row, [t for t in tasks if t.id not in spent], price, checked))
+            rows[-1]["mvoxel_per_core_second"] = _rate(rows[-1]["voxels"], sum(t.cpu_s or 0 for t in tasks))
+            spent |= {t.id for t in tasks}
     made = [row["created"] for row in rows if row["created"]]  # the log knows no time of one whose maker died at the end
     since = _days(made[-1], moment) if made else None
     days = [_days(a, _time(b)) for a, b in itertools.pairwise(made)]
@@ -85,32 +83,27 @@ def measure(
 
 
 def _release(
-    store: Store, row: dict[str, Any], tasks: list[Any], price: dict[str, float], checked: dict[str, int]
+    store: Store, row: dict[str, Any], tasks: list[costs.Task], price: dict[str, float], checked: dict[str, int]
 ) -> dict[str, Any]:
-    held = releases.manifest_of(store, row["tag"])
-    cpu = sum(t[2] or 0 for t in tasks) / 3600
-    gpu = sum(t[3] or 0 for t in tasks if t[7] != "cpu") / 3600
-    times = sorted(t[4] for t in tasks if t[4]) or [""], sorted(t[5] for t in tasks if t[5]) or [""]
-    wall = (_time(times[1][-1]) - _time(times[0][0])).total_seconds() / 3600 if times[0][0] and times[1][-1] else 0.0
-    written, kept = sum(t[6] or 0 for t in tasks) / 1e9, sum(size for size, _, _ in held["files"].values()) / 1e9
-    voxels = _voxels(store, row["tag"])
-    stages: dict[str, float] = {}
-    for t in tasks:
-        stages[t[1]] = stages.get(t[1], 0) + (t[2] or 0) / 3600
-    cost = cpu * price["core_hour"] + gpu * price["gpu_hour"] + written * price["gb_written"] + kept * price["gb_month"]
+    held, took = releases.manifest_of(store, row["tag"]), costs.sums(tasks)
+    begun, ended = min((t.started for t in tasks if t.started), default=""), max((t.ended or "" for t in tasks), default="")
+    wall = max(0.0, (_time(ended) - _time(begun)).total_seconds() / 3600) if begun and ended else 0.0
+    written, kept = took["bytes_out"] / 1e9, sum(size for size, _, _ in held["files"].values()) / 1e9
+    voxels = costs.voxels_of(store, row["tag"])
+    cost = took["core_hours"] * price["core_hour"] + took["gpu_hours"] * price["gpu_hour"]
+    cost += written * price["gb_written"] + kept * price["gb_month"]
     return {
         **{k: row[k] for k in ("tag", "status", "current", "workflow", "created")},
-        "tasks": len(tasks),
-        "core_hours": cpu,
-        "gpu_hours": gpu,
+        **{k: took[k] for k in ("tasks", "core_hours", "gpu_hours")},
         "wall_hours": wall,
+        "gb_read": took["bytes_in"] / 1e9,
         "gb_written": written,
         "gb_kept": kept,
-        "peak_memory_gb": max((t[8] or 0 for t in tasks), default=0) / 1e9,
+        "peak_memory_gb": took["peak_memory_bytes"] / 1e9,
         "voxels": voxels,
         "cost": cost,
-        "cost_per_gvoxel": cost / (voxels / 1e9) if voxels else None,
-        "core_hours_by_stage": dict(sorted(stages.items(), key=lambda s: -s[1])),
+        "cost_per_gvoxel": costs.per_gvoxel(cost, voxels),
+        "core_hours_by_stage": {stage: sums["core_hours"] for stage, sums in costs.by_stage(tasks).items()},
         "damaged": checked.get(row["tag"]),
         "left_out": held["figures"].get("left_out", 0),
         "gates_passed": sum(g["passed"] for g in held["gates"]),
@@ -121,13 +114,6 @@ def _release(
 
 def _rate(voxels: int, seconds: float) -> float | None:
     return voxels / 1e6 / seconds if voxels and seconds else None
-
-
-def _voxels(store: Store, tag: str) -> int:
-    from . import regions
-
-    image = regions.volume_of(store, tag)
-    return math.prod(image.shape) if image is not None else 0
 
 
 def _checked(store: Store) -> dict[str, int]:
@@ -219,6 +205,21 @@ def _bars(stages: dict[str, float]) -> str:
         for n, (name, v) in enumerate(shown)
     )
     return f"<svg width=700 height={24 * len(shown) + 8} role=img aria-label='core hours by stage' font-size=13>{bars}</svg>"
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """For people: each target, the error budget, and what each release took."""
+    said = {True: "met", False: "MISSED", None: "not known"}
+    wide = max((len(g["name"]) for g in found["targets"]), default=0)
+    rows = [f"{g['name']:{wide}}  {_number(g['value']):>9}  {_limit(g):16}  {said[g['met']]}" for g in found["targets"]]
+    budget, whole = found["error_budget"], found["whole"]
+    rows.append(f"error budget: {budget['used']:g} of {budget['allowed']:g} used; cost in all {_number(whole['cost'])}")
+    return rows + [
+        f"{'*' if r['current'] else ' '} {r['tag']:16} {r['status']:10} {_number(r['core_hours'])} core hours, "
+        f"{_number(r['gpu_hours'])} GPU hours, {_number(r['gb_written'])} GB written, cost {_number(r['cost'])}, "
+        f"per Gvoxel {_number(r['cost_per_gvoxel'])}"
+        for r in found["releases"]
+    ]
 
 
 def _text(value: Any) -> str:

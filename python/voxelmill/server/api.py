@@ -35,10 +35,13 @@ Cursor = Annotated[str, Query(pattern=r"^[0-9]{0,12}$", description="`next` of t
 Number = Annotated[float, Query(allow_inf_nan=False, description="nm; voxels where no voxel size is known")]
 
 
+Strict = Annotated[float, Field(strict=True)]  # true and "1" are no positions
+
+
 class Points(BaseModel):
     """Points (z, y, x) in nm."""
 
-    points: list[tuple[float, float, float]] = Field(max_length=points.BATCH)
+    points: list[tuple[Strict, Strict, Strict]] = Field(max_length=points.BATCH)
 
 
 def context(request: Request) -> Context:
@@ -74,7 +77,8 @@ async def show_release(request: Request, tag: Tag) -> Annotated[Json, As(answers
 
 @router.get("/releases/{tag}/costs")
 def cost(request: Request, tag: Tag) -> Annotated[Json, As(answers.Costs)]:
-    """What a release has cost: core hours, hours on a GPU, memory, bytes, by stage and per Gvoxel."""
+    """What went into a release: core hours, hours on a GPU, memory, bytes, by stage and per Gvoxel. Tasks that it shares with
+    earlier ones are among them; `/api/slo` counts each once."""
     of = context(request)
     return costs.costs(of.store, of.tag(tag))
 
@@ -299,6 +303,6 @@ def trace(
     name = of.tag(tag)
     known = artifact.isdecimal() or artifact.partition("/")[0] in {p.partition("/")[0] for p in of.release(name).listed}
     try:
-        return queries.trace(of.store, f"{name}:{artifact}" if known else artifact, forward, bbox)
+        return queries.trace(of.store, f"{name}:{artifact}" if known else artifact, forward, bbox, disk=False)
     except NotThere as error:
         raise Missing(str(error)) from None

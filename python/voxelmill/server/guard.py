@@ -78,8 +78,9 @@ class Guard:
             if not own:
                 return 403, "pages of other origins may not send here"
             said = headers.get(b"content-type", b"").split(b";")[0].strip()
-            # Of methods that are none here (405) nothing is read.
-            if scope["method"] == "POST" and said != b"application/json" and scope["path"] not in self.noted:
+            # Of methods that are none here (405) nothing is read; where nothing is sent, nothing is done.
+            empty = headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
+            if scope["method"] == "POST" and not empty and said != b"application/json" and scope["path"] not in self.noted:
                 return 415, "expected application/json"
             if not headers.get(b"content-length", b"0").isdigit() or int(headers.get(b"content-length", b"0")) > LARGEST:
                 return 413, f"a request may hold {LARGEST} bytes"
