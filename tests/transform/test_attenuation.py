@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from voxelmill.core.space import MM, Axis, Space
+from voxelmill.testing.oct import phantom
 from voxelmill.testing.slices import texture
-from voxelmill.transform.attenuation import alpha_of, compensated, gain_below, squares
+from voxelmill.transform.attenuation import TOP, alpha_of, alpha_of_tissue, compensated, gain_below, squares, taken_by_plane
 from voxelmill.transform.slice_volume import SliceVolume
 
 SHAPE = (40, 96, 80)
@@ -55,6 +56,28 @@ def test_what_agarose_does_not_tell_of_the_beam_tissue_does():
     light = gain_below(tissue, alpha, 20, 16) * beam
     assert light.std() / light.mean() < 0.1 < beam.std() / beam.mean()
     assert (gain_below(tissue[:, :4], alpha, 20, 16) == 1).all()  # too little to tell
+
+
+def test_tissue_alone_tells_its_shadows_whatever_the_beam():
+    """What takes light is above, never below: that tells, and the beam is what is left."""
+    block = phantom((40, 240, 240), seed=1)[:, 72:168, 72:168]  # tissue throughout
+    beam = np.exp(-(((np.arange(40) - 15) / 15) ** 2) / 2)[:, None, None]
+    shadows = np.exp(-0.045 * (np.cumsum(block, 0) - block))
+    seen, still = (of_squares(values) for values in (block * shadows * beam, block * beam))
+    assert abs(taken_by_plane(seen) / (0.045 * block.mean()) - 1) < 0.25
+    assert taken_by_plane(still) < 0.01
+    light = gain_below(seen, alpha_of_tissue(seen), TOP, 16) * beam.ravel()
+    assert light[TOP:].std() / light[TOP:].mean() < 0.2 < beam.std() / beam.mean()
+
+
+def test_what_cannot_be_told_from_chance_is_no_shadow():
+    few = np.random.default_rng(3).gamma(20, 1 / 20, (40, 200))
+    assert taken_by_plane(few) == taken_by_plane(few[:, :4]) == taken_by_plane(few[:4]) == alpha_of_tissue(few[:0]) == 0
+
+
+def of_squares(values: np.ndarray) -> np.ndarray:
+    n, ny, nx = values.shape
+    return values.reshape(n, ny // 8, 8, nx // 8, 8).mean((2, 4)).reshape(n, -1)
 
 
 def test_a_rim_narrower_than_a_square_is_no_tissue():

@@ -136,17 +136,6 @@ def _followed(boxes: np.ndarray, first: int, left: np.ndarray) -> np.ndarray:
     return down
 
 
-def dimmest(boxes: np.ndarray, shape: tuple[int, int, int]) -> Agarose:
-    """The dimmest third of the tissue near the surface, for want of agarose."""
-    seen = boxes.all(0)
-    if not seen.any():
-        return _agarose(np.zeros(seen.shape, bool), np.zeros(seen.shape, np.int32), shape)
-    first = _below_surface(boxes[:, seen])
-    level = boxes[first : first + FIRST].mean(0)
-    dim: np.ndarray = seen & (level <= np.quantile(level[seen], 1 / 3))
-    return _agarose(dim, np.where(dim, np.int32(shape[0]), np.int32(0)), shape)
-
-
 def _below_surface(columns: np.ndarray) -> int:
     """The first boxes below the surface, of columns (nz, n) of boxes."""
     bright = np.percentile(columns, 90, axis=1)

@@ -6,6 +6,10 @@
 A-line by A-line, the sum smoothed across by a pixel against speckle (Vermeer et al. 2014, from the surface down, so that the
 last plane needs no guess). alpha is one number a slice: the one with which tissue is as bright below as above. Beam and dark
 level are taken out before.
+
+Where nothing tells the beam, tissue alone tells alpha: a voxel is as like those above it as those below it, but shadows fall
+downwards only. With the right alpha nothing is left that tells up from down (`taken_by_plane`); what is then left of the
+brightness of the planes is the beam.
 """
 
 from __future__ import annotations
@@ -22,6 +26,11 @@ SQUARE = 8  # px: alpha is found on means of so many px a side
 MOST_SQUARES = 2**14  # of a slice: of more, some do
 FEWEST = 16  # squares of tissue by which it can be found
 LEAST_LIGHT = 0.05  # at the last plane, in the mean: alpha is not believed beyond
+TOP = 3  # planes below the surface in which nothing lies in a shadow yet
+MOST_TAKEN = 3.2  # exponent of the light that is lost down to the last plane, by which alpha is looked for
+STEPS = 32  # of that search
+BANDS = 64  # of depth that it looks at
+CERTAIN = 3.0  # standard errors by which up must be told from down
 
 
 def alpha_of(tissue: np.ndarray, most_gain: float) -> float:
@@ -68,6 +77,54 @@ def gain_below(tissue: np.ndarray, alpha: float, told: int, most_gain: float) ->
             factor[z] = float(usual[:told].mean()) / lit
         above += signal * factor[z]
     return factor
+
+
+def alpha_of_tissue(tissue: np.ndarray) -> float:
+    """As `alpha_of`, of tissue under a beam that is not known, in the units of the first planes."""
+    top = float(tissue[:TOP].mean()) if tissue.size else 0.0
+    return taken_by_plane(tissue) / top if top > 0 else 0.0
+
+
+def taken_by_plane(tissue: np.ndarray) -> float:
+    """The part of its light that a plane of usual tissue takes, by signal (planes below the surface, squares) of tissue.
+
+    The beam may be any. 0 where up and down cannot be told apart, or too little is seen."""
+    if tissue.shape[0] < 8 or tissue.shape[1] < FEWEST:
+        return 0.0
+    band = -(-len(tissue) // BANDS)
+    whole = len(tissue) // band * band
+    tissue = tissue[:whole].reshape(-1, band, tissue.shape[1]).mean(1)
+    tried = np.linspace(0, MOST_TAKEN, STEPS + 1) / len(tissue)
+    each = _up_from_down(_revealed(tissue, 0.0))
+    if each.mean() <= CERTAIN * each.std() / np.sqrt(len(each)):
+        return 0.0
+    skew = np.array([_up_from_down(_revealed(tissue, taken)).mean() for taken in tried])
+    falls = np.flatnonzero(skew[1:] <= 0)
+    if not len(falls):
+        return float(tried[skew.argmin()]) / band
+    k = int(falls[0])
+    return float(tried[k] + (tried[k + 1] - tried[k]) * skew[k] / (skew[k] - skew[k + 1])) / band
+
+
+def _revealed(tissue: np.ndarray, taken: float) -> np.ndarray:
+    """(planes, squares), mean 1 in each plane: what scatters, if a plane of usual tissue takes so much."""
+    light, found = np.ones(tissue.shape[1]), np.empty(tissue.shape)
+    for z, signal in enumerate(tissue):
+        scatter = signal / light
+        usual = max(float(scatter.mean()), 1e-9)
+        found[z] = scatter / usual
+        light = np.maximum(light - taken * signal / usual, LEAST_LIGHT)
+    return found
+
+
+def _up_from_down(scatter: np.ndarray) -> np.ndarray:
+    """(squares,) what tells a pile of planes from the same upside down: 0 in the mean where nothing does."""
+    log = np.log(np.maximum(scatter, LEAST_LIGHT))
+    log -= log.mean(1, keepdims=True)
+    above = np.cumsum(scatter - 1, 0) - (scatter - 1)
+    below = (scatter - 1).sum(0) - above - (scatter - 1)
+    found: np.ndarray = (log * (above - below)).mean(0)
+    return found
 
 
 def squares(volume: SliceVolume, mask: OfColumns) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Beam profile: the light over depth, measured and taken out: what focus and detector leave, and what tissue takes.
 
-Agarose scatters alike everywhere: its usual A-line, away from tissue, is the profile of the beam; where none is in view,
-that of the dimmest tissue. It begins at the surface; what is read above it, without light, is no part of it:
+Agarose scatters alike everywhere: its usual A-line, away from tissue, is the profile of the beam. It begins at the surface;
+what is read above it, without light, is no part of it:
 
     corrected = (value - dark) * usual / (profile(z) - dark) + dark
 
-Tissue then throws shadows on what lies below: see `attenuation.py`.
+Tissue then throws shadows on what lies below: see `attenuation.py`. Where too little agarose is in view, shadows come first:
+tissue tells how much light it takes, and the beam is what is then left of its brightness over depth.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from ..core.shared import Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
 from . import attenuation
-from .agarose import BOX, agarose, dimmest, overview
+from .agarose import BOX, Agarose, agarose, overview
 from .slice_notes import Notes, one_step
-from .slice_statistics import levels_of, surface, without_light
+from .slice_statistics import levels_of, mean_profile, surface, without_light
 from .slice_volume import LEAST, SliceVolume, open_slice
 
 FAINTEST = 0.05  # of the brightest: where the profile falls below it, it is not followed
 LEAST_TOLD = 0.3  # of the planes: agarose that is lost above that tells too little
+LEAST_SHARE = 0.05  # of the columns: less of it, that is lost farther up than at the last plane, may be dim tissue
 EVEN = 2.0  # planes: sigma over which light changes little
 
 
@@ -42,16 +44,16 @@ def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes
 
 def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     """The slice, as if light were the same at all depths."""
-    boxes, _ = overview(volume)
-    dim = agarose(boxes, volume.shape)
+    dim = agarose(overview(volume)[0], volume.shape)
     found: Notes = {"agarose_share": dim.share, "agarose_planes": dim.planes}
-    if dim.planes < LEAST_TOLD * volume.shape[0]:
-        found["notes_beam"] = "no agarose is seen beside the tissue: light over depth is that of its dimmest third"
-        dim = dimmest(boxes, volume.shape)
-    profile = levels_of(volume, dim.down).percentile(50)
+    told = tells(dim)
+    profile = levels_of(volume, dim.down).percentile(50) if told else mean_profile(volume)
     gain, dark = gain_of(profile)
-    found |= {"profile": profile, "profile_gain": gain.astype(np.float32), "beam_gain_most": float(gain.max())}
-    factor, offset = gain.astype(np.float32)[:, None, None], np.float32(dark)
+    below = int(surface(profile) or 0) + 2
+    factor, offset = (
+        gain.astype(np.float32)[:, None, None] if told else np.ones((len(gain), 1, 1), np.float32),
+        np.float32(dark),
+    )
 
     def even(values: np.ndarray, region: Region) -> np.ndarray:
         corrected = values - offset
@@ -61,16 +63,26 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
         corrected[values == 0] = 0
         return corrected
 
-    made = volume.mapped(even)
-    if p.attenuation_max_gain == 1:
-        return made, found
-    below = int(surface(profile) or 0) + 2
-    tissue = attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark
-    told = len(tissue) if dim.planes > volume.shape[0] - BOX else dim.planes - below
-    alpha = attenuation.alpha_of(tissue[:told], p.attenuation_max_gain)
-    factor[below:, 0, 0] *= attenuation.gain_below(tissue, alpha, told, p.attenuation_max_gain)
-    found |= {"attenuation_alpha": alpha, "profile_gain": factor.ravel()}
-    return attenuation.compensated(made, alpha, dark, p.attenuation_max_gain) if alpha else made, found
+    made, alpha, most = volume.mapped(even), 0.0, p.attenuation_max_gain
+    if most > 1 or not told:
+        tissue = attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark
+        if told:
+            planes = len(tissue) if dim.planes > volume.shape[0] - BOX else dim.planes - below
+            alpha = attenuation.alpha_of(tissue[:planes], most)
+        else:
+            planes = attenuation.TOP
+            alpha = attenuation.alpha_of_tissue(tissue) if most > 1 else 0.0
+            found["notes_beam"] = "too little agarose is seen beside the tissue: light over depth is that of tissue"
+        factor[below:, 0, 0] *= attenuation.gain_below(tissue, alpha, planes, most)
+    found |= {"profile": profile, "profile_gain": factor.ravel(), "beam_gain_most": float(factor.max())}
+    found |= {"attenuation_alpha": alpha}
+    return attenuation.compensated(made, alpha, dark, most) if alpha else made, found
+
+
+def tells(dim: Agarose) -> bool:
+    """Whether agarose is enough to tell the light over depth."""
+    nz = dim.shape[0]
+    return dim.planes > nz - BOX or (dim.planes >= LEAST_TOLD * nz and dim.share >= LEAST_SHARE)
 
 
 def gain_of(profile: np.ndarray) -> tuple[np.ndarray, float]:
