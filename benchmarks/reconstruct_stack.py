@@ -3,6 +3,7 @@
     python benchmarks/reconstruct_stack.py                          all cases, with the libraries that are installed
     python benchmarks/reconstruct_stack.py --cases missing oblique  some of them
     python benchmarks/reconstruct_stack.py --texture VOLUME.npz     also tissue that looks like a real volume (array `raw`)
+    python benchmarks/reconstruct_stack.py --cases --seed 901 902   never seen before: a seed draws the shape, too
 
 From mosaic grids on, by the stages' own scripts; CPU seconds and peak memory are those of their records. Parameters were
 chosen on the cases `tuned ...`; all others were looked at only to be reported. Libraries register the same slabs of the same
@@ -57,6 +58,17 @@ CASES: dict[str, dict[str, Any]] = {
     "oblique": {"seed": 73, "tilt": 45.0},
     "one look": {"seed": 79, "looks": 1.0},
 }
+
+
+def unseen(seed: int) -> Acquisition:
+    """Of a shape that the seed draws: slices, tiles, depth, thickness; every second one lacks a slice."""
+    rng = np.random.default_rng([seed, 9])
+    slices, thickness = int(rng.integers(4, 7)), int(rng.integers(14, 25))
+    depth = int(thickness * rng.uniform(1.6, 2.8)) + 10
+    missing = (int(rng.integers(1, slices - 1)),) if rng.random() < 0.5 else ()
+    grid, tile = (tuple(int(n) for n in rng.integers(*of, 2)) for of in ((2, 5), (96, 145)))
+    drawn = {"slices": slices, "thickness": thickness, "tile": (depth, *tile), "grid": grid, "missing": missing}
+    return Acquisition(**{**USUAL, **drawn, "seed": seed, "surface": float(rng.integers(4, 9))})
 
 
 @dataclass
@@ -298,11 +310,16 @@ def summary(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texture", type=Path)
-    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--seed", type=int, nargs="+", default=[], help="seeds of acquisitions that nothing was chosen on")
     given = parser.parse_args()
     cases = {name: Acquisition(**{**USUAL, **CASES[name]}) for name in given.cases}
     if given.texture:
         cases["texture"] = Acquisition(**USUAL, seed=83, texture=np.load(given.texture)["raw"])
+    for seed in given.seed:
+        cases[f"seed {seed}"] = made = unseen(seed)
+        shape = f"{made.grid} tiles of {made.tile}, {made.thickness} planes cut"
+        print(f"seed {seed}: {made.slices} slots, missing {made.missing}, {shape}")
     rows: list[dict[str, Any]] = []
     print("case        pair, worst: px  deg  planes | volume: shift  NRMSE  SSIM | CPU s: pair  stack  all a slice | MB")
     for name, made in cases.items():

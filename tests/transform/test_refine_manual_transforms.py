@@ -56,6 +56,9 @@ def test_beyond_the_bounds_the_person_is_right(bound: dict[str, float], tmp_path
     assert record_of(tmp_path, "refine_manual_transforms")["quality"]["notes"]
 
 
+EULER = "Transform: Euler3DTransform_double_3_3\nParameters: {}\nFixedParameters: 0 0 0 0\n"
+
+
 def test_transforms_of_other_tools(tmp_path: Path) -> None:
     sitk = pytest.importorskip("SimpleITK")
     for made in (
@@ -73,13 +76,31 @@ def test_transforms_of_other_tools(tmp_path: Path) -> None:
     [
         ("", "no ITK transform"),
         ("Transform: AffineTransform_double_2_2\nParameters: 1 0 0 1 0 0\nFixedParameters: 0 0\n", "AffineTransform"),
-        ("Transform: Euler3DTransform_double_3_3\nParameters: 0.1 0 0 1 2 0\nFixedParameters: 0 0 0 0\n", "out of the plane"),
+        ("Transform: Euler3DTransform_double_3_3\nParameters: 0.1 0 0 1 2 0\nFixedParameters: 0 0 0 0\n", "leaves the plane"),
+        (EULER.format("0 0 0.1 1 2 30"), "leaves the plane"),
+        (EULER.format("0 0 nan 1 2 0"), "is no number"),
+        (EULER.format("0 0 0 inf 2 0"), "is no number"),
+        (2 * EULER.format("0 0 0.1 1 2 0"), "several transforms"),
     ],
 )
 def test_what_is_no_turn_in_the_plane_is_refused(text: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "a.tfm").write_text(text)
     with pytest.raises(DataError, match=what):
         read_itk(tmp_path / "a.tfm")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"info": []}', '{"info": {"fixed": 0}}', "no JSON"])
+def test_what_is_no_pair_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match="no metrics of a pair"):
+        read_metrics(tmp_path / "a.json")
+
+
+def test_a_pair_without_numbers_is_refused(tmp_path: Path) -> None:
+    """The joint solution would never end."""
+    write_metrics(tmp_path / "a.json", pair(0, 1, dim1_px=float("nan")))
+    with pytest.raises(DataError, match="NaN is no number"):
+        read_metrics(tmp_path / "a.json")
 
 
 def test_a_person_overrules_gates_and_pairs_across() -> None:

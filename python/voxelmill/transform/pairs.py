@@ -121,30 +121,38 @@ def write_metrics(path: Path, pair: Pair) -> None:
 
 
 def read_metrics(path: Path) -> Pair:
-    """Raises DataError for another kind of file."""
+    """Raises DataError for another kind of file, and for values that are no numbers."""
     try:
-        return Pair.model_validate(json.loads(path.read_text())["info"])
-    except (KeyError, ValueError, ValidationError) as error:
+        return Pair.model_validate(json.loads(path.read_text(), parse_constant=_no_number)["info"])
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise DataError(f"{path.name}: no metrics of a pair of slices ({str(error).splitlines()[0]})") from None
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
 
 
 def read_itk(path: Path) -> np.ndarray:
     """The (2, 3) matrix, in the order (dim 1, dim 2), of an ITK Euler2D or Euler3D transform, px, from fixed to moving.
 
-    Raises DataError for other transforms, and for one that leaves the plane."""
+    Raises DataError for other transforms, for several in a file, and for one that leaves the plane."""
     try:
-        lines = dict(line.split(": ", 1) for line in path.read_text().splitlines() if ": " in line)
+        rows = [line.split(": ", 1) for line in path.read_text().splitlines() if ": " in line]
+        lines = dict(rows)
         kind = lines["Transform"].split("_")[0]
         values, (x0, y0, *_) = ([float(v) for v in lines[key].split()] for key in ("Parameters", "FixedParameters"))
         angle, x, y = values if kind == "Euler2DTransform" else (values[2], values[3], values[4])
-        tilted = kind == "Euler3DTransform" and max(map(abs, values[:2])) > 1e-9
+        tilted = kind == "Euler3DTransform" and (max(map(abs, values[:2])) > 1e-9 or abs(values[5]) > 1e-3)
+        if not all(map(math.isfinite, (angle, x, y, x0, y0))):
+            raise ValueError("a value is no number")
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(
             f"{path.name}: no ITK transform ({type(error).__name__}: {error}); expected Euler3DTransform"
         ) from None
-    if kind not in ("Euler2DTransform", "Euler3DTransform") or tilted:
-        what = "turns out of the plane" if tilted else kind
-        raise DataError(f"{path.name}: {what}; expected an Euler2DTransform or Euler3DTransform that turns in the plane")
+    several = sum(name == "Transform" for name, _ in rows) > 1
+    if kind not in ("Euler2DTransform", "Euler3DTransform") or tilted or several:
+        what = "several transforms" if several else "leaves the plane" if tilted else kind
+        raise DataError(f"{path.name}: {what}; expected one Euler2DTransform or Euler3DTransform that stays in the plane")
     from .warp import rigid_matrix
 
     return rigid_matrix(y, x, -math.degrees(angle), (y0, x0))
