@@ -14,6 +14,7 @@ from voxelmill.ingest.movies.formats import open_movie
 from voxelmill.testing.movies import write_ome_tiff
 
 from .test_movies import ND2, add_time_stamps, write_czi
+from .vendor_files import write_lsm, write_ndtiff, write_stk
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 DATA = np.random.default_rng(0).integers(1, 4000, (2, 3, 2, 8, 10)).astype(np.uint16)  # position, t, c, y, x
@@ -55,6 +56,21 @@ def imagej(folder: Path) -> Path:
     return folder / "a.tif"
 
 
+def lsm(folder: Path) -> Path:
+    three = DATA[0][:, [0, 1, 1]]  # tifffile takes two for those of an old writer
+    return write_lsm(folder / "a.lsm", three, [0.0, 120.0, 240.0], 0.5, (*NAMES, "again"))
+
+
+def stk(folder: Path) -> Path:
+    return write_stk(folder / "a.stk", DATA[0, :, 0], [0.0, 120.0, 240.0], 0.5)
+
+
+def ndtiff(folder: Path) -> Path:
+    every = {(p, t, NAMES[c], None): DATA[p, t, c] for p, t, c in np.ndindex(2, 3, 2)}
+    told = {"PixelSizeUm": 0.5, "XPositionUm": 0.1, "YPositionUm": -2}
+    return write_ndtiff(folder / "run", every, {at: told | {"ElapsedTime-ms": 120_000 * at[1]} for at in every})
+
+
 def plain(folder: Path) -> Path:
     tifffile.imwrite(folder / "a.tif", DATA[0, :, 0], photometric="minisblack")
     return folder / "a.tif"
@@ -93,6 +109,9 @@ ROWS: dict[str, Callable[[Path], Path] | None] = {
     "OME-TIFF": ome_tiff,
     "companion.ome": companion,
     "ImageJ TIFF": imagej,
+    "LSM": lsm,
+    "MetaMorph STK": stk,
+    "NDTiff": ndtiff,
     "plain TIFF": plain,
     "OME-Zarr": ome_zarr,
     "folder of frames": frames,
@@ -127,7 +146,7 @@ def test_what_a_row_says_is_read(tmp_path, kind):
     with open_movie(make(tmp_path), frame_interval=7) as movie:
         assert len(movie.fovs) == (2 if positions else 1)
         wanted = [movie.parse_channel(name) for name in NAMES] if names else range(len(movie.channel_names))
-        for fov, t, c in np.ndindex(len(movie.fovs), 3, len(movie.channel_names)):
+        for fov, t, c in np.ndindex(len(movie.fovs), 3, len(wanted)):
             assert np.array_equal(movie.read_frame(fov, t, wanted[c]), DATA[fov, t, c])
         for fov in movie.fovs:
             assert fov.times == pytest.approx([0, 2, 4] if times else [0, 7, 14])

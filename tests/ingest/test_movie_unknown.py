@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -226,10 +225,3 @@ def test_micro_manager_s_metadata_that_are_cut_off_and_its_order_of_channels(tmp
             assert movie.channel_names == ("Phase", "GFP") and same(movie)
             assert movie.fovs[0].times == pytest.approx([0, 1, 4]) and movie.pixel_size_um == 0.65
             assert ("is cut off: 6 entries" in said(movie)) == (text != whole)
-
-
-def test_a_zip_is_to_be_unpacked(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.ome.zarr.zip", "w") as file:
-        file.writestr("zarr.json", "{}")
-    with pytest.raises(DataError, match="a zip; unpack it"):
-        open_movie(tmp_path / "a.ome.zarr.zip")

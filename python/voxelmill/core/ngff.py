@@ -38,6 +38,12 @@ class Multiscales:
     scales: tuple[tuple[float, ...], ...] | None  # in the axes' units; None: not stated (before 0.4)
     translations: tuple[tuple[float, ...], ...] | None
 
+    @property
+    def finest(self) -> int:
+        """Which level has the smallest voxels: the first, as the standard wants it, unless another one says so."""
+        sizes = np.abs(self.scales or ((1.0,),)).prod(1)
+        return int(sizes.argmin()) if sizes.min() < sizes[0] else 0
+
 
 def attributes_of(stored: Any) -> dict[str, Any]:
     """OME attributes from those of a group: under `ome` since 0.5. Raises DataError for what is no object."""

@@ -128,6 +128,8 @@ def digest_of_files(source: Path, files: tuple[Path, ...]) -> str:
 
 def key_of(movie: Movie, fovs: list[int]) -> str:
     """Of the files that fields of view are read from."""
+    if movie.archive:
+        return files.key(movie.archive.parent, [movie.archive.name])
     beside = movie.path.parent
     found = {Path(os.path.relpath(file, beside)) for fov in fovs for file in movie.files_of(fov)}
     folders = {name for name in found if (beside / name).is_dir()}

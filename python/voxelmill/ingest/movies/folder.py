@@ -89,7 +89,7 @@ class FolderMovie(Movie):
                 there[at[1:]] = True
         first = next(file for at, file in sorted(self._files.items()) if at[0] == v)
         page = Pages(first)
-        shape, as_shown = page.shape(0), page.notes
+        shape, as_shown = page.shape(page.full[0]), page.notes
         page.close()
         if len(shape) != 2:
             raise DataError(f"{first}: colour (RGB) images are not supported; save single channels")
@@ -127,7 +127,7 @@ class FolderMovie(Movie):
                     several = max(f.n_frames for f in movie.fovs) > 1 or len(movie.fovs) > 1
             else:
                 pages = Pages(file)
-                several = len(pages) > 1
+                several = len(pages.full) > 1
                 pages.close()
             if several:
                 raise DataError(
@@ -151,9 +151,11 @@ def read_plane(file: Path) -> NDArray:
     """
     pages = Pages(file)
     try:
-        if len(pages) > 1:
-            raise DataError(f"{file}: holds {len(pages)} planes, expected one, as the other files of the folder; take it out")
-        return pages.read(0)
+        if len(pages.full) > 1:
+            raise DataError(
+                f"{file}: holds {len(pages.full)} planes, expected one, as the other files of the folder; take it out"
+            )
+        return pages.read(pages.full[0])
     finally:
         pages.close()
 

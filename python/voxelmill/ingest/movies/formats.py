@@ -6,8 +6,9 @@
             for t in range(movie.fovs[fov].n_frames):
                 frame = movie.read_frame(fov, t, channel=0)  # uint16 (y, x)
 
-Readers: `nd2` (ND2), `czi` (CZI), `ome_tiff` (OME-TIFF, also over several files), `tiff` (ImageJ and plain TIFF),
-`zarr` (OME-Zarr), `folder` (a folder of frames). The kind is told from the first bytes, not from the name.
+Readers: `nd2` (ND2), `czi` (CZI), `ome_tiff` (OME-TIFF, also over several files), `tiff` (ImageJ, LSM, MetaMorph and plain
+TIFF), `ndtiff` (NDTiff), `zarr` (OME-Zarr), `folder` (a folder of frames), `zipped` (any of these in a zip). The kind is told
+from the first bytes, not from the name.
 """
 
 from __future__ import annotations
@@ -88,6 +89,10 @@ def open_movie(
 
 def _reader(path: Path):
     """The class that reads this kind of file."""
+    from .ndtiff import NdTiffMovie, home
+
+    if home(path):
+        return NdTiffMovie
     if path.is_dir():
         from .folder import FolderMovie, is_zarr
 
@@ -116,7 +121,9 @@ def _reader(path: Path):
 
         return OmeTiffMovie if has_ome_xml(path) else TiffMovie
     if head.startswith(b"PK\3\4"):
-        raise DataError(f"{path}: a zip; unpack it, and give the folder or file that it holds")
+        from .zipped import open_zip
+
+        return lambda path: open_zip(path, lambda inner: _reader(inner)(inner))
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<OME")):
         from .ome_tiff import OmeTiffMovie
 
@@ -134,6 +141,9 @@ def _check(movie: Movie) -> None:
     named = next(f for f in movie.fovs if has_frames(f))
     movie.fovs = tuple(f if f.channels else replace(f, channels=named.channels) for f in movie.fovs)
     movie.channel_names = named.channels
+    if movie.archive:
+        movie.files = ()
+        movie.notes += (f"{movie.archive.name} is unpacked in each task that reads it: {movie.path.name} is read.",)
     if len(movie.files) > 1 and movie.file_type != "folder":
         movie.notes += (f"The movie lies in {len(movie.files)} files, {movie.files[0].name} to {movie.files[-1].name}.",)
     empty = [i for i, f in enumerate(movie.fovs) if not has_frames(f) and not f.broken]

@@ -36,6 +36,7 @@ class Movie:
         dtype: as stored, the widest of all (see `stored_type`); `read_frame` always gives uint16.
         notes: what the user should know about this file as a whole, one line each.
         files: all files that were opened, where these are several.
+        archive: the zip that it came out of.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Movie:
     dtype: np.dtype
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    archive: Path | None = None
     z_plane: ZChoice | None = None
     convert: bool = False
     factor: float = 1.0
@@ -370,7 +372,7 @@ def _alike(a: str, b: str, index: int) -> bool:
 def base_name(path: str | Path) -> str:
     """File name without its kind, fit for the names of other files: `run.ome.tif` -> `run`, `a'$b.nd2` -> `a__b`."""
     name = re.sub(r"[^\w .,+=@()-]", "_", Path(path).name)
-    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", ".nd2", ".czi", ".tiff", ".tif", ".zarr"):
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", ".nd2", ".czi", ".lsm", ".stk", ".tiff", ".tif", ".zarr", ".zip"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name

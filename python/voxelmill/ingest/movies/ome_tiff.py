@@ -86,6 +86,12 @@ class Pages:
         """Whether page k is a smaller copy of another one."""
         return self._of(k).is_reduced
 
+    @property
+    def full(self) -> list[int]:
+        """Pages that are pictures of their own; as `full` of volumes has it."""
+        kept = [k for k in range(len(self)) if not self._of(k).subfiletype & 5]
+        return kept or list(range(len(self)))
+
     def _of(self, k: int) -> Any:
         return self._pages[k if len(self._pages) > 1 else 0]
 

@@ -1,4 +1,4 @@
-"""TIFF movies without OME-XML, by the package `tifffile`: ImageJ, and plain ones.
+"""TIFF movies without OME-XML, by the package `tifffile`: ImageJ, LSM, MetaMorph, and plain ones.
 
 A plain TIFF is one channel: its pages are the frames. tifffile reads a file that is cut off as a shorter one,
 with no more than a line in the log: here that is an error.
@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from ..volumes.tiff import greys, mirrored
+from ..volumes.tiff import full, greys, mirrored
+from . import vendor_tags
 from .fov import Fov
 from .movie import Movie
 from .ome_xml import pixel_size_of, step_of
+from .times import best
 
 FRAME_AXES = "TIQRSZ"  # of a plain TIFF, the letters that may stand for time, likeliest first
 LARGE, MOST_SHRUNK = 2**30, 10_000  # a plane above so many bytes, and shrunk by more, is no image
 
 
 class TiffMovie(Movie):
-    """An ImageJ or plain TIFF: one field of view."""
+    """An ImageJ, LSM, MetaMorph or plain TIFF: one field of view."""
 
     file_type = "tiff"
 
@@ -38,13 +40,17 @@ class TiffMovie(Movie):
         with gathered_log() as log:
             self._file = tifffile.TiffFile(path, is_ome=False)
             try:
-                series = list(self._file.series)
+                every = list(self._file.series)
                 refuse_faults(log, path)
+                kept, self._left_out = full(self._file.pages)
+                own = {page.offset for page in kept}
+                series = [one for one in every if any(page is None or page.offset in own for page in one.pages)]
                 self._series = series[0]
-                self._pages: list[Any] = [page for one in series for page in one.pages]
+                self._pages: list[Any] = [p for one in series for p in one.pages if p is None or p.offset in own]
                 if len(series) > 1:
                     self._refuse_unlike(series)
-                self._several = len(series) > 1  # frames that were written one by one
+                # frames that were written one by one, or beside smaller copies of the same size
+                self._several = len(series) > 1 or len(self._pages) < len(self._series.pages)
                 self._read_metadata()
                 self._check_extent()
             except BaseException:
@@ -65,29 +71,39 @@ class TiffMovie(Movie):
         series, first = self._series, self._file.pages.first
         self._axes, self._shape = _axes(series, self.path), tuple(series.shape)
         if self._several:
-            self._axes, self._shape = "TYX", (len(self._pages), *series.shape)
+            self._axes, self._shape = "TYX", (len(self._pages), *series.shape[-2:])
         self.dtype = np.dtype(series.dtype)
         size = dict(zip(self._axes, self._shape))
         notes: dict[str, Any] = self._file.imagej_metadata or {}
         step, no_time = step_of(float(notes.get("finterval") or 0), str(notes.get("tunit") or "s"))
         pixel_size, no_length = self._pixel_size(notes)
         n_t, n_c = size.get("T", 1), size.get("C", 1)
+        times, source = np.arange(n_t, dtype=np.float64) * step, "ImageJ frame interval" if step > 0 else ""
+        names = tuple(f"Channel {i}" for i in range(n_c))
+        tags = vendor_tags.read(self._file)
+        if tags:
+            pixel_size, no_length = pixel_size_of(*tags.sides)
+            no_length += tags.doubts
+            step = tags.step or np.nan
+            clocks = [(tags.times, f"{tags.source} time stamps"), (np.arange(n_t) * step, f"{tags.source} frame interval")]
+            times, source = best(clocks, n_t)
+            names = tags.names if len(tags.names) == n_c else names
         fov = Fov(
             "Image 0",
             size["Y"],
             size["X"],
             n_t,
             size.get("Z", 1),
-            np.arange(n_t, dtype=np.float64) * step,
-            "ImageJ frame interval" if step > 0 else "",
+            times,
+            source,
             step,
             pixel_size,
-            tuple(f"Channel {i}" for i in range(n_c)),
+            names,
             notes=no_length + no_time + self._samples() + _calibrated(notes) + said_of_greys(first),
         )
         self.fovs = (fov,)
         self.channel_names = fov.channels
-        self.notes = tuple(mirrored(self._file.pages.first))
+        self.notes = (*mirrored(self._file.pages.first), *(f"{said[:1].upper()}{said[1:]}." for said in self._left_out))
 
     def _samples(self) -> tuple[str, ...]:
         """A note where frames are stored as the colours of one page: writers do so with three or four of them."""

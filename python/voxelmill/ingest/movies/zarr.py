@@ -27,7 +27,7 @@ ABSENT = 2**64 - 1  # place and size, in a shard's index, of a chunk that is not
 
 
 class ZarrMovie(Movie):
-    """An OME-Zarr store; level 0 of each image is read."""
+    """An OME-Zarr store; the finest level of each image is read."""
 
     file_type = "ome-zarr"
 
@@ -70,9 +70,10 @@ class ZarrMovie(Movie):
             raise DataError(f"{self.path}: image {name!r}: {error}") from None
         if found is None:
             raise DataError(f"{self.path}: image {name!r} has no multiscales metadata; expected OME-Zarr 0.1 to 0.6")
-        axes, where = "".join(found.axes).upper(), found.paths[0]
+        finest = found.finest
+        axes, where = "".join(found.axes).upper(), found.paths[finest]
         units = [unit or "" for unit in found.units]
-        scale = found.scales[0] if found.scales else (0.0,) * len(axes)
+        scale = found.scales[finest] if found.scales else (0.0,) * len(axes)
         array = group[where]
         if axes[-2:] != "YX" or set(axes) - set("TCZYX") or len(set(axes)) < len(axes) or len(axes) != array.ndim:
             raise DataError(
@@ -92,9 +93,11 @@ class ZarrMovie(Movie):
         there = there[: size["T"], : size["C"], : size["Z"]]
         y, x = axes.index("Y"), axes.index("X")
         pixel_size, notes = pixel_size_of((scale[x], units[x]), (scale[y], units[y]))
+        if finest:
+            notes += (f"its first level is not the finest: level {where} is read.",)
         origin = None
         if found.translations and (per := [micrometres_per(units[a]) for a in (y, x)]) and all(per):
-            down, right = (found.translations[0][a] * (size or 0) for a, size in zip((y, x), per))
+            down, right = (found.translations[finest][a] * (size or 0) for a, size in zip((y, x), per))
             origin = down, right
         step = np.nan
         said: tuple[str, ...] = ()
@@ -186,7 +189,7 @@ def _is_whole(group: Any) -> bool:
     if group is None or not _ome(group):
         return False
     found = multiscales(dict(group.attrs))
-    return found is None or found.paths[0] in group
+    return found is None or found.paths[found.finest] in group
 
 
 def _images(root: Any, path: Path, images: int) -> list[tuple[str, Any]]:

@@ -110,9 +110,7 @@ def _open(found: Node, wanted: Wanted) -> Source:
         how = turn(names, shape, wanted.channel, name)
         at, more = _of_array(found, how)
         return _finished(found, opener, how, name, at, said + more)
-    finest = 0
-    if image.scales and (sizes := np.abs(image.scales).prod(1)).min() < sizes[0]:
-        finest = int(sizes.argmin())
+    finest = image.finest
     level = node(found.store / image.paths[finest])
     if level is None or level.array is None:
         raise DataError(f"{name}: multiscales name a dataset {image.paths[finest]}, and no array is there")
