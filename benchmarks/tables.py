@@ -88,7 +88,9 @@ def save_block(path: Path, side: int, start: int, stop: int, rng: np.random.Gene
     both = np.concatenate(pairs)
     faces = rng.integers(1, 200, len(both))
     edges = region_graph.added(*both.T, (faces * 255 * rng.beta(0.5, 0.5, len(both))).astype(np.int64), faces)
-    nodes = region_graph.Nodes(ids, rng.integers(50, 2000, len(ids)), np.zeros(len(ids), np.int32))
+    nodes = region_graph.Nodes(
+        ids, rng.integers(50, 2000, len(ids)), np.zeros(len(ids), np.int32), rng.random(len(ids)) < 0.1
+    )
     planes = ids.reshape(stop - start, side, side)
     first = supervoxels.Plane(planes[0], (255 * rng.beta(0.5, 0.5, (side, side))).astype(np.uint8))
     supervoxels.save(path, supervoxels.Graph(slice(start, stop), [], [nodes], [edges], {(0, 0): first}, {(0, 0): planes[-1]}))

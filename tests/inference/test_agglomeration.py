@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voxelmill.core.graphs import components
-from voxelmill.inference import agglomeration, pending, scratch, small_segments
+from voxelmill.inference import agglomeration, enclosed, pending, scratch, small_segments
 from voxelmill.inference.agglomeration import Divided
 from voxelmill.inference.region_graph import Edges, chosen
 from voxelmill.inference.small_segments import across
@@ -132,8 +132,30 @@ def test_joins_are_the_same_however_the_graph_is_divided(made, least: float, edg
         assert all(np.array_equal(a, b) for a, b in zip(found, whole, strict=True))
         assert np.array_equal(cut(n, found, 0.5), root)
         absorbed = small_segments.absorb(root.copy(), sizes, parts, 12)
+        inside = enclosed.enclose(root.copy(), sizes, np.arange(n) % 5 == 0, parts)
     assert np.array_equal(absorbed, absorb(root, sizes, edges, 12))
     assert np.array_equal(absorbed, absorbed_in_memory(root, sizes, edges, 12))
+    assert inside.tolist() == enclosed_in_memory(root, sizes, np.arange(n) % 5 == 0, edges)
+
+
+def enclosed_in_memory(root: np.ndarray, sizes: np.ndarray, ends: np.ndarray, edges: Edges) -> list[int]:
+    """What is left when a cluster is taken away falls apart; pieces that are small enough and reach no end of the data lie
+    inside it. From the smallest clusters on, as a power of two is above them."""
+    for level in 2 ** np.arange(1, 12):
+        size, open_ = np.bincount(root, sizes, len(root)), np.bincount(root, ends, len(root)) > 0
+        u, v = root[edges.pairs.astype(int)].T
+        pick = {}
+        for around in np.flatnonzero(size >= level).tolist():
+            group = components(len(root), *((end[(u != around) & (v != around)]) for end in (u, v)))
+            touching = {int(group[b if a == around else a]) for a, b in zip(u, v) if around in (a, b) and a != b}
+            for one in touching:
+                those = np.flatnonzero((group == one) & (size > 0))
+                if size[those].max() < level and not open_[those].any() and 2 * size[those].sum() <= size[around]:
+                    pick |= dict.fromkeys(those.tolist(), around)
+        for around in set(pick.values()):
+            together = [around, *(k for k in pick if pick[k] == around)]
+            root = np.where(np.isin(root, together), min(together), root)
+    return root.tolist()
 
 
 def absorbed_in_memory(root: np.ndarray, sizes: np.ndarray, edges: Edges, smallest: int) -> np.ndarray:
@@ -252,6 +274,18 @@ def test_one_that_touches_nothing_stays():
 @pytest.mark.parametrize("n", [0, 1])
 def test_nothing_to_join(n: int):
     assert cut(n, join(n, graph()), 0.5).tolist() == list(range(n))
+
+
+def test_what_lies_inside_a_segment_is_part_of_it():
+    """1, 2 and 3 lie inside 0; 4 touches 5, too; 6 touches 0 alone, where the data end; 7 is too large to be 5's."""
+    touching = [(0, 1), (0, 2), (1, 2), (2, 3), (0, 4), (4, 5), (0, 5), (0, 6), (5, 7)]
+    sizes, ends = np.array([900, 50, 70, 60, 10, 300, 20, 200]), np.zeros(8, bool)
+    ends[[0, 5, 6]] = True
+    edges = graph(*((u, v, 0, 9) for u, v in touching))
+    assert enclosed.enclose(np.arange(8), sizes, ends, [edges]).tolist() == [0, 0, 0, 0, 4, 5, 6, 7]
+    sizes[7] = 150  # half of 5
+    assert enclosed.enclose(np.arange(8), sizes, ends, [edges]).tolist() == [0, 0, 0, 0, 4, 5, 6, 5]
+    assert enclosed.enclose(np.arange(1), sizes[:1], ends[:1], [graph()]).tolist() == [0]
 
 
 def linked(rows: list[tuple[int, int, int, int]], sections: list[int], least: float = 0.2) -> list[int]:

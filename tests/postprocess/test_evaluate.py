@@ -105,7 +105,7 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     pairs = np.array([(one, other) for one, other in itertools.pairwise(names.tolist()) if one // 4 == other // 4], np.uint64)
     faces = np.full(len(pairs), 20)
     edges = Edges(pairs, (0.45 * 255 * faces).astype(np.int64) + 1, faces)
-    nodes = Nodes(names, np.bincount(pieces.ravel())[names], np.zeros(len(names), np.int32))
+    nodes = Nodes(names, np.bincount(pieces.ravel())[names], np.zeros(len(names), np.int32), np.ones(len(names), bool))
     graph = supervoxels.Graph(slice(0, 4), [], [nodes], [edges], {}, {})
     supervoxels.save(tmp_path / "o.npz", graph)
     words = {"overlaps": [tmp_path / "o.npz"], "block": "all", "components": "c.parquet", "border": "b.npz", "min_segment": 0}

@@ -30,6 +30,19 @@ def no_data(sections: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.logical_or.reduce([lasting[k : k + len(nothing)] for k in range(LOST)])
 
 
+def beside(outside: NDArray[np.bool_], flat: bool) -> NDArray[np.bool_]:
+    """Which voxels (z, y, x) touch `outside`, which is (z + 2, y + 2, x + 2), one voxel around them.
+
+    flat: in their section."""
+    found = np.zeros(tuple(n - 2 for n in outside.shape), bool)
+    for axis in (1, 2) if flat else (0, 1, 2):
+        for step in (0, 2):
+            found |= outside[
+                tuple(slice(step, step + n) if k == axis else slice(1, 1 + n) for k, n in enumerate(found.shape))
+            ]
+    return found
+
+
 def sharp(affinity: NDArray[np.uint8], flat: bool) -> NDArray[np.float32]:
     """Summed affinities of a voxel with the neighbours before and after it: float32 (z, y, x), of (3, z, y, x).
 

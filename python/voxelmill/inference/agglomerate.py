@@ -17,7 +17,7 @@ from ..core.errors import DataError
 from ..core.params import Methods, Params, param
 from ..core.provenance import Task
 from ..core.stage import In, Out, OutFiles
-from . import agglomeration, pending, region_graph, scratch, section_linking, small_segments, streamed, supervoxels
+from . import agglomeration, enclosed, pending, region_graph, scratch, section_linking, small_segments, streamed, supervoxels
 from .region_graph import Edges
 from .segment import HOW, load_tables
 
@@ -33,6 +33,9 @@ class Learned(Params):
         (0.2,), "Least mean affinity of what is joined; of several values the first makes the labels, all make a table"
     )
     min_segment: int = param(300, "Smaller segments go to the neighbour that they belong to most", unit="voxel", ge=0)
+    join_enclosed: bool = param(
+        True, "Segments that together touch but one other, at least twice as large, are part of it, as mitochondria are"
+    )
 
 
 class Forest(Learned):
@@ -81,7 +84,7 @@ def learned(
     forest = graph.forest(min(p.agglomeration_threshold + CURVE))
     segments: list[int] = []
     for k, threshold in enumerate(p.agglomeration_threshold):
-        root = graph.cut(threshold, forest, p.min_segment)
+        root = graph.cut(threshold, forest, p.min_segment, p.join_enclosed)
         score = graph.best_inside(root)
         segments.append(sum(int((root[at] == scratch.numbers(at)).sum()) for at in scratch.blocks(len(root))))
         if k == 0:
@@ -91,7 +94,7 @@ def learned(
             numbered = (section_linking.number(found) for found in graph.components(root, score))
             section_linking.write_merge_parts(merge / f"{threshold:g}.parquet", numbered)
     if kept:
-        keep(kept, forest, p.min_segment)
+        keep(kept, forest, p.min_segment, p.join_enclosed)
     joins = sum(int((forest.score[at] >= 0).sum()) for at in scratch.blocks(len(forest.score)))
     at = {f"{t:g}": number for t, number in zip(p.agglomeration_threshold, segments)}
     task.report(edges=graph.rows, joins=joins, segments_at=at)
@@ -152,10 +155,12 @@ class Graph:
     def forest(self, least: float) -> agglomeration.Forest:
         return agglomeration.join(agglomeration.Divided(self.within(), self.first, self.last, 1), least)
 
-    def cut(self, threshold: float, forest: agglomeration.Forest, smallest: int) -> np.ndarray:
+    def cut(self, threshold: float, forest: agglomeration.Forest, smallest: int, enclose: bool = True) -> np.ndarray:
         """Smallest supervoxel of the segment of each, int64 (n,)."""
         root = agglomeration.cut(forest, threshold)
         root = small_segments.absorb(root, self.nodes.sizes, self.within(), smallest)
+        if enclose:
+            root = enclosed.enclose(root, self.nodes.sizes, self.nodes.ends, self.within())
         flat = any(self.nodes.sections[at].any() for at in scratch.blocks(self.number))
         return small_segments.link(root, self.nodes.sections, self.beyond(), threshold) if flat else root
 
@@ -188,11 +193,11 @@ def curve_of(overlaps: list[In], kept: In) -> tuple[np.ndarray, Iterator[tuple[f
         forest.note(a, b, score)
         scratch.release()
     with np.load(kept) as stored:
-        smallest = int(stored["smallest"])
-    return graph.nodes.ids, ((t, graph.cut(t, forest, smallest)) for t in CURVE)
+        how = int(stored["smallest"]), bool(stored["enclose"])
+    return graph.nodes.ids, ((t, graph.cut(t, forest, *how)) for t in CURVE)
 
 
-def keep(path: Out, forest: agglomeration.Forest, smallest: int) -> None:
+def keep(path: Out, forest: agglomeration.Forest, smallest: int, enclose: bool) -> None:
     """Write joins: cluster `a` took in cluster `b` (ascending) at a mean affinity of `score`."""
     count = sum(int((forest.score[at] >= 0).sum()) for at in scratch.blocks(len(forest.score)))
 
@@ -205,6 +210,7 @@ def keep(path: Out, forest: agglomeration.Forest, smallest: int) -> None:
         for name in ("a", "b", "score"):
             streamed.write(parts, name, count, column(name))
         streamed.write(parts, "smallest", 1, [np.array(smallest)])
+        streamed.write(parts, "enclose", 1, [np.array(enclose)])
 
 
 def by_overlap(p: Linked, overlaps: list[In]) -> tuple[section_linking.Components, section_linking.Border]:

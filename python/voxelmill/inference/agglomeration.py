@@ -198,7 +198,7 @@ def _by_level(edges: Parts, least: float, forest: Forest) -> None:
     A level that leaves too large a component is raised. No two edges are equal: at the highest level there is one edge."""
     root, room, most = scratch.zeros(edges.n, np.int64), max(1, pending.ROOM // 2), pending.ROOM
     while (level := _level(edges, least, most)) is not None:
-        _connect(edges, level, root)
+        pending.connect(edges, lambda part: level.has(part, part.mean), root)
         batch, number, largest = _batches(edges, root, room)
         if largest > room:
             most = max(1, min(most, len(edges)) // 4)
@@ -242,28 +242,6 @@ def _best(edges: Parts, least: float, most: int) -> Level:
         order = np.lexsort((keys, -best))[:most]
         best, keys = best[order], keys[order]
     return Level(float(best[-1]), int(keys[-1]))
-
-
-def _connect(edges: Parts, level: Level, root: NDArray[np.int64]) -> None:
-    """Fill in the smallest node of each node's component, by the edges of a level, part by part."""
-    for at in scratch.blocks(edges.n):
-        root[at] = scratch.numbers(at)
-    for part in edges:
-        high = level.has(part, part.mean)
-        ends = np.concatenate([_top(root, part.u[high]), _top(root, part.v[high])])
-        names, place = np.unique(ends, return_inverse=True)
-        scratch.put(root, names, names[components(len(names), *place.reshape(2, -1))])
-    for at in scratch.blocks(edges.n):
-        root[at] = _top(root, scratch.numbers(at))
-
-
-def _top(root: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the ways of nodes end, each of which leads to smaller ones; they are shorter from now on."""
-    top = scratch.take(root, nodes)
-    while not np.array_equal(up := scratch.take(root, top), top):
-        top = up
-    scratch.put(root, nodes, top)
-    return top
 
 
 def _batches(edges: Parts, root: NDArray[np.int64], room: int) -> tuple[NDArray[np.int64], int, int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.graphs import components
 from . import scratch
 
 ROOM = 2_000_000  # edges that are worked on at once, some 200 bytes each
@@ -52,6 +53,28 @@ def summed(n: int, edges: Pending) -> Pending:
     total, faces = (np.add.reduceat(x[order], starts) if len(starts) else x for x in (edges.total, edges.faces))
     key = np.minimum.reduceat(edges.key[order], starts) if len(starts) else edges.key
     return Pending(pair[starts] // n, pair[starts] % n, total, faces, key)
+
+
+def connect(edges: Iterable[Pending], chosen: Callable[[Pending], NDArray[np.bool_]], root: NDArray[np.int64]) -> None:
+    """Fill in the smallest node of each node's component, by the edges that are chosen, part by part."""
+    for at in scratch.blocks(len(root)):
+        root[at] = scratch.numbers(at)
+    for part in edges:
+        few = chosen(part)
+        ends = np.concatenate([top(root, part.u[few]), top(root, part.v[few])])
+        names, place = np.unique(ends, return_inverse=True)
+        scratch.put(root, names, names[components(len(names), *place.reshape(2, -1))])
+    for at in scratch.blocks(len(root)):
+        root[at] = top(root, scratch.numbers(at))
+
+
+def top(root: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the ways of nodes end, each of which leads to smaller ones; they are shorter from now on."""
+    end = scratch.take(root, nodes)
+    while not np.array_equal(up := scratch.take(root, end), end):
+        end = up
+    scratch.put(root, nodes, end)
+    return end
 
 
 def folded(n: int, parts: Iterable[Pending]) -> Pending:

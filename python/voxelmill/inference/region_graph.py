@@ -15,6 +15,7 @@ class Nodes(NamedTuple):
     ids: NDArray[np.uint64]
     sizes: NDArray[np.int64]  # voxels of each
     sections: NDArray[np.int32]  # that each lies in, where none lies in two; else 0
+    ends: NDArray[np.bool_]  # whether it touches where data end: the volume's faces, or no data
 
 
 class Edges(NamedTuple):

@@ -22,10 +22,10 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[E
     size = scratch.zeros(n, np.int64)
     for at in scratch.blocks(n):
         scratch.gather(np.add, size, root[at], sizes[at])
-    between = Parts(n, _of_small(_renamed(root, pieces), size, smallest))
+    between = Parts(n, _of_small(renamed(root, pieces), size, smallest))
     while len(between):
         pick = _picked(between, size, smallest)
-        up = _ends(pick)
+        up = ends_of(pick)
         for at in scratch.blocks(n):
             root[at] = take(up, root[at])
             gone = up[at] != scratch.numbers(at)
@@ -35,7 +35,8 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[E
     return root
 
 
-def _renamed(root: NDArray[np.int64], pieces: Iterable[Edges]) -> Iterator[Pending]:
+def renamed(root: NDArray[np.int64], pieces: Iterable[Edges]) -> Iterator[Pending]:
+    """Edges between clusters, of edges between nodes."""
     for edges in pieces:
         yield _edges(take(root, edges.pairs[:, 0]), take(root, edges.pairs[:, 1]), edges.total, edges.faces)
         scratch.release()
@@ -72,7 +73,7 @@ def _picked(between: Parts, size: NDArray, smallest: int) -> NDArray[np.int64]:
     return pick
 
 
-def _ends(pick: NDArray[np.int64]) -> NDArray[np.int64]:
+def ends_of(pick: NDArray[np.int64]) -> NDArray[np.int64]:
     """Smallest of those that picks lead together. Where they go round, two have picked each other: no mean is above the
     next one's, and of equal ones the smallest is picked."""
     n = len(pick)
@@ -128,7 +129,7 @@ def link(root: NDArray[np.int64], sections: NDArray, pieces: Iterable[Edges], le
         above = of_a < of_b
         scratch.put(pick, np.where(above, b, a)[best], np.where(above, a, b)[best])
         scratch.release()
-    up = _ends(pick)
+    up = ends_of(pick)
     for at in scratch.blocks(len(root)):
         root[at] = take(up, root[at])
     return root

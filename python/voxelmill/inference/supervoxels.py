@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import blocks, ids, levels, models
+from ..core import ids, levels, models
 from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.volume import Image, Region
@@ -51,6 +51,7 @@ class Cut(NamedTuple):
     labels: NDArray[np.int32]
     sizes: NDArray[np.int64]  # voxels of each
     sections: NDArray[np.int32]  # that each lies in, where none lies in two; else 0
+    ends: NDArray[np.bool_]  # whether it touches where data end
     edges: Edges
     affinity: list[NDArray[np.uint8]]  # of its first planes, by axis, with those before
 
@@ -146,11 +147,12 @@ def segment_column(
     number = seeded_watershed.tiles(source.shape).number(z.start, y.start, x.start)
     whole, seams = np.zeros(shape, np.uint32), Seams()  # numbers within the column
     planes = [np.zeros(np.delete(shape, k), np.uint8) for k in range(3)]
-    sizes, sections_of, edges, count = [], [], [], 0
+    sizes, sections_of, ends, edges, count = [], [], [], [], 0
     for tile in levels.tiles(region, (shape[0], SIDE, SIDE)):
         cut = segment_tile(network(folder), source, tile, sections, flat, steps)
         sizes.append(cut.sizes)
         sections_of.append(cut.sections)
+        ends.append(cut.ends)
         at = tuple(slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True))
         found = whole[at]
         np.add(cut.labels, count, out=found, where=cut.labels > 0, casting="unsafe")
@@ -168,7 +170,7 @@ def segment_column(
     between = region_graph.merged(edges)
     return Part(
         region,
-        Nodes(named[1:], np.concatenate(sizes).astype(np.int64), np.concatenate(sections_of)),
+        Nodes(named[1:], np.concatenate(sizes).astype(np.int64), np.concatenate(sections_of), np.concatenate(ends)),
         between._replace(pairs=named[between.pairs]),
         [Plane(named[whole.take(0, k)], planes[k]) for k in range(3)],
         [named[whole.take(-1, k)] for k in range(3)],
@@ -185,29 +187,30 @@ def segment_tile(
 ) -> Cut:
     """What holds most memory is of one tile, and is gone before the next one is looked at."""
     affinity, outside = look(run, source, tile, *sections, steps)
-    labels = affinity_basins.basins(affinity, outside, flat)
+    labels = affinity_basins.basins(affinity, outside[1:-1, 1:-1, 1:-1], flat)
     sizes = np.bincount(labels.ravel())[1:]
+    ends = np.bincount(labels[affinity_basins.beside(outside, flat)], minlength=len(sizes) + 1)[1:] > 0
     sections_of = np.zeros(len(sizes), np.int32)
     for n, section in enumerate(labels if flat else ()):
         sections_of[section[section > 0] - 1] = tile[0].start + n
     planes = [affinity[k].take(0, k) for k in range(3)]
-    return Cut(labels, sizes, sections_of, region_graph.edges(labels, affinity), planes)
+    return Cut(labels, sizes, sections_of, ends, region_graph.edges(labels, affinity), planes)
 
 
 def look(
     run: affinities.Network, source: Image, tile: Region, start: int, grey: affinities.Grey, steps: resampled.Steps
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Affinities of a tile, and where it has no data."""
-    if steps != resampled.SAME:
-        around = blocks.widen(tile, (affinity_basins.LOST - 1, 0, 0), source.shape)
-        outside = affinity_basins.no_data(source.read(around[0]))[around[1]]
-        return resampled.seen(run, source, tile, start, grey, steps), outside
+    """Affinities of a tile, and where there are no data in it and one voxel around it."""
     outer = affinities.reach(tile, source.shape)
     inner = tuple(slice(t.start - o.start, t.stop - o.start) for t, o in zip(tile, outer, strict=True))
-    part = slice(outer[0].start - start, outer[0].stop - start)
     sections = source.read(outer)
-    found = affinities.affinities(run, sections, inner, affinities.Grey(grey.mean[part], grey.spread[part]))
-    return found, affinity_basins.no_data(sections)[inner]
+    if steps != resampled.SAME:
+        found = resampled.seen(run, source, tile, start, grey, steps)
+    else:
+        part = slice(outer[0].start - start, outer[0].stop - start)
+        found = affinities.affinities(run, sections, inner, affinities.Grey(grey.mean[part], grey.spread[part]))
+    outside = np.pad(affinity_basins.no_data(sections), 1, constant_values=True)  # so is what lies beyond the volume
+    return found, outside[tuple(slice(i.start, i.stop + 2) for i in inner)]
 
 
 def save(path: Path, graph: Graph) -> None:
@@ -240,7 +243,7 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
 def nodes_of(paths: Sequence[Path]) -> Nodes:
     """All supervoxels of blocks, `in_order`, in tables on disk."""
     counts = [streamed.length(path, "ids") for path in paths]
-    tables = [scratch.zeros(sum(counts), dtype) for dtype in (np.uint64, np.int64, np.int32)]
+    tables = [scratch.zeros(sum(counts), dtype) for dtype in (np.uint64, np.int64, np.int32, np.bool_)]
     start = 0
     for path in paths:
         for columns in streamed.rows(path, Nodes._fields, scratch.BLOCK):
