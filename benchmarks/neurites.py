@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from voxelmill.core.volume import open_image
-from voxelmill.inference import affinities, agglomerate, agglomeration, segment, supervoxels
+from voxelmill.inference import affinities, agglomerate, segment, supervoxels
 from voxelmill.postprocess.score import score_sections, score_volumes
 from voxelmill.testing.stages import make_store, run_stage
 from voxelmill.training.data import RECIPES, load_recipe
@@ -79,11 +79,10 @@ def ours(
     out = {}
     for threshold in THRESHOLDS:
         again = time.process_time()
-        agglomeration.cut(forest, threshold)
+        root = graph.cut(threshold, forest, agglomerate.How())
         recut = time.process_time() - again
         if not scored:
             continue
-        root = graph.cut(threshold, forest, 300)
         out[threshold] = np.where(labels > 0, root[np.minimum(index, len(root) - 1)] + 1, 0)
     cost = {
         "supervoxels": len(names),

@@ -132,10 +132,30 @@ def test_joins_are_the_same_however_the_graph_is_divided(made, least: float, edg
         assert all(np.array_equal(a, b) for a, b in zip(found, whole, strict=True))
         assert np.array_equal(cut(n, found, 0.5), root)
         absorbed = small_segments.absorb(root.copy(), sizes, parts, 12)
+        grown = small_segments.join_smaller(root.copy(), sizes, parts, 9, 0.2)
         inside = enclosed.enclose(root.copy(), sizes, np.arange(n) % 5 == 0, parts)
     assert np.array_equal(absorbed, absorb(root, sizes, edges, 12))
     assert np.array_equal(absorbed, absorbed_in_memory(root, sizes, edges, 12))
+    assert grown.tolist() == joined_in_memory(root, sizes, edges, 9, 0.2)
     assert inside.tolist() == enclosed_in_memory(root, sizes, np.arange(n) % 5 == 0, edges)
+
+
+def joined_in_memory(root: np.ndarray, sizes: np.ndarray, edges: Edges, large: int, least: float) -> list[int]:
+    """One round after the other: pairs that are each other's best of those that may be joined."""
+    while True:
+        size, near = np.bincount(root, sizes, len(root)), dict[tuple[int, int], np.ndarray]()
+        for (u, v), total, faces in zip(root[edges.pairs.astype(int)].tolist(), edges.total, edges.faces, strict=True):
+            for pair in ((u, v), (v, u)) if u != v else ():
+                near[pair] = near.get(pair, 0) + np.array([total, faces])
+        best: dict[int, tuple[float, int]] = {}
+        for (u, v), (total, faces) in near.items():
+            if min(size[u], size[v]) < large and total / faces / 255 >= least:
+                best[u] = min(best.get(u, (0.0, len(root))), (-total / faces / 255, v))
+        pairs = [(u, v) for u, (_, v) in best.items() if u < v and best[v][1] == u]
+        if not pairs:
+            return root.tolist()
+        for u, v in pairs:
+            root = np.where(root == v, u, root)
 
 
 def enclosed_in_memory(root: np.ndarray, sizes: np.ndarray, ends: np.ndarray, edges: Edges) -> list[int]:
@@ -274,6 +294,16 @@ def test_one_that_touches_nothing_stays():
 @pytest.mark.parametrize("n", [0, 1])
 def test_nothing_to_join(n: int):
     assert cut(n, join(n, graph()), 0.5).tolist() == list(range(n))
+
+
+def test_two_large_segments_need_more_than_a_small_one():
+    """0 and 1, and 3 and 4, are large; 2 is not, and 1 would be joined to 0 only if its size did not count."""
+    edges = graph((0, 1, 60 * 9, 9), (1, 2, 55 * 9, 9), (3, 4, 80 * 9, 9))
+    sizes = np.array([900, 800, 20, 900, 900])
+    assert small_segments.join_smaller(np.arange(5), sizes, [edges], 500, 0.2).tolist() == [0, 1, 1, 3, 4]
+    assert small_segments.join_smaller(np.arange(5), sizes, [edges], 850, 0.2).tolist() == [0, 0, 0, 3, 4]
+    assert small_segments.join_smaller(np.arange(5), sizes, [edges], 901, 0.3).tolist() == [0, 1, 2, 3, 3]
+    assert small_segments.join_smaller(np.arange(2), sizes[:2], [graph()], 500, 0.2).tolist() == [0, 1]
 
 
 def test_what_lies_inside_a_segment_is_part_of_it():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -33,6 +33,12 @@ class Learned(Params):
         (0.2,), "Least mean affinity of what is joined; of several values the first makes the labels, all make a table"
     )
     min_segment: int = param(300, "Smaller segments go to the neighbour that they belong to most", unit="voxel", ge=0)
+    large_segment: int = param(
+        20_000, "Two segments of so many voxels are joined from --large_margin above the threshold on", unit="voxel", ge=0
+    )
+    large_margin: Share = param(
+        0.1, "How much more affinity that takes: where neurites run together the harm goes with their size"
+    )
     join_enclosed: bool = param(
         True, "Segments that together touch but one other, at least twice as large, are part of it, as mitochondria are"
     )
@@ -83,8 +89,9 @@ def learned(
     graph = Graph(overlaps)
     forest = graph.forest(min(p.agglomeration_threshold + CURVE))
     segments: list[int] = []
+    how = How(p.large_segment, p.large_margin, p.min_segment, p.join_enclosed)
     for k, threshold in enumerate(p.agglomeration_threshold):
-        root = graph.cut(threshold, forest, p.min_segment, p.join_enclosed)
+        root = graph.cut(threshold, forest, how)
         score = graph.best_inside(root)
         segments.append(sum(int((root[at] == scratch.numbers(at)).sum()) for at in scratch.blocks(len(root))))
         if k == 0:
@@ -94,7 +101,7 @@ def learned(
             numbered = (section_linking.number(found) for found in graph.components(root, score))
             section_linking.write_merge_parts(merge / f"{threshold:g}.parquet", numbered)
     if kept:
-        keep(kept, forest, p.min_segment, p.join_enclosed)
+        keep(kept, forest, how)
     joins = sum(int((forest.score[at] >= 0).sum()) for at in scratch.blocks(len(forest.score)))
     at = {f"{t:g}": number for t, number in zip(p.agglomeration_threshold, segments)}
     task.report(edges=graph.rows, joins=joins, segments_at=at)
@@ -102,6 +109,15 @@ def learned(
     places = none.astype(np.int64)
     section_linking.save(border, section_linking.Border(segments[0], none, places, none, places, none.astype(np.float32)))
     task.report(supervoxels=graph.number, components=segments[0])
+
+
+class How(NamedTuple):
+    """By what segments are made of joins, but for the threshold."""
+
+    large: int = 20_000  # voxels of each of two segments, for whose join ...
+    margin: float = 0.1  # ... the threshold is so much higher
+    smallest: int = 300  # voxels of a segment
+    enclosed: bool = True  # whether what lies inside a segment is part of it
 
 
 class Graph:
@@ -155,12 +171,15 @@ class Graph:
     def forest(self, least: float) -> agglomeration.Forest:
         return agglomeration.join(agglomeration.Divided(self.within(), self.first, self.last, 1), least)
 
-    def cut(self, threshold: float, forest: agglomeration.Forest, smallest: int, enclose: bool = True) -> np.ndarray:
+    def cut(self, threshold: float, forest: agglomeration.Forest, how: How) -> np.ndarray:
         """Smallest supervoxel of the segment of each, int64 (n,)."""
-        root = agglomeration.cut(forest, threshold)
-        root = small_segments.absorb(root, self.nodes.sizes, self.within(), smallest)
-        if enclose:
-            root = enclosed.enclose(root, self.nodes.sizes, self.nodes.ends, self.within())
+        root = agglomeration.cut(forest, threshold + how.margin)
+        between = pending.Parts(self.number, small_segments.renamed(root, self.within()))
+        if how.margin:
+            root = small_segments.join_smaller(root, self.nodes.sizes, edges_of(between), how.large, threshold)
+        root = small_segments.absorb(root, self.nodes.sizes, edges_of(between), how.smallest)
+        if how.enclosed:
+            root = enclosed.enclose(root, self.nodes.sizes, self.nodes.ends, edges_of(between))
         flat = any(self.nodes.sections[at].any() for at in scratch.blocks(self.number))
         return small_segments.link(root, self.nodes.sections, self.beyond(), threshold) if flat else root
 
@@ -185,6 +204,11 @@ class Graph:
             yield section_linking.Components(self.nodes.ids[at], scratch.take(rank, root[at]), score[at])
 
 
+def edges_of(between: pending.Parts) -> Iterator[Edges]:
+    for one in between:
+        yield Edges(np.stack([one.u, one.v], 1).astype(np.uint64), one.total, one.faces)
+
+
 def curve_of(overlaps: list[In], kept: In) -> tuple[np.ndarray, Iterator[tuple[float, np.ndarray]]]:
     """Supervoxels, and at each threshold of CURVE the smallest one of the segment of each, from a forest that was kept."""
     graph = Graph(overlaps)
@@ -193,11 +217,11 @@ def curve_of(overlaps: list[In], kept: In) -> tuple[np.ndarray, Iterator[tuple[f
         forest.note(a, b, score)
         scratch.release()
     with np.load(kept) as stored:
-        how = int(stored["smallest"]), bool(stored["enclose"])
-    return graph.nodes.ids, ((t, graph.cut(t, forest, *how)) for t in CURVE)
+        how = How(*(stored[name].item() for name in How._fields))
+    return graph.nodes.ids, ((t, graph.cut(t, forest, how)) for t in CURVE)
 
 
-def keep(path: Out, forest: agglomeration.Forest, smallest: int, enclose: bool) -> None:
+def keep(path: Out, forest: agglomeration.Forest, how: How) -> None:
     """Write joins: cluster `a` took in cluster `b` (ascending) at a mean affinity of `score`."""
     count = sum(int((forest.score[at] >= 0).sum()) for at in scratch.blocks(len(forest.score)))
 
@@ -209,8 +233,8 @@ def keep(path: Out, forest: agglomeration.Forest, smallest: int, enclose: bool) 
     with zipfile.ZipFile(path, "w") as parts:
         for name in ("a", "b", "score"):
             streamed.write(parts, name, count, column(name))
-        streamed.write(parts, "smallest", 1, [np.array(smallest)])
-        streamed.write(parts, "enclose", 1, [np.array(enclose)])
+        for name, value in how._asdict().items():
+            streamed.write(parts, name, 1, [np.array(value)])
 
 
 def by_overlap(p: Linked, overlaps: list[In]) -> tuple[section_linking.Components, section_linking.Border]:

@@ -18,20 +18,66 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[E
 
     root: smallest node of each node's cluster, changed in place; sizes: voxels of each node. Returns root. Those that
     touch nothing stay."""
-    n = len(root)
-    size = scratch.zeros(n, np.int64)
+    return _merged(root, sizes, pieces, smallest, 0.0, False)
+
+
+def join_smaller(
+    root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Edges], large: int, least: float
+) -> NDArray[np.int64]:
+    """Join clusters that are each other's best, one of them of fewer than `large` voxels, as long as two of these have a
+    mean affinity of `least`.
+
+    root: smallest node of each node's cluster, changed in place; sizes: voxels of each node. Returns root. Looked at are
+    those that have an edge of such a mean: others never will, for no sum of edges is above its greatest."""
+    n, m = len(root), 0
+    size, hopeful, rank = _summed(root, sizes), scratch.zeros(n, np.bool_), scratch.zeros(n, np.int64)
+    between = Parts(n, _of_small(renamed(root, pieces), size, large))
+    for one in between:
+        for end in (one.u, one.v):
+            scratch.put(hopeful, end[one.mean >= least], True)
     for at in scratch.blocks(n):
+        rank[at] = np.cumsum(hopeful[at]) + m - 1
+        m += int(hopeful[at].sum())
+    name, into, of = (scratch.zeros(m, np.int64) for _ in range(3))
+    for at in scratch.blocks(n):
+        name[rank[at][hopeful[at]]], of[rank[at][hopeful[at]]] = scratch.numbers(at)[hopeful[at]], size[at][hopeful[at]]
+    for at in scratch.blocks(m):
+        into[at] = scratch.numbers(at)
+
+    def theirs() -> Iterator[Edges]:
+        for one in between:
+            one = those(one, take(hopeful, one.u) & take(hopeful, one.v))
+            yield Edges(np.stack([take(rank, one.u), take(rank, one.v)], 1), one.total, one.faces)
+
+    _merged(into, of, theirs(), large, least, True)
+    for at in scratch.blocks(n):
+        few = take(hopeful, root[at])
+        root[at][few] = take(name, take(into, take(rank, root[at][few])))
+    return root
+
+
+def _summed(root: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Voxels of each cluster."""
+    size = scratch.zeros(len(root), np.int64)
+    for at in scratch.blocks(len(root)):
         scratch.gather(np.add, size, root[at], sizes[at])
-    between = Parts(n, _of_small(renamed(root, pieces), size, smallest))
-    while len(between):
-        pick = _picked(between, size, smallest)
-        up = ends_of(pick)
+    return size
+
+
+def _merged(
+    root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Edges], smallest: int, least: float, mutual: bool
+) -> NDArray[np.int64]:
+    n, size = len(root), _summed(root, sizes)
+    between, moved = Parts(n, _of_small(renamed(root, pieces), size, smallest)), True
+    while len(between) and moved:
+        up, moved = ends_of(_picked(between, size, smallest, least, mutual)), False
         for at in scratch.blocks(n):
             root[at] = take(up, root[at])
             gone = up[at] != scratch.numbers(at)
+            moved |= bool(gone.any())
             scratch.gather(np.add, size, up[at][gone], size[at][gone])
-        moved = (_edges(take(up, one.u), take(up, one.v), one.total, one.faces) for one in between)
-        between = Parts(n, _of_small(moved, size, smallest))
+        named = (_edges(take(up, one.u), take(up, one.v), one.total, one.faces) for one in between)
+        between = Parts(n, _of_small(named, size, smallest))
     return root
 
 
@@ -53,16 +99,18 @@ def _of_small(edges: Iterable[Pending], size: NDArray, smallest: int) -> Iterato
         yield summed(len(size), those(one, small))
 
 
-def _picked(between: Parts, size: NDArray, smallest: int) -> NDArray[np.int64]:
-    """The neighbour that each small cluster belongs to most, of equal ones the first; itself where there is none."""
+def _picked(between: Parts, size: NDArray, smallest: int, least: float, mutual: bool) -> NDArray[np.int64]:
+    """The neighbour that each small cluster belongs to most, of equal ones the first; itself where there is none, or,
+    with `mutual`, where that one belongs to another still more."""
     n = len(size)
     pick, best = scratch.zeros(n, np.int64), scratch.zeros(n, np.float64)
     for at in scratch.blocks(n):
         pick[at], best[at] = scratch.numbers(at), -1
     for one in between:
         ends, others = np.concatenate([one.u, one.v]), np.concatenate([one.v, one.u])
-        small = take(size, ends) < smallest
-        ends, others, mean = ends[small], others[small], np.tile(one.total / one.faces, 2)[small]
+        mean = np.tile(one.mean, 2)
+        chosen = (mean >= least) & (mutual | (take(size, ends) < smallest))
+        ends, others, mean = ends[chosen], others[chosen], mean[chosen]
         order = np.lexsort((others, -mean, ends))
         order = order[np.diff(ends[order], prepend=-1) > 0]
         ends, others, mean = ends[order], others[order], mean[order]
@@ -70,7 +118,13 @@ def _picked(between: Parts, size: NDArray, smallest: int) -> NDArray[np.int64]:
         better = (mean > known) | ((mean == known) & (others < take(pick, ends)))
         scratch.put(pick, ends[better], others[better])
         scratch.put(best, ends[better], mean[better])
-    return pick
+    if not mutual:
+        return pick
+    both = scratch.zeros(n, np.int64)
+    for at in scratch.blocks(n):
+        here = scratch.numbers(at)
+        both[at] = np.where(take(pick, pick[at]) == here, pick[at], here)
+    return both
 
 
 def ends_of(pick: NDArray[np.int64]) -> NDArray[np.int64]:
