@@ -79,7 +79,7 @@ def ours(
     out = {}
     for threshold in THRESHOLDS:
         again = time.process_time()
-        root = graph.cut(threshold, forest, agglomerate.How())
+        root = graph.cut(threshold, forest, agglomerate.How(margin=0.0) if method == "forest" else agglomerate.How())
         recut = time.process_time() - again
         if not scored:
             continue

@@ -6,7 +6,8 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from voxelmill.inference import section_linking
+from voxelmill.inference import agglomerate, section_linking, supervoxels
+from voxelmill.inference.region_graph import Edges, Nodes
 from voxelmill.inference.segment import Tables
 from voxelmill.testing.stages import run_stage
 
@@ -65,3 +66,27 @@ def test_the_order_of_blocks_does_not_matter(tmp_path: Path):
 
 def test_nothing_in_nothing_out(tmp_path: Path):
     assert components(tmp_path, overlaps=[tables(tmp_path / "o.npz", np.zeros((2, 4, 4), np.uint64))]) == {}
+
+
+def test_what_is_large_is_a_matter_of_nanometres_and_what_is_kept_cuts_as_the_run_does(tmp_path: Path, monkeypatch):
+    """Two of 30,000 voxels with a mean affinity of .25, and one that lies inside the second."""
+    monkeypatch.chdir(tmp_path)
+    ids = np.array([1, 2, 3], np.uint64)
+    nodes = Nodes(ids, np.array([30_000, 30_000, 400]), np.zeros(3, np.int32), np.array([True, True, False]))
+    edges = Edges(np.array([[1, 2], [2, 3]], np.uint64), np.array([64 * 90, 10 * 90]), np.array([90, 90]))
+    words = {"block": "all", "components": "c.parquet", "border": "b.npz", "forest": "f.npz"}
+    for voxel, more, wanted in (
+        (0.0, {}, [0, 1, 1]),  # as of 10 nm
+        (1000.0, {}, [0, 1, 1]),
+        (8.0, {}, [0, 0, 0]),
+        (1000.0, {"large_margin": 0}, [0, 0, 0]),
+        (1000.0, {"large_segment": 0.05}, [0, 0, 0]),
+        (1000.0, {"join_enclosed": False}, [0, 1, 2]),
+        (1000.0, {"segmentation": "forest"}, [0, 0, 0]),
+    ):
+        supervoxels.save(tmp_path / "o.npz", supervoxels.Graph(slice(0, 4), [], [nodes], [edges], {}, {}, voxel))
+        assert run_stage("inference.agglomerate", tmp_path, overlaps=[tmp_path / "o.npz"], **words, **more) == 0
+        found = section_linking.StoredComponents(tmp_path / "c.parquet").within([(0, 9)])
+        assert found.component.tolist() == wanted, (voxel, more)
+        kept = dict(agglomerate.curve_of([tmp_path / "o.npz"], tmp_path / "f.npz")[1])
+        assert np.unique(kept[0.2], return_inverse=True)[1].tolist() == wanted

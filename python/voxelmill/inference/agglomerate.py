@@ -22,32 +22,38 @@ from .region_graph import Edges
 from .segment import HOW, load_tables
 
 CURVE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)  # thresholds at which a truth is compared
+VOXEL = 1000.0  # nm³, where the size of voxels is not known
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Learned(Params):
+class ByAffinity(Params):
     """By mean affinity."""
 
-    segmentation: Literal["learned"] = param("learned", HOW)
     agglomeration_threshold: tuple[Share, ...] = param(
         (0.2,), "Least mean affinity of what is joined; of several values the first makes the labels, all make a table"
     )
     min_segment: int = param(300, "Smaller segments go to the neighbour that they belong to most", unit="voxel", ge=0)
-    large_segment: int = param(
-        20_000, "Two segments of so many voxels are joined from --large_margin above the threshold on", unit="voxel", ge=0
-    )
-    large_margin: Share = param(
-        0.1, "How much more affinity that takes: where neurites run together the harm goes with their size"
-    )
     join_enclosed: bool = param(
         True, "Segments that together touch but one other, at least twice as large, are part of it, as mitochondria are"
     )
 
 
-class Forest(Learned):
+class Learned(ByAffinity):
+    """By mean affinity, of `--segmentation learned`."""
+
+    segmentation: Literal["learned"] = param("learned", HOW)
+    large_segment: float = param(
+        0.02, "Two segments of this size are joined from --large_margin above the threshold on", unit="um3", ge=0
+    )
+    large_margin: Share = param(
+        0.1, "How much more affinity that takes: where neurites run together the harm goes with their size"
+    )
+
+
+class Forest(ByAffinity):
     """By mean affinity, of `--segmentation forest`."""
 
-    segmentation: Literal["forest"] = param("forest", HOW)  # type: ignore[assignment]
+    segmentation: Literal["forest"] = param("forest", HOW)
 
 
 class Linked(Params):
@@ -63,7 +69,7 @@ Parameters = Methods("segmentation", Learned, Forest, Linked)
 
 
 def run(
-    p: Learned | Linked,
+    p: ByAffinity | Linked,
     task: Task,
     *,
     overlaps: list[In],
@@ -73,7 +79,7 @@ def run(
     merge: OutFiles | None = None,
     forest: Out | None = None,
 ) -> None:
-    if isinstance(p, Learned):
+    if isinstance(p, ByAffinity):
         learned(p, task, overlaps, components, border, merge, forest)
         return
     found, edge = by_overlap(p, overlaps)
@@ -83,13 +89,14 @@ def run(
 
 
 def learned(
-    p: Learned, task: Task, overlaps: list[In], components: Out, border: Out, merge: OutFiles | None, kept: Out | None
+    p: ByAffinity, task: Task, overlaps: list[In], components: Out, border: Out, merge: OutFiles | None, kept: Out | None
 ) -> None:
     """By affinity, block by block of tables on disk: memory does not go with the volume."""
     graph = Graph(overlaps)
     forest = graph.forest(min(p.agglomeration_threshold + CURVE))
     segments: list[int] = []
-    how = How(p.large_segment, p.large_margin, p.min_segment, p.join_enclosed)
+    large = (p.large_segment, p.large_margin) if isinstance(p, Learned) else (0.0, 0.0)
+    how = How(*large, p.min_segment, p.join_enclosed)
     for k, threshold in enumerate(p.agglomeration_threshold):
         root = graph.cut(threshold, forest, how)
         score = graph.best_inside(root)
@@ -114,7 +121,7 @@ def learned(
 class How(NamedTuple):
     """By what segments are made of joins, but for the threshold."""
 
-    large: int = 20_000  # voxels of each of two segments, for whose join ...
+    large: float = 0.02  # um³ of each of two segments, for whose join ...
     margin: float = 0.1  # ... the threshold is so much higher
     smallest: int = 300  # voxels of a segment
     enclosed: bool = True  # whether what lies inside a segment is part of it
@@ -129,6 +136,8 @@ class Graph:
     def __init__(self, overlaps: list[In]):
         paths = supervoxels.in_order(overlaps)
         self.nodes = supervoxels.nodes_of(paths)
+        with np.load(paths[0]) as stored:
+            self.voxel = float(stored["voxel"]) or VOXEL
         self.number = len(self.nodes.ids)
         if self.number > pending.MOST_NODES:
             raise DataError(
@@ -176,12 +185,15 @@ class Graph:
         root = agglomeration.cut(forest, threshold + how.margin)
         between = pending.Parts(self.number, small_segments.renamed(root, self.within()))
         if how.margin:
-            root = small_segments.join_smaller(root, self.nodes.sizes, edges_of(between), how.large, threshold)
+            root = small_segments.join_smaller(root, self.nodes.sizes, edges_of(between), self.voxels(how.large), threshold)
         root = small_segments.absorb(root, self.nodes.sizes, edges_of(between), how.smallest)
         if how.enclosed:
             root = enclosed.enclose(root, self.nodes.sizes, self.nodes.ends, edges_of(between))
         flat = any(self.nodes.sections[at].any() for at in scratch.blocks(self.number))
         return small_segments.link(root, self.nodes.sections, self.beyond(), threshold) if flat else root
+
+    def voxels(self, um3: float) -> int:
+        return round(um3 * 1e9 / self.voxel)
 
     def best_inside(self, root: np.ndarray) -> np.ndarray:
         """Best mean affinity of each supervoxel with another one of its segment, 0 where it is alone: float32."""

@@ -81,6 +81,7 @@ class Graph(NamedTuple):
     edges: Iterable[Edges]  # each in one part
     first: dict[tuple[int, int], Plane]  # by (y, x) of a column's corner
     last: dict[tuple[int, int], NDArray[np.uint64]]
+    voxel: float = 0.0  # nm³, 0 where not known
 
     @property
     def number(self) -> int:
@@ -110,7 +111,8 @@ def segment(
                 first[part.region[1].start, part.region[2].start] = Plane(*map(shelved, part.first[0]))
             scratch.release()
     last = {(y.start, x.start): seams.last[0, y.start, x.start][1] for y, x in columns}
-    return Graph(slice(spans[0].start, spans[-1].stop), blank, nodes, edges, first, last)
+    voxel = float(np.prod(source.space.scale)) if source.space.known else 0.0
+    return Graph(slice(spans[0].start, spans[-1].stop), blank, nodes, edges, first, last, voxel)
 
 
 def is_flat(source: Image) -> bool:
@@ -216,6 +218,7 @@ def look(
 def save(path: Path, graph: Graph) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as parts:
         streamed.write(parts, "z", 2, [np.array([graph.z.start, graph.z.stop])])
+        streamed.write(parts, "voxel", 1, [np.array(graph.voxel)])
         for kind, tables in ((Nodes, graph.nodes), (Edges, graph.edges)):
             number = sum(len(table[0]) for table in tables)
             for k, name in enumerate(kind._fields):
