@@ -56,6 +56,7 @@ def test_fixed_names_are_there(connectome: Run):
         "tables/alignment.csv",
         "tables/score.json",
         "tables/truth_overlap.parquet",
+        "tables/truth_skeletons.parquet",
         "meshes/info",
         "skeletons/precomputed/info",
         "figures/neurites_3d.png",

@@ -11,7 +11,7 @@ import pytest
 from voxelmill.core.errors import DataError
 from voxelmill.inference import supervoxels
 from voxelmill.inference.region_graph import Edges, Nodes
-from voxelmill.postprocess import evaluate, rescore, score_regions
+from voxelmill.postprocess import evaluate, rescore, run_length, score_regions
 from voxelmill.postprocess.score import Contingency, score_volumes
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_store, run_stage
@@ -114,6 +114,7 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     files = {"labels": truth, "truth": truth, "supervoxels": pieces}
     stores = {name: make_store(tmp_path / f"{name}.ome.zarr", values, label=True) for name, values in files.items()}
     outputs = {"output": "s.json", "evaluation": "e.json", "figure": "c.png", "truth_overlap": "o.parquet"}
+    outputs["truth_skeletons"] = "k.parquet"
     given = {"overlaps": [tmp_path / "o.npz"], "forest": tmp_path / "forest.npz"}
     more = {"transforms": tmp_path / "t.npz", **given, **outputs}
     assert run_stage("postprocess.evaluate", tmp_path, **stores, **more) == 0
@@ -130,11 +131,15 @@ def test_each_threshold_has_the_scores_of_its_labels(tmp_path: Path):
     shares, parts = rescore.read(tmp_path / "o.parquet")
     boxes = score_regions.boxes(truth.shape, (2, 2, 2))
     assert parts.keys() == boxes.keys() and shares.keys() == {0, 2}
-    scores, evaluation = rescore.rescored(tmp_path / "o.parquet", names, names // 4, boxes)  # as one neurite is one again
+    tables, least = (tmp_path / "o.parquet", names, names // 4, boxes), run_length.REACH  # as one neurite is one again
+    scores, evaluation = rescore.rescored(*tables, tmp_path / "k.parquet", least)
     stated = json.loads((tmp_path / "s.json").read_text())
-    assert scores.keys() == {name for name in stated if "run_length" not in name}
+    assert scores.keys() == stated.keys() - {"run_length_unit"}
     assert all(stated[name] == pytest.approx(value) for name, value in scores.items())
-    assert evaluation["regions"] == told["regions"]
+    assert (evaluation["regions"], evaluation["segments"]) == (told["regions"], told["segments"])
+    assert "segments" not in rescore.rescored(*tables)[1]
+    apart, _ = rescore.rescored(*tables[:2], names, boxes, tmp_path / "k.parquet", least)
+    assert apart["expected_run_length"] == pytest.approx(second["expected_run_length"], abs=0.1)
 
 
 def test_a_prediction_without_a_new_name_is_refused():

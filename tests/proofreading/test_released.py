@@ -139,7 +139,9 @@ def test_scores_follow_the_edits(store: Store, tmp_path: Path) -> None:
     wanted = score_volumes(bars.labels(bars.AFTER), bars.labels(bars.AFTER))
     assert {name: after[f"score.{name}"] for name in wanted} == pytest.approx(wanted)
     assert after["score.splits"] == after["evaluation.regions.z0_y0_x0.voi_split"] == after["score.border_2.voi"] == 0
-    assert not any("run_length" in name or name.startswith("evaluate") for name in after)
+    assert after["score.expected_run_length"] == after["score.expected_run_length_of_truth"]
+    assert 0 < before["score.expected_run_length"] < after["score.expected_run_length"]
+    assert not any("threshold" in name or name.startswith("evaluate") for name in after)
     assert differences.diff(store, "r1", "r2")["figures"]["score.splits"] == {"from": 1, "to": 0}
     edits = Editor(store, "r2", index.load(store, "r2"))
     edits.merge(bars.A, bars.C, by="bob", base_version=0, reason="wrong")

@@ -70,7 +70,7 @@ def test_search_partner_edit_undo(page: browser.Browser, address: str) -> None:
 @needs_browser
 @pytest.mark.parametrize(
     "path, word",
-    [("/dashboard", "days since release"), ("/dashboard", "core h / Gvoxel"), ("/docs", "GET /api/releases/{tag}/paths")],
+    [("/dashboard", "days since release"), ("/dashboard", "cost / Gvoxel"), ("/docs", "GET /api/releases/{tag}/paths")],
 )
 def test_other_pages(page: browser.Browser, address: str, path: str, word: str) -> None:
     page.faults.clear()

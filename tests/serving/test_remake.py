@@ -86,17 +86,40 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture):
     found, wanted = released(tmp_path / "a", BEFORE), files(results(tmp_path / "b", AFTER))
     assert cli.main(["remake", str(found), "--merge", str(table(tmp_path / "new.csv", (B, 1)))]) == 0
     said = capsys.readouterr().out
-    assert "2 root ids changed: 1, 2" in said and "tables/score.json" in said
+    assert "2 root ids changed: 1, 2" in said and "taken away" not in said
     after = files(found)
-    of_run = ("volumes/", "figures/", "provenance/", "runs.sqlite", "published.json", "report.html")
+    of_run = (
+        "volumes/",
+        "figures/",
+        "provenance/",
+        "runs.sqlite",
+        "published.json",
+        "report.html",
+        "tables/score",
+        "tables/evaluation",
+        "tables/truth",
+    )
     assert {n: after[n][1] for n in after if not n.startswith(of_run)} == {
         n: data for n, (_, data) in wanted.items() if not n.startswith("volumes/")
     }
-    releases.create(Store(tmp_path / "store", make=True), found, "v1")
+    released(tmp_path / "c", AFTER)
+    for name in ("score", "evaluation"):  # as of a full run
+        now, full = (json.loads((of / f"tables/{name}.json").read_text()) for of in (found, tmp_path / "c"))
+        assert now == full
+    shown = releases.create(Store(tmp_path / "store", make=True), found, "v1")["figures"]
+    assert shown["score.splits"] == 0 and not any(name.startswith("evaluate.") for name in shown)
     record = json.loads((found / "provenance/remake.0.provenance.json").read_text())
     assert record["quality"]["neurites_touched"] == 2 and "skeletons/1.swc" in {o["published"] for o in record["outputs"]}
     assert cli.main(["remake", str(found), "--merge", str(table(tmp_path / "new.csv", (B, 1)))]) == 0
     assert "nothing was made again" in capsys.readouterr().out and not list(found.glob("provenance/remake.1*"))
+
+
+def test_scores_go_where_they_cannot_follow(tmp_path: Path, capsys: pytest.CaptureFixture):
+    found = released(tmp_path / "a", BEFORE)
+    (found / "tables/truth_overlap.parquet").unlink()
+    assert cli.main(["remake", str(found), "--merge", str(table(tmp_path / "new.csv", (B, 1)))]) == 0
+    assert "taken away, as they were of the neurites before: tables/" in capsys.readouterr().out
+    assert not (found / "tables/score.json").exists() and not (found / "tables/evaluation.json").exists()
 
 
 def test_tables_that_do_not_fit_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -18,6 +18,7 @@ from typing import Any
 from ..core.errors import ParameterError
 
 SCORED = ("evaluate",)  # stages whose quality figures are of the merge table of the run, and of no later one
+REMAKERS = ("proofread", "remake")  # stages that make a later one
 TABLES = {"score": "tables/score.json", "evaluation": "tables/evaluation.json"}
 
 
@@ -29,7 +30,7 @@ def figures(results: Path) -> dict[str, float]:
     for name, table in TABLES.items():
         if (results / table).exists():
             found |= dict(flat(json.loads((results / table).read_text()), name))
-    edited = any((results / "provenance").glob("proofread.*"))
+    edited = any(any((results / "provenance").glob(f"{stage}.*")) for stage in REMAKERS)
     for path in sorted((results / "provenance").glob("*.json")):
         record = json.loads(path.read_text()) if path.stat().st_size else {}
         if not record or (edited and record["stage"] in SCORED):

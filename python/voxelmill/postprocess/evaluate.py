@@ -33,8 +33,6 @@ from . import rescore, run_length, score_regions
 from .rescore import Tables
 from .score import TOLERANCE, Contingency
 
-LISTED = 1000  # true segments that have a row of their own
-
 
 class Parameters(simulate_misalignment.Parameters):
     """Scoring."""
@@ -57,8 +55,9 @@ def run(
     forest: In | None = None,
     figure: Out | None = None,
     truth_overlap: Out | None = None,
+    truth_skeletons: Out | None = None,
 ) -> None:
-    """Thresholds want `supervoxels`, `overlaps` and `forest`; `truth_overlap` the first of them."""
+    """Thresholds want `supervoxels`, `overlaps` and `forest`; `truth_overlap` and `truth_skeletons` the first of them."""
     found, true = open_image(labels), open_image(truth)
     if found.shape != true.shape:
         raise DataError(f"--truth has shape {true.shape} and the volume {found.shape} (z, y, x); expected the same")
@@ -87,13 +86,15 @@ def run(
     bones = run_length.skeletons(sampled, step, found.space, found.shape)
     at_nodes = {name: at(image, bones.voxel, [region for region, _ in shards]) for name, image in images.items()}
     least = run_length.least_of(found.space)
-    scores, runs = scored(tables["labels"], bones, at_nodes["labels"], least)
+    scores, runs = rescore.scored(tables["labels"], bones, at_nodes["labels"], least)
     scores["run_length_unit"] = "nm" if found.space.known else "voxel"
     output.write_text(json.dumps(scores, indent=1, sort_keys=True))
-    told: dict[str, Any] = {"default": scores, **by_segment(tables["labels"][TOLERANCE], runs)}
+    told: dict[str, Any] = {"default": scores, **rescore.by_segment(tables["labels"][TOLERANCE], runs)}
     told["regions"] = {name: score_regions.figures(table, boxes[name]) for name, table in by_region["labels"].items()}
     if "pieces" in images and truth_overlap:
         rescore.write(truth_overlap, tables["pieces"], by_region["pieces"])
+    if "pieces" in images and truth_skeletons:
+        rescore.write_skeletons(truth_skeletons, bones, at_nodes["pieces"])
     if "pieces" in images and overlaps and forest and figure:
         told["thresholds"] = at_thresholds(tables["pieces"], bones, at_nodes["pieces"], least, overlaps, forest)
         draw(figure, told["thresholds"], scores["run_length_unit"])
@@ -142,36 +143,6 @@ def at(image: Image, voxels: np.ndarray, regions: list[Region]) -> np.ndarray:
     return found
 
 
-def scored(
-    tables: Tables, bones: run_length.Skeletons, found: np.ndarray, least: float
-) -> tuple[dict[str, Any], run_length.Runs]:
-    """All figures of a segmentation; `found` are its segments at the nodes of the true skeletons."""
-    runs = run_length.runs(bones, found, least)
-    along = {"expected_run_length": runs.expected, "expected_run_length_of_truth": runs.longest}
-    return rescore.figures(tables) | along, runs
-
-
-def by_segment(table: Contingency, runs: run_length.Runs) -> dict[str, Any]:
-    """A row for each of the LISTED largest true segments: pieces, what it is merged with, how far one runs along it."""
-    faults = table.faults()
-    along = dict(zip(runs.neurite.tolist(), zip(runs.length.tolist(), runs.run.tolist())))
-    rows = []
-    for n in np.argsort(-faults.voxels, kind="stable")[:LISTED]:
-        name = int(faults.truth[n])
-        length, run = along.get(name, (0.0, 0.0))
-        rows.append(
-            {
-                "truth": name,
-                "voxels": int(faults.voxels[n]),
-                "pieces": int(faults.pieces[n]),
-                "merged_with": int(faults.others[n]),
-                "skeleton_length": round(length, 1),
-                "run_length": round(run, 1),
-            }
-        )
-    return {"segments": rows, "segments_in_all": len(faults.truth)}
-
-
 def at_thresholds(
     tables: Tables, bones: run_length.Skeletons, pieces: np.ndarray, least: float, overlaps: list[In], forest: In
 ) -> list[dict[str, float]]:
@@ -181,7 +152,7 @@ def at_thresholds(
     rows = []
     for threshold, root in cuts:
         segment = np.where(pieces > 0, root[place] + 1, 0) if len(names) else pieces
-        scores, _ = scored(
+        scores, _ = rescore.scored(
             {border: table.renamed(names, root + 1) for border, table in tables.items()}, bones, segment, least
         )
         row: dict[str, float] = {"threshold": threshold}

@@ -34,6 +34,15 @@ class Faults(NamedTuple):
     merged: np.ndarray  # (m,) true segments that each is of; 1 at least
 
 
+def called(values: np.ndarray, names: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Predictions (n,) with `names` (ascending) called `labels`; 0 stays 0. Raises DataError for one that is no name."""
+    known, new = (np.concatenate([np.zeros(1, np.uint64), of.astype(np.uint64)]) for of in (names, labels))
+    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    if not np.array_equal(known[at], values):
+        raise DataError(f"score: prediction {values[known[at] != values][0]} has no new name")
+    return new[at]
+
+
 class Contingency:
     """Contingency table of two label volumes, added up slab by slab.
 
@@ -119,13 +128,8 @@ class Contingency:
             DataError: a prediction is not among the names.
         """
         self._sum(self._waiting)
-        known = np.concatenate([np.zeros(1, np.uint64), names.astype(np.uint64)])
-        called = np.concatenate([np.zeros(1, np.uint64), labels.astype(np.uint64)])
-        at = np.minimum(np.searchsorted(known, self.pred), len(known) - 1)
-        if not np.array_equal(known[at], self.pred):
-            raise DataError(f"score: prediction {self.pred[known[at] != self.pred][0]} has no new name")
         made = Contingency(ignore_truth_zero=self.ignore_truth_zero, border=self.border)
-        made.truth, made.pred, made.count = _sum_pairs(self.truth, called[at], self.count)
+        made.truth, made.pred, made.count = _sum_pairs(self.truth, called(self.pred, names, labels), self.count)
         return made
 
     def faults(self) -> Faults:

@@ -38,6 +38,12 @@ def count(truth: np.ndarray, labels: np.ndarray, region: Region, parts: dict[str
     return found
 
 
+def region(text: str) -> Region:
+    """The box that `figures` states."""
+    ends = [int(value) for value in text.split(",")]
+    return tuple(slice(a, b) for a, b in zip(ends[:3], ends[3:], strict=True))
+
+
 def figures(table: Contingency, box: Region) -> dict[str, Any]:
     """Of a part: its box (Z0,Y0,X0,Z1,Y1,X1), voxels that are scored, figures as of the whole, faults a true segment."""
     said: dict[str, Any] = {"box": ",".join(str(v) for v in (*(s.start for s in box), *(s.stop for s in box)))}

@@ -20,7 +20,7 @@ from ..catalog.regions import SYNAPSES, shards_of
 from ..core import blocks, manifest
 from ..core.space import Space
 from ..core.volume import Image, Layout, Region, is_label, list_labels, open_image
-from ..postprocess.rescore import OVERLAP
+from ..postprocess.rescore import OVERLAP, SKELETONS
 
 NEAR = 1e-6  # of a voxel: faces that close are one
 
@@ -32,8 +32,9 @@ def without(results: Path, supervoxels: Image, masked: np.ndarray, boxes: Sequen
         supervoxels: as they were; regions are in its voxels.
         masked: those that reach into a region, ascending."""
     without_synapses(results / SYNAPSES, masked, boxes)
-    if (shares := results / OVERLAP).exists():
-        without_rows(shares, masked)
+    for name, columns in ((OVERLAP, ("supervoxel",)), (SKELETONS, ("supervoxel_a", "supervoxel_b"))):
+        if (results / name).exists():
+            without_rows(results / name, columns, masked)
     for path in results.glob("tables/merge_at/**/*.parquet"):
         without_roots(path, masked)
     without_voxels(results, supervoxels, masked, boxes)
@@ -55,14 +56,15 @@ def without_synapses(path: Path, masked: np.ndarray, boxes: Sequence[Region]) ->
     pq.write_table(table.filter(pa.array(~gone)), path)
 
 
-def without_rows(path: Path, masked: np.ndarray) -> None:
-    """A table without the rows of these supervoxels: they are not scored."""
+def without_rows(path: Path, columns: Sequence[str], masked: np.ndarray) -> None:
+    """A table without the rows in which a column names one of these supervoxels: they are not scored."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
     path.unlink()
-    pq.write_table(table.filter(pa.array(~np.isin(table["supervoxel"].to_numpy(), masked))), path, compression="zstd")
+    gone = np.any([np.isin(table[name].to_numpy(), masked) for name in columns], axis=0)
+    pq.write_table(table.filter(pa.array(~gone)), path, compression="zstd")
 
 
 def without_roots(path: Path, masked: np.ndarray) -> None:

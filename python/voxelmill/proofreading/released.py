@@ -8,9 +8,9 @@ A constrained release is made without regions (`masked.py`): supervoxels that re
 their synapses are gone, as are those that lie there. Nothing of it is left in volumes, tables, graph, meshes and answers;
 pictures, which show it, are left out.
 
-Scores follow where the run had a truth: from what each supervoxel shares with it (`postprocess/rescore.py`). What is along
-true skeletons, and by threshold, is of the neurites before and left out, so that no gate passes by it; as are all scores
-where no shares are known. Flat labels, report and figures are those of the run.
+Scores follow where the run had a truth: from what each supervoxel shares with it, and which of them true skeletons run
+through (`postprocess/rescore.py`). What is by threshold is of the agglomeration and left out, so that no gate passes by it;
+as are all scores where no shares are known. Flat labels, report and figures are those of the run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..core.files import below
 from ..core.params import Params
 from ..core.provenance import Task
 from ..postprocess import graph, rescore
-from ..postprocess.rescore import OVERLAP
+from ..postprocess.rescore import OVERLAP, SKELETONS
 from ..serving import neurites, remake
 from . import masked
 from .edits import Editor, State
@@ -90,9 +90,10 @@ def create(
 def linked(store: Store, parent: str, held: dict[str, Any], results: Path, pictures: bool = True) -> list[dict[str, Any]]:
     """A release's files as hard links, but for scores and their records, and for pictures where they show too much; rows of
     what is published and stays."""
-    scored = [row for row in held["published"] if row["stage"] in SCORED and row["path"] != OVERLAP]
+    stay = (OVERLAP, SKELETONS) if OVERLAP in held["files"] else ()
+    scored = [row for row in held["published"] if row["stage"] in SCORED and row["path"] not in stay]
     left = {row["path"] for row in scored} | {"published.json"}
-    left |= {row["record"] for row in scored} if OVERLAP not in held["files"] else set()
+    left |= set() if stay else {row["record"] for row in scored}
     left |= {row["path"] for row in held["published"] if row["kind"] in ("figure", "report") and not pictures}
     files = regions.files_of(store, parent)
     for name in held["files"].keys() - left:
@@ -105,16 +106,8 @@ def rescored(before: Path, results: Path, state: State) -> None:
     """Scores of the neurites of now, where it is known what supervoxels share with a truth."""
     for name in policies.TABLES.values():
         (results / name).unlink(missing_ok=True)
-    if not (results / OVERLAP).exists():
-        return
-    told = json.loads((before / policies.TABLES["evaluation"]).read_text())
-    boxes = {name: regions.parse(row["box"]) for name, row in told.get("regions", {}).items()}
-    try:
-        found = rescore.rescored(results / OVERLAP, state.index.supervoxels, state.roots, boxes)
-    except DataError:  # all of the truth is masked
-        return
-    for name, figures in zip(("score", "evaluation"), found, strict=True):
-        write_whole(results / policies.TABLES[name], json.dumps(figures, indent=1, sort_keys=True))
+    for name, figures in rescore.of_results(before, results, state.index.supervoxels, state.roots).items():
+        write_whole(results / name, json.dumps(figures, indent=1, sort_keys=True))
 
 
 def remade(results: Path, state: State, merge: Path) -> np.ndarray:
@@ -156,7 +149,7 @@ def account(store: Store, held: dict[str, Any], kept: list[dict[str, Any]], resu
     made = [n for n in there if not ((files / n).exists() and os.path.samefile(files / n, results / n))]
     stores = [name.removesuffix(".manifest.json") for name in made if name.endswith(".zarr.manifest.json")]
     made = [n for n in made if not n.startswith(tuple(stores))] + stores  # a store is known by its manifest
-    read = [row for row in held["published"] if row["path"].startswith((*READ, OVERLAP)) or row["path"] in stores]
+    read = [row for row in held["published"] if row["path"].startswith((*READ, OVERLAP, SKELETONS)) or row["path"] in stores]
     inputs = [
         {k: row[k] for k in ("digest", "bytes")} | {"name": row["path"], "path": f"{parent}:{row['path']}"} for row in read
     ]

@@ -4,7 +4,8 @@
                                                   |
                           provenance/remake.N.provenance.json, published.json
 
-Scores are of the neurites before, and go. Flat labels, report and figures are those of the run, and stay.
+Scores are made again where the run had a truth (`postprocess/rescore.py`); what is by threshold, and the curve, are of the
+run's agglomeration and go. Flat labels, report and other figures are those of the run, and stay.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from ..core.errors import DataError, StorageError
 from ..core.files import below
 from ..core.params import Params
 from ..core.provenance import Task
-from ..postprocess import graph
+from ..postprocess import graph, rescore
 from . import neurites, remake
 
+OLD = {rescore.SCORE, rescore.EVALUATION, "figures/threshold_curve.png"}  # of the neurites before
 READ = ("tables/merge/", "tables/synapses", "tables/neurons", "volumes/supervoxels.ome.zarr")  # what a remake begins with
 
 
@@ -56,7 +58,14 @@ def of_table(results: Path, table: Path) -> tuple[np.ndarray, list[str]]:
         return touched, []
     after = {name: (results / name).stat().st_ino for name in below(results)}
     task.report(neurites_touched=len(touched))
-    return touched, account(task, results, sorted(name for name, inode in after.items() if before.get(name) != inode))
+    made = sorted(name for name, inode in after.items() if before.get(name) != inode)
+    parts = [remake.part_of(part) for part in sorted((results / "tables/merge").glob("*.parquet"))]
+    supervoxel, root = (np.concatenate([getattr(part, name) for part in parts]) for name in ("supervoxel", "segment"))
+    order = np.argsort(supervoxel)
+    scores = rescore.of_results(results, results, supervoxel[order], root[order].astype(np.uint64))
+    for name, figures in scores.items():
+        replace(results / name, figures)
+    return touched, account(task, results, [*made, *scores])
 
 
 def changed(old: Path, table: Path, new: Path) -> Path:
@@ -119,9 +128,10 @@ def account(task: Task, results: Path, made: list[str]) -> list[str]:
     record = {**task.record(inputs, [described(results, name) for name in made]), "run_id": listed["run_id"]}
     name = f"remake.{len(list((results / 'provenance').glob('remake.*')))}.provenance.json"
     replace(results / "provenance" / name, record)
-    scores = [row["path"] for row in rows if row["stage"] == "evaluate"]
-    kept = [row for row in rows if row["path"] not in {*made, *scores} and (results / row["path"]).exists()]
-    listed["files"] = sorted([*kept, *runs.published([{**record, "record": name}])], key=lambda row: row["path"])
+    kept = {rescore.OVERLAP, rescore.SKELETONS, *made}
+    scores = [row["path"] for row in rows if row["stage"] in ("evaluate", "remake") and row["path"] in OLD - kept]
+    stay = [row for row in rows if row["path"] not in {*made, *scores} and (results / row["path"]).exists()]
+    listed["files"] = sorted([*stay, *runs.published([{**record, "record": name}])], key=lambda row: row["path"])
     replace(results / "published.json", listed)
     for score in scores:
         path = results / score

@@ -29,6 +29,7 @@ A, B, C, D, E = BARS
 BEFORE = {A: 1, B: 2, C: 3, D: 4, E: 5}
 AFTER = BEFORE | {B: 1}
 GREY = np.random.default_rng(1).integers(1, 256, (32, 128, 128), np.uint8)
+SCORES = ("score", "evaluation", "truth_overlap", "truth_skeletons")
 SMALLEST = 100  # voxels of a neurite that gets a mesh
 
 
@@ -97,6 +98,7 @@ def scored(folder: Path, roots: dict[int, int]) -> None:
     volumes = {"labels": labels(roots), "truth": labels(AFTER), "supervoxels": pieces()}
     stores = {n: make_store(made / f"{n}.ome.zarr", v, (20.0, 10.0, 10.0), SHARD, label=True) for n, v in volumes.items()}
     names = {"output": "score.json", "evaluation": "evaluation.json", "truth_overlap": "truth_overlap.parquet"}
+    names["truth_skeletons"] = "truth_skeletons.parquet"
     outputs = {flag: folder / "tables" / name for flag, name in names.items()}
     assert run_stage("postprocess.evaluate", made, **stores, transforms=made / "t.npz", score_regions="1,1,2", **outputs) == 0
     shutil.rmtree(made)
@@ -113,7 +115,7 @@ def released(folder: Path, roots: dict[int, int]) -> Path:
     of = {top: [run.file(n) for n in names if n.startswith(f"{top}/")] for top in ("tables", "graph", "meshes", "skeletons")}
     merge = [one for one in of["tables"] if "/merge/" in one["published"]]
     neurons = [one for one in of["tables"] if "/neurons." in one["published"]]
-    scores = [one for one in of["tables"] if Path(one["published"]).stem in ("score", "evaluation", "truth_overlap")]
+    scores = [one for one in of["tables"] if Path(one["published"]).stem in SCORES]
     wiring = [one for one in of["tables"] if one not in (*merge, *neurons, *scores)] + of["graph"]
     run.record("ingest", [source], [grey])
     run.record("segment", [grey], [volume])
