@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 from voxelmill import cli
 from voxelmill.catalog import archive, incidents, lineage, objects, parameters, queries, releases
 from voxelmill.catalog.store import Store
+from voxelmill.core import manifest
 from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.core.space import Space
+from voxelmill.core.volume import create_image, layout
 from voxelmill.testing import results
 
 BAD = "b" * 64
@@ -264,3 +268,53 @@ def test_parameters(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture)
     assert "graph.strict: None -> False" in capsys.readouterr().out
     with pytest.raises(ParameterError, match="no file"):
         parameters.diff("abc", "def")
+
+
+def other_grid(folder: Path, scale: tuple[float, ...] | None, origin: tuple[float, ...], shape: tuple[int, ...]) -> Path:
+    """Results with a raw volume of another grid than that of the supervoxels (16 x 32 x 32 voxels of 8 nm, from 0)."""
+    results.make(folder)
+    shutil.rmtree(folder / "volumes/raw.ome.zarr")
+    run = results.Run(folder, "made_run")
+    run.published = [
+        row for row in json.loads((folder / "published.json").read_text())["files"] if "raw.ome" not in row["path"]
+    ]
+    root = folder / "volumes/raw.ome.zarr"
+    lay = layout(shape, np.uint8, (8, 8, 8), (8, 8, 8))
+    create_image(root, lay, Space.zyx(scale, origin)).write(tuple(slice(0, n) for n in shape), np.ones(shape, np.uint8))
+    manifest.write(root)
+    source = {"name": "em.raw", "path": "em.raw", "digest": results.sha("other"), "bytes": 1}
+    run.record("resample", [source], [run.held("volumes/raw.ome.zarr")])
+    (folder / "runs.sqlite").unlink()
+    run.end()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "scale, origin, shape, wanted",
+    [
+        ((16.0, 16.0, 16.0), (4.0, 4.0, 4.0), (8, 16, 16), {"0/0/0"}),  # every second voxel of each axis
+        ((8.0, 8.0, 8.0), (64.0, 0.0, 0.0), (8, 32, 32), {f"0/{y}/{x}" for y in (0, 1) for x in (0, 1)}),  # from z 8 on
+        ((4.0, 8.0, 8.0), (-2.0, 0.0, 0.0), (32, 32, 32), {f"{z}/{y}/{x}" for z in (2, 3) for y in (0, 1) for x in (0, 1)}),
+        ((8.0, 8.0, 8.0), (800.0, 0.0, 0.0), (8, 32, 32), set()),  # a cutout of elsewhere
+    ],
+)
+def test_a_region_of_volumes_of_other_grids(
+    tmp_path: Path, scale: tuple[float, ...], origin: tuple[float, ...], shape: tuple[int, ...], wanted: set[str]
+) -> None:
+    """Voxels 8..16, 0..16, 0..16 of the supervoxels, wherever those lie in the raw volume."""
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, other_grid(tmp_path / "one", scale, origin, shape), "r1")
+    found = queries.trace(store, results.sha("other"), forward=True, bbox="8,0,0,16,16,16")
+    shards = {p.split("/c/")[1] for p in paths(found, "r1") if p.startswith("volumes/raw") and "/0/c/" in p}
+    assert shards == wanted and found["elsewhere"] == []
+    found = queries.trace(store, results.MODEL, forward=True, bbox="8,0,0,16,16,16")
+    assert "segment.2-2" in tasks(found)  # and where a block of this number touches the region in the other grid
+
+
+def test_a_region_of_a_volume_that_lies_nobody_knows_where(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, other_grid(tmp_path / "one", None, (0.0, 0.0, 0.0), (8, 16, 16)), "r1")
+    found = queries.trace(store, results.sha("other"), forward=True, bbox="8,0,0,16,16,16")
+    shards = [p for p in paths(found, "r1") if p.startswith("volumes/raw") and "/0/c/" in p]
+    assert len(shards) == 4 and found["elsewhere"] == ["r1:volumes/raw.ome.zarr"]
+    assert any("where it lies beside the volume" in line for line in queries.lines(found))

@@ -35,6 +35,7 @@ def trace(store: Store, artifact: str, forward: bool = False, bbox: str = "", di
             touching, unplaced = _in_region(con, store, found, box)
             found = lineage.trace(con, start, forward, touching, tag="" if forward or tag not in store.tags() else tag)
             found["unplaced"] = unplaced
+            found["elsewhere"] = [f"{t}:{name}" for t in there if t not in unplaced for name in regions.elsewhere(store, t)]
             found["files"] = regions.shards_in(store, found["files"], box)
             found |= _without(store, found, box)
             if forward and within and (regions.files_of(store, within) / regions.SUPERVOXELS).is_dir():
@@ -144,5 +145,9 @@ def lines(found: dict[str, Any]) -> list[str]:
         rows += [f"  {f['tag']}:{f['path']}" for f in found["files"]]
         rows += [f"  {len(found[name])} {name} in the region" for name in ("neurites", "synapses") if name in found]
     rows += [f"  {tag} is made without this region" for tag in found.get("masked", ())]
+    rows += [
+        f"  {name}: where it lies beside the volume whose voxels --bbox counts is not known; all of it may touch the region"
+        for name in found.get("elsewhere", ())
+    ]
     rows += [f"  {tag} holds no volume, so that all of it may touch the region" for tag in found.get("unplaced", ())]
     return rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,39 @@ def in_region(found: dict[str, Any], store: Store, tag: str, box: Region) -> lis
     image = volume_of(store, tag)
     if image is None:
         raise NotThere(f"release {tag}: holds no volume; --bbox has no meaning in it")
-    lay = image.layout()
-    return [task["id"] for task in found["tasks"] if touches(lay, task["block"], box)]
+    grids = [(image.layout(), box)]
+    for path in volumes_in(files_of(store, tag)):  # a task's blocks are of one of these, and its record does not say of which
+        other = open_image(path)
+        there = carried(box, image, other)
+        if there is not None and (other.layout(), there) not in grids:
+            grids.append((other.layout(), there))
+    return [task["id"] for task in found["tasks"] if any(touches(lay, task["block"], there) for lay, there in grids)]
+
+
+def carried(box: Region, of: Image, to: Image) -> Region | None:
+    """A region of one volume in voxels of another that may be resampled, cropped or moved; None where that is not known."""
+    if of.shape == to.shape and (of.space == to.space or not (of.space.known and to.space.known)):
+        return box
+    if len(of.shape) != 3 or len(to.shape) != 3 or not (of.space.known and to.space.known):
+        return None
+    ends = [[getattr(side, end) - 0.5 for side in box] for end in ("start", "stop")]  # faces, not centres
+    first, last = (to.space.index(of.space.position(end)) for end in ends)
+    # A thousandth of a voxel is how positions were rounded, and no voxel more.
+    return tuple(slice(max(0, floor(a + 0.501)), max(0, ceil(b + 0.499))) for a, b in zip(first, last, strict=True))
+
+
+def elsewhere(store: Store, tag: str) -> list[str]:
+    """Volumes of a release of which it is not known where they lie beside that whose voxels regions are counted in."""
+    folder, image, any_box = files_of(store, tag), volume_of(store, tag), (slice(0, 1),) * 3
+    paths = [path for path in volumes_in(folder) if image and carried(any_box, image, open_image(path)) is None]
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def shards_in(store: Store, paths: Sequence[dict[str, Any]], box: Region) -> list[dict[str, Any]]:
-    """Of files of releases those that are no shards, and of the shards those that meet a region."""
-    layouts: dict[tuple[str, str, str], tuple[Layout, list[float]] | None] = {}
+    """Of files of releases those that are no shards, and of the shards those that meet a region of `volume_of`. Shards of a
+    volume of which it is not known where it lies beside that may meet it."""
+    base = {tag: volume_of(store, tag) for tag in {row["tag"] for row in paths}}
+    layouts: dict[tuple[str, str, str], tuple[Layout, list[float], Region] | None] = {}
 
     def inside(row: dict[str, Any]) -> bool:
         part = SHARD.match(row["path"])
@@ -100,26 +127,29 @@ def shards_in(store: Store, paths: Sequence[dict[str, Any]], box: Region) -> lis
             return True
         key = (row["tag"], part[1], part[2])
         if key not in layouts:
-            layouts[key] = _level(files_of(store, row["tag"]) / part[1], int(part[2]))
+            layouts[key] = _level(files_of(store, row["tag"]) / part[1], int(part[2]), base[row["tag"]], box)
         level = layouts[key]
         index = [int(i) for i in part[3].split("/")]
         if level is None or len(index) != 3:
             return True
-        lay, step = level
+        lay, step, there = level
         shard = tuple(slice(int(i * s * f), int((i + 1) * s * f)) for i, s, f in zip(index, lay.shard, step, strict=True))
-        return meet(shard, box)
+        return meet(shard, there)
 
     return [row for row in paths if inside(row)]
 
 
-def _level(root: Path, n: int) -> Any:
-    """Layout of a level, and how many voxels of level 0 one of its voxels stands for, along each axis."""
+def _level(root: Path, n: int, base: Image | None, box: Region) -> Any:
+    """Layout of a level, how many voxels of level 0 one of its voxels stands for, along each axis, and a region of `base` in
+    voxels of level 0; None where something of it is not known."""
     try:
         store, _, labels = str(root).partition("/labels/")
         image = open_image(Path(store), labels or None)
         if len(image.shape) != 3 or n >= image.levels:
             return None
-        return image.layout(n), [a / b for a, b in zip(image.shape, image.level(n).shape, strict=True)]
+        there = carried(box, base, image) if base else box
+        step = [a / b for a, b in zip(image.shape, image.level(n).shape, strict=True)]
+        return (image.layout(n), step, there) if there is not None else None
     except (DataError, OSError):
         return None
 
