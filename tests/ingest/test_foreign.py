@@ -273,6 +273,16 @@ def test_each_axis_of_imagej_has_its_unit(tmp_path):
     assert opened(tmp_path / "v.tif").voxel_size == pytest.approx(SIZE)
 
 
+def test_pages_that_are_stored_in_unlike_ways_are_one_stack(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "v.tif") as file:
+        for n, section in enumerate(EM):
+            how = {"compression": [None, "zlib", "lzw"][n % 3], "tile": (16, 16) if n % 2 else None}
+            white = n % 4 == 0
+            kind = "miniswhite" if white else "minisblack"
+            file.write(255 - section if white else section, photometric=kind, metadata=None, contiguous=False, **how)
+    opened(tmp_path / "v.tif")
+
+
 def test_white_is_zero_of_one_bit(tmp_path):
     tifffile.imwrite(tmp_path / "v.tif", EM > 100, photometric="miniswhite", metadata=None)
     np.testing.assert_array_equal(open_source(str(tmp_path / "v.tif")).read(ALL), EM <= 100)
@@ -322,6 +332,20 @@ def test_nrrd_with_a_header_of_its_own_and_skips(tmp_path, encoding):
     (tmp_path / "v.dat").unlink()
     with pytest.raises(DataError, match=r"v.dat, which is not there"):
         open_source(str(tmp_path / "v.nhdr"))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("unsigned long long int", "u8"), ("signed short", "i2"), ("longlong", "i8")])
+def test_nrrd_names_of_types(tmp_path, kind, dtype):
+    head = nrrd_header("encoding: raw\nendian: little\n").replace(b"uchar", kind.encode())
+    (tmp_path / "v.nrrd").write_bytes(head + EM.astype(dtype).tobytes())
+    assert opened(tmp_path / "v.nrrd").dtype == dtype
+
+
+def test_nrrd_labels_in_another_order_are_doubted(tmp_path):
+    for labels, remark in (("zyx", "labelled z, y, x"), ("xyz", ""), ("RAS", "")):
+        said = " ".join(f'"{one}"' for one in labels)
+        (tmp_path / "v.nrrd").write_bytes(nrrd_header(f"encoding: raw\nlabels: {said}\n") + EM.tobytes())
+        opened(tmp_path / "v.nrrd", remark)
 
 
 def test_nrrd_at_the_end_of_its_file_or_in_many(tmp_path):

@@ -142,6 +142,16 @@ def test_dimension_scales(tmp_path, spoilt):
     assert why in source.placed.unknown and bool(why) == bool(source.placed.unknown)
 
 
+@pytest.mark.parametrize("axes", ["x,z,y", "x z y", "xzy", [{"name": a, "unit": "um"} for a in "xzy"]])
+def test_ways_to_write_axes(tmp_path, axes):
+    data = np.ascontiguousarray(EM.transpose(2, 0, 1))
+    array = zarr.create_array(store=str(tmp_path / "v.zarr"), data=data)
+    array.attrs.update(
+        {"axes": axes, "resolution": [UM[2], UM[0], UM[1]], **({"unit": "um"} if isinstance(axes, str) else {})}
+    )
+    assert opened(tmp_path / "v.zarr").voxel_size == pytest.approx(SIZE)
+
+
 @pytest.mark.parametrize("names", [["a", "b", "c"], ["dim_0", "dim_1", "dim_2"], ["plane", "row", "col"]])
 def test_names_of_axes_that_are_not_understood(tmp_path, names):
     zarr.create_array(store=str(tmp_path / "v.zarr"), data=EM, dimension_names=names)

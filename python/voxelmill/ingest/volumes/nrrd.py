@@ -23,14 +23,14 @@ TYPES = {
     "signed char": "i1",
     "uchar": "u1",
     "unsigned char": "u1",
-    "short": "i2",
-    "ushort": "u2",
-    "unsigned short": "u2",
-    "int": "i4",
-    "uint": "u4",
-    "unsigned int": "u4",
     "float": "f4",
     "double": "f8",
+    **{
+        f"{sign}{word}": f"{kind}{size}"
+        for sign, kind in (("", "i"), ("signed ", "i"), ("unsigned ", "u"), ("u", "u"))
+        for size, words in ((2, ("short", "short int")), (4, ("int",)), (8, ("longlong", "long long", "long long int")))
+        for word in words
+    },
     **{f"{k}int{8 * n}{t}": f"{k or 'i'}{n}" for k in ("", "u") for n in (1, 2, 4, 8) for t in ("", "_t")},
 }
 
@@ -84,6 +84,9 @@ def open_nrrd(path: Path, wanted: Wanted) -> Source:
         made = Source(path.name, "nrrd", stream.shape, dtype, stream.read, at, forward=True, close=stream.finish)
     if runs_back:
         made.remarks.append("space directions turn or mirror the axes; read as stored, without an origin")
+    named = [str(label).strip().lower() for label in header.get("labels", [])]
+    if set("xyz") <= set(named) and [n for n in named if n in "xyz"] != ["x", "y", "z"]:
+        made.remarks.append(f"its axes are labelled {', '.join(named)}; read as x, y, z, the fastest first")
     if data != path:
         made.remarks.append(f"its voxels lie in {data.name}: neither digests nor -resume see a change there")
     return made

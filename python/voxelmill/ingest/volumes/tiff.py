@@ -222,7 +222,7 @@ def _in_several(file: Any, path: Path) -> bool:
 
 def _planes(file: Any, pages: list[Any], channel: int, path: Path) -> list[Any]:
     """The pages of one channel in z order."""
-    if len(pages) < len(file.pages) and all(s.kind in ("generic", "uniform") for s in file.series):
+    if all(s.kind in ("generic", "uniform") for s in file.series):
         return pages
     own = {page.offset for page in pages}
     series = [s for s in file.series if any(p is not None and p.offset in own for p in s.pages)]

@@ -238,11 +238,11 @@ def _names(found: Node) -> tuple[list[str] | None, list[str]]:
         or attributes.get("axes")
     )
     if isinstance(stated, str):
-        stated = stated.split(",") if "," in stated else list(stated)
+        stated = re.split(r"[,\s]+", stated.strip()) if re.search(r"[,\s]", stated.strip()) else list(stated)
     shape = found.array["dimensions" if found.driver == "n5" else "shape"]
     said: list[str] = []
     if isinstance(stated, list):
-        names = [str(n or "").removesuffix("^") for n in stated]
+        names = [str((n.get("name") if isinstance(n, dict) else n) or "").removesuffix("^") for n in stated]
         if name_all(names, len(shape)):
             return names, []
         said = strange(names)
@@ -280,7 +280,8 @@ def _from_attributes(found: Node, how: Turn) -> Placed:
             stated, dimensions = sized(dimensions, stated)
         if stated is None:
             return Placed()
-        units = attributes.get("units", attributes.get("unit", dimensions or "nm"))
+        of_axes = [a.get("unit") if isinstance(a, dict) else None for a in attributes.get("axes") or ()]
+        units = attributes.get("units", attributes.get("unit", dimensions or (of_axes if any(of_axes) else "nm")))
         units = [units] * count if isinstance(units, str) else list(units)
         shift = attributes.get("offset")
         return placed(_three(stated, how), _three(units, how), None if shift is None else _three(shift, how))
