@@ -11,7 +11,7 @@ include { TIMELAPSE } from './workflows/timelapse'
 
 workflow {
     main:
-    options = beginRun(params, workflow)
+    options = beginRun(params, workflow, args)
     workflow.onComplete = {
         endRun(options, workflow)
     }

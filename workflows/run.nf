@@ -2,7 +2,11 @@
 
 include { refuse } from './inputs'
 
-def beginRun(params, run) {
+def beginRun(params, run, words) {
+    def stray = words.findAll { word -> "${word}" != 'true' } // the engine adds `true` behind -stub-run
+    if (stray) {
+        refuse("${stray.join(' ')}: belongs to no parameter; lists have commas and no spaces, and what has spaces stands in quotes")
+    }
     def found = resolved(params, run)
     def options = found.options + [flags: found.flags, preset: found.preset]
     refuseOdd('the work folder', run.workDir, 'give another by -w')

@@ -12,7 +12,8 @@ from voxelmill.core.check import arguments
 
 def test_arguments_as_the_engine_reads_them(tmp_path: Path):
     (tmp_path / "p.yml").write_text("seed: 3\ncutout: [8, 8, 8]\n")
-    words = "-resume --seed 5 --strict -profile demo,minimal -c site.config --halo_width -1.5 --a=b"
+    words = "nextflow run main.nf -ansi-log false -resume --seed 5 --strict -profile demo,minimal -c site.config"
+    words += " --halo_width -1.5 --a=b"
     given, profiles, files = arguments([*words.split(), "-params-file", str(tmp_path / "p.yml")])
     assert given == {"seed": "5", "strict": "true", "cutout": [8, 8, 8], "halo_width": "-1.5", "a": "b"}
     assert (profiles, files) == (["demo", "minimal"], ["site.config"])
@@ -38,6 +39,8 @@ def test_what_a_run_would_run_with(capsys: pytest.CaptureFixture[str]):
         ),
         ("--workflow mosaic --input s3://bucket/tiles", "--input s3://bucket/tiles: mosaic reads it from a file or folder"),
         ("-params-file nosuch.json", "-params-file nosuch.json: No such file or directory"),
+        ("--fl_channels 1, 2", "2: belongs to no parameter; lists have commas and no spaces"),
+        ("timelapse -profile test", "timelapse: belongs to no parameter"),
         ("--workflow connectom", "--workflow connectom: expected one of connectome"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voxelmill.core.runs import closing_lines, log, table
+from voxelmill.core.runs import closing_lines, log, stopped_lines, table
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,19 @@ def test_what_a_user_must_know_is_said_once_at_the_end(tmp_path: Path):
         "NOTE     ingest: so is its origin",
         "NOTE     ingest: sections missing: 3, 4",
     ]
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [
+        (
+            "Command error:\n  WARN x\n  ERROR [ingest] a.tif: torn; mend it\nWork dir:\n  /w",
+            "ERROR [ingest] a.tif: torn; mend it",
+        ),
+        (None, "Process `INGEST` was killed"),
+    ],
+)
+def test_a_run_that_has_failed_says_why_and_what_to_do(report: str | None, told: str):
+    facts = {"error": "Process `INGEST` was killed\nlong account", "error_report": report}
+    why, then = (line.strip() for line in stopped_lines(facts)[2:])
+    assert why == told and "-resume" in then

@@ -36,6 +36,13 @@ def test_lasting_faults_end_the_run_at_once(config: Config, tmp_path: Path) -> N
     assert (done.attempts("INGEST"), done.attempts("ESTIMATE")) == ([("FAILED", 64)], [("FAILED", 74)])
     assert "PREPROCESS" not in done.tasks()
     assert (done.outdir / "INCOMPLETE").exists()
+    assert "Voxelmill has stopped." in done.said and "the same command with -resume" in done.said
+
+
+def test_a_word_too_many_is_refused(tmp_path: Path) -> None:
+    """As the rest of a list with spaces would be, which the engine would pass over."""
+    done = run(*STUB, "--seed", 7, 8, folder=tmp_path)
+    assert done.code != 0 and "ERROR 8: belongs to no parameter" in done.said, done.said
 
 
 def test_tries_come_to_an_end(config: Config, tmp_path: Path) -> None:

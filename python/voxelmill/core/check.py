@@ -45,12 +45,15 @@ def report(words: Sequence[str], project: Path = PROJECT) -> str:
 
 
 def arguments(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """(parameters, profiles, configuration files) of a command line as the engine reads it."""
+    """(parameters, profiles, configuration files) of a command line as the engine reads it.
+
+    Raises ParameterError for a word that belongs to none, as `workflows/run.nf` does."""
     given: dict[str, Any] = {}
     of_file: dict[str, Any] = {}
     profiles: list[str] = []
     files: list[str] = []
-    rest = list(words)
+    stray: list[str] = []
+    rest = list(words[3:] if list(words[:2]) == ["nextflow", "run"] else words)
     while rest:
         word = rest.pop(0)
         if word.startswith("--"):
@@ -65,6 +68,13 @@ def arguments(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str
                 of_file = read_params(Path(value))
             elif word in ("-c", "-C", "-config"):
                 files.append(value)
+        elif not word.startswith("-"):
+            stray.append(word)
+        elif rest and not rest[0].startswith("-"):
+            rest.pop(0)  # the value of one of the engine's options that say nothing here
+    if stray:
+        told = "belongs to no parameter; lists have commas and no spaces, and what has spaces stands in quotes"
+        raise ParameterError(f"{' '.join(stray)}: {told}")
     return unaliased({**of_file, **given}), profiles, files
 
 

@@ -98,6 +98,8 @@ def log(outdir: str, facts: dict[str, Any]) -> None:
         found = records(Path(outdir))
         write_published(Path(outdir), facts["run_id"], found)
         print("\n".join(closing_lines(Path(outdir), found)))
+    elif row["status"] == "failed":
+        print("\n".join(stopped_lines(facts)))
 
 
 def volumes_in(outdir: Path) -> list[Path]:
@@ -116,7 +118,8 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
         "mosaic": "mosaic.ome.zarr",
         "tiles": "tile_positions.csv",
         "graph": "graph/wiring.graphml",
-        "traces": "fov_000",
+        "images": "fov_*/images.zarr",
+        "traces": "fov_*/*_traces.csv",
         "release": "release.json",
     }
     lines = ["", "Voxelmill has finished."]
@@ -130,6 +133,18 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
             "  score    " + ", ".join(f"{k} {values[k]:.3f}" for k in ("voi_split", "voi_merge", "arand") if k in values)
         )
     return lines + [f"  NOTE     {remark}" for remark in remarks(found)]
+
+
+def stopped_lines(facts: dict[str, Any]) -> list[str]:
+    """What a person wants to know of a run that has failed, below the engine's long account of it."""
+    why = re.findall(r"^\s*(ERROR \[.*)", facts.get("error_report") or "", re.MULTILINE)
+    why = list(dict.fromkeys(why)) or [line for line in (facts["error"] or "").splitlines() if line.strip()][:1]
+    return [
+        "",
+        "Voxelmill has stopped.",
+        *(f"  {line}" for line in why),
+        "  What is finished is kept: mend the cause and give the same command with -resume.",
+    ]
 
 
 def records(outdir: Path) -> list[dict[str, Any]]:
