@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from voxelmill.core import options, words
-from voxelmill.core.errors import ParameterError
+from voxelmill.core.errors import ParameterError, StorageError
 from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
 
 OPTIONS = options.load()
@@ -257,3 +258,25 @@ def test_output_is_another_name_of_outdir(tmp_path: Path) -> None:
     assert asked(output="there")["outdir"] == asked(outdir="there", output="there")["outdir"] == "there"
     with pytest.raises(ParameterError, match="--output here and --outdir there are one parameter: give one of them"):
         asked(output="here", outdir="there")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_compiled(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "gone/away")
+    given = {"input": str(PROJECT / "README.md")}
+    for outdir in (tmp_path / "file", tmp_path / "file/a/b", tmp_path / "lost/x"):
+        with pytest.raises(StorageError, match=f"cannot write into --outdir {re.escape(str(outdir))}: .*; give another") as found:
+            options.for_run(PROJECT, {"given": {**given, "outdir": str(outdir)}, "config": {}, "profiles": []})
+        assert found.value.exit_code == 74 and "\n" not in str(found.value)
+    options.for_run(PROJECT, {"given": {**given, "outdir": str(tmp_path / "a/b")}, "config": {}, "profiles": []})
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_table_that_is_needed_is_asked_for_at_the_start(tmp_path: Path) -> None:
+    given = {"workflow": "reconstruct", "input": f"file://{tmp_path}"}
+    with pytest.raises(ParameterError, match="no shifts_xy.csv in it; make it by --workflow mosaic, or say by --shifts_xy"):
+        options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+    (tmp_path / "elsewhere.csv").touch()
+    options.for_run(PROJECT, {"given": given | {"shifts_xy": str(tmp_path / "elsewhere.csv")}, "config": {}, "profiles": []})
+    (tmp_path / "shifts_xy.csv").touch()
+    options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})

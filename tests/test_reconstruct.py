@@ -168,4 +168,4 @@ def test_shifts_are_needed(tmp_path: Path):
     given = series(tmp_path / "slices", (0, 1))
     (given / "shifts_xy.csv").unlink()
     done = run("--workflow", "reconstruct", "--input", given, folder=tmp_path)
-    assert done.code != 0 and "no shifts_xy.csv in it; make it by --workflow mosaic" in done.said
+    assert done.code == 64 and "no shifts_xy.csv in it; make it by --workflow mosaic" in done.said

@@ -98,7 +98,7 @@ def folderFor(name, location) {
     }
     def folder = localPath("${location}")
     folder.mkdirs()
-    return folder.isDirectory() ? stageable(folder) : refuse("--${name} ${location}: not a folder, and none can be made there")
+    return folder.isDirectory() ? stageable(folder) : refuse("--${name} ${location}: not a folder, and none can be made there", 74)
 }
 
 // Whether Nextflow's scripts keep a path as it is, and none of its names looks like an option.
@@ -123,16 +123,11 @@ def isRawTile(name) {
     return name ==~ /tile_x\d+_y\d+_z\d+/
 }
 
-// A table by its parameter, or by the parameter's name in --input; nothing where there is none and none is needed.
-def tableOf(options, name, needed) {
+// A table by its parameter, or by the parameter's name in --input; nothing where there is none. One that is needed has been
+// looked for by core/options.py.
+def tableOf(options, name) {
     def beside = localPath("${options.input}").resolve("${name}.csv")
-    if (options[name] || beside.exists()) {
-        return sourceOf(name, options[name] ?: beside)[1]
-    }
-    if (needed) {
-        refuse("--input ${options.input}: no ${name}.csv in it; make it by --workflow mosaic, or say by --${name} where it is")
-    }
-    return []
+    return options[name] || beside.exists() ? sourceOf(name, options[name] ?: beside)[1] : []
 }
 
 // The atlas: a file or folder by its parameter, or what BrainGlobe has fetched for this user.
@@ -152,11 +147,11 @@ def transformsIn(folder) {
     def plain = files.findAll { one -> one.file && one.name.endsWith('.tfm') }.collectEntries { one -> [one.name - '.tfm', one] }
     def saved = files.collectEntries { one -> [one.name, new File(one, 'manual.tfm')] }.findAll { _name, one -> one.file }
     if (folder && !(plain + saved)) {
-        refuse("--manual_transforms_dir ${folder}: neither NAME.tfm nor NAME/manual.tfm in it; make them by voxelmill align")
+        refuse("--manual_transforms_dir ${folder}: neither NAME.tfm nor NAME/manual.tfm in it; make them by voxelmill align", 65)
     }
     def strange = (plain + saved).keySet().findAll { name -> !(name ==~ /z\d+-z\d+/) }
     if (strange) {
-        refuse("--manual_transforms_dir ${folder}: ${strange.sort().join(', ')}; expected names of pairs, such as z07-z08")
+        refuse("--manual_transforms_dir ${folder}: ${strange.sort().join(', ')}; expected names of pairs, such as z07-z08", 65)
     }
     return (plain + saved).collectEntries { name, one -> [name, stageable(one.toPath())] }
 }
@@ -200,7 +195,7 @@ def listBelow(folder, name, above, most, rows) {
     def real = folder.toRealPath()
     def entries = above.contains(real) ? [] : folder.toFile().list()?.toList()?.sort()
     if (entries == null) {
-        refuse("${folder}: this folder cannot be read; check its permissions")
+        refuse("${folder}: this folder cannot be read; check its permissions", 74)
     }
     return rows.size() + entries.size() <= most && entries.every { entry ->
         def state = stateOf(folder.resolve(entry))
@@ -333,7 +328,10 @@ def makesLevels(name, options) {
     return name == 'aligned' || options.ome_zarr_version == '0.4' || (!options.save_minimal && options.max_levels > 1)
 }
 
-// A mistake of the user: one line, and nothing behind it.
-def refuse(message) {
-    error("ERROR ${message}")
+// What is refused once all is compiled: one line, nothing behind it, and the exit code that core/errors.py has for it. By
+// `error` it would be 1. The engine ends its tasks as at a signal; run.nf closes the account of the run.
+def refuse(message, code = 64) {
+    System.err.println("ERROR ${message}")
+    System.setProperty('voxelmill.refused', "${message}")
+    System.exit(code)
 }

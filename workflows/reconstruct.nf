@@ -37,8 +37,8 @@ workflow RECONSTRUCT {
     LIST_FILES(unlisted(found))
     source = ofRole(settled(found, LIST_FILES.out.listing), 'input').first()
     // Shifts and slice configuration go to many processes: value channels, and so is what is made of value channels alone.
-    shifts = channel.value(tableOf(options, 'shifts_xy', true))
-    LIST_SLICES(source, shifts, channel.value(tableOf(options, 'slice_config', false)), options.flags.list_slices)
+    shifts = channel.value(tableOf(options, 'shifts_xy'))
+    LIST_SLICES(source, shifts, channel.value(tableOf(options, 'slice_config')), options.flags.list_slices)
     config = LIST_SLICES.out.config
     ESTIMATE_SLICES(source, LIST_SLICES.out.slices, options.flags.estimate_slices)
     ESTIMATE_SLICES.out.sizes.view { file -> file.text }

@@ -14,6 +14,8 @@ def beginRun(params, run, words) {
     lockFolder(options.outdir, run.runName)
     found.said.each { line -> println(line) }
     logRun(options, run, 'running')
+    // `onComplete` is not called after a refusal.
+    Runtime.runtime.addShutdownHook(new Thread({ System.getProperty('voxelmill.refused') && logRun(options, run, 'failed') }))
     return options
 }
 
@@ -25,7 +27,7 @@ def resolved(params, run) {
     def facts = [given: given, config: config, profiles: "${run.profile}".tokenize(',')]
     def answer = askPython('options.py', ['resolve', "${projectDir}"], facts)
     if (answer.code != 0) {
-        refuse(answer.told.trim())
+        refuse(answer.told.trim(), answer.code)
     }
     return new groovy.json.JsonSlurper().parseText(answer.said)
 }
@@ -50,13 +52,13 @@ def lockFolder(outdir, name) {
     def folder = new File("${outdir}").absoluteFile
     folder.mkdirs()
     if (!folder.directory || !folder.canWrite()) {
-        refuse("cannot write into --outdir ${folder}")
+        refuse("cannot write into --outdir ${folder}", 74)
     }
     def file = new File(folder, '.voxelmill.lock')
     def handle = new RandomAccessFile(file, 'rw')
     def lock = handle.channel.tryLock()
     if (lock == null) {
-        refuse("${folder} is in use by ${file.text.trim()}; wait for it, or choose another --outdir")
+        refuse("${folder} is in use by ${file.text.trim()}; wait for it, or choose another --outdir", 75)
     }
     def host = java.net.InetAddress.localHost.hostName
     // Through the same handle: closing any other one on this file would release the lock.
@@ -75,7 +77,7 @@ def logRun(options, run, status) {
         params: options.findAll { name, _value -> !(name in ['flags', 'preset']) }, preset: options.preset,
         command: "${run.commandLine}", revision: "${run.commitId ?: ''}", resume: run.resume, profile: "${run.profile}",
         nextflow_version: "${run.nextflow.version}", started_at: "${run.start}", stub: run.stubRun || run.preview,
-        error: "${run.errorMessage ?: ''}", error_report: "${run.errorReport ?: ''}",
+        error: run.errorMessage ?: System.getProperty('voxelmill.refused') ?: '', error_report: "${run.errorReport ?: ''}",
         tasks_done: stats?.succeedCount, tasks_cached: stats?.cachedCount, tasks_failed: stats?.failedCount, tasks_ignored: stats?.ignoredCount,
     ]
     def answer = askPython('run_log.py', ["${options.outdir}"], facts)

@@ -59,7 +59,7 @@ def test_one_run_at_a_time_in_a_folder(config: Config, tmp_path: Path) -> None:
     try:
         first.until(lambda: "Submitted process" in first.said(), "a task")
         second = run(*STUB, folder=tmp_path / "b", outdir=tmp_path / "out")
-        assert second.code != 0
+        assert second.code == 75
         for told in ("in use by run first_run", socket.gethostname(), f"process {first.process.pid}"):
             assert told in second.said, second.said
         first.kill()

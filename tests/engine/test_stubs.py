@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from voxelmill.core.runs import table
 from voxelmill.testing.engine import PROJECT, run
 
 pytestmark = pytest.mark.slow
@@ -190,7 +191,7 @@ def test_what_is_switched_on_or_off(off: str, on: tuple[str, ...], more: dict[st
 def test_no_atlas_at_hand(tmp_path: Path) -> None:
     words = (*ARGUMENTS["reconstruct"], "--align_to_ras_enabled", "true", "-stub-run")
     done = run(*words, folder=tmp_path, env={"BRAINGLOBE_DIR": str(tmp_path)})
-    assert done.code != 0 and "no atlas at hand, and nothing is downloaded; give --atlas FILE" in done.said
+    assert done.code == 64 and "no atlas at hand, and nothing is downloaded; give --atlas FILE" in done.said
 
 
 def test_slices_step_by_step(tmp_path: Path) -> None:
@@ -219,7 +220,9 @@ def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None
     assert done.tasks("COMPLETED") == expected("reconstruct", **more)
     (laid / "other.tfm").touch()
     strange = run(*words, folder=tmp_path / "strange")
-    assert strange.code != 0 and "other; expected names of pairs" in strange.said and not strange.said.count("Submitted")
+    assert strange.code == 65 and "other; expected names of pairs" in strange.said and not strange.said.count("Submitted")
+    (last,) = table(strange.outdir)
+    assert last["status"] == "failed" and "expected names of pairs" in last["error"]
 
 
 def test_a_slice_that_fails_for_good_ends_a_strict_run(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from .errors import ParameterError
+from .errors import ParameterError, StorageError, VoxelmillError
 from .words import flag, flags, to_text
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -270,6 +270,7 @@ def load(project: Path = PROJECT) -> Options:
 
 
 READS_URIS = {"connectome": ("input", "truth")}  # what may lie behind http, s3, gs; all else is a file or folder
+NEEDS_TABLES = {"reconstruct": ("shifts_xy",)}  # by their parameters, or under these names in --input
 
 
 def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,6 +291,13 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
             )
         if not _is_there(value):
             raise ParameterError(f"--{name} {value}: no such file or folder")
+    _refuse_unwritable(found["options"]["outdir"])
+    for name in NEEDS_TABLES.get(found["options"]["workflow"], ()):
+        if not found["options"][name] and not _is_there(f"{found['options']['input']}/{name}.csv"):
+            raise ParameterError(
+                f"--input {found['options']['input']}: no {name}.csv in it; make it by --workflow mosaic, or say by --{name} "
+                "where it is"
+            )
     if found["options"]["workflow"] == "release":
         _refuse_within(found["options"]["outdir"], found["options"]["input"])
     said = said_of_preset(found["preset"])
@@ -299,6 +307,16 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         found["flags"]["report"] = " ".join(filter(None, [found["flags"]["report"], *more]))
     said += [f"a configuration file sets params.{name}, which no workflow knows: ignored" for name in found["ignored"]]
     return {**found, "said": said}
+
+
+def _refuse_unwritable(outdir: str) -> None:
+    """Raises StorageError where no folder of that name can be made or written into; makes none."""
+    place = os.path.abspath(outdir)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not (os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)):
+        why = "it" if place == os.path.abspath(outdir) else place
+        raise StorageError(f"cannot write into --outdir {outdir}: {why} is no folder, or may not be written; give another")
 
 
 def _refuse_within(outdir: str, results: str) -> None:
@@ -395,6 +413,6 @@ def main(argv: list[str]) -> int:
         found["flags"] = with_code(found["flags"], Path(argv[1]))
         json.dump(found, sys.stdout)
         return GO_ON
-    except ParameterError as error:
+    except VoxelmillError as error:
         print(f"ERROR {error}" if argv[0] == "early" else error, file=sys.stderr)
         return error.exit_code
