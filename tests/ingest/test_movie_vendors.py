@@ -194,3 +194,46 @@ def test_the_finest_level_is_read_wherever_it_stands(tmp_path):
     with open_movie(tmp_path / "a.zarr") as movie:
         assert same(movie) and movie.pixel_size_um == 0.5
         assert any("level 1 is read" in note for note in movie.notes_of([0]))
+
+
+# ---- times in names ------------------------------------------------------------------------------
+
+TIMES = {
+    "VID_B1_1_2020y02m{d}d_{h:02d}h30m.tif": True,  # over the end of a leap February
+    "a_2020-02-{d} {h:02d}.30.00_c{c}.tif": True,
+    "a_{day:02d}d{h:02d}h30m_ch{c}.tif": True,
+    "a_{h:02d}h30m_ch{c}.tif": False,  # hours of what?
+    "a_2020-{d}-02_{h:02d}30_ch{c}.tif": False,
+    "a_2020y13m{d}d_{h:02d}h30m_ch{c}.tif": False,
+}
+
+
+@pytest.mark.parametrize("form", TIMES)
+def test_times_in_names_that_can_be_read_in_one_way(tmp_path, form):
+    channels = 3 if "{c}" in form else 1
+    for t, c in np.ndindex(4, channels):
+        name = form.format(d=26 + t // 2, day=t // 2, h=3 * t % 6 + 2, c=c)
+        tifffile.imwrite(tmp_path / name, DATA[0, t, c], photometric="minisblack", metadata=None)
+    with open_movie(tmp_path, frame_interval=7) as movie:
+        found = movie.fovs[0]
+        if not TIMES[form]:
+            assert "names" not in found.time_source
+            return
+        assert same(movie, DATA[0, :, :channels])
+        start = 150 if "{day" in form else 0
+        assert found.times == pytest.approx([start, start + 180, start + 1440, start + 1620])
+        assert any("times are those in the names" in note for note in movie.notes_of([0]))
+
+
+def test_a_frame_that_lacks_gives_no_clock(tmp_path):
+    for t in (0, 1, 3):
+        tifffile.imwrite(tmp_path / f"t{t}_00d0{t}h30m.tif", DATA[0, t, 0], photometric="minisblack", metadata=None)
+    with open_movie(tmp_path, frame_interval=7) as movie:
+        assert movie.fovs[0].n_frames == 4 and movie.fovs[0].times == pytest.approx([0, 7, 14, 21])
+
+
+def test_channels_of_a_frame_with_times_of_their_own_give_no_clock(tmp_path):
+    for t, c in np.ndindex(4, 2):
+        tifffile.imwrite(tmp_path / f"t{t}_c{c}_00d0{t}h3{c}m.tif", DATA[0, t, c], photometric="minisblack", metadata=None)
+    with open_movie(tmp_path, frame_interval=7) as movie:
+        assert same(movie, DATA[0, :, :2]) and movie.fovs[0].times == pytest.approx([0, 7, 14, 21])

@@ -22,7 +22,7 @@ from voxelmill.core.errors import DataError
 from voxelmill.core.files import below
 
 from .fov import Fov, trimmed
-from .frame_names import NAMED, channel_name, natural, places
+from .frame_names import NAMED, channel_name, clock, natural, places
 from .movie import Movie
 from .ome_tiff import OmeTiffMovie, Pages, has_ome_xml
 from .tiff import TiffMovie
@@ -97,6 +97,12 @@ class FolderMovie(Movie):
         own = {file.name: at[1] for at, file in self._files.items() if at[0] == v}
         times, pixel_size, step, given, stage = _micro_manager(first.parent, frames, own, self._first_t)
         notes = _entries(first.parent)[1] + as_shown
+        source = "Micro-Manager metadata.txt" if np.isfinite(times).any() else ""
+        if not source and not np.isfinite(step):
+            held = {t: [f.name for at, f in self._files.items() if at[:2] == (v, t)] for t in range(frames)}
+            if (named := clock(held)) is not None:
+                times, source = np.array(named), "times in the names of the files"
+                notes += (f"its times are those in the names of its files: {named[0]:g} to {named[-1]:g} min.",)
         if pixel_size is None:
             pixel_size, said = _pixel_size(first)
             notes += said
@@ -106,7 +112,7 @@ class FolderMovie(Movie):
             frames,
             size[2],
             times,
-            "Micro-Manager metadata.txt" if np.isfinite(times).any() else "",
+            source,
             step,
             pixel_size,
             given if len(given) == len(names) and all(n.startswith("Channel ") for n in names) else names,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,38 @@ def _by_tokens(stem: str) -> dict[str, str] | None:
             return None
         found[axis] = f"{token['n']}{NAMED}{token['name']}" if token["name"] else token["n"]
     return found or None
+
+
+STAMPS = (  # a time in a name that can be read in one way only
+    re.compile(r"(?<!\d)(?P<Y>\d{4})y(?P<M>\d\d)m(?P<D>\d\d)d_(?P<h>\d\d)h(?P<m>\d\d)m((?P<s>\d\d)s)?(?![a-z0-9])"),
+    re.compile(r"(?<!\d)(?P<Y>\d{4})-(?P<M>\d\d)-(?P<D>\d\d)[T_ ](?P<h>\d\d)([-.:])(?P<m>\d\d)\5(?P<s>\d\d)(?!\d)"),
+    re.compile(r"(?<![a-z0-9])(?P<d>\d+)d(?P<h>\d\d)h(?P<m>\d\d)m((?P<s>\d\d)s)?(?![a-z0-9])", re.IGNORECASE),
+)
+
+
+def clock(names: dict[int, list[str]]) -> list[float] | None:
+    """Minutes of frames by times in the names of their files (frame -> names): a date with a time of day, or days with
+    hours and minutes. None unless all names have one of one kind, those of a frame the same, and they rise."""
+    for form in STAMPS:
+        found = {t: {_minutes(m.groupdict()) if (m := form.search(n)) else None for n in held} for t, held in names.items()}
+        if not found or any(len(minutes) != 1 or None in minutes for minutes in found.values()):
+            continue
+        times = [float(minutes.pop() or 0) for _, minutes in sorted(found.items())]
+        if len(times) > 1 and all(a < b for a, b in itertools.pairwise(times)):
+            return times if form is STAMPS[-1] else [one - times[0] for one in times]
+    return None
+
+
+def _minutes(told: dict[str, str | None]) -> float | None:
+    """From year 1, or from 0 d; None where there is no such day or time."""
+    day, hour, minute, second = (int(told.get(k) or 0) for k in "dhms")
+    try:
+        if told.get("Y"):
+            day = date(*(int(told[k] or 0) for k in "YMD")).toordinal()
+        at = time(hour, minute, second)
+    except ValueError:
+        return None
+    return day * 1440 + at.hour * 60 + at.minute + at.second / 60
 
 
 def channel_name(key: str) -> str:
