@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -241,6 +242,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the shipped network
     _, card = session(args.model)
     figures = cells(args) if args.kind == "cells" else neurites(args)
     print(json.dumps({"steps": card["training"]["steps"], "part": args.part, **figures}, indent=1))

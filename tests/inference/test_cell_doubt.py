@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 from voxelmill.inference import cells
-from voxelmill.inference.cell_doubt import Look, doubts, matched
+from voxelmill.inference.cell_doubt import MOST_LIT, Look, doubts, lit_of, matched
 from voxelmill.testing.movies import run_timelapse, write_ome_tiff
 from voxelmill.testing.stages import record_of
 from voxelmill.testing.timelapse import make_movie
@@ -66,6 +66,20 @@ def test_brightfield_is_doubtful(movie):
     assert said.startswith("the outlines of cells are doubtful") and "brightfield" in said
 
 
+@pytest.mark.parametrize("degrees", [45, 100, 225])
+def test_dic_is_of_another_kind_from_wherever_it_is_lit(movie, degrees):
+    depth = ndi.gaussian_filter(np.sqrt(np.minimum(ndi.distance_transform_edt(movie.labels[0]), 10)), 1)
+    along_y, along_x = np.gradient(depth)
+    relief = np.sin(np.deg2rad(degrees)) * along_y + np.cos(np.deg2rad(degrees)) * along_x
+    frame = 20_000 + 4000 * relief + np.random.default_rng(1).normal(0, 200, relief.shape)
+    assert any("as in DIC" in said for said in cells.doubts_of([frame], cells.cell_diameter_of([frame])))
+
+
+@pytest.mark.parametrize("what", [np.zeros((300, 400)), np.zeros((8, 8)), np.random.default_rng(2).normal(size=(300, 400))])
+def test_nothing_and_noise_are_lit_from_nowhere(what):
+    assert lit_of(what.astype(np.float32)) < MOST_LIT
+
+
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_a_width_that_is_wrong_is_said(movie, factor):
     width = cells.cell_diameter_of([movie.phase[0]])
@@ -97,8 +111,9 @@ def look(
     flow: float = 0.85,
     halo: float = 1.5,
     dark: float = 0.6,
+    lit: float = 0.3,
 ) -> Look:
-    return Look(seen, settled, wider, flow, halo, (same, same), (n, n), dark)
+    return Look(seen, settled, wider, flow, halo, (same, same), (n, n), dark, lit)
 
 
 def test_what_is_said():
@@ -110,6 +125,7 @@ def test_what_is_said():
     assert "middles of cells are 0.60 long" in doubts([look(flow=0.6)], 12)[0]
     assert "may be inverted" in doubts([look(halo=-0.5)], 12)[0]
     assert "not of a kind that the network knows" in doubts([look(dark=0.0)], 12)[0]
+    assert "as in DIC" in doubts([look(lit=0.8)], 12)[0]
     assert "2 times as wide as the 12 px" in doubts([look(wider=1.0)], 12)[0]
 
 

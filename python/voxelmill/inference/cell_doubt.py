@@ -6,11 +6,13 @@ wider       log2 of how much wider the cells look than the width that they were 
 flow        mean length of the arrows in what looks like a cell: 1 where all agree on the way to the middle
 halo        how bright the image is just outside cells, in units of the background's noise (arcsinh): phase contrast has one
 dark        how far the image goes below the background in and around cells, where 1 is how far it goes above it
+lit         how far all places agree on a direction along which things are bright on one side and dark on the other: in DIC
 
 Settled and agreement together (their mean) are above SURE on all images that the network was trained for (T98G, C2C12,
 bacteria, made movies), flow is 0.65 and more, halo 0.9 and more, dark 0.33 and more. Inverted, the halo is -0.6 and less; in
 DIC and far out of focus settled and agreement together are 0.46 to 0.78, flow mostly below 0.7; where the true cells glow,
-dark is 0.01 and less. Chosen on the parts of these sets that are not held back.
+dark is 0.01 and less. Lit is 0.57 and less; made cells in DIC at any angle are above 0.85. Chosen on
+the parts of these sets that are not held back.
 """
 
 from __future__ import annotations
@@ -29,15 +31,18 @@ SURE = 0.68  # mean of settled and agreement, below which outlines are doubtful
 LEAST_FLOW = 0.64
 LEAST_HALO = 0.3
 LEAST_DARK = 0.15
+MOST_LIT = 0.65
 MOST_WIDER = 0.3
 FEWEST, USUAL = 5, 0.85  # cells, below which agreement says nothing, and what is taken in its place
+LONGEST = 9  # px of shrunk frames from a bright side to a dark one
+PLACE = round(1.5 * WIDTH)  # px, side of what is one place
 LEAST_SEEN = 2 * WIDTH**2  # px of shrunk frames that look like a cell, below which there is nothing to judge
 
 
 @dataclass(frozen=True)
 class Look:
     """One frame as the network saw it. seen: px that look like a cell; settled: px of these that became one; wider:
-    median over them, log2; flow, halo, dark: as above; same, cells: matched outlines and outlines in all, at
+    median over them, log2; flow, halo, dark, lit: as above; same, cells: matched outlines and outlines in all, at
     each of OTHER_WIDTHS."""
 
     seen: int
@@ -48,6 +53,7 @@ class Look:
     same: tuple[int, ...]
     cells: tuple[int, ...]
     dark: float = 1.0
+    lit: float = 0.0
 
 
 def matched(a: NDArray, b: NDArray) -> int:
@@ -85,6 +91,33 @@ def dark_of(small: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
     return float((level - low) / max(high - level, 1e-6))
 
 
+def lit_of(small: NDArray[np.float32]) -> float:
+    """How far the places of a shrunk frame agree that things are brighter on one side, along whichever direction: 0 to 1.
+
+    The sum of I(r)^2 I(r + s) over r is as large at -s as at s where bright and dark sides have no order. Where it differs most,
+    the difference is summed by places, each capped at what 90 % have so that a single thing does not decide, and compared
+    with the sum of its absolute values.
+    """
+    import cv2
+
+    image = np.clip(cv2.GaussianBlur(cell_flows.normalise(small), (0, 0), 1), -4, 4)
+    image -= image.mean()
+    (height, width), far = image.shape, LONGEST
+    padded = tuple(cv2.getOptimalDFTSize(n + 2 * far) for n in image.shape)
+    spectra = np.fft.rfft2(image**2, padded), np.fft.rfft2(image, padded)
+    third = np.roll(np.fft.irfft2(np.conj(spectra[0]) * spectra[1], padded), (far, far), (0, 1))[: 2 * far + 1, : 2 * far + 1]
+    y, x = np.mgrid[-far : far + 1, -far : far + 1]
+    odd = np.where((np.hypot(y, x) >= 2) & (np.hypot(y, x) <= far), third - third[::-1, ::-1], 0)
+    y, x = np.unravel_index(np.argmax(odd), odd.shape)
+    around = np.pad(image, far)
+    there, back = (around[j : j + height, i : i + width] for j, i in ((y, x), (2 * far - y, 2 * far - x)))
+    places = tuple(max(1, n // PLACE) for n in (width, height))
+    sums = cv2.resize(image**2 * (there - back), places, interpolation=cv2.INTER_AREA)
+    cap = np.quantile(np.abs(sums), 0.9)
+    sums = np.clip(sums, -cap, cap)
+    return float(sums.sum() / max(np.abs(sums).sum(), 1e-12))
+
+
 def doubts(looks: Sequence[Look], width: float) -> list[str]:
     """What is doubtful, one line each; nothing where all is well or there is nothing to judge."""
     looks = [look for look in looks if look.seen]
@@ -115,6 +148,11 @@ def doubts(looks: Sequence[Look], width: float) -> list[str]:
         said.append(
             "the image is not of a kind that the network knows: nothing in or around cells is darker than the background, as "
             "in fluorescence. Outlines may be right all the same; look at the contact sheet."
+        )
+    if float(np.median([look.lit for look in looks])) > MOST_LIT:
+        said.append(
+            "the image is not of a kind that the network knows: cells are bright on one side and dark on the other, as in DIC. "
+            "Their outlines are doubtful; look at the contact sheet."
         )
     wider = float(np.median([look.wider for look in looks]))
     if abs(wider) > MOST_WIDER:

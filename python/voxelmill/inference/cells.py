@@ -204,6 +204,7 @@ def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
                 tuple(cell_doubt.matched(labels, other) for other in others),
                 tuple(int(labels.max() + other.max()) for other in others),
                 cell_doubt.dark_of(small, parts > 0),
+                cell_doubt.lit_of(small),
             )
         )
     return cell_doubt.doubts(looks, cell_diameter)
