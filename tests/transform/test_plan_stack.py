@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from voxelmill.testing.slices import THICK, alignment_error, pair, registered, stacked
 from voxelmill.testing.stages import record_of, run_stage
-from voxelmill.transform.pairs import Pair, read_metrics
+from voxelmill.transform.pairs import Pair, judged, read_metrics
 from voxelmill.transform.plan_common_space import LOST
 from voxelmill.transform.plan_stack import Parameters, depths, write_table
 from voxelmill.transform.slice_solution import Believed, decided, rotated, solve
@@ -34,6 +34,17 @@ def test_thin_slabs_count_where_nothing_else_holds_a_slice():
     _, beside, _ = decided(Believed(), [pair(0, 1), thin, pair(1, 2)])
     assert alone == (thin, "full", "")
     assert (beside.pair, beside.use) == (thin, "skipped") and "others hold both" in beside.why
+
+
+def test_planes_on_either_side_of_a_gap_are_less_alike_and_still_count():
+    """No gate is shut by how alike they are; by how much they may be off is said."""
+    low = {"correlation": 0.2, "z_correlation": 0.15}
+    assert judged(pair(0, 2, thin=True, **low)).status == "ok" and judged(pair(0, 1, **low)).status == "warning"
+    made = decided(Believed(), [judged(pair(0, 2, thin=True, dim1_px=-4.0, **low)), pair(2, 3)])
+    assert made[0].use == "full"
+    found = solve(Believed(), made, [0, 2, 3], 100)
+    assert found.shift[1, 0] - found.shift[0, 0] == pytest.approx(4)
+    assert found.doubt[1] == pytest.approx((2.5, 0.05)) and not found.doubt[[0, 2]].any()
 
 
 def test_transforms_of_another_run(tmp_path, capsys):

@@ -153,7 +153,7 @@ def remarks(series: Series, n: int, why: str) -> str:
     off = [
         f"{short(laid.get(f'doubt_{unit}'))} {unit}" for unit in ("px", "deg") if float(laid.get(f"doubt_{unit}") or 0) > 0
     ]
-    said += [f"held by no pair: may lie {' and '.join(off)} off"] if off else []
+    said += [f"behind a gap, or held by no pair: may lie {' and '.join(off)} off"] if off else []
     said += [row["notes"]] if row.get("notes") and row["notes"] not in why else []
     return "; ".join(said)
 

@@ -120,7 +120,9 @@ def without_pair(own: Sequence[int], made: Sequence[Decision], solution: Solutio
         why = known[a, b].why or "turns alone are known" if (a, b) in known else "registration failed"
         off = [said for said, some in ((f"{px:.1f} px", px), (f"{np.rad2deg(turn):.2f} deg", turn)) if some]
         pair = f"{slices.name_of(a)} to {slices.name_of(b)}"
-        if off:
+        if off and (a, b) in known and known[a, b].use == "full":
+            found.append(f"{pair} are held by the planes on either side of a gap, give or take {' and '.join(off)}")
+        elif off:
             found.append(f"{pair} lie as the stage says, give or take {' and '.join(off)}: {why}")
         elif (a, b) not in known:
             found.append(f"{pair} are held by slices two apart: {why}")

@@ -31,7 +31,7 @@ from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .bandpass import prepare
 from .pair_results import PairResult
-from .pairs import Pair, Surface, confidence, judged, write_itk, write_metrics
+from .pairs import THRESHOLDS, Pair, Surface, confidence, judged, write_itk, write_metrics
 from .registration import estimate_pair
 from .warp import apply, centre_of, compose
 
@@ -142,7 +142,8 @@ def believed(p: Parameters, pair: Pair, found: PairResult) -> tuple[Pair, np.nda
     if why:
         nothing = {"dim1_px": 0.0, "dim2_px": 0.0, "rotation_deg": 0.0, "why": why, "status": "error"}
         return pair.model_copy(update=nothing), np.eye(2, 3)
-    sure = confidence(pair.z_correlation, pair.translation, pair.rotation_deg, most)
+    alike = min(1.0, pair.correlation / THRESHOLDS["correlation"][2]) if pair.thin else pair.z_correlation
+    sure = confidence(alike, pair.translation, pair.rotation_deg, most)
     return judged(pair.model_copy(update={"confidence": sure})), found.matrix
 
 

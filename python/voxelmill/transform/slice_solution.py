@@ -132,7 +132,7 @@ def _use(p: Believed, pair: Pair) -> tuple[Use, str]:
     turns = {
         "turns alone are applied": p.apply_rotation_only,
         f"confidence {pair.confidence:.2f}": pair.confidence < p.transform_confidence_high,
-        f"z_correlation {pair.z_correlation:.2f}": pair.z_correlation < p.stack_translation_min_zcorr,
+        f"z_correlation {pair.z_correlation:.2f}": not pair.thin and pair.z_correlation < p.stack_translation_min_zcorr,
         f"{pair.translation:.0f} px is the bound": 0 < limit <= pair.translation,
     }
     only = [why for why, shut in turns.items() if shut]
@@ -167,6 +167,9 @@ def solve(
     far = np.linalg.norm(shift, axis=1, keepdims=True)
     cap = p.stack_max_cumulative_drift_px or np.inf
     doubts = np.stack([doubt, turn_doubt], 1)
+    for d in links:
+        if d.pair.thin:  # nothing else holds its slices
+            doubts[at[d.pair.moving]] += d.pair.doubt_px * np.array([d.use == "full", 2 / size])
     return as_first(Solution(turn, shift * np.minimum(1, cap / np.maximum(far, 1e-9)), doubts))
 
 
