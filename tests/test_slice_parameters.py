@@ -88,6 +88,13 @@ def estimate_global_transform(made: Path, folder: Path, **words: Any) -> int:
     )
 
 
+def estimate_global_illumination(made: Path, folder: Path, **words: Any) -> int:
+    grids = sorted((made / "grids").glob("*.ome.zarr"))
+    return run_stage(
+        "transform.estimate_global_illumination", folder, grids=grids, output="a.npy", described_in="a.json", **words
+    )
+
+
 def prepare_slice(made: Path, folder: Path, **words: Any) -> int:
     files = {"grid": made / "grids/mosaic_grid_3d_z00.ome.zarr", "output": "out.ome.zarr", "tiles": "t.csv", "seams": "q.csv"}
     return run_stage("transform.prepare_slice", folder, slice="0", **files, **words)
@@ -133,6 +140,7 @@ SCENES: dict[str, tuple[Scene, Words]] = {
     "ingest.list_slices": (list_slices, {}),
     "transform.detect_rehoming_events": (detect_rehoming_events, {}),
     "transform.estimate_global_transform": (estimate_global_transform, GIVEN),
+    "transform.estimate_global_illumination": (estimate_global_illumination, GIVEN),
     "transform.prepare_slice": (prepare_slice, GIVEN),
     "transform.plan_common_space": (plan_common_space, {}),
     "transform.interpolate_missing_slice": (
@@ -172,6 +180,7 @@ CHANGES: dict[str, dict[str, tuple[Any, Words]]] = {
         "stitch_global_transform_n_samples": (3, {}),
         "stitch_global_transform_seed": (1, {"stitch_global_transform_n_samples": 3}),
     },
+    "transform.estimate_global_illumination": {"fix_illum_global_slices": (1, {}), "clip_percentile_upper": (90, {})},
     "transform.prepare_slice": {
         "resolution": (14, {}),
         "stitch_overlap_fraction": (0.2, {}),

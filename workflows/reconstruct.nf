@@ -8,6 +8,7 @@ include { PREPARE_SLICE } from '../modules/transform/prepare_slice'
 include { ANALYZE_SHIFTS } from '../modules/serving/analyze_shifts'
 include { DETECT_REHOMING_EVENTS } from '../modules/transform/detect_rehoming_events'
 include { AUTO_ASSESS_QUALITY } from '../modules/transform/auto_assess_quality'
+include { ESTIMATE_GLOBAL_ILLUMINATION } from '../modules/transform/estimate_global_illumination'
 include { ESTIMATE_GLOBAL_TRANSFORM } from '../modules/transform/estimate_global_transform'
 include { RESAMPLE_MOSAIC_GRID } from '../modules/transform/resample_mosaic_grid'
 include { FIX_FOCAL_CURVATURE } from '../modules/transform/fix_focal_curvature'
@@ -62,11 +63,16 @@ workflow RECONSTRUCT {
             raw: true
         }
     grids = storesOf(listed.raw, options)
+    pooled = allInOrder(grids).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
     transform = channel.value([])
     if (options.stitch_global_transform) {
-        pooled = allInOrder(grids).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
         ESTIMATE_GLOBAL_TRANSFORM(pooled, options.flags.estimate_global_transform)
         transform = ESTIMATE_GLOBAL_TRANSFORM.out.transform
+    }
+    light = channel.value([])
+    if (options.fix_illum_enabled && options.fix_illum_global) {
+        ESTIMATE_GLOBAL_ILLUMINATION(pooled, options.flags.estimate_global_illumination)
+        light = ESTIMATE_GLOBAL_ILLUMINATION.out.light
     }
     notes = channel.empty()
     // The same steps, each a task whose output is published, or all in one: the same bytes.
@@ -80,7 +86,7 @@ workflow RECONSTRUCT {
             grids = FIX_FOCAL_CURVATURE.out.volume
         }
         if (options.fix_illum_enabled) {
-            FIX_ILLUMINATION(grids, options.flags.fix_illumination)
+            FIX_ILLUMINATION(grids, light, options.flags.fix_illumination)
             grids = FIX_ILLUMINATION.out.volume
             notes = FIX_ILLUMINATION.out.notes
         }
@@ -92,7 +98,7 @@ workflow RECONSTRUCT {
         notes = notes.mix(STITCH_3D_WITH_REFINEMENT.out.notes, BEAM_PROFILE_CORRECTION.out.notes, NORMALIZE.out.notes)
     }
     else {
-        PREPARE_SLICE(grids, transform, options.flags.prepare_slice)
+        PREPARE_SLICE(grids, transform, light, options.flags.prepare_slice)
         prepared = PREPARE_SLICE.out.volume
         notes = PREPARE_SLICE.out.notes
     }

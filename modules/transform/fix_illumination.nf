@@ -5,6 +5,7 @@ process FIX_ILLUMINATION {
 
     input:
     tuple val(meta), path(grid, stageAs: 'given/*'), path(manifest, stageAs: 'given/*')
+    path light
     val flags
 
     output:
@@ -14,7 +15,7 @@ process FIX_ILLUMINATION {
 
     script:
     """
-    fix_illumination.py ${flags} --grid ${grid} --slice ${meta.slice} --output published/fix_illumination/mosaic_grid_3d_${meta.id}_illum_fix.ome.zarr --notes ${meta.id}_fix_illumination.npz
+    fix_illumination.py ${flags} --grid ${grid} --slice ${meta.slice} --output published/fix_illumination/mosaic_grid_3d_${meta.id}_illum_fix.ome.zarr ${light ? "--light ${light}" : ''} --notes ${meta.id}_fix_illumination.npz
     """
 
     stub:

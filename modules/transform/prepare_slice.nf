@@ -7,6 +7,7 @@ process PREPARE_SLICE {
     input:
     tuple val(meta), path(grid, stageAs: 'given/*'), path(manifest, stageAs: 'given/*')
     path transform
+    path light
     val flags
 
     output:
@@ -18,7 +19,7 @@ process PREPARE_SLICE {
 
     script:
     """
-    prepare_slice.py ${flags} --grid ${grid} --slice ${meta.slice} --output published/normalize/slice_${meta.id}_normalize.ome.zarr ${transform ? "--transform ${transform}" : ''} --tiles published/stitch_3d_with_refinement/slice_${meta.id}_tiles.csv --seams published/stitch_3d_with_refinement/slice_${meta.id}_seams.csv --notes ${meta.id}_prepare_slice.npz
+    prepare_slice.py ${flags} --grid ${grid} --slice ${meta.slice} --output published/normalize/slice_${meta.id}_normalize.ome.zarr ${transform ? "--transform ${transform}" : ''} ${light ? "--light ${light}" : ''} --tiles published/stitch_3d_with_refinement/slice_${meta.id}_tiles.csv --seams published/stitch_3d_with_refinement/slice_${meta.id}_seams.csv --notes ${meta.id}_prepare_slice.npz
     """
 
     stub:

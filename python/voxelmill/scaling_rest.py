@@ -43,8 +43,9 @@ NOT_COUNTED: dict[str, dict[str, str]] = {
         ),
         **because(
             ASKED,
-            "auto_assess_quality estimate_global_transform common_space_preview refine_manual_transforms "
-            "make_manual_align_package stitch_motor_only stitch_refined compare_stitching stack_motor_only",
+            "auto_assess_quality estimate_global_transform estimate_global_illumination common_space_preview "
+            "refine_manual_transforms make_manual_align_package stitch_motor_only stitch_refined compare_stitching "
+            "stack_motor_only",
         ),
         **because("only with --align_to_ras_enabled: a task a block, as correct_bias_field", "align_to_ras"),
         **because("only with --nifti: one task that writes the volume once more, as zip_volume", "export_nifti"),

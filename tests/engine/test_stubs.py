@@ -26,9 +26,8 @@ OTHER_THAN_ONE = {
         **dict.fromkeys(("GENERATE_AIP", "GENERATE_MOSAIC_PREVIEW"), 0),
     },
     "reconstruct": {
-        **dict.fromkeys(
-            ("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN", "ESTIMATE_GLOBAL_TRANSFORM", "COMMON_SPACE_PREVIEW"), 0
-        ),
+        **dict.fromkeys(("LIST_FILES", "AUTO_ASSESS_QUALITY", "JOIN", "COMMON_SPACE_PREVIEW"), 0),
+        **dict.fromkeys(("ESTIMATE_GLOBAL_TRANSFORM", "ESTIMATE_GLOBAL_ILLUMINATION"), 0),
         **dict.fromkeys(("PREPARE_SLICE", "SLICE_PREVIEW", "BRING_TO_COMMON_SPACE", "STACK", "MAKE_LEVELS"), 2),
         "REGISTER_PAIRWISE": 3,
         "JOIN_STACK": 1,
@@ -162,8 +161,10 @@ STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
     [
         (
             "interpolate_missing_slices",
-            ("diagnostic_mode", "nifti"),
-            ANALYSES | STITCHED | {"EXPORT_NIFTI": 1, "INTERPOLATE_MISSING_SLICE": 0, "REGISTER_PAIRWISE": 1},
+            ("diagnostic_mode", "nifti", "fix_illum_global"),
+            ANALYSES
+            | STITCHED
+            | {"ESTIMATE_GLOBAL_ILLUMINATION": 1, "EXPORT_NIFTI": 1, "INTERPOLATE_MISSING_SLICE": 0, "REGISTER_PAIRWISE": 1},
         ),
         (
             "detect_rehoming",
@@ -194,17 +195,28 @@ def test_no_atlas_at_hand(tmp_path: Path) -> None:
     assert done.code == 64 and "no atlas at hand, and nothing is downloaded; give --atlas FILE" in done.said
 
 
-def test_slices_step_by_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "on, off, more",
+    [
+        (
+            ("fix_curvature_enabled", "stitch_global_transform", "common_space_preview"),
+            ("fix_illum_enabled", "stitch_preview"),
+            {"RESAMPLE_MOSAIC_GRID": 2, "FIX_FOCAL_CURVATURE": 2, "ESTIMATE_GLOBAL_TRANSFORM": 1, "COMMON_SPACE_PREVIEW": 1},
+        ),
+        (("fix_illum_global",), (), {"FIX_ILLUMINATION": 2, "ESTIMATE_GLOBAL_ILLUMINATION": 1, "SLICE_PREVIEW": 2}),
+    ],
+    ids=["without light", "one light"],
+)
+def test_slices_step_by_step(on: tuple[str, ...], off: tuple[str, ...], more: dict[str, int], tmp_path: Path) -> None:
     """With --publish_intermediates each step on a slice is a task, and those that are switched off are none."""
-    steps = ("RESAMPLE_MOSAIC_GRID", "FIX_FOCAL_CURVATURE", "STITCH_3D_WITH_REFINEMENT")
-    steps += ("BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
-    switches = ("--publish_intermediates", "true", "--fix_curvature_enabled", "true", "--fix_illum_enabled", "false")
-    switches += ("--stitch_global_transform", "true")  # one model, which goes to every slice
-    switches += ("--stitch_preview", "false", "--common_space_preview", "true")
-    done = run(*ARGUMENTS["reconstruct"], *switches, "-stub-run", folder=tmp_path)
+    switches: list[object] = [word for name in on for word in (f"--{name}", "true")]
+    switches += [word for name in off for word in (f"--{name}", "false")]
+    switches += ["--resolution", 10 if "RESAMPLE_MOSAIC_GRID" in more else -1]
+    done = run(*ARGUMENTS["reconstruct"], *switches, "--publish_intermediates", "true", "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
-    more = {"PREPARE_SLICE": 0, "SLICE_PREVIEW": 0, "COMMON_SPACE_PREVIEW": 1, "ESTIMATE_GLOBAL_TRANSFORM": 1}
-    assert done.tasks("COMPLETED") == expected("reconstruct", **more, **dict.fromkeys(steps, 2))
+    always = ("STITCH_3D_WITH_REFINEMENT", "BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
+    none = {"PREPARE_SLICE": 0, "SLICE_PREVIEW": 0}
+    assert done.tasks("COMPLETED") == expected("reconstruct", **none | dict.fromkeys(always, 2) | more)
 
 
 def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None:

@@ -28,17 +28,19 @@ class Parameters(Clipped, Overlapping):
     """Illumination."""
 
 
-def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out, notes: Out | None = None) -> None:
-    one_step(task, output, notes, lambda: light(open_grid(grid), p))
+def run(
+    p: Parameters, task: Task, *, grid: In, slice: str, output: Out, light: In | None = None, notes: Out | None = None
+) -> None:
+    one_step(task, output, notes, lambda: lit(open_grid(grid), p, None if light is None else np.load(light)))
 
 
-def light(grid: TileGrid, p: Parameters) -> tuple[TileGrid, Notes]:
-    """The grid, evenly lit. Raises DataError where nothing shines."""
+def lit(grid: TileGrid, p: Parameters, coefficients: np.ndarray | None = None) -> tuple[TileGrid, Notes]:
+    """The grid, evenly lit: by a field that is known (its `coefficients`), or by its own. Raises DataError where nothing
+    shines."""
     seen = Glances(grid, p.clip_percentile_upper)
-    matrix = by_overlap(grid, p.stitch_overlap_fraction)
-    placed, _ = place(seen.grid, matrix, REACH, bands=BANDS)
+    own, spread = estimate(seen, p) if coefficients is None else (coefficients, float("nan"))
     cells, dark = seen.cells(), seen.dark()
-    field = illumination.estimate(cells, placed.positions * (cells.shape[1] / grid.tile[1]), dark)
+    field = illumination.Field(own, spread, dark)
     flat = field.flat(grid.tile[1:])
     after = np.stack([illumination.correct(np.nan_to_num(c), field.flat(c.shape), dark) for c in cells])
     found = {
@@ -48,9 +50,18 @@ def light(grid: TileGrid, p: Parameters) -> tuple[TileGrid, Notes]:
         "grid_counts": np.array(grid.counts),
         "illumination_cv": float(flat.std()),
         "illumination_dark": dark,
-        "illumination_spread": field.spread,
     }
+    if coefficients is None:
+        found["illumination_spread"] = spread
     return grid.mapped(lambda tile: illumination.correct(tile, flat, dark)), found
+
+
+def estimate(seen: Glances, p: Overlapping) -> tuple[np.ndarray, float]:
+    """The field that a slice shows: coefficients of log flat, and the spread of what neighbours show after it."""
+    placed, _ = place(seen.grid, by_overlap(seen.grid, p.stitch_overlap_fraction), REACH, bands=BANDS)
+    cells = seen.cells()
+    field = illumination.estimate(cells, placed.positions * (cells.shape[1] / seen.grid.tile[1]), seen.dark())
+    return field.coefficients, field.spread
 
 
 class Glances:

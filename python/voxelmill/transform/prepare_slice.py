@@ -60,12 +60,14 @@ def run(
     tiles: Out,
     seams: Out,
     transform: In | None = None,
+    light: In | None = None,
     notes: Out | None = None,
 ) -> None:
     with or_left_out(task), TemporaryDirectory(dir=output.parent) as scratch:
         source = open_grid(grid)
         task.device = choose(p.use_gpu)[1]
-        stitched, placed, found = stitch(source, p, None if transform is None else np.load(transform))
+        known = [None if path is None else np.load(path) for path in (transform, light)]
+        stitched, placed, found = stitch(source, p, *known)
         stitch_3d_with_refinement.write_tables(placed, stitch_3d_with_refinement.made_of(found), tiles, seams)
         stitched = stitched.save(Path(scratch, "stitched.ome.zarr"), "none")  # and its tiles are let go
         made, more = finish(stitched, p, Path(scratch, "even.ome.zarr"))
@@ -73,14 +75,16 @@ def run(
         made.save(output)
 
 
-def stitch(source: TileGrid, p: Stitching, transform: np.ndarray | None) -> tuple[SliceVolume, Placement, Notes]:
-    """From the grid to one volume, lazily."""
+def stitch(
+    source: TileGrid, p: Stitching, transform: np.ndarray | None, light: np.ndarray | None = None
+) -> tuple[SliceVolume, Placement, Notes]:
+    """From the grid to one volume, lazily. transform, light: of the whole acquisition, None: its own."""
     grid, found = resample_mosaic_grid.resample(source, p, choose(p.use_gpu)[0]), Notes()
     if p.fix_curvature_enabled:
         grid, more = fix_focal_curvature.flatten(grid, p)
         found |= more
     if p.fix_illum_enabled:
-        grid, more = fix_illumination.light(grid, p)
+        grid, more = fix_illumination.lit(grid, p, light)
         found |= more
     stitched, placed, more = stitch_3d_with_refinement.stitch(grid, p, transform)
     return stitched, placed, found | more

@@ -15,6 +15,11 @@ class Parameters(Given, Kept):
     detect_rehoming: bool = param(True, "Take steps of the stage that are none of the tissue out of the shifts")
     auto_assess_quality: bool = param(False, "Leave out slices that are unlike their neighbours")
     stitch_global_transform: bool = param(False, "Lay the tiles of all slices out as their seams say together")
+    fix_illum_global: bool = param(
+        False,
+        "Light the tiles of all slices by one field, which slices tell together",
+        more="For slices of few tiles. A slice that is added then changes all; without it each keeps its own under -resume.",
+    )
     stitch_preview: bool = param(
         True, "Draw a page for each slice: tiles and seams, light before and after, the planes of the clean slice"
     )
