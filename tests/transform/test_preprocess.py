@@ -54,15 +54,17 @@ def test_contrast_is_local(tmp_path: Path):
 def test_sixteen_bit_is_mapped_by_the_range_of_the_volume(tmp_path: Path):
     raw, _ = neurites((4, 64, 64))
     wide = raw.astype(np.uint16) * 100 + 1000
-    for name, values, span in (("u8", raw, (0, 255)), ("u16", wide, (1000, 26500))):
+    narrow = raw.astype(np.uint16)  # grey levels of 8 bits in a type of 16
+    spans = ("u8", raw, (0, 255)), ("u16", wide, (1000, 26500)), ("n16", narrow, (int(raw.min()), int(raw.max())))
+    for name, values, span in spans:
         store = make_store(tmp_path / f"{name}.ome.zarr", values)
         facts = make_facts(tmp_path / f"{name}.json", 4, span)
         assert (
             run_stage("transform.preprocess", tmp_path / name, volume=store, facts=facts, block="0-0", output="out.ome.zarr")
             == 0
         )
-    a, b = (open_image(tmp_path / n / "out.ome.zarr").read() for n in ("u8", "u16"))
-    assert np.array_equal(a, b)
+    a, b, c = (open_image(tmp_path / n / "out.ome.zarr").read() for n in ("u8", "u16", "n16"))
+    assert np.array_equal(a, b) and np.array_equal(a, c) and raw.max() < 255
 
 
 def test_bright_membranes_become_dark(tmp_path: Path):

@@ -50,6 +50,9 @@ def equalise(p: Parameters, source: Image, target: Image, window: tuple[float, f
 
 
 def grey_window(facts: dict) -> tuple[float, float]:
-    """Grey values that become 0 and 255: without hot pixels, where that leaves a range."""
+    """Grey values that become 0 and 255: without hot pixels, where that leaves a range; of 8-bit ones in a wider type 0 and
+    255, so that they come out as in 8 bits."""
+    if 0 <= facts["value_range"][0] and facts["value_range"][1] <= 255:
+        return 0, 255
     low, high = facts.get("window") or facts["value_range"]
     return (low, high) if low < high else tuple(facts["value_range"])
