@@ -155,6 +155,9 @@ def test_bright_membranes_are_named(made, store: Path, tmp_path: Path, capsys):
         said = record_of(tmp_path, "segment")["quality"].get("notes", [""])[0]
         assert ("run with --membranes bright" in said) == ("run with --membranes bright" in capsys.readouterr().err)
         assert bool(said) == (name == "bright")
+    few = make_store(tmp_path / "few.ome.zarr", contrast.negative(grey)[:, :60, :60], (10.0, 10.0, 10.0), shard=(12, 96, 96))
+    segment(tmp_path, few, "0-0")
+    assert "notes" not in record_of(tmp_path, "segment")["quality"]  # too few to tell
 
 
 def test_grey_values_of_any_type_give_the_same_supervoxels(made, tmp_path: Path):

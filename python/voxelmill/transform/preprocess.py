@@ -26,7 +26,7 @@ class Parameters(Params):
 def run(p: Parameters, task: Task, *, volume: In, facts: In, block: str, output: Out) -> None:
     source = open_image(volume)
     lay = source.layout()
-    window = None if lay.dtype == "uint8" else grey_window(json.loads(facts.read_text()))
+    window = None if lay.dtype == "uint8" else grey_window(json.loads(facts.read_text()), lay.dtype)
     target = create_image(output, Layout(lay.shape, "uint8", lay.chunk, lay.shard), source.space)
     task.do(partial(equalise, p, source, target, window), list(blocks.regions(lay, block)), "shards equalised")
 
@@ -49,10 +49,10 @@ def equalise(p: Parameters, source: Image, target: Image, window: tuple[float, f
     target.write(region, contrast.negative(even) if p.membranes == "bright" else even)
 
 
-def grey_window(facts: dict) -> tuple[float, float]:
+def grey_window(facts: dict, dtype: str) -> tuple[float, float]:
     """Grey values that become 0 and 255: without hot pixels, where that leaves a range; of 8-bit ones in a wider type 0 and
     255, so that they come out as in 8 bits."""
-    if 0 <= facts["value_range"][0] and facts["value_range"][1] <= 255:
+    if dtype == "uint16" and facts["value_range"][1] <= 255:
         return 0, 255
     low, high = facts.get("window") or facts["value_range"]
     return (low, high) if low < high else tuple(facts["value_range"])
