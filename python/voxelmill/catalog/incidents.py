@@ -240,7 +240,8 @@ def checklist(facts: dict[str, Any]) -> str:
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1b2530}
 h1{font-size:1.4em;overflow-wrap:anywhere}h2{font-size:1.1em;margin-top:1.6em}li,p{overflow-wrap:anywhere}
-table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}th,td{text-align:left;padding:.3em .7em;border-bottom:1px solid #ddd}
+table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}
+th,td{text-align:left;padding:.3em .7em;border-bottom:1px solid #ddd}
 pre{background:#f3f5f7;padding:.7em;white-space:pre-wrap;overflow-wrap:anywhere}hr{margin:2.5em 0}
 @media(prefers-color-scheme:dark){:root{color-scheme:dark}body{color:#dfe5ec;background:#14181d}
 pre{background:#1c2229}th,td{border-color:#343d47}}

@@ -159,7 +159,8 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:80em;margin:2em auto;padding:0
 h1{font-size:1.5em}h2{font-size:1.1em;margin-top:2em}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.3em .8em;text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}
 .wide{font-size:12px}.wide td,.wide th{padding:.3em .4em;white-space:nowrap}
-.bad{color:#a02020;font-weight:600}.good{color:#1c6b3c}.dim{color:#777}.bar{fill:#3b6ea5}svg{width:100%;max-width:700px}svg text{fill:currentColor}
+.bad{color:#a02020;font-weight:600}.good{color:#1c6b3c}.dim{color:#777}.bar{fill:#3b6ea5}
+svg{width:100%;max-width:700px}svg text{fill:currentColor}
 @media(prefers-color-scheme:dark){:root{color-scheme:dark}body{color:#dfe5ec;background:#14181d}th,td{border-color:#343d47}
 .bad{color:#ff8a80}.good{color:#6fcf97}.dim{color:#9aa7b4}}
 """
