@@ -265,7 +265,9 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_compiled(
     (tmp_path / "lost").symlink_to(tmp_path / "gone/away")
     given = {"input": str(PROJECT / "README.md")}
     for outdir in (tmp_path / "file", tmp_path / "file/a/b", tmp_path / "lost/x"):
-        with pytest.raises(StorageError, match=f"cannot write into --outdir {re.escape(str(outdir))}: .*; give another") as found:
+        with pytest.raises(
+            StorageError, match=f"cannot write into --outdir {re.escape(str(outdir))}: .*; give another"
+        ) as found:
             options.for_run(PROJECT, {"given": {**given, "outdir": str(outdir)}, "config": {}, "profiles": []})
         assert found.value.exit_code == 74 and "\n" not in str(found.value)
     options.for_run(PROJECT, {"given": {**given, "outdir": str(tmp_path / "a/b")}, "config": {}, "profiles": []})
