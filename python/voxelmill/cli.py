@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="all columns, as JSON")
     one = command("schema", schema, "check, or with --write make, what is generated from the parameter models")
     one.add_argument("--write", action="store_true")
-    one = command("verify", verify, "check a store against its manifest")
+    one = command("verify", verify, "check a store, or each of a results folder, against its manifest")
     one.add_argument("store", type=Path)
     one = command("view", view, "serve the results to this machine and print a Neuroglancer link to all its volumes")
     one.add_argument("results", type=Path, nargs="?", default=Path("results"))
@@ -253,9 +253,10 @@ def plugins(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> None:
-    from .core.manifest import verify
+    from .core.manifest import stores_in, verify
 
-    print(f"{args.store}: {len(verify(args.store, deep=True)['files'])} files as listed")
+    for store in stores_in(args.store):
+        print(f"{store}: {len(verify(store, deep=True)['files'])} files as listed")
 
 
 def view(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from voxelmill.cli import main
 from voxelmill.core import manifest
 from voxelmill.core.errors import DataError
 from voxelmill.core.volume import open_image
@@ -36,6 +37,16 @@ def test_it_lists_every_file_with_size_and_digest(store):
     assert manifest.path_of(store) == store.with_name("v.ome.zarr.manifest.json")
     assert manifest.read(store) == found == manifest.make(store)
     assert not list(store.parent.glob("*.partial"))
+
+
+def test_a_results_folder_stands_for_all_its_stores(store, tmp_path, monkeypatch, capsys):
+    deep = shutil.copytree(store, tmp_path / "a/b/w.ome.zarr")
+    manifest.write(deep)
+    assert manifest.stores_in(tmp_path) == [deep, store] and manifest.stores_in(store) == [store]
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", "."]) == 0 and capsys.readouterr().out.count("4 files as listed") == 2
+    (deep / "zarr.json").write_bytes(b"[]")
+    assert main(["verify", "."]) == 65
 
 
 def test_it_says_the_same_wherever_the_store_lies(store, tmp_path):

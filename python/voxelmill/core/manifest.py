@@ -28,6 +28,17 @@ def path_of(store: Path) -> Path:
     return store.with_name(store.name + ".manifest.json")
 
 
+def stores_in(place: Path) -> list[Path]:
+    """The store itself, or those of a results folder: all that have a manifest, down to two folders below it."""
+    place, ending = place if place.name else place.absolute(), ".manifest.json"
+    found = (
+        []
+        if path_of(place).exists()
+        else [path for folder in ("", "*/", "*/*/") for path in place.glob(f"{folder}*{ending}")]
+    )
+    return sorted(path.with_name(path.name.removesuffix(ending)) for path in found) or [place]
+
+
 def digest_file(path: Path) -> str:
     """sha256 of a file, read in pieces."""
     with open(path, "rb") as f:
