@@ -15,7 +15,7 @@ import pytest
 from voxelmill import cli
 from voxelmill.catalog import archive, differences, objects, releases, slo
 from voxelmill.catalog import store as catalogue
-from voxelmill.catalog.store import Store, append, read_log, safe_name
+from voxelmill.catalog.store import Store, append, read_log, safe_name, write_whole
 from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.testing import durability, results
 
@@ -318,3 +318,31 @@ def test_a_death_before_the_pointer(store: Store, bad: Path, at: str, monkeypatc
     assert archive.verify(store)["orphans"] == (1 if at == "release" else 0)
     assert slo.measure(store)["whole"]["days_since_release"] < 1
     assert releases.create(store, bad_too, "r3")["current"] and archive.verify(store)["orphans"] == 0
+
+
+def test_the_pointer_is_never_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is replaced by one rename: dead before it, the old one stands."""
+
+    def die(*_: object) -> None:
+        raise OSError("dead")
+
+    monkeypatch.setattr(Path, "rename", die)
+    with pytest.raises(OSError, match="dead"):
+        store.point("r1")
+    assert store.current() == "r2"
+
+
+def test_what_is_acknowledged_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut, too, which no killed process shows: lines of a log, files that are written whole, their folders."""
+    synced = set[int]()
+    real = os.fsync
+
+    def sync(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    for place, write in (("log", lambda path: append(path, {"action": "x"})), ("whole", lambda path: write_whole(path, "x"))):
+        synced.clear()
+        write(tmp_path / place / "file")
+        assert {(tmp_path / place).stat().st_ino, (tmp_path / place / "file").stat().st_ino} <= synced

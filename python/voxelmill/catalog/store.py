@@ -239,6 +239,8 @@ def append(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
         log.write(sealed(entry).encode() + b"\n")
         log.flush()
         os.fsync(log.fileno())
+    if entry["seq"] == 1:
+        sync_folder(path.parent)
     return entry
 
 
