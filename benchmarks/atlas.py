@@ -11,6 +11,7 @@ SimpleITK: Mattes, 32 bins, a fifth of the voxels, regular steps, on means of 4,
 from __future__ import annotations
 
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 
 import numpy as np
@@ -64,6 +65,7 @@ def off(found: Affine, true: Affine, atlas: Scan) -> float:
 
 
 def main() -> None:
+    ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter).parse_args()
     methods: dict[str, Callable[[Scan, Scan], Affine]] = {
         "nothing": lambda f, m: Affine(np.eye(3), m.middle() - f.middle()),
         "voxelmill": lambda f, m: register(f, m)[0],

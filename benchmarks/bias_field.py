@@ -9,6 +9,7 @@ and CPU seconds. N4 as the guide of linumpy has it (four scales of 50 rounds), a
 from __future__ import annotations
 
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import numpy as np
 from voxelmill.testing.uneven import lit
@@ -34,6 +35,7 @@ def ours(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
+    ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter).parse_args()
     methods = {"nothing": lambda v, m: np.zeros(v.shape), "voxelmill": ours}
     methods |= {f"N4, {k} scale{'s' * (k > 1)}": lambda v, m, k=k: n4(v, m, k) for k in (1, 2, 4)}
     for looks in (60, 6, 1):

@@ -57,6 +57,15 @@ def test_the_same_bytes_twice(tmp_path: Path):
     assert first == draw(tmp_path, 20, "again")
 
 
+def test_partners_of_one_place_are_said_to_be_such(tmp_path: Path):
+    """Three dots on each other look like one."""
+    z, y, x = [1, 1, 1, 0], [9, 9, 9, 5], [7, 7, 7, 3]
+    pq.write_table(pa.table({"z": z, "y": y, "x": x, "score": [0.5] * 4}), tmp_path / "s.parquet")
+    image = open_image(make_store(tmp_path / "i.ome.zarr", np.zeros((2, 20, 20), np.uint8)))
+    told = [figures.synapses(image, tmp_path / "s.parquet", z).axes[0].get_title() for z in (1, 0)]
+    assert "3 (of 4 in the volume)\nplaces: 1; each partner" in told[0] and "places" not in told[1]
+
+
 def test_nothing_to_show_is_shown(tmp_path: Path):
     assert set(draw(tmp_path, 0)) == NAMES
 

@@ -85,6 +85,7 @@ def draw(stem: Path, table: list[Shift], steps: np.ndarray, odd: np.ndarray, dpi
     matplotlib.use("Agg")
     matplotlib.rcParams.update({"svg.hashsalt": "voxelmill", "font.size": 9, "axes.titlesize": 10})
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     numbers = [row.moving for row in table]
@@ -96,11 +97,13 @@ def draw(stem: Path, table: list[Shift], steps: np.ndarray, odd: np.ndarray, dpi
     at = np.array([(0.0, 0.0), *list(shifts.places(table).values())[1:]])
     right.plot(at[:, 1], at[:, 0], "-", color="0.7", lw=1)
     dots = right.scatter(at[:, 1], at[:, 0], c=shifts_numbers(table), cmap="viridis", s=14, zorder=2)
-    figure.colorbar(dots, ax=right, label="slice")
+    figure.colorbar(dots, ax=right, label="slice").locator = MaxNLocator(5, integer=True)
     right.invert_yaxis()
     right.set(
         xlabel="y (dim 2), mm", ylabel="x (dim 1), mm", title="Where the slices lie", aspect="equal", adjustable="datalim"
     )
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.xaxis.set_major_locator(MaxNLocator(4))
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
     save_both(figure, stem, dpi)

@@ -179,7 +179,7 @@ def synapses(aligned: Image, path: Path, z: int) -> Any:
             table["x"] / step,
             table["y"] / step,
             c=table["score"],
-            s=18,
+            s=40,
             cmap="plasma",
             vmin=0,
             vmax=1,
@@ -187,7 +187,9 @@ def synapses(aligned: Image, path: Path, z: int) -> Any:
             linewidths=0.4,
         )
         figure.colorbar(dots, ax=ax, label="score", shrink=0.7, pad=0.01)
+    places = len({*zip(table["y"].tolist(), table["x"].tolist())}) if here else 0
     title = f"Synapse candidates in section {z}{depth(aligned, z)}: {here} (of {rows_in(path)} in the volume)"
+    title += f"\nplaces: {places}; each partner of one counts" if places < min(here, DOTS_SHOWN) else ""
     ax.set_title(title + (f"; the {DOTS_SHOWN} best" if here > DOTS_SHOWN else ""))
     ax.axis("off")
     scale_bar(ax, aligned, step, values.shape[1])

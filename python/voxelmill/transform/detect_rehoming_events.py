@@ -97,6 +97,7 @@ def draw(path: Path, before: list[Shift], after: list[Shift], found: Found) -> N
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     figure, parts = plt.subplots(2, 1, figsize=(7, 4.5), sharex=True, layout="constrained")
     old, new = shifts.places(before), shifts.places(after)
@@ -110,4 +111,5 @@ def draw(path: Path, before: list[Shift], after: list[Shift], found: Found) -> N
     parts[0].set_title(f"Places of the slices by the stage, {len(found)} events")
     parts[0].legend(frameon=False, fontsize=8)
     parts[1].set_xlabel("slice")
+    parts[1].xaxis.set_major_locator(MaxNLocator(integer=True))
     save_png(figure, path)
