@@ -276,7 +276,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_compiled(
 
 def test_a_table_that_is_needed_is_asked_for_at_the_start(tmp_path: Path) -> None:
     given = {"workflow": "reconstruct", "input": f"file://{tmp_path}"}
-    with pytest.raises(ParameterError, match="no shifts_xy.csv in it; make it by --workflow mosaic, or say by --shifts_xy"):
+    with pytest.raises(ParameterError, match=r"no shifts_xy\.csv in it; make it by --workflow mosaic, or say by --shifts_xy"):
         options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
     (tmp_path / "elsewhere.csv").touch()
     options.for_run(PROJECT, {"given": given | {"shifts_xy": str(tmp_path / "elsewhere.csv")}, "config": {}, "profiles": []})
