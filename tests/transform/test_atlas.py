@@ -94,6 +94,30 @@ def test_fine_atlases_are_averaged(tmp_path: Path):
     assert np.allclose(found.scale, 0.1) and np.allclose(found.origin, scan.origin + SIDE / 2)
 
 
+@pytest.mark.parametrize("kind", [".nii.gz", ".nii", ".nrrd", "brainglobe"])
+def test_a_file_that_is_not_whole_is_said_in_one_line(tmp_path: Path, kind: str):
+    path = written(tmp_path, kind, brain((9, 11, 13)))
+    file = path / "reference.tiff" if path.is_dir() else path
+    file.write_bytes(file.read_bytes()[:-2500])
+    with pytest.raises(DataError, match=r"is it whole|expected a whole"):
+        read_atlas(path, 50)
+
+
+def test_values_that_are_no_numbers_lie_outside(tmp_path: Path):
+    """Masked atlases hold NaN there, and some writers say NaN for no scaling."""
+    scan = brain((9, 11, 13))
+    raw = bytearray(header(scan.values.shape, affine("SAR", (1, 1, 1), (0, 0, 0)), ""))
+    raw[112:116] = np.float32(np.nan).tobytes()
+    masked = np.where(scan.values > scan.values.mean(), scan.values, np.nan).astype("<f4")
+    path = tmp_path / "a.nii"
+    path.write_bytes(bytes(raw) + masked.tobytes())
+    found = read_atlas(path, 25).values
+    assert np.isfinite(found).all() and found.max() == scan.values.max() and found.min() == 0
+    path.write_bytes(bytes(raw) + np.zeros_like(masked).tobytes())
+    with pytest.raises(DataError, match="shows nothing"):
+        read_atlas(path, 25)
+
+
 def test_what_is_refused(tmp_path: Path):
     scan = brain((9, 11, 13))
     raw = bytearray(header(scan.values.shape, affine("SAR", (1, 1, 1), (0, 0, 0)), "") + scan.values.tobytes())

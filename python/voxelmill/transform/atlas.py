@@ -15,6 +15,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,31 @@ OBLIQUE = 0.02  # of an axis that may point elsewhere
 def read_atlas(path: Path, resolution_um: float) -> Scan:
     """The atlas, with voxels of `resolution_um` where its own are finer; axes S, A, R.
 
-    Raises DataError for a format that is not known, and for an atlas that does not say which way its axes point."""
-    if (path / "metadata.json").exists():
-        values, to_ras = brainglobe(path)
-    elif path.is_dir():
-        values, to_ras = ome_zarr(path, resolution_um)
-    elif path.name.endswith((".nii", ".nii.gz")):
-        values, to_ras = nifti(path)
-    elif path.suffix in (".nrrd", ".nhdr"):
-        values, to_ras = nrrd(path)
-    else:
-        raise DataError(f"{path}: expected an atlas as .nii, .nii.gz, .nrrd, OME-Zarr or a folder of BrainGlobe")
+    Raises DataError for a format that is not known, a file that is not whole or shows nothing, and for an atlas that does
+    not say which way its axes point."""
+    try:
+        values, to_ras = _read(path, resolution_um)
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError, LookupError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read as an atlas ({type(error).__name__}: {error}); is it whole?") from None
+    values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)  # outside of a mask
+    if values.size == 0 or values.min() == values.max():
+        raise DataError(f"{path}: shows nothing, all its values are alike; expected the grey values of a brain")
     return coarser(turned(values, to_ras, path), resolution_um / 1000)
+
+
+def _read(path: Path, resolution_um: float) -> tuple[np.ndarray, np.ndarray]:
+    """Values in the file's order and their affine, of any format."""
+    if (path / "metadata.json").exists():
+        return brainglobe(path)
+    if path.is_dir():
+        return ome_zarr(path, resolution_um)
+    if path.name.endswith((".nii", ".nii.gz")):
+        return nifti(path)
+    if path.suffix in (".nrrd", ".nhdr"):
+        return nrrd(path)
+    raise DataError(f"{path}: expected an atlas as .nii, .nii.gz, .nrrd, OME-Zarr or a folder of BrainGlobe")
 
 
 def turned(values: np.ndarray, to_ras: np.ndarray, path: Path | str) -> Scan:
@@ -90,6 +104,9 @@ def nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     qform, sform = struct.unpack_from(f"{order}2h", raw, 252)
     if size[0] < 3 or max(size[4 : size[0] + 1], default=1) > 1 or kind not in TYPES:
         raise DataError(f"{path}: {size[0]} axes of sizes {size[1 : size[0] + 1]}, type {kind}; expected one grey volume")
+    bytes_of = max(size[3], 0) * max(size[2], 0) * max(size[1], 0) * int(TYPES[kind][1])
+    if raw[344:347] != b"n+1" or not bytes_of or not 0 <= begin <= len(raw) - bytes_of:
+        raise DataError(f"{path}: {len(raw)} bytes, {bytes_of} of them voxels from byte {begin:g} on; expected a whole .nii")
     if sform > 0:
         made = np.array(struct.unpack_from(f"{order}12f", raw, 280)).reshape(3, 4)
     elif qform > 0:
@@ -97,7 +114,7 @@ def nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     else:
         raise DataError(f"{path}: no orientation (neither sform nor qform); write it with one, so that left is not right")
     values = np.frombuffer(raw, f"{order}{TYPES[kind]}", int(np.prod(size[1:4])), int(begin)).reshape(size[3:0:-1])
-    values = values * slope + inter if slope else values
+    values = values * slope + inter if slope and np.isfinite(slope + inter) else values  # else not scaled
     to_ras = np.eye(4)
     to_ras[:3] = made[:, [2, 1, 0, 3]] * MM_PER.get(raw[123] & 7, 1.0)
     return values, to_ras
@@ -117,7 +134,10 @@ def nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Values in the file's order and their affine."""
     import nrrd as reader
 
-    values, header = reader.read(str(path))
+    try:
+        values, header = reader.read(str(path))
+    except reader.NRRDError as error:
+        raise ValueError(error) from None
     words = str(header.get("space", "")).lower().replace("-", " ").split()
     if len(words) == 1 and len(words[0]) == 3:  # RAS, LPS
         long = ("right", "left", "anterior", "posterior", "superior", "inferior")
