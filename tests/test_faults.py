@@ -73,6 +73,8 @@ SHOWN = {
     "death at any moment": [
         "catalog/test_releases.py::test_killed_at_any_moment",
         "catalog/test_releases.py::test_a_death_before_the_pointer",
+        "catalog/test_releases.py::test_the_pointer_is_never_away",
+        "catalog/test_releases.py::test_what_is_acknowledged_is_on_the_disk",
         "proofreading/test_edits.py::test_killed_while_editing",
         "test_reconstruct.py::test_killed_anywhere_and_resumed_it_makes_the_same_bytes",
     ],
@@ -83,10 +85,16 @@ SHOWN = {
     "a clock that goes back": ["catalog/test_releases.py::test_a_clock_that_goes_back"],
     "names that lead out of a folder": [
         "catalog/test_releases.py::test_names_that_lead_out",
+        "catalog/test_releases.py::test_a_file_that_becomes_a_link_is_not_followed",
+        "server/test_api.py::test_a_link_in_a_release_leads_nowhere",
+        "server/test_api.py::test_no_file_of_this_machine_is_looked_at",
         "catalog/test_releases.py::test_results_that_are_not_as_they_were_made",
     ],
     "questions that are none": [
         "server/test_api.py::test_what_is_not_there_or_no_question",
+        "server/test_api.py::test_pages_go_on",
+        "server/test_api.py::test_points_are_numbers",
+        "server/test_limits.py::test_what_takes_too_long_is_ended",
         "server/test_openapi.py::test_all_answers_are_described",
     ],
     "edits without a token, of another role, expired": [

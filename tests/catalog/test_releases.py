@@ -320,6 +320,15 @@ def test_a_death_before_the_pointer(store: Store, bad: Path, at: str, monkeypatc
     assert releases.create(store, bad_too, "r3")["current"] and archive.verify(store)["orphans"] == 0
 
 
+def test_a_file_that_becomes_a_link_is_not_followed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at it and its opening."""
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    monkeypatch.setattr(os, "lstat", os.stat)
+    with store.staging() as staging, pytest.raises(OSError, match="symbolic links"):
+        objects.put(store, tmp_path / "link", staging)
+
+
 def test_the_pointer_is_never_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is replaced by one rename: dead before it, the old one stands."""
 

@@ -148,6 +148,8 @@ def test_trace(client: Any) -> None:
         ("/api/releases/r1/neurites/1;DROP TABLE", 422),
         ("/api/releases/r1/neurites/1/partners?direction=up", 422),
         ("/api/releases/r1/neurites/1/partners?cursor=-5", 422),
+        ("/api/releases/r1/neurites?limit=0", 422),
+        ("/api/releases/r1/neurites?limit=-1", 422),
         ("/api/releases/r1/trace?artifact=' OR 1=1 --", 404),
         ("/api/releases/r1/mapping?to=r2&ids=" + ",".join(["1"] * 1001), 422),
         ("/data/r1/../../../store.json", 404),
@@ -276,6 +278,25 @@ def test_a_lost_chunk_is_no_zeros(tmp_path: Path) -> None:
         assert client.get(f"/data/r1/{shard}").status_code == 503
         assert client.get("/api/releases/r1/segments?z=0&y=0&x=0").status_code == 503
         assert client.get(f"/data/r1/{shard}2").status_code == 404
+
+
+def test_a_link_in_a_release_leads_nowhere(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", make=True)
+    releases.create(store, results.make(tmp_path / "one"), "r1")
+    name = next(
+        n for n, (size, *_) in releases.manifest_of(store, "r1")["files"].items() if n.endswith("zarr.json") and size > 200
+    )
+    path = store.release("r1") / "files" / name
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    size = path.stat().st_size
+    path.unlink()
+    slashes = size - len(str(secret))
+    path.symlink_to("/" * slashes + str(secret))  # as long as the file was
+    assert path.lstat().st_size == size and path.read_text() == "secret"
+    with TestClient(create(store.root), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        got = client.get(f"/data/r1/{name}")
+    assert got.status_code == 503 and "secret" not in got.text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -109,7 +110,8 @@ class Context:
             raise Missing(f"no file {name!r} in release {release.tag}")
         path = release.files / name
         try:
-            good = path.lstat().st_size == release.listed[name][0]
+            at = path.lstat()
+            good = stat.S_ISREG(at.st_mode) and at.st_size == release.listed[name][0]  # no link, whatever its length
         except OSError:
             good = False
         if not good:
