@@ -282,3 +282,32 @@ def test_a_table_that_is_needed_is_asked_for_at_the_start(tmp_path: Path) -> Non
     options.for_run(PROJECT, {"given": given | {"shifts_xy": str(tmp_path / "elsewhere.csv")}, "config": {}, "profiles": []})
     (tmp_path / "shifts_xy.csv").touch()
     options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ({"voxel_size": "-8,8,8"}, "--voxel_size -8,8,8: expected more than 0 each"),
+        ({"voxel_size": "nan,8,8"}, "--voxel_size nan,8,8: expected a number in place of nan"),
+        ({"cutout": "a,2,3"}, "--cutout a,2,3: expected a whole number in place of a"),
+        ({"cutout": [1.5, 2, 3]}, "--cutout 1.5,2,3: expected a whole number in place of 1.5"),
+        ({"rescale_percentiles": "1,200"}, "--rescale_percentiles 1,200: expected at most 100 each"),
+        ({"agglomeration_threshold": "0.2,x"}, "--agglomeration_threshold 0.2,x: expected a number in place of x"),
+        ({"block_voxels": "1e999"}, "--block_voxels 1e999: expected a number"),
+        ({"block_voxels": "snan"}, "--block_voxels snan: expected a number"),
+        ({"outdir": "s3://bucket/results"}, "--outdir s3://bucket/results: expected a folder of this machine"),
+        ({"outdir": ""}, "--outdir : expected a folder of this machine"),
+    ],
+)
+def test_values_are_judged_one_by_one_before_the_engine_compiles(given: dict, told: str) -> None:
+    with pytest.raises(ParameterError) as found:
+        options.for_run(PROJECT, {"given": {"input": str(PROJECT / "README.md"), **given}, "config": {}, "profiles": []})
+    assert str(found.value) == told
+
+
+def test_lists_as_people_write_them_are_taken() -> None:
+    for text, made in (("[8, 8, 4]", "8,8,4"), ("8 8 4.5", "8,8,4.5"), ("-5,0,3", None)):
+        name = "voxel_size" if made else "center"
+        given = {"input": str(PROJECT / "README.md"), name: text}
+        found = options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+        assert found["options"][name] == (made or text)

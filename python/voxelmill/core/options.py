@@ -9,6 +9,7 @@ head node may have nothing else, and an answer takes a tenth of a second.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -120,13 +121,13 @@ class Options:
             return text.lower() == "true"
         if rule["type"] in ("integer", "number"):
             return _number(name, text, rule)
-        items = rule.get("x-list", {}).get("items")
-        if not items:
-            return text
+        of = rule.get("x-list", {"type": "string", "items": None})
         given = [one for one in re.split(r"[,\s]+", text.strip("[](), ")) if one]
-        if len(given) != items:
-            raise wrong(name, text, f"{items} values with commas between")
-        return ",".join(given)
+        if of["items"] and len(given) != of["items"]:
+            raise wrong(name, text, f"{of['items']} values with commas between")
+        for one in given if of["type"] != "string" else ():
+            _number(name, one, of | {"text": text})
+        return ",".join(given) if of["items"] else text
 
     def resolve(self, given: Mapping[str, Any], config: Mapping[str, Any], profiles: Iterable[str]) -> dict[str, Any]:
         """All options of a run.
@@ -237,22 +238,27 @@ def wrong(name: str, value: str, wanted: str) -> ParameterError:
     return ParameterError(f"--{name} {value}: expected {wanted}")
 
 
-def _number(name: str, text: str, rule: Mapping[str, Any]) -> int | float:
-    whole = rule["type"] == "integer"
+BOUNDS = {
+    "minimum": (lambda a, b: a >= b, "at least"),
+    "exclusiveMinimum": (lambda a, b: a > b, "more than"),
+    "maximum": (lambda a, b: a <= b, "at most"),
+    "exclusiveMaximum": (lambda a, b: a < b, "less than"),
+}
+
+
+def _number(name: str, one: str, rule: Mapping[str, Any]) -> int | float:
+    """A number within its bounds; `rule` may have the whole `text` of a list that it stands in."""
+    whole, text = rule["type"] == "integer", rule.get("text", one)
     try:
-        value = Decimal(text)
+        value = Decimal(one)
     except InvalidOperation:
         value = Decimal("nan")
-    if not value.is_finite() or (whole and value != value.to_integral_value()):
-        raise wrong(name, text, "a whole number" if whole else "a number")
-    for bound, fits, words in (
-        ("minimum", lambda a, b: a >= b, "at least"),
-        ("exclusiveMinimum", lambda a, b: a > b, "more than"),
-        ("maximum", lambda a, b: a <= b, "at most"),
-        ("exclusiveMaximum", lambda a, b: a < b, "less than"),
-    ):
+    if not (value.is_finite() and math.isfinite(float(value))) or (whole and value != value.to_integral_value()):
+        kind = "a whole number" if whole else "a number"
+        raise wrong(name, text, kind if text == one else f"{kind} in place of {one}")
+    for bound, (fits, words) in BOUNDS.items():
         if bound in rule and not fits(value, Decimal(str(rule[bound]))):
-            raise wrong(name, text, f"{words} {rule[bound]}")
+            raise wrong(name, text, f"{words} {rule[bound]}" + ("" if text == one else " each"))
     return int(value) if whole else float(value)
 
 
@@ -309,8 +315,10 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "said": said}
 
 
-def _refuse_unwritable(outdir: str) -> None:
+def _refuse_unwritable(outdir: str | None) -> None:
     """Raises StorageError where no folder of that name can be made or written into; makes none."""
+    if not outdir or "://" in outdir:
+        raise ParameterError(f"--outdir {outdir or ''}: expected a folder of this machine")
     place = os.path.abspath(outdir)
     while not os.path.lexists(place):
         place = os.path.dirname(place)

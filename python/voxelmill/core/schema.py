@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from . import dependencies, wiring
 from . import params as par
 from .errors import ParameterError
-from .options import ALIASES
+from .options import ALIASES, BOUNDS
 from .pipeline import Cluster, Forks, General, Limits
 from .stage import Stage
 
@@ -128,12 +128,9 @@ def property_of(prop_name: str, field: Any, unions: dict[str, par.Methods]) -> d
     elif "enum" in kind:
         prop["enum"] = kind["enum"]
     if kind.get("type") == "array":
-        prop["x-list"] = {
-            "items": kind.get("maxItems"),
-            "type": kind.get("items", kind.get("prefixItems", [{}])[0]).get("type", "string")
-            if not isinstance(kind.get("items"), bool)
-            else "string",
-        }
+        item = next(one for one in (kind.get("items"), *kind.get("prefixItems", ()), {}) if isinstance(one, dict))
+        bounds = {name: item[name] for name in BOUNDS if name in item}
+        prop["x-list"] = {"items": kind.get("maxItems"), "type": item.get("type", "string"), **bounds}
     for bound in field.metadata:
         for ours, theirs in (
             ("ge", "minimum"),
