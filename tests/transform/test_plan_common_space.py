@@ -145,3 +145,10 @@ def test_no_slice_left_is_said(tmp_path, capsys):
     """All were lost on the way: bad data, not a bad call."""
     assert plan_stage(tmp_path, {}, [Shift(1, 2, 0, 0)]) == 65
     assert "no slice is left" in capsys.readouterr().err
+
+
+def test_shifts_in_another_unit(tmp_path, capsys):
+    """A canvas that no machine would hold, though no number is odd by itself."""
+    stores = {n: slice_store(tmp_path, n, texture((4, 9, 9))) for n in (0, 1)}
+    assert plan_stage(tmp_path, stores, [Shift(0, 1, 0, -5000 * STEP)]) == 65
+    assert "times what they cover; expected x_shift_mm and y_shift_mm in mm" in capsys.readouterr().err

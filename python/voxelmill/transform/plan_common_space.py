@@ -7,6 +7,7 @@ what does not pass keeps what the stage says.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ from ..core.volume import Image, open_image
 from .common_space import CommonSpace, Extent, Gap, Mode, gaps, plan, replaced
 
 LOST = "its own tasks failed"
+WIDEST = 100  # times the area of all slices: a wider canvas is a mistake of units
 COLUMNS = ("slice_id", "dim1_px", "dim2_px", "origin_dim1_mm", "origin_dim2_mm")
 
 
@@ -71,6 +73,7 @@ def run(
     table = replaced(table, excluded, p.common_space_excluded_slice_mode, p.common_space_excluded_slice_window)
     table, notes = refined(p, table, images) if p.common_space_refine_unreliable else (table, [])
     made = plan(*extents(images, shifts.places(table, images)))
+    believable(made, sum(image.shape[1] * image.shape[2] for image in images.values()))
     between = gaps(sorted(images))
     common_space.write_text(made.model_dump_json())
     write_offsets(offsets, made)
@@ -90,6 +93,16 @@ def run(
         missing=[n for g in between for n in g.missing],
         **({"notes": notes} if notes else {}),
     )
+
+
+def believable(made: CommonSpace, covered: int) -> None:
+    """Raises DataError for a canvas that slices, of `covered` px together, do next to nothing to fill."""
+    if math.prod(made.shape) > WIDEST * covered:
+        high, wide = (n * s for n, s in zip(made.shape, made.scale, strict=True))
+        raise DataError(
+            f"by the shifts the slices lie on {high:.4g} x {wide:.4g} mm, {math.prod(made.shape) / covered:.0f} times what "
+            "they cover; expected x_shift_mm and y_shift_mm in mm"
+        )
 
 
 def apart(made: CommonSpace, images: dict[int, Image]) -> list[str]:
