@@ -3,6 +3,7 @@
     python benchmarks/reconstruct.py                          three seeds, 9 tiles of 48 x 128 x 128
     python benchmarks/reconstruct.py --texture VOLUME.npz     tissue that looks like a real volume (array `raw`)
     python benchmarks/reconstruct.py --large                  36 and 100 tiles too: what a slice costs as it grows
+    python benchmarks/reconstruct.py --inside                 4 tiles amid tissue: no agarose tells of light over depth
     python benchmarks/reconstruct.py --peers PYTHON           BaSiCPy beside our light, by a Python that has it
 
 CPU seconds of one thread and the most memory of the stage `prepare_slice`, from its own record: start and reading
@@ -40,6 +41,7 @@ from voxelmill.transform.tile_grid import open_grid
 HERE = Path(__file__).parent
 BIN = HERE.parent / "bin"
 SEEDS = (7, 11, 23)
+INSIDE = 40.0  # px of drift, for which a block is made so wide that 4 tiles lie amid its tissue
 BENT = 4.0  # planes that the surface sags at the corner of a tile
 
 
@@ -114,14 +116,16 @@ def main() -> None:
     parser.add_argument("--texture", type=Path)
     parser.add_argument("--grid", type=int, nargs=2, default=(3, 3))
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--inside", action="store_true")
     parser.add_argument("--peers", default=os.environ.get("VOXELMILL_PEERS", ""), metavar="PYTHON")
     given = parser.parse_args()
     if not given.peers:
         print("no --peers: BaSiCPy is not here")
     texture = np.load(given.texture)["raw"] if given.texture else None
-    cases = [(seed, tuple(given.grid)) for seed in SEEDS] + [(SEEDS[0], (n, n)) for n in (6, 10) if given.large]
+    few, wide = ((2, 2), INSIDE) if given.inside else (tuple(given.grid), 0.0)
+    cases = [(seed, few) for seed in SEEDS] + [(SEEDS[0], (n, n)) for n in (6, 10) if given.large]
     for seed, grid in cases:
-        made = Acquisition(slices=1, grid=grid, tile=(48, 128, 128), overlap=0.2, drift=0, seed=seed, texture=texture)
+        made = Acquisition(slices=1, grid=grid, tile=(48, 128, 128), overlap=0.2, drift=wide, seed=seed, texture=texture)
         with tempfile.TemporaryDirectory() as folder:
             case(made, Path(folder), given.peers)
 
