@@ -155,9 +155,12 @@ class Runtime(types.ModuleType):
     class SessionOptions:
         intra_op_num_threads = 0
 
+        def add_session_config_entry(self, name: str, value: str) -> None:
+            vars(self)[name] = value
+
     class InferenceSession:
         def __init__(self, path: str, options: Runtime.SessionOptions, providers: list[str]):
-            self.providers, self.threads = providers, options.intra_op_num_threads
+            self.providers, self.threads, self.options = providers, options.intra_op_num_threads, vars(options)
 
         def get_providers(self) -> list[str]:
             return self.providers
@@ -173,7 +176,8 @@ def test_providers_of_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ([device.CPU], True, device.CPU),
     ):
         monkeypatch.setitem(sys.modules, "onnxruntime", Runtime(*available))
-        assert task.model(path, use_gpu).session.threads == 3
+        session = task.model(path, use_gpu).session
+        assert session.threads == 3 and session.options["session.intra_op.allow_spinning"] == "0"
         assert task.models[-1]["provider"] == expected
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ParameterError, match="pip install onnxruntime"):
