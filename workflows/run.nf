@@ -14,7 +14,7 @@ def beginRun(params, run, words) {
     lockFolder(options.outdir, run.runName)
     found.said.each { line -> println(line) }
     logRun(options, run, 'running')
-    // `onComplete` is not called after a refusal.
+    // `onComplete` is not called after a refusal, which has said all.
     Runtime.runtime.addShutdownHook(new Thread({ System.getProperty('voxelmill.refused') && logRun(options, run, 'failed') }))
     return options
 }
@@ -77,7 +77,7 @@ def logRun(options, run, status) {
         params: options.findAll { name, _value -> !(name in ['flags', 'preset']) }, preset: options.preset,
         command: "${run.commandLine}", revision: "${run.commitId ?: ''}", resume: run.resume, profile: "${run.profile}",
         nextflow_version: "${run.nextflow.version}", started_at: "${run.start}", stub: run.stubRun || run.preview,
-        error: run.errorMessage ?: System.getProperty('voxelmill.refused') ?: '', error_report: "${run.errorReport ?: ''}",
+        error: run.errorMessage ?: System.getProperty('voxelmill.refused') ?: '', error_report: "${run.errorReport ?: ''}", refused: System.getProperty('voxelmill.refused') != null,
         tasks_done: stats?.succeedCount, tasks_cached: stats?.cachedCount, tasks_failed: stats?.failedCount, tasks_ignored: stats?.ignoredCount,
     ]
     def answer = askPython('run_log.py', ["${options.outdir}"], facts)

@@ -233,6 +233,7 @@ def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None
     (laid / "other.tfm").touch()
     strange = run(*words, folder=tmp_path / "strange")
     assert strange.code == 65 and "other; expected names of pairs" in strange.said and not strange.said.count("Submitted")
+    assert strange.said.count("expected names of pairs") == 1 and "-resume" not in strange.said
     (last,) = table(strange.outdir)
     assert last["status"] == "failed" and "expected names of pairs" in last["error"]
 

@@ -98,7 +98,7 @@ def log(outdir: str, facts: dict[str, Any]) -> None:
         found = records(Path(outdir))
         write_published(Path(outdir), facts["run_id"], found)
         print("\n".join(closing_lines(Path(outdir), found)))
-    elif row["status"] == "failed":
+    elif row["status"] == "failed" and not facts.get("refused"):
         print("\n".join(stopped_lines(facts)))
 
 
