@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from voxelmill.core.runs import closing_lines, log, stopped_lines, table
 
+KILLED = "Process `INGEST` was killed\nlong account"
+
 
 @pytest.mark.parametrize(
     "cutout, logged", [("96,96,16", [96, 96, 16]), ("[96, 96, 16]", [96, 96, 16]), (None, [None] * 3), ("", [None] * 3)]
@@ -42,16 +44,18 @@ def test_what_a_user_must_know_is_said_once_at_the_end(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("report", "told"),
+    ("report", "error", "told"),
     [
         (
             "Command error:\n  WARN x\n  ERROR [ingest] a.tif: torn; mend it\nWork dir:\n  /w",
+            KILLED,
             "ERROR [ingest] a.tif: torn; mend it",
         ),
-        (None, "Process `INGEST` was killed"),
+        (None, KILLED, "Process `INGEST` was killed"),
+        ('Error executing\n\nCaused by:\n  Cannot run program "sbatch"\n', "", 'Cannot run program "sbatch"'),
     ],
 )
-def test_a_run_that_has_failed_says_why_and_what_to_do(report: str | None, told: str):
-    facts = {"error": "Process `INGEST` was killed\nlong account", "error_report": report}
+def test_a_run_that_has_failed_says_why_and_what_to_do(report: str | None, error: str, told: str):
+    facts = {"error": error, "error_report": report}
     why, then = (line.strip() for line in stopped_lines(facts)[2:])
     assert why == told and "-resume" in then

@@ -138,11 +138,12 @@ def closing_lines(outdir: Path, found: list[dict[str, Any]]) -> list[str]:
 def stopped_lines(facts: dict[str, Any]) -> list[str]:
     """What a person wants to know of a run that has failed, below the engine's long account of it."""
     why = re.findall(r"^\s*(ERROR \[.*)", facts.get("error_report") or "", re.MULTILINE)
-    why = list(dict.fromkeys(why)) or [line for line in (facts["error"] or "").splitlines() if line.strip()][:1]
+    why = why or [line for line in (facts["error"] or "").splitlines() if line.strip()][:1]
+    why = why or re.findall(r"^Caused by:\s*(\S.*)", facts.get("error_report") or "", re.MULTILINE)  # no sbatch, say
     return [
         "",
         "Voxelmill has stopped.",
-        *(f"  {line}" for line in why),
+        *(f"  {line}" for line in dict.fromkeys(why)),
         "  What is finished is kept: mend the cause and give the same command with -resume.",
     ]
 

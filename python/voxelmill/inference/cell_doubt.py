@@ -95,8 +95,8 @@ def lit_of(small: NDArray[np.float32]) -> float:
     """How far the places of a shrunk frame agree that things are brighter on one side, along whichever direction: 0 to 1.
 
     The sum of I(r)^2 I(r + s) over r is as large at -s as at s where bright and dark sides have no order. Where it differs
-    most, the difference is summed by places, each capped at what 90 % have so that a single thing does not decide, and compared
-    with the sum of its absolute values.
+    most, the difference is summed by places, each capped at what 90 % have so that a single thing does not decide, and
+    compared with the sum of its absolute values.
     """
     import cv2
 
@@ -151,8 +151,8 @@ def doubts(looks: Sequence[Look], width: float) -> list[str]:
         )
     if float(np.median([look.lit for look in looks])) > MOST_LIT:
         said.append(
-            "the image is not of a kind that the network knows: cells are bright on one side and dark on the other, as in DIC."
-            " Their outlines are doubtful; look at the contact sheet."
+            "the image is not of a kind that the network knows: cells are bright on one side and dark on the other, as in "
+            "DIC. Their outlines are doubtful; look at the contact sheet."
         )
     wider = float(np.median([look.wider for look in looks]))
     if abs(wider) > MOST_WIDER:
