@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -31,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except OSError as error:
-        return said(args.command, f"{error.filename or ''}: {error.strerror or error}", IO_FAILED)
+        where = error.filename or next((str(v) for v in (getattr(args, n, None) for n in ("store", "out")) if v), "writing")
+        what = "; free some, and run it again" if error.errno == errno.ENOSPC else ""
+        return said(args.command, f"{where}: {error.strerror or error}{what}", IO_FAILED)
 
 
 def said(command: str, message: str, code: int) -> int:

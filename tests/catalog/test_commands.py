@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +75,17 @@ def test_wrong(code: int, line: str, places: dict[str, str], capsys: pytest.Capt
     said = capsys.readouterr()
     assert (found, said.out, said.err.count("\n")) == (code, "", 1) and said.err.startswith("ERROR ["), said
     assert store.events() == before and store.tags() == ["r1", "r2"]
+
+
+def test_a_disk_that_is_full_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing to an open file fails without a name: the catalogue is named."""
+    (tmp_path / "a").write_text("x")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert cli.main(["archive", "add", str(tmp_path / "store"), str(tmp_path / "a")]) == 74
+    assert f"{tmp_path / 'store'}: No space left on device; free some" in capsys.readouterr().err
