@@ -59,7 +59,7 @@ DISK_GB = 10_000.0  # of a work folder
 # Of memory, per row of each table, and CPU seconds; benchmarks/tables.py.
 EDGE_BYTES, LINK_BYTES, TABLE_BYTES, BORDER_BYTES, NODE_BYTES = 55.0, 310.0, 60.0, 110.0, 150.0
 GRAPH_BYTES = 1.4e9  # of a region graph what is held: measured at 1e8 edges; the rest is on disk
-EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 3.5e-6, 2e-6, 1e-6
+EDGE_SECONDS, LINK_SECONDS, BORDER_SECONDS = 4e-6, 2e-6, 1e-6
 
 
 @dataclass(frozen=True)
