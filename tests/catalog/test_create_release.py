@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from conftest import odd_folder, unharmed
 from voxelmill.catalog import releases
 from voxelmill.catalog.store import Store
 from voxelmill.core import options
@@ -44,13 +46,17 @@ def test_the_account_lies_elsewhere(tmp_path: Path, good: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_and_resumed(tmp_path: Path, good: Path) -> None:
-    """A store whose name is no plain word; resumed, the release is as it was and nothing is logged twice."""
-    store = tmp_path / "a store [1]"
-    words = ("--workflow", "release", "--input", good, "--store", store, "--tag", "r1")
-    done = run(*words, folder=tmp_path)
+    """Folders and files whose names are no plain words; resumed, the release is as it was and nothing is logged twice."""
+    odd = odd_folder(tmp_path)
+    store, results, policy = (odd / f"{name} '$(touch PWNED)" for name in ("store", "results", "policy"))
+    shutil.copytree(good, results)
+    policy.write_text(json.dumps({"gates": []}))
+    words = ("--workflow", "release", "--input", results, "--store", store, "--tag", "r1", "--policy", policy)
+    done = run(*words, folder=tmp_path / "run", outdir=odd / "out $(touch PWNED)")
     assert done.code == 0 and done.tasks("COMPLETED") == {"CREATE_RELEASE": 1}, done.said
     made = json.loads((done.outdir / "release.json").read_text())
     assert made["id"] == releases.show(Store(store), "r1")["id"] and "release.json" in done.said
     before = Store(store).events()
-    assert run(*words, "-resume", folder=tmp_path).code == 0
+    assert run(*words, "-resume", folder=tmp_path / "run", outdir=done.outdir).code == 0
     assert Store(store).events() == before and not releases.verify(Store(store), "r1")["damaged"]
+    assert unharmed(tmp_path)
