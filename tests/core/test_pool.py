@@ -46,6 +46,15 @@ def test_an_error_is_the_worker_s_own() -> None:
     assert python(text).stdout.startswith("StorageError nowhere: no Zarr array here")
 
 
+def test_workers_close_what_they_opened(tmp_path: Path) -> None:
+    text = (
+        "from functools import partial\nfrom tempfile import TemporaryDirectory\n"
+        f"make = partial(TemporaryDirectory, dir={str(tmp_path)!r})\n"
+        "print(len(list(pool.each(partial(pool.opened, 'place'), [make] * 9))))"
+    )
+    assert python(text).stdout == "9\n" and not list(tmp_path.iterdir())
+
+
 def test_a_worker_that_is_ended_means_lack_of_memory() -> None:
     text = "try:\n    list(pool.each(os._exit, [9]))\nexcept MemoryError as e:\n    print(e)"
     assert python(text).stdout == "a worker process was ended from outside\n"

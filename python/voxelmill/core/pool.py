@@ -70,6 +70,11 @@ def close() -> None:
     _closing.close()
 
 
+def _close_quietly() -> None:
+    with suppress(Exception):  # what is cut off was said where it was read
+        close()
+
+
 def opened(what: str, make: Callable[[], AbstractContextManager[T]]) -> T:
     """What `make` opens, once in each process and not for each item; closed when `run` has returned."""
     if what not in _opened:
@@ -100,9 +105,13 @@ def each(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
 
 def _end_with_parent(parent: int) -> None:
-    """A worker does not outlive a task that is killed (Linux; elsewhere it waits for work that never comes)."""
+    """A worker closes what it has opened when it ends, and does not outlive a task that is killed (Linux; elsewhere it
+    waits for work that never comes)."""
     import ctypes
     import signal
+    from multiprocessing.util import Finalize
+
+    Finalize(None, _close_quietly, exitpriority=1)  # workers end without what `atexit` does
 
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
