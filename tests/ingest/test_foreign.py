@@ -341,6 +341,29 @@ def test_nrrd_names_of_types(tmp_path, kind, dtype):
     assert opened(tmp_path / "v.nrrd").dtype == dtype
 
 
+@pytest.mark.parametrize("said", ["endian: LITTLE\n", "endian: Big\n", "endian: middle\n", ""])
+def test_nrrd_says_its_byte_order_or_is_refused(tmp_path, said):
+    head = nrrd_header(f"encoding: raw\n{said}").replace(b"uchar", b"ushort")
+    (tmp_path / "v.nrrd").write_bytes(head + EM.astype(">u2" if "Big" in said else "<u2").tobytes())
+    if "middle" in said or not said:
+        with pytest.raises(DataError, match=r"says endian: (middle|nothing); expected little or big"):
+            open_source(str(tmp_path / "v.nrrd"))
+        return
+    opened(tmp_path / "v.nrrd")
+
+
+def test_nrrd_axes_that_are_none_of_space(tmp_path):
+    for kinds, what in (("3-color domain domain", "3-color"), ("space space time", "time")):
+        (tmp_path / "v.nrrd").write_bytes(nrrd_header(f"encoding: raw\nkinds: {kinds}\n") + EM.tobytes())
+        with pytest.raises(DataError, match=f"an axis of the kind {what}; expected three of space"):
+            open_source(str(tmp_path / "v.nrrd"))
+    four = nrrd_header('encoding: raw\nspacings: 4 5 30 7\nunits: "nm" "nm" "nm" "s"\nkinds: space space space time\n')
+    (tmp_path / "v.nrrd").write_bytes(
+        four.replace(b"dimension: 3\nsizes: 30 20 9", b"dimension: 4\nsizes: 30 20 9 1") + EM.tobytes()
+    )
+    assert opened(tmp_path / "v.nrrd").voxel_size == pytest.approx((30, 5, 4))
+
+
 def test_nrrd_labels_in_another_order_are_doubted(tmp_path):
     for labels, remark in (("zyx", "labelled z, y, x"), ("xyz", ""), ("RAS", "")):
         said = " ".join(f'"{one}"' for one in labels)

@@ -9,13 +9,13 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from ...core.errors import DataError
 from .arrays import in_memory
-from .axes import turn
+from .axes import Turn, turn
 from .source import Placed, Source, Wanted, placed
 from .streams import Forward, check_size, whole
 
@@ -34,6 +34,7 @@ TYPES = {
     **{f"{k}int{8 * n}{t}": f"{k or 'i'}{n}" for k in ("", "u") for n in (1, 2, 4, 8) for t in ("", "_t")},
 }
 
+SPATIAL = ("domain", "space", "none", "???", "")  # kinds of axes that may be z, y, x
 
 UNPACKED: dict[
     str, tuple[Callable[..., Any], float]
@@ -55,12 +56,14 @@ def open_nrrd(path: Path, wanted: Wanted) -> Source:
         shape = tuple(int(n) for n in header["sizes"])[::-1]
         encoding, kind = header["encoding"].lower(), header["type"].lower()
         skipped = [int(header.get(f"{w} skip", header.get(f"{w}skip", 0))) for w in ("line", "byte")]
-        at, runs_back = _placed(header)
+        how = turn(None, shape, 0, path.name)
+        at, runs_back = _placed(header, how)
     outside = header.get("data file", header.get("datafile"))
     if kind not in TYPES or encoding not in ("raw", *UNPACKED) or min(skipped[0], skipped[1] + (encoding == "raw")) < 0:
         raise DataError(f"{path.name}: {kind} in {encoding}; expected integers or floats, raw, gzip or bzip2")
     data, begin = (path, begin) if outside is None else (_beside(path, outside), 0)
-    dtype = np.dtype(("<" if header.get("endian", "little") == "little" else ">") + TYPES[kind])
+    dtype = np.dtype(TYPES[kind]).newbyteorder(_byte_order(header, np.dtype(TYPES[kind]).itemsize, path))
+    _refuse_colours(header, how, path)
     begin = _after_lines(data, begin, skipped[0])
     inside = data.stat().st_size - begin
     if encoding == "raw":
@@ -80,7 +83,7 @@ def open_nrrd(path: Path, wanted: Wanted) -> Source:
                 unpacked.read(min(left, 2**20))
             return unpacked
 
-        stream = Forward(start, turn(None, shape, 0, path.name).pick(shape), dtype, data)
+        stream = Forward(start, how.pick(shape), dtype, data)
         made = Source(path.name, "nrrd", stream.shape, dtype, stream.read, at, forward=True, close=stream.finish)
     if runs_back:
         made.remarks.append("space directions turn or mirror the axes; read as stored, without an origin")
@@ -90,6 +93,24 @@ def open_nrrd(path: Path, wanted: Wanted) -> Source:
     if data != path:
         made.remarks.append(f"its voxels lie in {data.name}: neither digests nor -resume see a change there")
     return made
+
+
+def _byte_order(header: Any, size: int, path: Path) -> Literal["<", ">"]:
+    """Raises DataError where the header of values of several bytes does not say it."""
+    said = str(header.get("endian", "little" if size == 1 else "nothing")).lower()
+    if said not in ("little", "big"):
+        raise DataError(f"{path.name}: its header says endian: {said}; expected little or big, write into it which it is")
+    return "<" if said == "little" else ">"
+
+
+def _refuse_colours(header: Any, how: Turn, path: Path) -> None:
+    """Raises DataError where an axis that would be z, y or x is one of colours, components or time by its kind."""
+    kinds = [str(kind).lower() for kind in header.get("kinds", [])][::-1]
+    for axis in how.kept if len(kinds) == len(how.index) else ():
+        if kinds[axis] not in SPATIAL:
+            raise DataError(
+                f"{path.name}: an axis of the kind {kinds[axis]}; expected three of space, save one component alone"
+            )
 
 
 def _beside(path: Path, named: Any) -> Path:
@@ -125,7 +146,7 @@ def _lines(file: IO[bytes]) -> list[str]:
     return found
 
 
-def _placed(header: Any) -> tuple[Placed, bool]:
+def _placed(header: Any, how: Turn) -> tuple[Placed, bool]:
     """Where the voxels lie, and whether the axes are turned against space (or mirrored)."""
     directions, units = header.get("space directions"), header.get("units")
     origin, turned = None, False
@@ -142,11 +163,17 @@ def _placed(header: Any) -> tuple[Placed, bool]:
         if mins is not None and spacing is not None and len(mins) == len(spacing) == 3:
             # of a cell it is the border, not the centre
             origin = [m + s / 2 if c == "cell" else m for m, s, c in zip(mins, spacing, centres or [None] * 3)]
-    if spacing is None or len(spacing) < 3:
+    if spacing is None or len(spacing) not in (3, len(how.index)):
         return Placed(), turned
-    spacing, units = list(spacing)[-3:][::-1], ([None] * 3 if units is None else list(units)[-3:][::-1])
+    spacing, units = _three(spacing, how), [None] * 3 if units is None else _three(units, how)
     if units == [None] * 3 and directions is None:
         return (Placed() if np.allclose(spacing, 1) else placed(spacing, units)), turned
     return placed(
         spacing, [None if u is None else str(u) for u in units], None if origin is None else list(origin)[::-1]
     ), turned
+
+
+def _three(values: Any, how: Turn) -> list:
+    """Of z, y, x, from one value for each axis, or for each of space, the fastest first."""
+    values = list(values)[::-1]
+    return list(how.pick(values)) if len(values) == len(how.index) else values
