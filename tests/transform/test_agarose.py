@@ -73,3 +73,12 @@ def test_dim_tissue_is_not_cut_off() -> None:
     assert (below < 0.001).mean() < 0.01
     levels = np.array([np.median(plane[~at]) for plane, at in zip(seen, there, strict=True)])
     assert levels.std() / levels.mean() < 0.03
+
+
+@pytest.mark.parametrize("planes", [1, 3, 7])
+def test_a_slice_of_few_planes_without_agarose_says_so(planes: int) -> None:
+    volume, _ = made(0)
+    few = SliceVolume((planes, NY, NX), volume.space, volume.read)
+    even, found = correct(few, BeamProfile())
+    assert "too little agarose" in found["notes_beam"]
+    assert np.isfinite(even.read((slice(0, planes), slice(0, NY), slice(0, NX)))).all()

@@ -75,6 +75,19 @@ def test_what_cannot_be_told_from_chance_is_no_shadow():
     assert taken_by_plane(few) == taken_by_plane(few[:, :4]) == taken_by_plane(few[:4]) == alpha_of_tissue(few[:0]) == 0
 
 
+def test_noise_below_all_light_is_no_tissue():
+    """It is made no brighter than the faintest that tells, and says nothing of shadows."""
+    rng = np.random.default_rng(2)
+    block = phantom((60, 240, 240), seed=1)[:, 72:168, 72:168]
+    light = np.exp(-0.045 * (np.cumsum(block, 0) - block) - np.arange(60)[:, None, None] / 60)
+    seen = of_squares(block * light) + rng.normal(0, 0.003, (60, 144))
+    seen[45:] = rng.normal(0, 0.003, (15, 144))
+    alpha = alpha_of_tissue(seen)
+    assert abs(alpha / 0.045 - 1) < 0.25
+    gain = gain_below(seen, alpha, TOP, 16)
+    assert 1 < gain.max() < 20 and (gain[45:] == gain[44]).all()
+
+
 def of_squares(values: np.ndarray) -> np.ndarray:
     n, ny, nx = values.shape
     return values.reshape(n, ny // 8, 8, nx // 8, 8).mean((2, 4)).reshape(n, -1)

@@ -11,7 +11,7 @@ from voxelmill.testing.slices import THICK, alignment_error, pair, registered, s
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.pairs import Pair, judged, read_metrics
 from voxelmill.transform.plan_common_space import LOST
-from voxelmill.transform.plan_stack import Parameters, depths, write_table
+from voxelmill.transform.plan_stack import Parameters, depths, without_pair, write_table
 from voxelmill.transform.slice_solution import Believed, decided, rotated, solve
 
 
@@ -71,6 +71,15 @@ def test_what_failed_for_good_is_named(tmp_path):
     doubts = [float(row["doubt_px"]) > 0 for row in csv.DictReader((tmp_path / "z.csv").open())]
     assert doubts == [False, False, True]
     assert run_stage("transform.plan_stack", tmp_path, **given, **out, strict=True) == 65
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"), [([], "lie as the stage says"), ([pair(0, 2), pair(1, 2)], "are held by slices two apart")]
+)
+def test_neighbours_whose_registration_failed(pairs, said):
+    made = decided(Believed(), pairs)
+    notes = without_pair([0, 1, 2], made, solve(Believed(), made, [0, 1, 2], 100), [0, 1, 2])
+    assert notes[0] == f"z00 to z01 {said}: registration failed" and len(notes) == 2 - bool(pairs)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ HALO = 4  # px beside a region that they read
 SQUARE = 8  # px: alpha is found on means of so many px a side
 MOST_SQUARES = 2**14  # of a slice: of more, some do
 FEWEST = 16  # squares of tissue by which it can be found
-LEAST_LIGHT = 0.05  # at the last plane, in the mean: alpha is not believed beyond
+LEAST_LIGHT = 0.05  # of that of the first planes: where less is left there is noise, which tells nothing
 TOP = 3  # planes below the surface in which nothing lies in a shadow yet
 MOST_TAKEN = 3.2  # exponent of the light that is lost down to the last plane, by which alpha is looked for
 STEPS = 32  # of that search
@@ -65,7 +65,8 @@ def _lit(tissue: np.ndarray, taken: np.ndarray, most_gain: float) -> np.ndarray:
 def gain_below(tissue: np.ndarray, alpha: float, told: int, most_gain: float) -> np.ndarray:
     """(planes,) factors, 1 for the first `told` planes, with which tissue is as bright farther down as in these.
 
-    Where nothing else tells how much light comes there: its own shadow is known from what lies above, plane by plane."""
+    Where nothing else tells how much light comes there: its own shadow is known from what lies above, plane by plane.
+    A plane that is too faint to tell has the factor of the plane above."""
     factor, above = np.ones(len(tissue)), np.zeros(tissue.shape[1])
     usual = np.zeros(len(tissue))
     if told < 1 or tissue.shape[1] < FEWEST:
@@ -73,16 +74,22 @@ def gain_below(tissue: np.ndarray, alpha: float, told: int, most_gain: float) ->
     for z, signal in enumerate(tissue):
         lit = float(_lit(signal, alpha * above, most_gain).mean())
         usual[z] = lit
-        if z >= told and lit > 0:
-            factor[z] = float(usual[:told].mean()) / lit
+        if z >= told:
+            first = float(usual[:told].mean())
+            factor[z] = first / lit if lit > LEAST_LIGHT * first > 0 else factor[z - 1]
         above += signal * factor[z]
     return factor
 
 
 def alpha_of_tissue(tissue: np.ndarray) -> float:
-    """As `alpha_of`, of tissue under a beam that is not known, in the units of the first planes."""
-    top = float(tissue[:TOP].mean()) if tissue.size else 0.0
-    return taken_by_plane(tissue) / top if top > 0 else 0.0
+    """As `alpha_of`, of tissue under a beam that is not known, in the units of the first planes.
+
+    Planes count down to where it is too faint to tell."""
+    level = tissue.mean(1) if tissue.size else np.zeros(1)
+    top = float(level[:TOP].mean())
+    faint = level <= LEAST_LIGHT * top
+    seen = int(faint.argmax()) if faint.any() else len(level)
+    return taken_by_plane(tissue[:seen]) / top if top > 0 else 0.0
 
 
 def taken_by_plane(tissue: np.ndarray) -> float:

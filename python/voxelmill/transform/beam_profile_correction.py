@@ -50,10 +50,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     profile = levels_of(volume, dim.down).percentile(50) if told else mean_profile(volume)
     gain, dark = gain_of(profile)
     below = int(surface(profile) or 0) + 2
-    factor, offset = (
-        gain.astype(np.float32)[:, None, None] if told else np.ones((len(gain), 1, 1), np.float32),
-        np.float32(dark),
-    )
+    offset, factor = np.float32(dark), (gain if told else np.ones(len(gain))).astype(np.float32)[:, None, None]
 
     def even(values: np.ndarray, region: Region) -> np.ndarray:
         corrected = values - offset
@@ -67,7 +64,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     if most > 1 or not told:
         tissue = attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark
         if told:
-            planes = len(tissue) if dim.planes > volume.shape[0] - BOX else dim.planes - below
+            planes = len(tissue) if dim.planes > volume.shape[0] - BOX else max(0, dim.planes - below)
             alpha = attenuation.alpha_of(tissue[:planes], most)
         else:
             planes = attenuation.TOP
@@ -82,7 +79,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
 def tells(dim: Agarose) -> bool:
     """Whether agarose is enough to tell the light over depth."""
     nz = dim.shape[0]
-    return dim.planes > nz - BOX or (dim.planes >= LEAST_TOLD * nz and dim.share >= LEAST_SHARE)
+    return dim.planes > max(0, nz - BOX) or (dim.planes >= LEAST_TOLD * nz and dim.share >= LEAST_SHARE)
 
 
 def gain_of(profile: np.ndarray) -> tuple[np.ndarray, float]:

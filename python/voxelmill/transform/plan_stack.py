@@ -30,7 +30,7 @@ from .blend_refinement import moved, rests
 from .pairs import Laid, Pair, read_metrics
 from .plan_common_space import LOST
 from .register_pairwise import number
-from .slice_solution import Believed, Decision, Solution, decided, joint, solve
+from .slice_solution import Believed, Decision, Solution, decided, joint, linked, solve
 from .warp import centre_of, compose, invert, rigid_matrix
 
 DECISIONS = (
@@ -114,7 +114,7 @@ def run(
 def without_pair(own: Sequence[int], made: Sequence[Decision], solution: Solution, numbers: Sequence[int]) -> list[str]:
     """Slices that no pair holds to the one before them: said, with by how much they may lie off it."""
     known = {(d.pair.fixed, d.pair.moving): d for d in made}
-    found = []
+    links, found = [pair for pair, d in known.items() if d.use != "skipped"], []
     for a, b in pairwise(own):
         px, turn = solution.doubt[numbers.index(b)]
         why = known[a, b].why or "turns alone are known" if (a, b) in known else "registration failed"
@@ -125,7 +125,8 @@ def without_pair(own: Sequence[int], made: Sequence[Decision], solution: Solutio
         elif off:
             found.append(f"{pair} lie as the stage says, give or take {' and '.join(off)}: {why}")
         elif (a, b) not in known:
-            found.append(f"{pair} are held by slices two apart: {why}")
+            lie = "are held by slices two apart" if linked(links, a, b) else "lie as the stage says"
+            found.append(f"{pair} {lie}: {why}")
     return found
 
 
