@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from . import limits, regions
-from .releases import manifest_of
+from .manifests import manifest_of
 from .store import Store, reading
 
 EDGES = "tables/edges.parquet"

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
+from .manifests import release_of
 from .objects import blake3_of
 from .regions import MERGE, SYNAPSES, files_of, merge_table
-from .releases import release_of
 from .store import Store, reading, sealed, unsealed
 
 EDGES, NODES, NEURONS = "tables/edges.parquet", "tables/nodes.parquet", "tables/neurons.parquet"

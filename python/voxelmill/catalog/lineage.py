@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError, StorageError
-from . import archive, limits
-from .store import NotThere, Store, reading
+from . import limits
+from .manifests import manifest_of, release_of, status
+from .store import NotThere, Store, read_log, reading
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -157,7 +158,7 @@ def _stale(store: Store) -> bool:
 
 
 def _sources(con: sqlite3.Connection, store: Store) -> None:
-    rows = [(row["sha256"], "source", row["name"], row["size"]) for row in archive.sources(store)]
+    rows = [(row["sha256"], "source", row["name"], row["size"]) for row in read_log(store.sources)]
     con.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)", rows)
     folders = {name: digest for digest, _, name, _ in rows if name.endswith("/")}
     parts = [(digest, folders[top]) for digest, _, name, _ in rows if (top := f"{name.partition('/')[0]}/") in folders]
@@ -165,8 +166,6 @@ def _sources(con: sqlite3.Connection, store: Store) -> None:
 
 
 def _states(con: sqlite3.Connection, store: Store) -> None:
-    from .releases import release_of, status
-
     for tag, state in status(store).items():
         facts = release_of(store, tag)
         con.execute("INSERT OR REPLACE INTO releases VALUES (?, ?, ?, ?)", (tag, facts["id"], facts["seq"], state))
@@ -174,8 +173,6 @@ def _states(con: sqlite3.Connection, store: Store) -> None:
 
 
 def _release(con: sqlite3.Connection, store: Store, tag: str) -> None:
-    from .releases import manifest_of
-
     held, folder = manifest_of(store, tag), store.release(tag) / "files"
     for name, (size, sha256, _) in held["files"].items():
         if name.startswith("provenance/") and size:

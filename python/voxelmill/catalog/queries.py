@@ -7,6 +7,7 @@ from typing import Any
 from ..core.errors import ParameterError
 from ..core.volume import Region
 from . import limits, lineage, regions
+from .manifests import manifest_of
 from .store import NotThere, Store, read_log
 
 
@@ -116,8 +117,6 @@ def edits_of(store: Store, tag: str, root: str, supervoxels: list[str]) -> list[
 
 
 def lineage_files(store: Store, tag: str) -> list[tuple[str, str]]:
-    from .releases import manifest_of
-
     return [(path, row[1]) for path, row in manifest_of(store, tag)["files"].items()]
 
 

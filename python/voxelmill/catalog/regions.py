@@ -21,7 +21,7 @@ from ..core.runs import volumes_in
 from ..core.volume import Image, Layout, Region, open_image
 from ..inference import seeded_watershed
 from . import limits
-from .releases import manifest_of
+from .manifests import manifest_of
 from .store import NotThere, Store, reading
 
 BLOCK = re.compile(r"(?:^|\.)(\d+-\d+(?:x\d+-\d+)*)$")

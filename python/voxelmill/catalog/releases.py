@@ -18,6 +18,7 @@ from ..core import manifest
 from ..core.errors import DataError, ParameterError, StorageError
 from ..core.files import below
 from . import lineage, objects, policies
+from .manifests import manifest_of, release_of, status
 from .store import Store, canonical, open_below, safe_name, sealed, sync_folder, write_whole
 
 OF_THE_RUN = ("provenance", "pipeline_info", "published.json")  # accounts that no task makes; a release holds them, too
@@ -195,36 +196,6 @@ def _workflow(results: Path, run: str) -> str:
 def _next(store: Store) -> int:
     """Number of the next release."""
     return 1 + max((release_of(store, tag)["seq"] for tag in store.tags()), default=0)
-
-
-def release_of(store: Store, tag: str) -> dict[str, Any]:
-    """`release.json`. Raises ParameterError where there is no such release, DataError where it is damaged."""
-    store.release(tag)
-    try:
-        return store.facts(tag)
-    except FileNotFoundError:
-        raise ParameterError(f"no release {tag!r}; there are: {', '.join(store.tags()) or 'none'}") from None
-
-
-def manifest_of(store: Store, tag: str) -> dict[str, Any]:
-    """What a release holds. Raises DataError where the manifest is not that of its id."""
-    facts, path = release_of(store, tag), store.release(tag) / "manifest.json"
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; restore it from a copy") from None
-    if hashlib.sha256(text).hexdigest() != facts["id"]:
-        raise DataError(f"{path}: not the manifest of release {facts['id'][:12]}; restore it from a copy")
-    return json.loads(text)
-
-
-def status(store: Store) -> dict[str, str]:
-    """Of each tag: `withdrawn`, or `good`."""
-    found: dict[str, str] = {}
-    for event in store.events():
-        if event["action"] == "withdraw":
-            found[event["tag"]] = "withdrawn"
-    return {tag: found.get(tag, "good") for tag in store.tags()}
 
 
 def list_all(store: Store) -> list[dict[str, Any]]:
