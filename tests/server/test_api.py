@@ -230,15 +230,16 @@ def test_points_are_numbers(client: Any) -> None:
 def test_ranges_as_the_standard_has_them(client: Any, store: Store, asked: str, status: int, part: str) -> None:
     path = "volumes/supervoxels.ome.zarr/0/c/0/0/0"
     whole = (store.release("r1") / "files" / path).read_bytes()
-    for method in ("GET", "HEAD"):
-        got = client.request(method, f"/data/r1/{path}", headers={"Range": asked})
-        assert (got.status_code, got.headers["access-control-allow-origin"]) == (status, "*")
-        first, _, last = part.partition("-")
-        wanted = whole[int(first or 0) : int(last) + 1 if last else None]
-        if status == 416:
-            assert got.headers["content-range"] == f"bytes */{len(whole)}"
-        else:
-            assert int(got.headers["content-length"]) == len(wanted) and (got.content == wanted or method == "HEAD")
+    got = client.get(f"/data/r1/{path}", headers={"Range": asked})
+    assert (got.status_code, got.headers["access-control-allow-origin"]) == (status, "*")
+    first, _, last = part.partition("-")
+    wanted = whole[int(first or 0) : int(last) + 1 if last else None]
+    if status == 416:
+        assert got.headers["content-range"] == f"bytes */{len(whole)}"
+    else:
+        assert int(got.headers["content-length"]) == len(wanted) and got.content == wanted
+    bare = client.head(f"/data/r1/{path}", headers={"Range": asked})  # of which it has no meaning
+    assert (bare.status_code, int(bare.headers["content-length"]), bare.content) == (200, len(whole), b"")
 
 
 def test_files_that_a_reader_has(client: Any) -> None:
@@ -250,7 +251,7 @@ def test_files_that_a_reader_has(client: Any) -> None:
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
         assert "immutable" in same.headers["cache-control"]
     assert client.get(path, headers={"If-None-Match": '"x"'}).status_code == 200
-    for asked, status in ((tag, 206), ('"x"', 200), (f"W/{tag}", 200), (first.headers["last-modified"], 206)):
+    for asked, status in ((tag, 206), ('"x"', 200), (f"W/{tag}", 200), (first.headers["last-modified"], 200)):
         assert client.get(path, headers={"If-Range": asked, "Range": "bytes=0-3"}).status_code == status
     parts = client.get(path, headers={"Range": "bytes=0-3, 9-11"})
     assert parts.status_code == 206 and parts.content.count(b"Content-Range: bytes") == 2
@@ -294,8 +295,12 @@ def test_a_link_in_a_release_leads_nowhere(tmp_path: Path) -> None:
     slashes = size - len(str(secret))
     path.symlink_to("/" * slashes + str(secret))  # as long as the file was
     assert path.lstat().st_size == size and path.read_text() == "secret"
+    folder = store.release("r1") / "files/tables"
+    folder.rename(tmp_path / "tables")
+    folder.symlink_to(tmp_path / "tables")
     with TestClient(create(store.root), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         got = client.get(f"/data/r1/{name}")
+        assert client.get("/data/r1/tables/edges.parquet").status_code == 503
     assert got.status_code == 503 and "secret" not in got.text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from ..catalog import index as indices
 from ..catalog import limits, releases
 from ..catalog.regions import SUPERVOXELS, files_of
-from ..catalog.store import Store
+from ..catalog.store import Store, open_below
 from ..core.errors import DataError, ParameterError
 from ..core.volume import Image, open_image
 
@@ -110,9 +109,9 @@ class Context:
             raise Missing(f"no file {name!r} in release {release.tag}")
         path = release.files / name
         try:
-            at = path.lstat()
-            good = stat.S_ISREG(at.st_mode) and at.st_size == release.listed[name][0]  # no link, whatever its length
-        except OSError:
+            # no link, whatever its length, and no folder on the way that is one
+            good = open_below(release.files, name).stat().st_size == release.listed[name][0]
+        except (OSError, DataError):
             good = False
         if not good:
             raise DataError(f"{release.tag}:{name}: damaged or lost on the server; `voxelmill release verify` says more")

@@ -25,17 +25,19 @@ FOREVER = "public, max-age=31536000, immutable"  # a tag names the same bytes fo
 
 
 class File(FileResponse):
-    """A file of a known digest, whole or by ranges as RFC 9110 (13.1.2, 14.2) has it."""
+    """A file of a known digest, whole or by ranges as RFC 9110 (13.1, 14.2) has it."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Ranges of another unit, or that are none, are ignored; of several, those beyond the end."""
-        asked = dict(scope["headers"])
-        if known(asked.get(b"if-none-match", b""), self.headers["etag"].encode()):
+        asked, own = dict(scope["headers"]), self.headers["etag"].encode()
+        if known(asked.get(b"if-none-match", b""), own):
             kept = {k: v for k, v in self.headers.items() if k not in ("content-type", "content-length", "accept-ranges")}
             await Response(status_code=304, headers=kept)(scope, receive, send)
             return
         headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
-        if ranges := sound(asked.get(b"range", b""), int(self.headers["content-length"])):
+        # A date may be that of another release's file; of HEAD, ranges are ignored.
+        fits = scope["method"] == "GET" and asked.get(b"if-range", own) == own
+        if fits and (ranges := sound(asked.get(b"range", b""), int(self.headers["content-length"]))):
             headers.append((b"range", ranges))
         await super().__call__({**scope, "headers": headers}, receive, send)
 
