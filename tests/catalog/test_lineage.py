@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -197,6 +198,12 @@ def test_what_does_not_go_into_the_archive(store: Store, tmp_path: Path) -> None
     with store.staging() as staging, pytest.raises(DataError, match="not a plain file"):
         objects.put(store, Path("/dev/null"), staging)
     assert not any((store.root / "staging").iterdir())
+
+
+def test_commands_of_a_memo_are_for_a_shell(store: Store) -> None:
+    facts = {"proposal": {"action": "rollback", "to": "r1"}, "number": 1, "releases": [], "bad": "it's $(touch PWNED)"}
+    (line,) = incidents.commands_of(facts)
+    assert shlex.split(line)[-1] == "incident 1: it's $(touch PWNED)" and line.split("--reason ")[1].startswith("'")
 
 
 def test_incident_drill(store: Store, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import html
 import itertools
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,8 @@ def propose(facts: dict[str, Any], back: str | None) -> dict[str, Any]:
 
 def commands_of(facts: dict[str, Any]) -> list[str]:
     """What does it, in order."""
-    plan, reason = facts["proposal"], f"--reason 'incident {facts.get('number', '')}: {facts['bad']}'"
+    plan = facts["proposal"]
+    reason = "--reason " + shlex.quote(f"incident {facts.get('number', '')}: {facts['bad']}")  # a shell reads it
     said = {
         "rollback": [f"voxelmill release rollback STORE {plan['to']} {reason}"],
         "none": [
