@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill import cli
-from voxelmill.catalog import archive, index, lineage, objects, queries, releases
+from voxelmill.catalog import archive, copies, index, lineage, objects, queries, releases
 from voxelmill.catalog.store import Store, append, read_log
-from voxelmill.core.errors import DataError, StorageError
+from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.proofreading.edits import Editor
 
 
@@ -217,3 +217,43 @@ def test_a_copy_is_not_made_of_what_is_damaged(kept: Store, tmp_path: Path) -> N
     with pytest.raises(DataError, match="not the bytes"):
         archive.add(kept, [tmp_path / "raw"], tmp_path / "second")
     assert not any(path.is_file() for path in (tmp_path / "second").rglob("*"))
+
+
+def test_a_copy_lies_outside_the_catalogue(kept: Store, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(kept.objects)
+    for second in (kept.objects, tmp_path / "link"):
+        with pytest.raises(ParameterError, match="lies in the catalogue"):
+            archive.add(kept, [tmp_path / "raw"], second)
+
+
+def test_what_is_no_file_is_neither_read_nor_healed_through(kept: Store, tmp_path: Path) -> None:
+    """A pipe would be waited for, a device read for ever; behind a folder that is a link lies what is anybody's."""
+    (tmp_path / "empty").mkdir()
+    for n, make in enumerate((Path.mkdir, lambda path: path.symlink_to("/dev/zero"), os.mkfifo)):
+        make(path := tmp_path / f"empty/{n}")
+        assert objects.damage_at(path, "ab" * 32) == "no plain file"
+    folder, path = kept.release("r2") / "files/tables", tmp_path / "elsewhere/edges.parquet"
+    folder.rename(path.parent)
+    folder.symlink_to(path.parent)
+    assert archive.verify(kept)["damaged"] == []  # its links are still those of its objects
+    path.unlink()
+    path.write_bytes(b"mine")
+    for repair in (False, True):
+        (one,) = archive.verify(kept, repair)["damaged"]
+        assert "out of the release" in one["why"] and one["files"][0]["tag"] == "r2" and path.read_bytes() == b"mine"
+
+
+def test_a_full_disk_is_no_lack_of_healthy_bytes(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = releases.manifest_of(kept, "r1")["files"]["tables/edges.parquet"][2]
+    file = kept.release("r1") / "files/tables/edges.parquet"
+    file.unlink()
+    file.write_bytes(b"other")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(copies, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        archive.verify(kept, repair=True)
+    monkeypatch.undo()
+    assert archive.verify(kept, repair=True)["damaged"] == [] and objects.is_object(kept, file, name)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core import manifest
-from ..core.errors import DataError, StorageError
+from ..core.errors import DataError, ParameterError, StorageError
 from ..core.files import below
-from . import copies, objects
+from . import copies, index, lineage, objects
+from .manifests import manifest_of
 from .store import Store, append, read_log, safe_name
 
 
@@ -21,6 +22,8 @@ def add(store: Store, paths: Sequence[Path], second: Path | None = None) -> list
         second: a folder on another disk, to hold a second copy of each object.
 
     Raises DataError for an empty file, a link that leads nowhere, or a name that the archive knows with other bytes."""
+    if second and second.resolve().is_relative_to(store.root.resolve()):
+        raise ParameterError(f"--second {second}: lies in the catalogue; expected a folder elsewhere, best on another disk")
     found = [(path, name) for path in paths for name in _names(path)]
     with store.lock("archive add"), store.staging() as staging:
         known = {row["name"]: row for row in sources(store)}
@@ -92,8 +95,6 @@ def verify(store: Store, repair: bool = False, second: Path | None = None) -> di
 
 def _verify(store: Store, second: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What `verify` returns, and of each object its size, sources and files."""
-    from . import index, lineage, releases
-
     wanted: dict[str, dict[str, Any]] = {}
 
     def want(name: str, size: int) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def _verify(store: Store, second: Path | None) -> tuple[dict[str, Any], dict[str
                 want(row["blake3"], row["size"])["sources"].append(row["name"])
     for tag in sorted(path.parent.name for path in store.root.glob("releases/*/release.json")):
         with whole(f"releases/{tag}", tag):
-            for path, (size, _, name) in releases.manifest_of(store, tag)["files"].items():
+            for path, (size, _, name) in manifest_of(store, tag)["files"].items():
                 want(name, size)["files"].append({"tag": tag, "path": path})
     for log in [store.events_file, *sorted(store.root.glob("edits/*/log.jsonl"))]:
         with whole(log.relative_to(store.root).as_posix()):

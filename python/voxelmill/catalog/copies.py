@@ -6,10 +6,9 @@ DIR/ab/abcd...          the copy, mode 0444
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..core.errors import DataError, StorageError
@@ -45,7 +44,7 @@ def write(source: Path, target: Path, name: str, partial: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     found = blake3.blake3()
     try:
-        with open(source, "rb") as read, open(partial, "wb") as new:
+        with open(source, "rb", opener=objects.plain) as read, open(partial, "wb") as new:
             while piece := read.read(objects.PIECE):
                 found.update(piece)
                 new.write(piece)
@@ -93,16 +92,34 @@ def damage(store: Store, wanted: Wanted, at: Path | None = None) -> Iterator[dic
                 looked.append((path, name, {"sources": [], "files": [file]}))
 
     def look(item: tuple[Path, str, Any]) -> str:
+        if any(astray(store, file) for file in item[2]["files"]):
+            return "its name, or a folder that is a link, leads out of the release"
         return objects.damage_at(item[0], item[1], wanted[item[1]]["size"])
 
     for (path, _, touched), why in zip(looked, objects.each(look, looked), strict=True):
         # A release that was copied without its modes is whole.
-        if why and not (touched["files"] and why.startswith("of mode")):
+        if why and not (touched["files"] and why.startswith(objects.MODE)):
             yield {"object": str(path), "why": why, **touched}
 
 
 def file_of(store: Store, file: Mapping[str, str]) -> Path:
     return store.release(file["tag"]) / "files" / file["path"]
+
+
+def astray(store: Store, file: Mapping[str, str]) -> bool:
+    """Whether the way to a file of a release leads elsewhere; what is healed there could be anybody's."""
+    folder, parent = store.release(file["tag"]) / "files", PurePosixPath(file["path"]).parent
+    there = Path(os.path.realpath(folder.parent), "files", parent)
+    return parent.is_absolute() or Path(os.path.realpath(folder / parent)) != there
+
+
+def loose_of(store: Store, name: str, facts: Mapping[str, Any]) -> list[Path]:
+    """Where releases hold files of their own in place of links to an object."""
+    return [
+        path
+        for file in facts["files"]
+        if not objects.is_object(store, path := file_of(store, file), name) and not astray(store, file)
+    ]
 
 
 def repair(store: Store, wanted: Wanted, damaged: Collection[str], at: Path | None = None) -> list[str]:
@@ -113,25 +130,21 @@ def repair(store: Store, wanted: Wanted, damaged: Collection[str], at: Path | No
         for name, facts in wanted.items():
             own = objects.path_of(store, name)
             second = [path for path in copies.get(name, ()) if path.parent.parent.is_dir()]
-            files = [path for f in facts["files"] if not objects.is_object(store, path := file_of(store, f), name)]
+            files = loose_of(store, name, facts)
             if not {name, *map(str, (*second, *files))} & set(damaged):
                 continue
-            bad = [path for path in (own, *second) if objects.damage_at(path, name, facts["size"])]
-            loose = [path for path in files if objects.damage_at(path, name, facts["size"])]
-            if not bad and not loose:
+            state = {path: objects.damage_at(path, name, facts["size"]) for path in (own, *second, *files)}
+            whole = [path for path, why in state.items() if not why or why.startswith(objects.MODE)]
+            healing = [path for path, why in state.items() if why]
+            if not healing or not whole:
                 continue
-            for source in (own, *second, *files):
-                with contextlib.suppress(DataError, OSError):
-                    write(source, staging / "good", name, staging / "partial")
-                    break
-            else:
-                continue  # no healthy one is left
-            for path in bad:
+            write(whole[0], staging / "good", name, staging / "partial")
+            for path in (path for path in (own, *second) if state[path]):
                 write(staging / "good", path, name, staging / "partial" if path == own else path.with_suffix(".partial"))
-            for file in facts["files"]:
-                if not objects.is_object(store, path := file_of(store, file), name):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    os.link(own, staging / "link")
-                    os.replace(staging / "link", path)
-            healed += [str(path.relative_to(store.root)) if path == own else str(path) for path in bad + loose]
+            for path in loose_of(store, name, facts):  # of another object now
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.link(own, staging / "link")
+                os.replace(staging / "link", path)
+                sync_folder(path.parent)
+            healed += [str(path.relative_to(store.root)) if path == own else str(path) for path in healing]
     return healed

@@ -18,6 +18,7 @@ from .store import Store, sealed, sync_folder, unsealed
 
 PIECE = 4 << 20
 SETTLED = 2_000_000_000  # ns after its last change from which on a file is taken for one that stays
+MODE = "of mode"  # begins what is said of bytes that are whole, and could be written
 THREADS = 8  # hashing and fsync let others go on
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,8 +48,7 @@ def put(store: Store, source: Path, staging: Path) -> Stored:
     public, name = hashlib.sha256(), blake3.blake3()
     partial = staging / f"{before.st_ino}.{before.st_dev}.{abs(hash(source))}"
     try:
-        handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(handle, "rb") as read, open(partial, "xb") as write:
+        with open(source, "rb", opener=plain) as read, open(partial, "xb") as write:
             while piece := read.read(PIECE):
                 public.update(piece)
                 name.update(piece)
@@ -56,7 +56,7 @@ def put(store: Store, source: Path, staging: Path) -> Stored:
             write.flush()
             size = write.tell()
             os.fchmod(write.fileno(), 0o444)
-            after = os.stat(handle)
+            after = os.fstat(read.fileno())
             if size != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise DataError(f"{source}: changed while it was read; run again when nobody writes to it")
             target = path_of(store, name.hexdigest())
@@ -125,12 +125,17 @@ def is_object(store: Store, path: Path, name: str) -> bool:
         return False
 
 
+def plain(path: str | Path, flags: int = os.O_RDONLY) -> int:
+    """An opener that follows no link. Raises OSError."""
+    return os.open(path, flags | os.O_NOFOLLOW)
+
+
 def blake3_of(path: Path) -> str:
-    """Of a file, in pieces. Raises DataError for a link."""
+    """Of a file, in pieces. Raises OSError for a link."""
     import blake3
 
     found = blake3.blake3()
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+    with open(path, "rb", opener=plain) as file:
         while piece := file.read(PIECE):
             found.update(piece)
     return found.hexdigest()
@@ -145,12 +150,14 @@ def damage_at(path: Path, name: str, size: int | None = None) -> str:
     """As `damage`, of a file that holds the bytes of an object."""
     try:
         at = os.lstat(path)
+        if not stat.S_ISREG(at.st_mode):
+            return "no plain file"
         if size is not None and at.st_size != size:
             return f"{at.st_size} bytes instead of {size}"
         if blake3_of(path) != name:
             return "not the bytes that were stored"
         mode = stat.S_IMODE(at.st_mode)
-        return f"of mode {mode:04o}, so that it can be written; chmod 0444" if mode & 0o222 else ""
+        return f"{MODE} {mode:04o}, so that it can be written; chmod 0444" if mode & 0o222 else ""
     except FileNotFoundError:
         return "missing"
     except OSError as error:
