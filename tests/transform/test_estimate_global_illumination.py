@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from voxelmill.core import manifest
+from voxelmill.core.volume import create_image, open_image
 from voxelmill.testing.oct import Acquisition, write_mosaics
 from voxelmill.testing.stages import record_of, run_stage
 from voxelmill.transform.estimate_global_illumination import robust_mean
@@ -26,9 +29,9 @@ def uneven(coefficients: np.ndarray) -> float:
     return float(left.std() / left.mean())
 
 
-def estimate(folder: Path, grids: list[Path], code: int = 0) -> np.ndarray:
-    words = {"grids": grids, "output": "a.npy", "described_in": "a.json", **WORDS}
-    assert run_stage("transform.estimate_global_illumination", folder, **words) == code
+def estimate(folder: Path, grids: list[Path], **flags: bool) -> np.ndarray:
+    words = {"grids": grids, "output": "a.npy", "described_in": "a.json", **WORDS, **flags}
+    assert run_stage("transform.estimate_global_illumination", folder, **words) == 0
     return np.load(folder / "a.npy")
 
 
@@ -52,6 +55,26 @@ def test_a_slice_of_another_light_is_named_and_does_not_count(grids: list[Path],
     assert uneven(estimate(tmp_path, [*grids, strange])) < 0.015
     notes = record_of(tmp_path, "estimate_global_illumination")["quality"]["notes_light"]
     assert "lit unlike the others: z104 by" in notes
+
+
+def test_a_bent_focus_is_flattened_before(tmp_path: Path):
+    """As it is before each slice is lit: what A-lines lose at their end is no lack of light."""
+    bent = sorted(write_mosaics(tmp_path / "bent", replace(MADE, curvature=4.0)).glob("*.ome.zarr"))
+    assert uneven(estimate(tmp_path, bent, fix_curvature_enabled=True)) < 0.75 * uneven(estimate(tmp_path, bent))
+
+
+def test_a_slice_in_which_nothing_shines_is_named(grids: list[Path], tmp_path: Path):
+    dark = create_like(grids[0], tmp_path / "mosaic_grid_3d_z104.ome.zarr")
+    assert uneven(estimate(tmp_path, [*grids, dark])) < 0.012
+    assert record_of(tmp_path, "estimate_global_illumination")["quality"]["notes_light"] == "nothing shines in z104"
+
+
+def create_like(grid: Path, path: Path) -> Path:
+    """The same grid, and nothing in it."""
+    source = open_image(grid)
+    create_image(path, source.layout(), source.space)
+    manifest.write(path)
+    return path
 
 
 def test_slices_that_say_otherwise_lose_their_weight():

@@ -18,7 +18,7 @@ from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Resolution
 from ..core.stage import In, Out
-from . import fix_illumination
+from . import fix_focal_curvature, fix_illumination
 from .resample_mosaic_grid import resample
 from .tile_grid import open_grid
 
@@ -27,7 +27,7 @@ USUAL = 0.003  # of log flat, RMS: by so much slices of one light differ
 UNLIKE = 0.05  # that RMS, from which on a slice has another light
 
 
-class Parameters(fix_illumination.Parameters, Resolution):
+class Parameters(fix_illumination.Parameters, fix_focal_curvature.Flattening, Resolution):
     """One light for all slices (`--fix_illum_global`)."""
 
     fix_illum_global_slices: int = param(32, "Slices that are heard, evenly from all", ge=1)
@@ -50,19 +50,21 @@ def run(p: Parameters, task: Task, *, grids: list[In], output: Out, described_in
     with open(output, "wb") as file:
         np.save(file, pooled)
     described_in.write_text(json.dumps({"coefficients": pooled.tolist(), "off_rms": told}, indent=1) + "\n")
+    said = [f"nothing shines in {name}" for name in names if name not in told]
     if unlike := [f"{name} by {rms:.0%}" for name, rms in told.items() if rms > UNLIKE]:
-        task.report(
-            notes_light=f"lit unlike the others: {', '.join(unlike)}; without --fix_illum_global each has its own light"
-        )
+        said.append(f"lit unlike the others: {', '.join(unlike)}; without --fix_illum_global each has its own light")
+    if said:
+        task.report(notes_light="; ".join(said))
     task.report(slices_pooled=len(shining), illumination_off_rms=float(np.median(off)))
 
 
 def coefficients_of(p: Parameters, path: Path) -> np.ndarray | None:
     """Coefficients of log flat of a slice; None where nothing shines."""
+    grid = resample(open_grid(path), p)
+    if p.fix_curvature_enabled:
+        grid, _ = fix_focal_curvature.flatten(grid, p)
     try:
-        return fix_illumination.estimate(fix_illumination.Glances(resample(open_grid(path), p), p.clip_percentile_upper), p)[
-            0
-        ]
+        return fix_illumination.estimate(fix_illumination.Glances(grid, p.clip_percentile_upper), p)[0]
     except DataError:
         return None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.params import param
+from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Strict
 from ..core.stage import In, Out
@@ -34,6 +34,12 @@ class Overlapping(Strict):
 
 class Parameters(Overlapping):
     """Focal curvature."""
+
+
+class Flattening(Params):
+    """Whether the focus is flattened."""
+
+    fix_curvature_enabled: bool = param(False, "Flatten the focus: move A-lines so that the surface is as flat as the block")
 
 
 def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out, notes: Out | None = None) -> None:

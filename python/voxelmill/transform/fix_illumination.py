@@ -64,6 +64,12 @@ def estimate(seen: Glances, p: Overlapping) -> tuple[np.ndarray, float]:
     return field.coefficients, field.spread
 
 
+def acquired_down_to(tile: np.ndarray) -> int:
+    """Planes that nearly all A-lines of a tile (z, y, x) have: where its focus was flattened some end early, at 0."""
+    empty = (tile[::-1] != 0).argmax(0)[(tile != 0).any(0)]  # below the last voxel of an A-line
+    return len(tile) - (int(np.quantile(empty, 0.99, method="higher")) if empty.size else 0)
+
+
 class Glances:
     """What is kept of each tile as it goes by: mean over depth by cells, mean A-line."""
 
@@ -78,7 +84,7 @@ class Glances:
             levels = Levels(1)
             levels.add(tile[None, :, ::THIN, ::THIN])
             most = np.float32(levels.percentile(self.percentile)[0])
-            plane = np.minimum(tile, most).mean(0)
+            plane = np.minimum(tile[: acquired_down_to(tile)], most).mean(0)
             cells = illumination.reduced(plane)
             acquired = illumination.reduced((plane != 0).astype(np.float32)) > 0.999
             self.of[i] = np.where(acquired, cells, np.nan), tile.mean((1, 2), dtype=np.float64)

@@ -37,12 +37,12 @@ from .tile_positions import Placement
 class Stitching(
     resample_mosaic_grid.Parameters,
     fix_focal_curvature.Parameters,
+    fix_focal_curvature.Flattening,
     fix_illumination.Parameters,
     stitch_3d_with_refinement.Parameters,
 ):
     """From the grid to one volume."""
 
-    fix_curvature_enabled: bool = param(False, "Flatten the focus: move A-lines so that the surface is as flat as the block")
     fix_illum_enabled: bool = param(True, "Even out the light over a tile")
 
 
