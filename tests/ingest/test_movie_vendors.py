@@ -182,6 +182,29 @@ def test_thumbnails_are_no_frames(tmp_path, form, shrunk):
         assert form == "folder" or any("smaller copies" in note for note in movie.notes)
 
 
+@pytest.mark.parametrize("form", ["stack", "folder"])
+@pytest.mark.parametrize("kind", ["contig", "separate"])
+def test_alpha_that_says_nothing_is_left_out(tmp_path, form, kind):
+    path = tmp_path / "a.tif" if form == "stack" else tmp_path
+    how = {"planarconfig": kind, "extrasamples": ["unassalpha"], **PLAIN}
+    for differs in (False, True):
+        for t, frame in enumerate(DATA[0, :, 0]):
+            samples = np.stack([frame, np.full_like(frame, 255)], -1 if kind == "contig" else 0)
+            samples.flat[-1] -= differs
+            tifffile.imwrite(
+                path if form == "stack" else path / f"t{t}.tif", samples, append=path.suffix != "" and t > 0, **how
+            )
+        if differs:
+            with (
+                pytest.raises(DataError, match=r"differs from pixel to pixel \(alpha 254 to 255\)"),
+                open_movie(path) as movie,
+            ):
+                movie.read_frame(0, 0, 0)
+        else:
+            with open_movie(path) as movie:
+                assert same(movie, DATA[0, :, :1]) and any("alpha channel" in note for note in movie.notes_of([0]))
+
+
 def test_the_finest_level_is_read_wherever_it_stands(tmp_path):
     group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
     levels = {"0": (DATA[0, :, :, ::2, ::2], 1.0), "1": (DATA[0], 0.5)}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from ..volumes.tiff import mirrored
+from ..volumes.tiff import has_alpha, mirrored, plane
 from .fov import Fov, trimmed
 from .movie import Movie
 from .ome_xml import Ome, OmeImage, read_ome
@@ -80,7 +80,8 @@ class Pages:
         return np.dtype(self._of(k).dtype)
 
     def shape(self, k: int) -> tuple[int, ...]:
-        return self._of(k).shape
+        page = self._of(k)
+        return plane(page) if has_alpha(page) else page.shape
 
     def is_reduced(self, k: int) -> bool:
         """Whether page k is a smaller copy of another one."""

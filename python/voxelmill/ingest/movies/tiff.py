@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from ..volumes.tiff import full, greys, mirrored
+from ..volumes.tiff import full, greys, has_alpha, mirrored, opaque, plane, transparent
 from . import vendor_tags
 from .fov import Fov
 from .movie import Movie
@@ -69,9 +69,13 @@ class TiffMovie(Movie):
 
     def _read_metadata(self) -> None:
         series, first = self._series, self._file.pages.first
-        self._axes, self._shape = _axes(series, self.path), tuple(series.shape)
+        axes, self._shape = series.axes, tuple(series.shape)
+        if has_alpha(series.keyframe):
+            alpha = axes.index("S")
+            axes, self._shape = axes.replace("S", ""), self._shape[:alpha] + self._shape[alpha + 1 :]
+        self._axes = _axes(axes, self._shape, series.dtype, self.path)
         if self._several:
-            self._axes, self._shape = "TYX", (len(self._pages), *series.shape[-2:])
+            self._axes, self._shape = "TYX", (len(self._pages), *plane(series.keyframe))
         self.dtype = np.dtype(series.dtype)
         size = dict(zip(self._axes, self._shape))
         notes: dict[str, Any] = self._file.imagej_metadata or {}
@@ -107,7 +111,7 @@ class TiffMovie(Movie):
 
     def _samples(self) -> tuple[str, ...]:
         """A note where frames are stored as the colours of one page: writers do so with three or four of them."""
-        if "S" not in self._series.axes:
+        if "S" not in self._series.axes or has_alpha(self._series.keyframe):
             return ()
         n = self._series.shape[self._series.axes.index("S")]
         return (f"the file says that its {n} planes are colours of one picture: they are taken for frames.",)
@@ -143,7 +147,7 @@ class TiffMovie(Movie):
         leading = [(at[a], n) for a, n in zip(self._axes, self._shape) if a not in "YX"]
         k = int(np.ravel_multi_index([i for i, _ in leading], [n for _, n in leading])) if leading else 0
         view = self.fovs[0]
-        if series.dataoffset is not None and not self._several:
+        if series.dataoffset is not None and not self._several and not has_alpha(series.keyframe):
             # all planes one after the other, perhaps behind a single page
             stored, n = np.dtype(series.dtype).newbyteorder(self._file.byteorder), view.height * view.width
             plane = np.fromfile(self.path, stored, n, offset=series.dataoffset + k * n * stored.itemsize)
@@ -161,8 +165,10 @@ def as_seen(values: NDArray, page: Any, path: Path) -> NDArray:
     """Grey values as the page looks. A palette of colours, which is how ImageJ keeps the colour of a channel, changes none.
 
     Raises:
-        DataError: WhiteIsZero with other than whole numbers from 0 on.
+        DataError: WhiteIsZero with other than whole numbers from 0 on, alpha that differs from pixel to pixel.
     """
+    if has_alpha(page):
+        values = opaque(page, values)
     kind, colours = page.keyframe.photometric, page.keyframe.colormap
     if kind != 0 and (kind != 3 or values.dtype != np.uint8 or not (colours == colours[0]).all()):
         return values
@@ -200,10 +206,11 @@ def check_page(page: Any, path: Path) -> None:
 
 def said_of_greys(page: Any) -> tuple[str, ...]:
     """A note where grey values as they look are not those that are stored, or colours hide them."""
+    alpha = tuple(f"the file {said}." for said in transparent(page))
     if page.photometric == 0:
-        return ("white is zero in the file: grey values are turned round, as they look.",)
+        return ("white is zero in the file: grey values are turned round, as they look.", *alpha)
     if page.photometric != 3:
-        return ()
+        return alpha
     steps = np.diff(np.asarray(page.colormap, np.int64), axis=1)
     if (steps >= 0).all():  # it grows brighter: the colour of a channel
         return ()
@@ -246,10 +253,9 @@ def gathered_log() -> Iterator[list[str]]:
         logger.propagate = before
 
 
-def _axes(series: Any, path: Path) -> str:
-    """One letter per axis of the series, of T, C, Z, Y, X; in a plain TIFF the only other axis is time."""
-    axes, shape = series.axes, series.shape
-    if axes[-2:] != "YX" or ("S" in axes and series.dtype.itemsize == 1):
+def _axes(axes: str, shape: tuple[int, ...], dtype: np.dtype, path: Path) -> str:
+    """One letter per axis of a series, of T, C, Z, Y, X; in a plain TIFF the only other axis is time."""
+    if axes[-2:] != "YX" or ("S" in axes and dtype.itemsize == 1):
         raise DataError(f"{path}: axes {axes} {shape}: colour (RGB) images are not supported; save single channels")
     other = [i for i, a in enumerate(axes) if a in FRAME_AXES and a not in "TZ"]
     if "T" not in axes and len(other) == 1:

@@ -90,9 +90,10 @@ def greys(page: Any, path: Path, labels: bool = False) -> tuple[np.dtype, Callab
 
 
 def has_alpha(page: Any) -> bool:
-    """Whether a page is grey with one more sample for each pixel."""
+    """Whether a page is grey with one more sample for each pixel, which ExtraSamples call alpha."""
     key = page.keyframe
-    return page.ndim == 3 and key.samplesperpixel == 2 and key.photometric in (0, 1)
+    grey = page.ndim == 3 and key.samplesperpixel == 2 and key.photometric in (0, 1)
+    return grey and tuple(key.extrasamples) in ((1,), (2,))
 
 
 def plane(page: Any) -> tuple[int, int]:
@@ -121,6 +122,17 @@ def transparent(page: Any) -> list[str]:
     return ["has an alpha channel, which is the same everywhere; left out"] if has_alpha(page) else []
 
 
+def opaque(page: Any, samples: np.ndarray) -> np.ndarray:
+    """The grey values (y, x) of a page with alpha. Raises DataError for transparency that differs from pixel to pixel."""
+    grey, alpha = samples if page.keyframe.planarconfig == 2 else np.moveaxis(samples, -1, 0)
+    if alpha.min() != alpha.max():
+        raise DataError(
+            f"{page.parent.filename}: a page has transparency that differs from pixel to pixel (alpha {alpha.min()} to "
+            f"{alpha.max()}); save it without, so that what is to be seen is decided"
+        )
+    return grey
+
+
 def part(page: Any, rows: slice, columns: slice) -> np.ndarray:
     """A part of a page (y, x), decoding only the strips or tiles that hold it; without alpha, which takes the whole page.
 
@@ -129,14 +141,7 @@ def part(page: Any, rows: slice, columns: slice) -> np.ndarray:
     rows, columns = (slice(*s.indices(n)[:2]) for s, n in zip((rows, columns), plane(page)))
     size = rows.stop - rows.start, columns.stop - columns.start
     if page.ndim == 3:
-        samples = page.asarray(maxworkers=1)
-        grey, alpha = samples if key.planarconfig == 2 else np.moveaxis(samples, -1, 0)
-        if alpha.min() != alpha.max():
-            raise DataError(
-                f"{page.parent.filename}: a page has transparency that differs from pixel to pixel (alpha {alpha.min()} to "
-                f"{alpha.max()}); save it without, so that what is to be seen is decided"
-            )
-        return np.ascontiguousarray(grey[rows, columns])
+        return np.ascontiguousarray(opaque(page, page.asarray(maxworkers=1))[rows, columns])
     if size == key.shape or len(key.chunked) != 2:
         return page.asarray(maxworkers=1)[rows, columns]
     file, (height, width), (_, across) = page.parent.filehandle, key.chunks, key.chunked
