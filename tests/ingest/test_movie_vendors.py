@@ -86,10 +86,23 @@ def test_ndtiff_that_is_not_whole(tmp_path, spoilt):
         last.unlink()
     else:
         file = last if spoilt == "short" else index
-        file.write_bytes(file.read_bytes()[:-20])
-    words = {"short": "cut off", "gone": "is not beside it", "index": "damaged"}
+        text = file.read_bytes()
+        file.write_bytes(text[:-20] if spoilt == "short" else text.replace(b'"time": 2', b'"time: 22', 1))
+    words = {"short": "cut off", "gone": "is not beside it", "index": "damaged behind 6 planes"}
     with pytest.raises(DataError, match=words[spoilt]):
         open_movie(folder)
+
+
+@pytest.mark.parametrize("ends", ["in a number", "in axes", "in zeros"])
+def test_ndtiff_whose_index_is_cut_off_is_shorter(tmp_path, ends):
+    folder = write_ndtiff(tmp_path / "run", planes(), {}, split=7)
+    index = folder / "NDTiff.index"
+    text = index.read_bytes()
+    last = text.rindex(b'{"position') - 4
+    index.write_bytes({"in a number": text[:-1], "in axes": text[: last + 9], "in zeros": text[:last] + bytes(500)}[ends])
+    with open_movie(folder) as movie:
+        assert not movie.recorded(1, 3, 2) and np.array_equal(movie.read_frame(1, 3, 1), DATA[1, 3, 1])
+        assert same(movie) and any("stopped: 23 planes are whole" in note for note in movie.notes)
 
 
 # ---- zips ----------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ from voxelmill.core.errors import DataError
 from .fov import Fov, trimmed
 from .frame_names import natural
 from .movie import Movie
-from .tiff import gathered_log
 
 INDEX = "NDTiff.index"
 TYPES = {0: "<u1", 1: "<u2", 3: "<u2", 4: "<u2", 5: "<u2", 6: "<u2"}  # 2 is RGB
 MOST_TEXT = 2**24  # bytes of the metadata of a plane
+MOST_WORDS = 2**16  # bytes of the axes, or of the file's name, of a plane in the index
+Entry = tuple[dict[str, Any], str, int, int, int, int, int, int, int, int]
 Plane = tuple[Path, int, int, int, str, int, int]  # file, offset, height, width, type; offset and bytes of metadata
 
 
@@ -44,7 +47,8 @@ class NdTiffMovie(Movie):
         self.path = path
         folder = home(path)
         assert folder is not None
-        found = list(_planes(folder))
+        entries, stopped = _entries(folder / INDEX)
+        found = list(_planes(folder, entries))
         if not found:
             raise DataError(f"{folder / INDEX}: names no plane; the acquisition was stopped before the first")
         channels = list(dict.fromkeys(axes.get("channel", 0) for axes, _ in found))
@@ -62,6 +66,8 @@ class NdTiffMovie(Movie):
         names = tuple(c if isinstance(c, str) else f"Channel {c}" for c in channels)
         self.fovs = tuple(self._fov(v, view, names, (n_t, n_c, n_z)) for v, view in enumerate(views))
         self.channel_names = names
+        if stopped:
+            self.notes = (f"{INDEX} is cut off, as of an acquisition that was stopped: {len(found)} planes are whole in it.",)
         self.dtype = max(np.dtype(p[4]) for p in self._planes_of_all.values()).newbyteorder("=")
         self.files = (folder / INDEX, *sorted({plane[0] for plane in self._planes_of_all.values()}))
 
@@ -109,14 +115,43 @@ class NdTiffMovie(Movie):
         return np.fromfile(file, kind, height * width, offset=offset).reshape(height, width)
 
 
-def _planes(folder: Path) -> Any:
-    """Axes and place of each plane that the index names. Raises DataError for what is not whole, or no grey plane."""
-    import tifffile
+def _entries(index: Path) -> tuple[list[Entry], bool]:
+    """What the index says of each plane; and whether it ends within an entry or in zeros, as one that was not closed.
 
-    with gathered_log() as log:
-        entries = list(tifffile.read_ndtiff_index(folder / INDEX))
-    if log:
-        raise DataError(f"{folder / INDEX}: damaged ({log[0][:120]}); copy it again")
+    Of each plane: axes, name of its file, then offset, width, height, type, compression of its pixels, offset, length,
+    compression of its metadata. Raises DataError where the index is damaged before its end."""
+    found: list[Entry] = []
+    with open(index, "rb") as file:
+
+        def take(count: int) -> bytes:
+            taken = file.read(count)
+            if len(taken) < count:
+                raise EOFError
+            return taken
+
+        def words() -> bytes:
+            (length,) = struct.unpack("<I", take(4))
+            if length > MOST_WORDS:
+                raise ValueError(f"{length} bytes for the name of a plane")
+            return take(length)
+
+        while file.peek(1):
+            try:
+                axes = words()
+                if not axes and not file.read().strip(b"\0"):
+                    return found, True
+                found.append(
+                    (dict(json.loads(axes)), words().decode(errors="replace"), *struct.unpack("<IiiiiIii", take(32)))
+                )
+            except EOFError:
+                return found, True
+            except (ValueError, TypeError) as error:
+                raise DataError(f"{index}: damaged behind {len(found)} planes ({error}); copy it again") from None
+    return found, False
+
+
+def _planes(folder: Path, entries: list[Entry]) -> Iterator[tuple[dict[str, Any], Plane]]:
+    """Axes and place of each plane that the index names. Raises DataError for what is not whole, or no grey plane."""
     sizes: dict[str, int] = {}
     for axes, name, offset, width, height, kind, packed, meta, length, _ in entries:
         file = folder / os.path.basename(name.replace("\\", "/"))
