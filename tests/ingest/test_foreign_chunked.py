@@ -163,3 +163,10 @@ def test_names_of_axes_that_are_not_understood(tmp_path, names):
             dim.label = name
     for place in ("v.zarr", "v.h5"):
         opened(tmp_path / place, "taken for z, y, x by their order" if "a" in names else "")
+
+
+def test_axes_that_matlab_reversed_are_noted(tmp_path):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["em"] = EM
+        file["em"].attrs["MATLAB_class"] = np.bytes_("uint8")
+    opened(tmp_path / "v.h5", "(rows, columns, sections) are read as x, y, z")

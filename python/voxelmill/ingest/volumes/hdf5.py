@@ -50,6 +50,8 @@ def open_hdf5(path: Path, wanted: Wanted) -> Source:
         with whole(path, f"HDF5 dataset {chosen}"):
             return how.turned(data[how.where(region)])
 
+    if names is None and "MATLAB_class" in data.attrs:
+        said.append("MATLAB wrote it, which reverses axes: its (rows, columns, sections) are read as x, y, z")
     remarks = said + more + _elsewhere(data, file, where)
     made = Source(path.name, "hdf5", how.pick(data.shape), data.dtype, read, at, remarks=remarks, close=file.close)  # type: ignore[arg-type]
     if data.chunks and data.ndim == len(how.index):
