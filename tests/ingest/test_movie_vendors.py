@@ -172,10 +172,30 @@ def test_a_zip_that_is_damaged_or_holds_a_zip(tmp_path, monkeypatch):
     (tmp_path / "b.zip").write_bytes(whole[:300] + b"x" + whole[301:])
     with pytest.raises(DataError, match="damaged"):
         open_movie(tmp_path / "b.zip")
-    with zipfile.ZipFile(tmp_path / "c.zip", "w") as file:
-        file.write(tmp_path / "a.zip", "a.zip")
-    with pytest.raises(DataError, match="holds another zip"):
-        open_movie(tmp_path / "c.zip")
+    for name in ("a.zip", "a"):
+        with zipfile.ZipFile(tmp_path / "c.zip", "w") as file:
+            file.write(tmp_path / "a.zip", name)
+        with pytest.raises(DataError, match="holds another zip"):
+            open_movie(tmp_path / "c.zip")
+    with zipfile.ZipFile(tmp_path / "d.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("t0.tif", bytes(range(256)) * 9)
+    packed = (tmp_path / "d.zip").read_bytes()
+    (tmp_path / "d.zip").write_bytes(packed[:40] + b"\xff" * 20 + packed[60:])
+    with pytest.raises(DataError, match="the zip is damaged"):
+        open_movie(tmp_path / "d.zip")
+
+
+def test_notes_on_a_zip_are_the_same_each_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite(tmp_path / "frame.tif", DATA[0, 0, 0], photometric="minisblack", metadata=None)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for t in range(4):
+            file.write(tmp_path / "frame.tif", f"t{t}.tif")
+    said = []
+    for _ in range(2):
+        with open_movie(tmp_path / "a.zip") as movie:
+            said.append(movie.notes)
+    assert said[0] == said[1] and not any("unpacked-" in note for note in said[0])
 
 
 # ---- pages and levels that are no frames ---------------------------------------------------------

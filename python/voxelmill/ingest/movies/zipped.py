@@ -6,6 +6,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +23,9 @@ def open_zip(path: Path, open_inner: Callable[[Path], Movie]) -> Movie:
     Raises DataError for entries that lead out of the zip, are encrypted or damaged, and where the disk is too small."""
     place = tempfile.TemporaryDirectory(prefix="unpacked-", dir=Path.cwd())
     try:
-        movie = open_inner(_unpacked(path, Path(place.name)))
+        into = Path(place.name) / path.stem  # notes name this, not the folder, whose name is another each time
+        into.mkdir()
+        movie = open_inner(_unpacked(path, into))
     except BaseException:
         place.cleanup()
         raise
@@ -50,10 +53,10 @@ def _unpacked(path: Path, into: Path) -> Path:
             if needed > free:
                 raise DataError(f"{path}: unpacked it takes {needed} bytes, and {free} are free; make room")
             file.extractall(into, entries)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise DataError(f"{path}: the zip is damaged or of no known kind ({error}); copy or pack it again") from error
     inside = [p for p in into.iterdir() if not p.name.startswith(".")]
-    if len(inside) == 1 and inside[0].suffix.lower() == ".zip":
+    if len(inside) == 1 and zipfile.is_zipfile(inside[0]):
         raise DataError(f"{path}: holds another zip, {inside[0].name}; unpack that, and give what it holds")
     return inside[0] if len(inside) == 1 else into
 
