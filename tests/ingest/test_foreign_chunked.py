@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -42,8 +43,6 @@ BEYOND = {
 @pytest.mark.parametrize("codec", BEYOND)
 @pytest.mark.parametrize("form", ["folder", "zip", "turned"])
 def test_codecs_that_tensorstore_lacks(tmp_path, codec, form):
-    import shutil
-
     from zarr.codecs import numcodecs as v3
 
     more = BEYOND[codec] or {"compressors": [v3.LZ4()]}
@@ -170,3 +169,23 @@ def test_axes_that_matlab_reversed_are_noted(tmp_path):
         file["em"] = EM
         file["em"].attrs["MATLAB_class"] = np.bytes_("uint8")
     opened(tmp_path / "v.h5", "(rows, columns, sections) are read as x, y, z")
+
+
+def test_chunks_in_folders_that_the_metadata_do_not_tell_of(tmp_path):
+    """TensorStore lacks LZ4; chunks that are not found would be read as the fill value."""
+    names = {"name": "v2", "separator": "/"}
+    root = zarr.open_group(str(tmp_path / "v"), mode="w", zarr_format=2)
+    root.create_array("raw", data=EM, chunks=(4, 7, 11), compressors=numcodecs.LZ4(), chunk_key_encoding=names)
+    meta = json.loads((tmp_path / "v/raw/.zarray").read_text())
+    assert meta.pop("dimension_separator") == "/"
+    (tmp_path / "v/raw/.zarray").write_text(json.dumps(meta))
+    assert opened(tmp_path / "v").chunks.there((8, 19, 29))
+
+
+def test_a_zip_is_closed_with_its_source(tmp_path, monkeypatch):
+    zarr.create_array(store=str(tmp_path / "v"), data=EM, zarr_format=2, compressors=numcodecs.LZ4())
+    source = open_source(shutil.make_archive(str(tmp_path / "v"), "zip", tmp_path / "v"))
+    closed = []
+    monkeypatch.setattr(zarr.storage.ZipStore, "close", closed.append)
+    source.close()
+    assert len(closed) == 1

@@ -5,6 +5,7 @@ Only codecs that turn bytes into numbers are let in; there are some that run wha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,16 @@ def needed(store: KvStore, meta: dict[str, Any]) -> bool:
     return bool(used & BEYOND - {"crc32c"}) and used <= BEYOND | COMMON and not store.remote
 
 
-def zarr_source(store: KvStore, meta: dict[str, Any], turn: Turn, name: str, at: Placed) -> Source:
-    """The array as a volume. Raises DataError where it cannot be opened."""
+def zarr_source(store: KvStore, turn: Turn, name: str, at: Placed, more: dict[str, Any]) -> Source:
+    """The array as a volume; `more` is what its metadata lack. Raises DataError where it cannot be opened."""
     import zarr
 
     zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})  # tasks have their own workers
     with whole(Path(name), "Zarr array"):
-        array = zarr.open_array(_place(store), path=_inside(store), mode="r")
+        place = _place(store)
+        array = zarr.open_array(place, path=_inside(store), mode="r")
+        if more:
+            array = zarr.Array(zarr.AsyncArray(dataclasses.replace(array.metadata, **more), array.store_path))
         fill = array.fill_value
 
     def read(region: Region) -> np.ndarray:
@@ -63,7 +67,7 @@ def zarr_source(store: KvStore, meta: dict[str, Any], turn: Turn, name: str, at:
         return store.read(array.metadata.encode_chunk_key(tuple(index))) is not None
 
     chunks = Chunks(turn.pick(array.shards or array.chunks), 0 if fill is None else fill, there)
-    return Source(name, "zarr", turn.pick(array.shape), np.dtype(array.dtype), read, at, chunks=chunks)  # type: ignore[arg-type]
+    return Source(name, "zarr", turn.pick(array.shape), np.dtype(array.dtype), read, at, chunks=chunks, close=place.close)  # type: ignore[arg-type]
 
 
 def _place(store: KvStore) -> Any:

@@ -126,7 +126,7 @@ def _open(found: Node, wanted: Wanted) -> Source:
 
 def _finished(found: Node, opener: Opener, how: Turn, name: str, at: Placed, remarks: list[str]) -> Source:
     if found.driver != "n5" and codecs.needed(found.store, found.array or {}):
-        made = codecs.zarr_source(found.store, found.array or {}, how, name, at)
+        made = codecs.zarr_source(found.store, how, name, at, _separator(found))
     else:
         made = tensor_source(opener, how, name, "n5" if found.driver == "n5" else "zarr", at)
     made.remarks = remarks
@@ -138,16 +138,21 @@ def _opener(found: Node) -> tuple[Opener, tuple[int, ...]]:
     """How TensorStore opens an array, and its shape."""
     assert found.array is not None
     store, meta = found.store, found.array
-    more: dict[str, Any] = {}
     if found.driver == "n5":
         shape = meta["dimensions"]
         check_metadata({"shape": shape, "chunks": meta.get("blockSize", shape)}, f"{store}/attributes.json")
     else:
         check_metadata(meta, f"{store}/{'zarr.json' if found.driver == 'zarr3' else '.zarray'}")
         shape = meta["shape"]
-    if found.driver == "zarr" and "dimension_separator" not in meta and nested(store, len(shape)):
-        more = {"metadata": {"dimension_separator": "/"}}
+    more = {"metadata": stated} if (stated := _separator(found)) else {}
     return lambda sparse: store.opened(found.driver, fill_missing_data_reads=sparse, **more), tuple(shape)
+
+
+def _separator(found: Node) -> dict[str, str]:
+    """What the metadata of a Zarr v2 array should say of its chunks' names, where they say nothing and are wrong."""
+    meta = found.array or {}
+    silent = found.driver == "zarr" and "dimension_separator" not in meta
+    return {"dimension_separator": "/"} if silent and nested(found.store, len(meta["shape"])) else {}
 
 
 def nested(store: KvStore, count: int) -> bool:
