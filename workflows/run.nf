@@ -12,6 +12,9 @@ def beginRun(params, run, words) {
     refuseOdd('the work folder', run.workDir, 'give another by -w')
     refuseOdd('this project', run.projectDir, 'move it')
     lockFolder(options.outdir, run.runName)
+    if (!run.preview) {
+        incomplete(options).text = "Run ${run.runName} has not finished: what lies here may be of an earlier run.\n"
+    }
     found.said.each { line -> println(line) }
     logRun(options, run, 'running')
     // `onComplete` is not called after a refusal, which has said all.
@@ -42,9 +45,13 @@ def refuseOdd(what, place, remedy) {
 
 def endRun(options, run) {
     logRun(options, run, run.success ? 'finished' : 'failed')
-    if (run.success) {
-        new File("${options.outdir}", 'INCOMPLETE').delete()
+    if (run.success && !run.preview) {
+        incomplete(options).delete()
     }
+}
+
+def incomplete(options) {
+    return new File("${options.outdir}", 'INCOMPLETE')
 }
 
 // Only one run at a time in a folder: an OS lock, which ends with this process, however that ends.
@@ -66,7 +73,6 @@ def lockFolder(outdir, name) {
     handle.write("run ${name}, process ${java.lang.ProcessHandle.current().pid()} on ${host}\n".getBytes('UTF-8'))
     // The hook holds on to the lock: without it the lock would be collected, and so released, mid-run.
     Runtime.runtime.addShutdownHook(new Thread({ lock.release() }))
-    new File(folder, 'INCOMPLETE').text = "Run ${name} has not finished: what lies here may be of an earlier run.\n"
 }
 
 // bin/run_log.py writes it down; a run that cannot be logged goes on.

@@ -42,7 +42,7 @@ def test_lasting_faults_end_the_run_at_once(config: Config, tmp_path: Path) -> N
 def test_a_word_too_many_is_refused(tmp_path: Path) -> None:
     """As the rest of a list with spaces would be, which the engine would pass over."""
     done = run(*STUB, "--seed", 7, 8, folder=tmp_path)
-    assert done.code != 0 and "ERROR 8: belongs to no parameter" in done.said, done.said
+    assert done.code == 64 and "ERROR 8: belongs to no parameter" in done.said, done.said
 
 
 def test_tries_come_to_an_end(config: Config, tmp_path: Path) -> None:
@@ -79,6 +79,8 @@ def test_stale_outputs_are_marked(config: Config, tmp_path: Path) -> None:
     broken = config("process { withName: GRAPH { beforeScript = 'exit 65' } }")
     failed = run(*STUB, "-resume", "--min_score", 0.3, "-c", broken, folder=tmp_path)
     assert failed.code != 0 and "may be of an earlier run" in marker.read_text()
+    looked = run(*STUB, "-resume", "-preview", folder=tmp_path)  # which makes nothing
+    assert looked.code == 0 and marker.exists(), looked.said
     mended = run(*STUB, "-resume", "--min_score", 0.3, folder=tmp_path)
     assert mended.code == 0 and not marker.exists(), mended.said
     assert set(mended.tasks("COMPLETED")) == {"GRAPH", "NEURONS", "FIGURES", "REPORT"}
