@@ -41,6 +41,10 @@ def test_what_a_run_would_run_with(capsys: pytest.CaptureFixture[str]):
         ("-params-file nosuch.json", "-params-file nosuch.json: No such file or directory"),
         ("--fl_channels 1, 2", "2: belongs to no parameter; lists have commas and no spaces"),
         ("timelapse -profile test", "timelapse: belongs to no parameter"),
+        ("-profile demo -preview stray", "stray: belongs to no parameter"),
+        ("-profile demo -resume stray", "stray: belongs to no parameter"),
+        ("-profile dmo", "-profile dmo: expected one of standard, demo, test"),
+        ("-profile demo -profile minimal", "-profile: given twice; expected one, with commas between several names"),
         ("--workflow connectom", "--workflow connectom: expected one of connectome"),
     ],
 )

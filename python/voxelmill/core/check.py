@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParameterError
-from .options import PROJECT, for_run, load, said_of_preset, unaliased
+from .options import PROJECT, for_run, load, refuse_profiles, said_of_preset, unaliased
 from .words import to_text
 
 WITH_VALUE = (
@@ -25,6 +25,8 @@ WITH_VALUE = (
     "-with-apptainer",
     "-entry",
 )
+FLAGS = ("-preview", "-stub", "-stub-run", "-latest", "-offline", "-d", "-deep", "-disable-jobs-cancellation", "-bg", "-q")
+SESSION = re.compile(r"last|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z]+_[a-z]+")  # what -resume may name
 
 
 def report(words: Sequence[str], project: Path = PROJECT) -> str:
@@ -32,6 +34,7 @@ def report(words: Sequence[str], project: Path = PROJECT) -> str:
 
     Configuration files of the user's own are not read: only the engine can."""
     given, profiles, files = arguments(words)
+    refuse_profiles(project, profiles)
     found = for_run(project, {"given": given, "config": of_profiles(project, profiles), "profiles": profiles})
     options, workflow = load(project), found["options"]["workflow"]
     rows = [f"workflow {workflow}"]
@@ -63,14 +66,18 @@ def arguments(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str
         elif word in WITH_VALUE and rest:
             value = rest.pop(0)
             if word == "-profile":
-                profiles += value.split(",")
+                if profiles:
+                    raise ParameterError("-profile: given twice; expected one, with commas between several names")
+                profiles = value.split(",")
             elif word == "-params-file":
                 of_file = read_params(Path(value))
             elif word in ("-c", "-C", "-config"):
                 files.append(value)
         elif not word.startswith("-"):
             stray.append(word)
-        elif rest and not rest[0].startswith("-"):
+        elif (
+            rest and not rest[0].startswith("-") and (SESSION.fullmatch(rest[0]) if word == "-resume" else word not in FLAGS)
+        ):
             rest.pop(0)  # the value of one of the engine's options that say nothing here
     if stray:
         told = "belongs to no parameter; lists have commas and no spaces, and what has spaces stands in quotes"
