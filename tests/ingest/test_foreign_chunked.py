@@ -185,7 +185,7 @@ def test_chunks_in_folders_that_the_metadata_do_not_tell_of(tmp_path):
 def test_a_zip_is_closed_with_its_source(tmp_path, monkeypatch):
     zarr.create_array(store=str(tmp_path / "v"), data=EM, zarr_format=2, compressors=numcodecs.LZ4())
     closed = []
-    monkeypatch.setattr(zarr.storage.ZipStore, "close", closed.append)
+    monkeypatch.setattr(zarr.storage.ZipStore, "close", lambda store: closed.append(store))
     source = open_source(shutil.make_archive(str(tmp_path / "v"), "zip", tmp_path / "v"))
     before = len(closed)
     source.close()
