@@ -141,21 +141,37 @@ def test_joins_are_the_same_however_the_graph_is_divided(made, least: float, edg
 
 
 def joined_in_memory(root: np.ndarray, sizes: np.ndarray, edges: Edges, large: int, least: float) -> list[int]:
-    """One round after the other: pairs that are each other's best of those that may be joined."""
+    """One join after the other: the best pair of those that may be joined, of equal ones that with the first edge."""
+    ends = np.sort(root[edges.pairs.astype(int)], 1)
+    number, size = ends[:, 0] * len(root) + ends[:, 1], np.bincount(root, sizes, len(root))
     while True:
-        size, near = np.bincount(root, sizes, len(root)), dict[tuple[int, int], np.ndarray]()
-        for (u, v), total, faces in zip(root[edges.pairs.astype(int)].tolist(), edges.total, edges.faces, strict=True):
-            for pair in ((u, v), (v, u)) if u != v else ():
+        near: dict[tuple[int, int], np.ndarray] = {}
+        first: dict[tuple[int, int], int] = {}
+        for pair, total, faces, k in zip(map(tuple, np.sort(root[ends], 1).tolist()), edges.total, edges.faces, number):
+            if pair[0] != pair[1]:
                 near[pair] = near.get(pair, 0) + np.array([total, faces])
-        best: dict[int, tuple[float, int]] = {}
-        for (u, v), (total, faces) in near.items():
-            if min(size[u], size[v]) < large and total / faces / 255 >= least:
-                best[u] = min(best.get(u, (0.0, len(root))), (-total / faces / 255, v))
-        pairs = [(u, v) for u, (_, v) in best.items() if u < v and best[v][1] == u]
-        if not pairs:
+                first[pair] = min(first.get(pair, k), k)
+        may = [
+            (-total / faces / 255, first[pair], pair)
+            for pair, (total, faces) in near.items()
+            if min(size[list(pair)]) < large and total / faces / 255 >= least
+        ]
+        if not may:
             return root.tolist()
-        for u, v in pairs:
-            root = np.where(root == v, u, root)
+        _, _, (u, v) = min(may)
+        size[u] += size[v]
+        root = np.where(root == v, u, root)
+
+
+def test_many_at_a_large_segment_are_joined_at_once(monkeypatch: pytest.MonkeyPatch):
+    """300 pairs of small ones that touch one large one, each with another affinity."""
+    rows = [(0, k, 60_000 + k, 300) for k in range(1, 601)] + [(k, k + 1, 0, 1) for k in range(1, 601, 2)]
+    rounds: list[int] = []
+    best = small_segments.reciprocal
+    monkeypatch.setattr(small_segments, "reciprocal", lambda *given: rounds.append(1) or best(*given))
+    sizes = np.array([9000, *[1] * 600])
+    assert not small_segments.join_smaller(np.arange(601), sizes, [graph(*rows)], 500, 0.2).any()
+    assert len(rounds) == 2
 
 
 def enclosed_in_memory(root: np.ndarray, sizes: np.ndarray, ends: np.ndarray, edges: Edges) -> list[int]:

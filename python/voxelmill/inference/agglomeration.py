@@ -110,7 +110,7 @@ def _settled(group: Group, graph: Divided, least: float, forest: Forest) -> Grou
     """A group whose joins are made, as far as they do not wait for others."""
     if not len(group.edges.u):
         return group
-    names, local = _named(group.edges)
+    names, local = named(group.edges)
     waits = (scratch.take(graph.first, names) < group.first) | (scratch.take(graph.last, names) > group.last)
     joins, left = _joined(local, waits, Level(least))
     for a, b, score in joins:
@@ -121,7 +121,7 @@ def _settled(group: Group, graph: Divided, least: float, forest: Forest) -> Grou
     return group._replace(edges=left._replace(u=names[left.u], v=names[left.v]))
 
 
-def _named(edges: Pending) -> tuple[NDArray[np.int64], Pending]:
+def named(edges: Pending) -> tuple[NDArray[np.int64], Pending]:
     """Ends in ascending order, and the edges with places among these as their ends."""
     low, high = int(edges.u.min()), int(edges.v.max())
     if high - low > 4 * len(edges.u):
@@ -142,23 +142,29 @@ def _joined(edges: Pending, waits: NDArray[np.bool_], level: Level) -> tuple[lis
     n, made = len(waits), []
     while len(edges.u):
         mean = edges.mean
-        joined = _reciprocal(n, edges, mean) & level.has(edges, mean) & ~waits[edges.u] & ~waits[edges.v]
+        joined = reciprocal(n, edges, mean) & level.has(edges, mean) & ~waits[edges.u] & ~waits[edges.v]
         if not joined.any():
             break
         a, b = edges.u[joined], edges.v[joined]
         made.append((a, b, mean[joined]))
-        into, touched = np.arange(n), np.zeros(n, bool)
+        into = np.arange(n)
         into[b] = a
-        touched[a] = touched[b] = True
-        edges = those(edges, ~joined)
-        near = touched[edges.u] | touched[edges.v]
-        part = those(edges, near)
-        part = summed(n, part._replace(u=into[part.u], v=into[part.v]))
-        edges = together((those(edges, ~near), part))
+        edges = contracted(edges, joined, into)
     return made, edges
 
 
-def _reciprocal(n: int, edges: Pending, mean: NDArray) -> NDArray[np.bool_]:
+def contracted(edges: Pending, joined: NDArray[np.bool_], into: NDArray[np.int64]) -> Pending:
+    """The edges left when some were joined; into: what each node (n,) became."""
+    touched = np.zeros(len(into), bool)
+    touched[edges.u[joined]] = touched[edges.v[joined]] = True
+    edges = those(edges, ~joined)
+    near = touched[edges.u] | touched[edges.v]
+    part = those(edges, near)
+    part = summed(len(into), part._replace(u=into[part.u], v=into[part.v]))
+    return together((those(edges, ~near), part))
+
+
+def reciprocal(n: int, edges: Pending, mean: NDArray) -> NDArray[np.bool_]:
     """Edges that are the best one of both their ends; of equal means that with the least key.
 
     Two edges that become one have a mean between theirs and the lesser key: never better than both, so that the order in
@@ -280,7 +286,7 @@ def _above(
 
 def _component(edges: Pending, level: Level, into: NDArray[np.int64], forest: Forest) -> Pending:
     """Join components as far as a level: the edges left."""
-    names, local = _named(edges)
+    names, local = named(edges)
     joins, left = _joined(local, np.zeros(len(names), bool), level)
     for a, b, score in joins:
         forest.note(names[a], names[b], score)

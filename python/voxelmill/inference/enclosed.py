@@ -20,7 +20,7 @@ from . import scratch
 from .pending import Parts, connect
 from .region_graph import Edges
 from .scratch import take
-from .small_segments import ends_of, renamed
+from .small_segments import ends_of, moved, renamed
 
 
 def enclose(root: NDArray[np.int64], sizes: NDArray, ends: NDArray, pieces: Iterable[Edges]) -> NDArray[np.int64]:
@@ -44,25 +44,31 @@ def enclose(root: NDArray[np.int64], sizes: NDArray, ends: NDArray, pieces: Iter
     into = scratch.zeros(m, np.int64)
     for at in scratch.blocks(m):
         into[at] = scratch.numbers(at)
-    level, largest = 2, _largest(size)
-    while level <= largest and len(edges):
-        if (pick := _inside(edges, size, open_, level)) is not None:
+    level, most, found = 2, _octaves(size), True
+    while level < 2 ** (len(most) - 1) and len(edges):
+        # where nothing is of this size, all is as it was one level before
+        pick = _inside(edges, size, open_, level) if found or most[level.bit_length() - 1] else None
+        if found := pick is not None:
             up = ends_of(pick)
             for at in scratch.blocks(m):
                 into[at] = take(up, into[at])
                 gone = up[at] != scratch.numbers(at)
                 scratch.gather(np.add, size, up[at][gone], size[at][gone])
                 scratch.gather(np.logical_or, open_, up[at][gone], open_[at][gone])
-            edges = Parts(m, (one._replace(u=take(up, one.u), v=take(up, one.v)) for one in edges))
-            largest = _largest(size)
+            edges = Parts(m, moved(up, edges))
+            most = _octaves(size)
         level *= 2
     for at in scratch.blocks(len(root)):
         root[at] = take(name, take(into, rank[at]))
     return root
 
 
-def _largest(size: NDArray[np.int64]) -> int:
-    return max(int(size[at].max(initial=0)) for at in scratch.blocks(len(size)))
+def _octaves(size: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many clusters are of 2^(k - 1) to 2^k - 1 voxels, by k: as far as the largest one."""
+    counts = np.zeros(64, np.int64)
+    for at in scratch.blocks(len(size)):
+        counts += np.bincount(np.frexp(size[at])[1], minlength=64)
+    return np.trim_zeros(counts, "b")
 
 
 def _inside(edges: Parts, size: NDArray, ends: NDArray, level: int) -> NDArray[np.int64] | None:

@@ -97,6 +97,7 @@ class Parts:
         found, seen = scratch.Rows(columns), [np.zeros(0, np.int64)]
         places, rows, step = [], 0, max(1, ROOM // SEEN)
         for one in edges:
+            one = summed(n, one)
             places.append(found.put(*one))
             seen.append(pair_of(n, one)[-rows % step :: step])  # of all edges one in so many
             rows += len(one.u)
@@ -104,11 +105,12 @@ class Parts:
         number = 1 + rows // ROOM
         bounds = pairs[np.arange(1, number) * len(pairs) // number]
         mixed = scratch.Bins(columns, number)
-        for place in places:
+        for place in places if number > 1 else ():
             one = Pending(*found.get(place))
             mixed.put(one, np.searchsorted(bounds, pair_of(n, one), "right"))
+        whole = [map(found.get, places)] if rows and number == 1 else []
         self.rows = scratch.Rows(columns)
-        self.kept = [self.rows.put(*folded(n, map(Pending._make, some))) for some in mixed]
+        self.kept = [self.rows.put(*folded(n, map(Pending._make, some))) for some in (whole or mixed)]
 
     def __len__(self) -> int:
         return sum(number for _, number in self.kept)

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from . import scratch
-from .pending import Parts, Pending, summed, those
+from ..core.graphs import components
+from . import pending, scratch
+from .agglomeration import contracted, named, reciprocal
+from .pending import Parts, Pending, pair_of, those, together, top
 from .region_graph import Edges, added
 from .scratch import take
 
@@ -18,42 +20,104 @@ def absorb(root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[E
 
     root: smallest node of each node's cluster, changed in place; sizes: voxels of each node. Returns root. Those that
     touch nothing stay."""
-    return _merged(root, sizes, pieces, smallest, 0.0, False)
+    n, size = len(root), _summed(root, sizes)
+    between, more = Parts(n, _of_small(renamed(root, pieces), size, smallest)), True
+    while len(between) and more:
+        up, more = ends_of(_picked(between, size, smallest)), False
+        for at in scratch.blocks(n):
+            root[at] = take(up, root[at])
+            gone = up[at] != scratch.numbers(at)
+            more |= bool(gone.any())
+            scratch.gather(np.add, size, up[at][gone], size[at][gone])
+        between = Parts(n, _of_small(moved(up, between), size, smallest))
+    return root
 
 
 def join_smaller(
     root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Edges], large: int, least: float
 ) -> NDArray[np.int64]:
     """Join clusters that are each other's best, one of them of fewer than `large` voxels, as long as two of these have a
-    mean affinity of `least`.
+    mean affinity of `least`: the best pair first, of equal ones that which has the first edge.
 
     root: smallest node of each node's cluster, changed in place; sizes: voxels of each node. Returns root. Looked at are
     those that have an edge of such a mean: others never will, for no sum of edges is above its greatest."""
-    n, m = len(root), 0
-    size, hopeful, rank = _summed(root, sizes), scratch.zeros(n, np.bool_), scratch.zeros(n, np.int64)
-    between = Parts(n, _of_small(renamed(root, pieces), size, large))
+    n, size = len(root), _summed(root, sizes)
+    numbered = (one._replace(key=pair_of(n, one)) for one in renamed(root, pieces))
+    between, up = Parts(n, _of_small(numbered, size, large)), scratch.zeros(n, np.int64)
+    for at in scratch.blocks(n):
+        up[at] = scratch.numbers(at)
+    while len(between := Parts(n, _hopeful(between, size, large, least))) > pending.ROOM:
+        _join_best(between, size, large, least, up)
+        between = Parts(n, _of_small(moved(up, between), size, large))
+    if len(between):
+        _join_rest(together(between), size, large, least, up)
+    for at in scratch.blocks(n):
+        root[at] = top(up, root[at])
+    return root
+
+
+def _good(edges: Pending, size: NDArray, large: int, least: float) -> NDArray[np.bool_]:
+    return (edges.mean >= least) & ((take(size, edges.u) < large) | (take(size, edges.v) < large))
+
+
+def _hopeful(between: Parts, size: NDArray, large: int, least: float) -> Iterator[Pending]:
+    """Edges between clusters that have one by which they may be joined."""
+    hopeful = scratch.zeros(len(size), np.bool_)
+    for one in between:
+        good = _good(one, size, large, least)
+        for end in (one.u, one.v):
+            scratch.put(hopeful, end[good], True)
+    for one in between:
+        yield those(one, take(hopeful, one.u) & take(hopeful, one.v))
+
+
+def _join_best(between: Parts, size: NDArray, large: int, least: float, up: NDArray[np.int64]) -> None:
+    """Join those that are each other's best; up: what each cluster became part of, changed in place as `size` is."""
+    n = len(size)
+    best, first, last = scratch.zeros(n, np.float64), scratch.zeros(n, np.int64), np.iinfo(np.int64).max
+    for at in scratch.blocks(n):
+        best[at], first[at] = -1, last
+    for one in between:
+        good = _good(one, size, large, least)
+        for end in (one.u, one.v):
+            scratch.gather(np.maximum, best, end[good], one.mean[good])
     for one in between:
         for end in (one.u, one.v):
-            scratch.put(hopeful, end[one.mean >= least], True)
-    for at in scratch.blocks(n):
-        rank[at] = np.cumsum(hopeful[at]) + m - 1
-        m += int(hopeful[at].sum())
-    name, into, of = (scratch.zeros(m, np.int64) for _ in range(3))
-    for at in scratch.blocks(n):
-        name[rank[at][hopeful[at]]], of[rank[at][hopeful[at]]] = scratch.numbers(at)[hopeful[at]], size[at][hopeful[at]]
-    for at in scratch.blocks(m):
-        into[at] = scratch.numbers(at)
+            scratch.gather(np.minimum, first, end, np.where(one.mean == take(best, end), one.key, last))
+    for one in between:
+        one = those(one, (take(first, one.u) == one.key) & (take(first, one.v) == one.key))
+        one = those(one, _good(one, size, large, least))
+        a, b = np.minimum(one.u, one.v), np.maximum(one.u, one.v)
+        scratch.put(up, b, a)
+        scratch.gather(np.add, size, a, take(size, b))
 
-    def theirs() -> Iterator[Edges]:
-        for one in between:
-            one = those(one, take(hopeful, one.u) & take(hopeful, one.v))
-            yield Edges(np.stack([take(rank, one.u), take(rank, one.v)], 1), one.total, one.faces)
 
-    _merged(into, of, theirs(), large, least, True)
-    for at in scratch.blocks(n):
-        few = take(hopeful, root[at])
-        root[at][few] = take(name, take(into, take(rank, root[at][few])))
-    return root
+def _join_rest(edges: Pending, size: NDArray, large: int, least: float, up: NDArray[np.int64]) -> None:
+    """All joins that are left, in memory; up: as in `_join_best`.
+
+    a  A  c    Two large ones are never joined, so what becomes of a changes nothing between A and c. A large one is
+       A  c    another one to each group of small ones that touch each other: many around it need not wait for each other.
+    """
+    names, edges = named(edges)
+    size = take(size, names)
+    while (good := _good(edges, size, large, least)).any():
+        hopeful, small = np.zeros(len(names), bool), size < large
+        hopeful[edges.u[good]] = hopeful[edges.v[good]] = True
+        some, edges = named(those(edges, hopeful[edges.u] & hopeful[edges.v] & (small[edges.u] | small[edges.v])))
+        names, size, small = names[some], size[some], small[some]
+        both = small[edges.u] & small[edges.v]
+        group = components(len(names), edges.u[both], edges.v[both])
+        inner, other = (np.where(small[edges.u], *pair) for pair in ((edges.u, edges.v), (edges.v, edges.u)))
+        apart = ~both  # a large one is another one to each group
+        many, other[apart] = np.unique(group[inner[apart]] * len(names) + other[apart], return_inverse=True)
+        other[apart] += len(names)
+        joined = reciprocal(len(names) + len(many), edges._replace(u=inner, v=other), edges.mean)
+        joined &= edges.mean >= least
+        into = components(len(names), edges.u[joined], edges.v[joined])
+        gone = np.flatnonzero(into != np.arange(len(names)))
+        scratch.put(up, names[gone], names[into[gone]])
+        np.add.at(size, into[gone], size[gone])
+        edges = contracted(edges, joined, into)
 
 
 def _summed(root: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -64,44 +128,29 @@ def _summed(root: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int
     return size
 
 
-def _merged(
-    root: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Edges], smallest: int, least: float, mutual: bool
-) -> NDArray[np.int64]:
-    n, size = len(root), _summed(root, sizes)
-    between, moved = Parts(n, _of_small(renamed(root, pieces), size, smallest)), True
-    while len(between) and moved:
-        up, moved = ends_of(_picked(between, size, smallest, least, mutual)), False
-        for at in scratch.blocks(n):
-            root[at] = take(up, root[at])
-            gone = up[at] != scratch.numbers(at)
-            moved |= bool(gone.any())
-            scratch.gather(np.add, size, up[at][gone], size[at][gone])
-        named = (_edges(take(up, one.u), take(up, one.v), one.total, one.faces) for one in between)
-        between = Parts(n, _of_small(named, size, smallest))
-    return root
+def moved(up: NDArray[np.int64], edges: Iterable[Pending]) -> Iterator[Pending]:
+    """Edges between what their ends became part of; none of a cluster with itself."""
+    for one in edges:
+        one = one._replace(u=take(up, one.u), v=take(up, one.v))
+        yield those(one, one.u != one.v)
 
 
 def renamed(root: NDArray[np.int64], pieces: Iterable[Edges]) -> Iterator[Pending]:
-    """Edges between clusters, of edges between nodes."""
+    """Edges between clusters, whose key says nothing, of edges between nodes."""
     for edges in pieces:
-        yield _edges(take(root, edges.pairs[:, 0]), take(root, edges.pairs[:, 1]), edges.total, edges.faces)
+        u, v = (take(root, end) for end in edges.pairs.T)
+        yield those(Pending(u, v, edges.total, edges.faces, np.zeros_like(edges.total)), u != v)
         scratch.release()
-
-
-def _edges(u: NDArray, v: NDArray, total: NDArray, faces: NDArray) -> Pending:
-    """Edges whose key says nothing; none of a cluster with itself."""
-    return those(Pending(u, v, total, faces, np.zeros_like(total)), u != v)
 
 
 def _of_small(edges: Iterable[Pending], size: NDArray, smallest: int) -> Iterator[Pending]:
     for one in edges:
         small = (take(size, one.u) < smallest) | (take(size, one.v) < smallest)
-        yield summed(len(size), those(one, small))
+        yield those(one, small)
 
 
-def _picked(between: Parts, size: NDArray, smallest: int, least: float, mutual: bool) -> NDArray[np.int64]:
-    """The neighbour that each small cluster belongs to most, of equal ones the first; itself where there is none, or,
-    with `mutual`, where that one belongs to another still more."""
+def _picked(between: Parts, size: NDArray, smallest: int) -> NDArray[np.int64]:
+    """The neighbour that each small cluster belongs to most, of equal ones the first; itself where there is none."""
     n = len(size)
     pick, best = scratch.zeros(n, np.int64), scratch.zeros(n, np.float64)
     for at in scratch.blocks(n):
@@ -109,7 +158,7 @@ def _picked(between: Parts, size: NDArray, smallest: int, least: float, mutual: 
     for one in between:
         ends, others = np.concatenate([one.u, one.v]), np.concatenate([one.v, one.u])
         mean = np.tile(one.mean, 2)
-        chosen = (mean >= least) & (mutual | (take(size, ends) < smallest))
+        chosen = take(size, ends) < smallest
         ends, others, mean = ends[chosen], others[chosen], mean[chosen]
         order = np.lexsort((others, -mean, ends))
         order = order[np.diff(ends[order], prepend=-1) > 0]
@@ -118,13 +167,7 @@ def _picked(between: Parts, size: NDArray, smallest: int, least: float, mutual: 
         better = (mean > known) | ((mean == known) & (others < take(pick, ends)))
         scratch.put(pick, ends[better], others[better])
         scratch.put(best, ends[better], mean[better])
-    if not mutual:
-        return pick
-    both = scratch.zeros(n, np.int64)
-    for at in scratch.blocks(n):
-        here = scratch.numbers(at)
-        both[at] = np.where(take(pick, pick[at]) == here, pick[at], here)
-    return both
+    return pick
 
 
 def ends_of(pick: NDArray[np.int64]) -> NDArray[np.int64]:
