@@ -59,3 +59,8 @@ def test_a_run_that_has_failed_says_why_and_what_to_do(report: str | None, error
     facts = {"error": error, "error_report": report}
     why, then = (line.strip() for line in stopped_lines(facts)[2:])
     assert why == told and "-resume" in then
+
+
+def test_who_interrupts_a_run_has_nothing_to_mend():
+    told, then = (line.strip() for line in stopped_lines({"error": "SIGINT", "error_report": "SIGINT"})[2:])
+    assert told == "It was told to, by SIGINT." and "kept: give the same command with -resume" in then

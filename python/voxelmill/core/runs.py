@@ -140,11 +140,12 @@ def stopped_lines(facts: dict[str, Any]) -> list[str]:
     why = re.findall(r"^\s*(ERROR \[.*)", facts.get("error_report") or "", re.MULTILINE)
     why = why or [line for line in (facts["error"] or "").splitlines() if line.strip()][:1]
     why = why or re.findall(r"^Caused by:\s*(\S.*)", facts.get("error_report") or "", re.MULTILINE)  # no sbatch, say
+    asked = re.fullmatch(r"SIG[A-Z]+", "".join(why))  # Ctrl-C, say: there is nothing to mend
     return [
         "",
         "Voxelmill has stopped.",
-        *(f"  {line}" for line in dict.fromkeys(why)),
-        "  What is finished is kept: mend the cause and give the same command with -resume.",
+        *([f"  It was told to, by {asked[0]}."] if asked else [f"  {line}" for line in dict.fromkeys(why)]),
+        f"  What is finished is kept: {'' if asked else 'mend the cause and '}give the same command with -resume.",
     ]
 
 
