@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from voxelmill.core.space import MM, Axis, Space
-from voxelmill.transform.agarose import agarose, overview
+from voxelmill.transform.agarose import Agarose, Columns, agarose, overview
 from voxelmill.transform.beam_profile_correction import Parameters as BeamProfile
-from voxelmill.transform.beam_profile_correction import correct
+from voxelmill.transform.beam_profile_correction import correct, tells
 from voxelmill.transform.normalize import Parameters, normalize
 from voxelmill.transform.slice_statistics import levels_of
 from voxelmill.transform.slice_volume import SliceVolume
@@ -82,3 +82,13 @@ def test_a_slice_of_few_planes_without_agarose_says_so(planes: int) -> None:
     even, found = correct(few, BeamProfile())
     assert "too little agarose" in found["notes_beam"]
     assert np.isfinite(even.read((slice(0, planes), slice(0, NY), slice(0, NX)))).all()
+
+
+@pytest.mark.parametrize(
+    ("boxes", "planes", "enough"), [(4, 20, False), (10, 20, True), (10, 8, False), (4, 40, True), (0, 0, False)]
+)
+def test_a_little_agarose_is_believed_where_it_is_seen_throughout(boxes: int, planes: int, enough: bool) -> None:
+    """Of 100 columns of boxes, 40 planes deep: less may be dim tissue."""
+    begins = np.arange(100).reshape(10, 10) < boxes
+    found = Agarose(Columns(begins, 4), Columns(np.where(begins, planes, 0).astype(np.int32), 4), (40, 40, 40))
+    assert tells(found) is enough

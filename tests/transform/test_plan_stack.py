@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from voxelmill.testing.slices import THICK, alignment_error, pair, registered, stacked
 from voxelmill.testing.stages import record_of, run_stage
+from voxelmill.transform.pair_results import PairResult
 from voxelmill.transform.pairs import Pair, judged, read_metrics
 from voxelmill.transform.plan_common_space import LOST
 from voxelmill.transform.plan_stack import Parameters, depths, without_pair, write_table
+from voxelmill.transform.register_pairwise import Parameters as Registration
+from voxelmill.transform.register_pairwise import believed
 from voxelmill.transform.slice_solution import Believed, decided, rotated, solve
 
 
@@ -45,6 +48,17 @@ def test_planes_on_either_side_of_a_gap_are_less_alike_and_still_count():
     found = solve(Believed(), made, [0, 2, 3], 100)
     assert found.shift[1, 0] - found.shift[0, 0] == pytest.approx(4)
     assert found.doubt[1] == pytest.approx((2.5, 0.05)) and not found.doubt[[0, 2]].any()
+    assert pair(0, 2, thin=True, correlation=0.0).doubt_px == pytest.approx(40)
+
+
+def test_confidence_across_a_gap_is_that_of_what_is_more_than_chance():
+    """How alike thin slabs are says nothing of depth."""
+    found = PairResult(0, 2, "rigid", np.eye(2, 3), None, 0, 0.15, 0.0, 1.0, np.ones((1, 1)), (False, False), (9, 9))
+    sure = [
+        believed(Registration(), pair(0, 2, thin=thin, correlation=0.3, z_correlation=0.3), found)[0].confidence
+        for thin in (True, False)
+    ]
+    assert sure == pytest.approx([1, 0.65])
 
 
 def test_transforms_of_another_run(tmp_path, capsys):

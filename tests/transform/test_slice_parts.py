@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from voxelmill.transform.slice_parts import parts_of, rejoined
+from voxelmill.transform.slice_parts import EXACT, parts_of, rejoined
 
 
 def test_parts():
@@ -38,3 +38,11 @@ def test_the_stage_is_believed_as_it_errs(kind, least):
 def test_slices_that_nothing_holds_lie_as_the_stage_says():
     values, doubt = rejoined(np.zeros((3, 1)), np.arange(3), [0, 1, 4], 1.0)
     assert not values.any() and doubt[0] == 0 and 0 < doubt[1] < doubt[2]
+
+
+def test_what_is_added_has_no_last_bits():
+    """They depend on the number of threads."""
+    values = np.random.default_rng(4).normal(0, 2, (6, 2))
+    made, _ = rejoined(values, np.repeat([0, 1], 3), [0, 1, 2, 4, 5, 6], 1.0)
+    steps = (made - values) / EXACT
+    assert np.abs(steps).max() > 1 and np.abs(steps - np.round(steps)).max() < 1e-6
