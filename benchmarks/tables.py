@@ -1,6 +1,6 @@
 """What the joins on tables cost a row: CPU seconds and peak memory, which records of small runs cannot show.
 
-    python benchmarks/tables.py [--rows 1e6 4e6] [--cases agglomerate link borders] [--folder DIR] [--room EDGES]
+    python benchmarks/tables.py [--rows 1e6 4e6] [--cases agglomerate cut link borders] [--folder DIR] [--room EDGES]
 
 Memory is that of the whole process (most held at once, with the pages of mapped files) and, of this, what no file backs
 (looked at every 20 ms): the first can be taken back by the system at any time where files back it, the second cannot.
@@ -8,9 +8,9 @@ Memory is that of the whole process (most held at once, with the pages of mapped
 With --room, `agglomerate` works on so few edges at once: what memory does with a graph that is so many times larger than the
 room for it is seen on a small one.
 
-`agglomerate` joins a region graph, a row an edge, from its file on (`learned`). Of `classic`, `link` joins the
-supervoxels of a batch (three overlaps each), `borders` what lies between batches. The figures stand as constants in
-python/voxelmill/scaling.py. Each case runs in a process of its own.
+`agglomerate` joins a region graph, a row an edge, from its file on (`learned`), `cut` cuts it anew. Of `classic`, `link`
+joins the supervoxels of a batch (three overlaps each), `borders` what lies between batches. The figures stand as constants
+in python/voxelmill/scaling.py. Each case runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -52,6 +52,19 @@ def agglomerate(rows: int, folder: Path, layers: int = 8) -> float:
     Watch.begin()
     stage.learned(stage.Learned(), SimpleNamespace(report=dict), paths, *given)
     return time.process_time() - begun
+
+
+def cut(rows: int, folder: Path) -> float:
+    """CPU seconds to cut that graph anew, mean over the thresholds of a curve."""
+    place = folder / f"graph{rows}"
+    if not (place / "forest.npz").exists():
+        agglomerate(rows, folder)
+    os.chdir(place)
+    paths = sorted(place.glob("[0-9]*.npz"), key=lambda path: int(path.stem))
+    _, cuts = stage.curve_of(paths, place / "forest.npz")
+    begun = time.process_time()
+    Watch.begin()
+    return sum(1 for _ in cuts) and (time.process_time() - begun) / len(stage.CURVE)
 
 
 class Watch:
@@ -132,7 +145,7 @@ def borders(rows: int, folder: Path) -> float:
     return time.process_time() - begun
 
 
-CASES = {"agglomerate": agglomerate, "link": link, "borders": borders}
+CASES = {"agglomerate": agglomerate, "cut": cut, "link": link, "borders": borders}
 
 
 def main() -> None:
