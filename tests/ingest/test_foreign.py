@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import h5py
 import nrrd
@@ -170,7 +171,7 @@ def test_a_volume_over_several_ome_tiffs(tmp_path, home, given):
         open_source(str(tmp_path / given), channel=2)
 
 
-@pytest.mark.parametrize("spoilt", ["gone", "other", "short", "home"])
+@pytest.mark.parametrize("spoilt", ["gone", "other", "short", "home", "wide"])
 def test_a_volume_over_several_ome_tiffs_is_whole_or_refused(tmp_path, spoilt):
     ome_set(tmp_path, "v1.ome.tif" if spoilt == "home" else "v0.ome.tif")
     words = {"gone": "lie in v1.ome.tif, not beside it", "other": "of another volume by the UUID"}
@@ -181,6 +182,10 @@ def test_a_volume_over_several_ome_tiffs_is_whole_or_refused(tmp_path, spoilt):
         tifffile.tiffcomment(second, tifffile.tiffcomment(second).replace("urn:uuid:1", "urn:uuid:7").encode())
     if spoilt == "short":
         tifffile.imwrite(second, EM[:3], photometric="minisblack", metadata=None, description="short")
+    if spoilt == "wide":
+        first = tmp_path / "v0.ome.tif"
+        tifffile.tiffcomment(first, tifffile.tiffcomment(first).replace('SizeX="30"', 'SizeX="31"').encode())
+        words["wide"] = r"a page of \(20, 30\); expected \(20, 31\)"
     words |= {"short": "v1.ome.tif: 3 pages, and page 3 is wanted", "home": "lie in v1.ome.tif, which is not beside it"}
     with pytest.raises(DataError, match=words[spoilt]):
         open_source(str(tmp_path / "v0.ome.tif"))
@@ -308,6 +313,10 @@ def test_png_of_colours_is_refused(tmp_path):
 
     (tmp_path / "s0.png").write_bytes(imagecodecs.png_encode(np.stack([EM[0]] * 3, -1)))
     with pytest.raises(DataError, match=r"s0.png: colours; expected a grey plane"):
+        open_source(str(tmp_path))
+    head = struct.pack(">I4s2I5B", 13, b"IHDR", 60_000, 60_000, 8, 0, 0, 0, 0)
+    (tmp_path / "s0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + bytes(9))
+    with pytest.raises(DataError, match=r"s0.png: claims to be 60000 x 60000; the header is damaged"):
         open_source(str(tmp_path))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,6 +107,34 @@ def test_ndtiff_whose_index_is_cut_off_is_shorter(tmp_path, ends):
         assert same(movie) and any("stopped: 23 planes are whole" in note for note in movie.notes)
 
 
+BYTES = {  # what is written over the index: from which byte on, what, and what is said
+    "colours": (-20, 2, "colour"),
+    "packed": (-16, 1, "compressed planes"),
+    "long name": (0, 10**6, "damaged behind 0 planes .1000000 bytes"),
+}
+
+
+@pytest.mark.parametrize("what", BYTES)
+def test_ndtiff_of_planes_that_are_not_read(tmp_path, what):
+    folder = write_ndtiff(tmp_path / "run", planes(), {}, split=7)
+    at, value, words = BYTES[what]
+    text = bytearray((folder / "NDTiff.index").read_bytes())
+    struct.pack_into("<i", text, at % len(text), value)
+    (folder / "NDTiff.index").write_bytes(text)
+    with pytest.raises(DataError, match=words):
+        open_movie(folder)
+
+
+def test_ndtiff_of_planes_that_make_no_movie(tmp_path):
+    plane = DATA[0, 0, 0]
+    write_ndtiff(tmp_path / "a", {(0, 0, 0, 0): plane, (0, 10**6, 0, 0): plane}, {})
+    with pytest.raises(DataError, match="2 planes are some of 1000001 x 1 x 1"):
+        open_movie(tmp_path / "a")
+    write_ndtiff(tmp_path / "b", {(0, 0, 0, 0): plane, (0, 1, 0, 0): plane[:4]}, {})
+    with pytest.raises(DataError, match="planes of unequal size"):
+        open_movie(tmp_path / "b")
+
+
 # ---- zips ----------------------------------------------------------------------------------------
 
 
@@ -183,6 +213,27 @@ def test_a_zip_that_is_damaged_or_holds_a_zip(tmp_path, monkeypatch):
     (tmp_path / "d.zip").write_bytes(packed[:40] + b"\xff" * 20 + packed[60:])
     with pytest.raises(DataError, match="the zip is damaged"):
         open_movie(tmp_path / "d.zip")
+
+
+def test_a_zip_that_is_too_large_or_secret(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as file:
+        file.writestr("t0.tif", bytes(2**22))
+    with pytest.raises(DataError, match="bytes claim to hold 4194304"):
+        open_movie(path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("t0.tif", bytes(1000))
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=999))
+        with pytest.raises(DataError, match="takes 1000 bytes, and 999 are free"):
+            open_movie(path)
+    text = bytearray(path.read_bytes())
+    text[text.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(text)
+    with pytest.raises(DataError, match="in it is encrypted"):
+        open_movie(path)
+    assert not list(tmp_path.glob("unpacked-*"))
 
 
 def test_notes_on_a_zip_are_the_same_each_time(tmp_path, monkeypatch):
