@@ -219,6 +219,11 @@ def test_a_copy_is_not_made_of_what_is_damaged(kept: Store, tmp_path: Path) -> N
     assert not any(path.is_file() for path in (tmp_path / "second").rglob("*"))
 
 
+def test_repair_is_a_writer(kept: Store) -> None:
+    with kept.lock("another"), pytest.raises(StorageError, match="is writing here"):
+        archive.verify(kept, repair=True)
+
+
 def test_a_copy_lies_outside_the_catalogue(kept: Store, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(kept.objects)
     for second in (kept.objects, tmp_path / "link"):

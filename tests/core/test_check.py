@@ -43,6 +43,7 @@ def test_what_a_run_would_run_with(capsys: pytest.CaptureFixture[str]):
         ("timelapse -profile test", "timelapse: belongs to no parameter"),
         ("-profile demo -preview stray", "stray: belongs to no parameter"),
         ("-profile demo -resume stray", "stray: belongs to no parameter"),
+        ("--workflow release --input .", "--store is missing: give a folder"),
         ("-profile dmo", "-profile dmo: expected one of standard, demo, test"),
         ("-profile demo -profile minimal", "-profile: given twice; expected one, with commas between several names"),
         ("--workflow connectom", "--workflow connectom: expected one of connectome"),

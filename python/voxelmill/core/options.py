@@ -305,6 +305,8 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
                 "where it is"
             )
     if found["options"]["workflow"] == "release":
+        if not found["options"]["store"]:
+            raise ParameterError("--store is missing: give a folder")
         _refuse_within(found["options"]["outdir"], found["options"]["input"])
     said = said_of_preset(found["preset"])
     if "report" in found["flags"]:
