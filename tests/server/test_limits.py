@@ -38,7 +38,7 @@ def asked(app: Any, *paths: str) -> list[tuple[int, float, dict]]:
 def test_what_takes_too_long_is_ended(served: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
 
-    def endless(*_: Any) -> None:
+    def endless(*_: Any, **__: Any) -> None:
         try:
             for _ in range(3000):
                 limits.check()
@@ -57,7 +57,7 @@ def test_what_takes_too_long_is_ended(served: Store, monkeypatch: pytest.MonkeyP
 def test_an_answer_does_not_wait_for_what_cannot_be_ended(served: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[dict] = []
     free = threading.Event()
-    monkeypatch.setattr(queries, "trace", lambda *_: free.wait(60) and {})
+    monkeypatch.setattr(queries, "trace", lambda *_, **__: free.wait(60) and {})
 
     async def send(message: Any) -> None:
         said.append(message)
