@@ -239,6 +239,14 @@ def test_cut_pixels_are_seen_in_the_header(tmp_path):
         open_source(str(tmp_path / "v.tif"))
 
 
+def test_a_strip_that_is_shorter_than_its_rows_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "v.tif", EM, rowsperstrip=8, **GREY)
+    with tifffile.TiffFile(tmp_path / "v.tif", mode="r+b") as file:
+        file.pages[2].tags["StripByteCounts"].overwrite((320, 320, 300, 320))
+    with pytest.raises(DataError, match=r"v\.tif: cut off: a page lacks some of its 1280 bytes; copy it again"):
+        open_source(str(tmp_path / "v.tif"))
+
+
 def test_a_palette_of_colours_is_no_grey_scale(tmp_path):
     ramp = np.arange(256, dtype=np.uint16) * 257
     for colours in (np.zeros((3, 256), np.uint16), np.stack([ramp, ramp, ramp[::-1]])):
