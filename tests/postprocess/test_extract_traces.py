@@ -42,7 +42,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path, movie_file: Path):
     figures = record_of(tmp_path, "extract_traces")["quality"]
     row = figures["per_fov"]["0"]
     assert row["cells"] == row["kept"] + row["short"] + row["border"] and row["kept"] == len(np.unique(table["cell"]))
-    assert "come within 20 px of the border" in figures["left_out_cells"]["field of view 0"]
+    assert "a place within 20 px of the border" in figures["left_out_cells"]["field of view 0"]
 
 
 def test_a_movie_shorter_than_the_limit_keeps_its_cells(tmp_path: Path, movie_file: Path):

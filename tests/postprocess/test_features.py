@@ -252,7 +252,9 @@ def test_filters_keep_count_of_what_they_drop():
     kept, report = filter_traces(table, (200, 200), 40, border_margin=50)
     assert sorted(set(kept["cell"].tolist())) == [1, 4, 6]
     assert (report.cells, report.kept, report.short, report.border) == (7, 3, [2, 7], [3, 5])
-    assert str(report) == ("3 of 7 cells kept; dropped 2 with fewer than 30 frames, 2 that come within 50 px of the border.")
+    assert str(report) == (
+        "3 of 7 cells kept; dropped 2 with fewer than 30 frames, 2 with a place within 50 px of the border"
+    )
 
 
 def test_a_cell_that_once_comes_near_the_border_goes_whole():
@@ -270,6 +272,9 @@ def test_a_short_movie_keeps_cells_seen_in_all_frames_and_says_so():
     kept, report = filter_traces(table, (200, 200), 5)
     assert set(kept["cell"].tolist()) == {1}
     assert "The movie has 5 frames, fewer than min_frames = 30" in str(report)
+    table = tracks(1, (200, 200), {1: (95, 95, 1)})
+    said = "1 of 1 cells kept. The movie has 1 frame, fewer than min_frames = 30: cells seen in all of it are kept. Set"
+    assert str(filter_traces(table, (200, 200), 1)[1]) == f"{said} --min_frames to choose"
 
 
 def test_a_small_image_drops_only_cells_cut_by_its_border_and_says_so():

@@ -34,12 +34,13 @@ class FilterReport:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        line = (
-            f"{self.kept} of {self.cells} cells kept; dropped {len(self.short)} with fewer than "
-            f"{self.min_frames} frames, {len(self.border)} that come within {self.border_margin} px of "
-            "the border"
-        )
-        return " ".join([line + ".", *self.notes])
+        reasons = {
+            f"fewer than {self.min_frames} frames": len(self.short),
+            f"a place within {self.border_margin} px of the border": len(self.border),
+        }
+        dropped = ", ".join(f"{n} with {why}" for why, n in reasons.items() if n)
+        kept = f"{self.kept} of {self.cells} cells kept" + (f"; dropped {dropped}" if dropped else "")
+        return ". ".join([kept, *self.notes])
 
 
 def filter_traces(
@@ -70,15 +71,15 @@ def filter_traces(
         border_margin = usual_margin(table, shape)
     if min_frames > n_frames:
         notes.append(
-            f"The movie has {n_frames} frames, fewer than min_frames = {min_frames}: cells seen in "
-            f"all {n_frames} are kept. Set --min_frames to choose."
+            f"The movie has {n_frames} frame{'s' * (n_frames != 1)}, fewer than min_frames = {min_frames}: cells seen in "
+            "all of it are kept. Set --min_frames to choose"
         )
         min_frames = n_frames
     if border_margin and 2 * border_margin >= min(shape):
         notes.append(
             f"Frames of {shape[0]} x {shape[1]} px have no inside with border_margin = "
             f"{border_margin}: only cells that touch the border are dropped. Set --border_margin "
-            "to choose."
+            "to choose"
         )
         border_margin = 1
     ids, cell, count = np.unique(table["cell"], return_inverse=True, return_counts=True)
@@ -94,7 +95,7 @@ def filter_traces(
     border &= ~short
     keep = ~(short | border)
     if len(ids) and not keep.any():
-        notes.append("No cell is left: lower --min_frames or --border_margin.")
+        notes.append("No cell is left: lower --min_frames or --border_margin")
     report = FilterReport(
         len(ids), int(keep.sum()), ids[short].tolist(), ids[border].tolist(), min_frames, border_margin, notes
     )
