@@ -85,3 +85,14 @@ def test_transforms_survive_the_file(tmp_path: Path):
     back = load(tmp_path / "t.npz")
     assert back[0].field is None and np.array_equal(back[1].field, field) and back[1].spacing == 8
     assert all(np.array_equal(a.matrix, b.matrix) for a, b in zip(moves, back))
+
+
+def test_the_last_bit_of_a_sine_is_not_in_the_file(tmp_path: Path):
+    """It is another one inside a container."""
+    from voxelmill.transform.transforms import save
+
+    matrix = warp.rigid_matrix(1.25, -2.5, 0.7, (124.5, 124.5))
+    for name, bits in (("a.npz", 0), ("b.npz", 1e-15)):
+        save(tmp_path / name, [warp.SectionTransform(matrix + bits)])
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert np.allclose(load(tmp_path / "a.npz")[0].matrix, matrix, rtol=0, atol=5e-8)

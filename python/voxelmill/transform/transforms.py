@@ -10,10 +10,15 @@ import numpy as np
 from ..core.errors import DataError
 from .warp import SectionTransform
 
+# Of turns and of shifts (px). What sine and cosine give differs in the last bit from one C library to another, as inside
+# a container and outside.
+DECIMALS = np.array([10, 10, 7])
+
 
 def save(path: Path, moves: Sequence[SectionTransform]) -> None:
-    """Write transforms; fields that are all zero are left out. Same transforms, same bytes."""
-    parts: dict[str, np.ndarray] = {"matrices": np.stack([m.matrix for m in moves])}
+    """Write transforms, without their last digits; fields that are all zero are left out. Same transforms, same bytes."""
+    matrices = np.stack([m.matrix for m in moves])
+    parts: dict[str, np.ndarray] = {"matrices": np.rint(matrices * 10.0**DECIMALS) / 10.0**DECIMALS}
     with_field = [z for z, m in enumerate(moves) if m.field is not None and m.field.any()]
     if with_field:
         parts["fields"] = np.stack([moves[z].field for z in with_field])  # type: ignore[misc]
