@@ -76,10 +76,10 @@ def ours(
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     labels = open_image(folder / "s.ome.zarr").read() if scored else np.zeros(0, np.uint64)
     index = np.searchsorted(names, labels)
-    out = {}
+    out, how = {}, agglomerate.how_of(agglomerate.Forest() if method == "forest" else agglomerate.Learned())
     for threshold in THRESHOLDS:
         again = time.process_time()
-        root = graph.cut(threshold, forest, agglomerate.How(margin=0.0) if method == "forest" else agglomerate.How())
+        root = graph.cut(threshold, forest, how)
         recut = time.process_time() - again
         if not scored:
             continue

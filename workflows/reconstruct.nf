@@ -63,7 +63,7 @@ workflow RECONSTRUCT {
             raw: true
         }
     grids = storesOf(listed.raw, options)
-    pooled = allInOrder(grids).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
+    pooled = together(grids)
     transform = channel.value([])
     if (options.stitch_global_transform) {
         ESTIMATE_GLOBAL_TRANSFORM(pooled, options.flags.estimate_global_transform)
@@ -107,7 +107,7 @@ workflow RECONSTRUCT {
         pictures = pictures.mix(SLICE_PREVIEW.out.pictures)
     }
     prepared = prepared.mix(storesOf(listed.ready, options))
-    everything = allInOrder(prepared).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
+    everything = together(prepared)
     if (options.auto_assess_quality) {
         AUTO_ASSESS_QUALITY(everything, shifts, config, options.flags.auto_assess_quality)
         config = AUTO_ASSESS_QUALITY.out.config
@@ -120,7 +120,7 @@ workflow RECONSTRUCT {
     config = PLAN_COMMON_SPACE.out.config
 
     if (options.common_space_preview) {
-        COMMON_SPACE_PREVIEW(allInOrder(brought).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }, options.flags.common_space_preview)
+        COMMON_SPACE_PREVIEW(together(brought), options.flags.common_space_preview)
     }
 
     decided = channel.value([])
@@ -156,6 +156,11 @@ def subjectOf(options) {
     def parts = path.collect { part -> part.toString() }
     def found = options.subject_name ?: parts.find { part -> part ==~ /sub-.+/ } ?: parts.last()
     return found.replaceAll(/[^\p{L}\p{N}_.+-]/, '_').replaceFirst(/^[.-]+/, '')
+}
+
+// [stores, manifests] of all slices, in order; both are [] where there is none
+def together(slices) {
+    return allInOrder(slices).map { all -> [all.collect { one -> one[1] }, all.collectMany { one -> [one[2]].flatten() }] }
 }
 
 // [meta, store, manifest or []] of slices of --input

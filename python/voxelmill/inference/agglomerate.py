@@ -95,8 +95,7 @@ def learned(
     graph = Graph(overlaps)
     forest = graph.forest(min(p.agglomeration_threshold + CURVE))
     segments: list[int] = []
-    large = (p.large_segment, p.large_margin) if isinstance(p, Learned) else (0.0, 0.0)
-    how = How(*large, p.min_segment, p.join_enclosed)
+    how = how_of(p)
     for k, threshold in enumerate(p.agglomeration_threshold):
         root = graph.cut(threshold, forest, how)
         score = graph.best_inside(root)
@@ -121,10 +120,15 @@ def learned(
 class How(NamedTuple):
     """By what segments are made of joins, but for the threshold."""
 
-    large: float = 0.02  # um³ of each of two segments, for whose join ...
-    margin: float = 0.1  # ... the threshold is so much higher
-    smallest: int = 300  # voxels of a segment
-    enclosed: bool = True  # whether what lies inside a segment is part of it
+    large: float  # um³ of each of two segments, for whose join ...
+    margin: float  # ... the threshold is so much higher
+    smallest: int  # voxels of a segment
+    enclosed: bool  # whether what lies inside a segment is part of it
+
+
+def how_of(p: ByAffinity) -> How:
+    large = (p.large_segment, p.large_margin) if isinstance(p, Learned) else (0.0, 0.0)
+    return How(*large, p.min_segment, p.join_enclosed)
 
 
 class Graph:
