@@ -6,6 +6,7 @@ What the file does not hold (a frame of a channel, a tile of a mosaic) is 0; whe
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ def copy(p: Parameters, known: Facts, source: Path, output: Path, fov: int) -> d
     movie.choose(known.chosen)
     write_group(output / fov_name(fov) / "images.zarr")
     said: dict[str, None] = {}
-    counts = dict.fromkeys(("blank", "saturated"), 0)
+    counts = dict.fromkeys(("blank", "saturated", "repeated"), 0)
     for name, channel in known.images().items():
         looked = copy_channel(movie, output, fov, name, channel, known)
         what = f"channel {channel} ({movie.channel_names[channel]})"
@@ -60,6 +61,12 @@ def copy(p: Parameters, known: Facts, source: Path, output: Path, fov: int) -> d
             counts[kind] += len(frames)
             if frames:
                 said[f"{what} is {kind} at frame {listed(frames)}: not measured there."] = None
+        counts["repeated"] += len(looked.repeated)
+        if looked.repeated:
+            said[
+                f"{what} repeats an earlier frame, pixel for pixel, at frame {listed(looked.repeated)}: the camera or the "
+                "recording stood still there, and cells with it."
+            ] = None
         if looked.clipped and channel in known.fluorescence:
             said[
                 f"{what} has pixels at the end of its range ({looked.top}) at frame {listed(looked.clipped)}: what was "
@@ -71,20 +78,27 @@ def copy(p: Parameters, known: Facts, source: Path, output: Path, fov: int) -> d
 
 @dataclass
 class Looked:
-    """What was seen of a channel while it was copied: frames (t) all of one value, with it, and how many pixels of
-    others have the highest value that some camera has."""
+    """What was seen of a channel while it was copied: frames (t) all of one value, with it, how many pixels of
+    others have the highest value that some camera has, and which of the others are an earlier one again."""
 
     flat: dict[int, int] = field(default_factory=dict)
     full: dict[int, tuple[int, int]] = field(default_factory=dict)  # t -> that value, and of how many pixels
     top: int = 0  # the highest value of all
+    repeated: list[int] = field(default_factory=list)
+    known: set[bytes] = field(default_factory=set)  # digests of frames
 
     def look(self, t: int, values: NDArray) -> None:
         low, high = int(values.min()), int(values.max())
         self.top = max(self.top, high)
         if low == high:
             self.flat[t] = high
-        elif high in FULL:
+            return
+        if high in FULL:
             self.full[t] = high, int(np.count_nonzero(values == high))
+        digest = hashlib.blake2b(values.tobytes(), digest_size=16).digest()
+        if digest in self.known:
+            self.repeated.append(t)
+        self.known.add(digest)
 
     @property
     def saturated(self) -> list[int]:

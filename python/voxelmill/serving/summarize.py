@@ -26,6 +26,8 @@ COLUMNS = (
     "stage",
     "reason",
     "blank_frames",
+    "saturated_frames",
+    "repeated_frames",
     "empty_frames",
     "tracks",
     "divisions",
