@@ -249,7 +249,7 @@ def test_filters_keep_count_of_what_they_drop():
             7: (0, 0, 3),
         },
     )
-    kept, report = filter_traces(table, (200, 200), 40, border_margin=50)
+    kept, report = filter_traces(table, (200, 200), 40, 30, border_margin=50)
     assert sorted(set(kept["cell"].tolist())) == [1, 4, 6]
     assert (report.cells, report.kept, report.short, report.border) == (7, 3, [2, 7], [3, 5])
     assert str(report) == (
@@ -269,12 +269,19 @@ def test_a_cell_that_once_comes_near_the_border_goes_whole():
 
 def test_a_short_movie_keeps_cells_seen_in_all_frames_and_says_so():
     table = tracks(5, (200, 200), {1: (95, 95, 5), 2: (60, 60, 4)})
-    kept, report = filter_traces(table, (200, 200), 5)
+    kept, report = filter_traces(table, (200, 200), 5, 30)
     assert set(kept["cell"].tolist()) == {1}
     assert "The movie has 5 frames, fewer than min_frames = 30" in str(report)
     table = tracks(1, (200, 200), {1: (95, 95, 1)})
     said = "1 of 1 cells kept. The movie has 1 frame, fewer than min_frames = 30: cells seen in all of it are kept. Set"
-    assert str(filter_traces(table, (200, 200), 1)[1]) == f"{said} --min_frames to choose"
+    assert str(filter_traces(table, (200, 200), 1, 30)[1]) == f"{said} --min_frames to choose"
+
+
+@pytest.mark.parametrize(("frames", "fewest"), [(1, 1), (13, 5), (60, 20), (90, 30), (300, 30)])
+def test_a_third_of_a_short_movie_is_enough(frames: int, fewest: int):
+    table = tracks(frames, (200, 200), {1: (95, 95, fewest), 2: (60, 60, fewest - 1)})
+    kept, report = filter_traces(table, (200, 200), frames)
+    assert set(kept["cell"].tolist()) == {1} and not report.notes and report.min_frames == fewest
 
 
 def test_a_small_image_drops_only_cells_cut_by_its_border_and_says_so():
@@ -286,7 +293,7 @@ def test_a_small_image_drops_only_cells_cut_by_its_border_and_says_so():
 
 
 def test_negative_limits_are_refused():
-    for wrong in ({"min_frames": -1}, {"border_margin": -2}):
+    for wrong in ({"min_frames": -2}, {"border_margin": -2}):
         with pytest.raises(ParameterError, match="expected 0 or more"):
             filter_traces(tracks(2, (64, 64), {}), (64, 64), 2, **wrong)
 

@@ -39,7 +39,9 @@ class Parameters(Extensions, Strict):
     erosion_size: int = param(
         0, "Side of the square that masks are eroded with before intensities are taken", unit="px", ge=0, le=101
     )
-    min_frames: int = param(30, "Fewest frames a cell must be seen in to be kept", unit="frame", ge=0)
+    min_frames: int = param(
+        -1, "Fewest frames a cell must be seen in to be kept; -1: 30, at most a third of the movie", unit="frame", ge=-1
+    )
     border_margin: int = param(
         -1,
         "A cell that ever comes nearer to the border is left out; -1: a cell's width, at most 50 and a tenth of the frame",
@@ -125,6 +127,7 @@ def extract(
         "kept": report.kept,
         "short": len(report.short),
         "border": len(report.border),
+        "min_frames": report.min_frames,
         "border_margin": report.border_margin,
         "saturated_pixels": builder.saturated,
         "empty_after_erosion": builder.empty_after_erosion,

@@ -44,7 +44,7 @@ class FilterReport:
 
 
 def filter_traces(
-    table: Table, shape: tuple[int, int], n_frames: int, min_frames: int = 30, border_margin: int = -1
+    table: Table, shape: tuple[int, int], n_frames: int, min_frames: int = -1, border_margin: int = -1
 ) -> tuple[Table, FilterReport]:
     """Drop cells that are seen in too few frames, or that ever come near the border.
 
@@ -56,17 +56,17 @@ def filter_traces(
         table: columns of `features.TraceBuilder.table`.
         shape: (height, width) of the frames, px.
         n_frames: frames of the movie.
-        min_frames: least number of rows of a cell (seed: 30).
+        min_frames: least number of rows of a cell (seed: 30); -1 = `usual_frames`.
         border_margin: px; a cell whose bounding box is ever nearer is dropped whole (seed: 50); -1 = `usual_margin`.
 
     Raises:
         ParameterError: a limit is negative.
     """
-    if min_frames < 0 or border_margin < -1:
-        raise ParameterError(
-            f"min_frames {min_frames}, border_margin {border_margin}: expected 0 or more (-1: a usual margin)"
-        )
+    if min(min_frames, border_margin) < -1:
+        raise ParameterError(f"min_frames {min_frames}, border_margin {border_margin}: expected 0 or more (-1: the usual)")
     notes = []
+    if min_frames == -1:
+        min_frames = usual_frames(n_frames)
     if border_margin == -1:
         border_margin = usual_margin(table, shape)
     if min_frames > n_frames:
@@ -101,6 +101,11 @@ def filter_traces(
     )
     rows = keep[cell]
     return {name: column[rows] for name, column in table.items()}, report
+
+
+def usual_frames(n_frames: int) -> int:
+    """30 frames, as the seed has it, and at most a third of the movie: cells that divide in it are seen for a part."""
+    return min(30, -(-n_frames // 3))
 
 
 def usual_margin(table: Table, shape: tuple[int, int]) -> int:
