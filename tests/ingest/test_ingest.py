@@ -20,6 +20,7 @@ from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest import ingest as stage
 from voxelmill.ingest.volumes import reading
+from voxelmill.ingest.volumes.reading import rescaled
 from voxelmill.ingest.volumes.source import placed
 from voxelmill.ingest.volumes.window import window
 from voxelmill.testing.stages import make_store, record_of
@@ -266,6 +267,28 @@ def test_the_window_is_that_of_the_sorted_values(dtype, seed, percentiles):
     found = window(lambda: ((z, values[z : z + 1]) for z in range(4)), percentiles, "v")
     assert (found.low, found.high) == (float(low), float(high))
     assert (found.below, found.above) == ((values < low).mean(), (values > high).mean())
+
+
+@pytest.mark.parametrize(
+    ("levels", "number"),
+    [
+        (np.arange(3, 250) / 255, np.arange(3, 250)),
+        (np.arange(3, 250) - 128.0, np.arange(247)),  # from the lowest on
+        (np.arange(3, 250) * 1.5 + 1000.25, np.arange(247)),
+        (np.append(np.arange(3, 250), 300.0), None),
+        (np.append(np.arange(3, 250), 100.5), None),
+        (np.arange(300.0), None),
+    ],
+)
+def test_values_in_even_steps_keep_their_levels(levels, number):
+    values = np.resize(levels, (2, 20, 20)).astype(np.float32)
+    pieces = lambda: ((z, values[z : z + 1]) for z in range(2))  # noqa: E731
+    found, plain = (window(pieces, (0.1, 99.9), "v", keep) for keep in (True, False))
+    if number is None:
+        assert found == plain
+    else:
+        assert np.array_equal(rescaled(values, (found.low, found.high)), np.resize(number, values.shape))
+        assert found.below == found.above == 0
 
 
 def test_integers_keep_their_values(ingest, tmp_path):

@@ -67,6 +67,41 @@ def test_sixteen_bit_is_mapped_by_the_range_of_the_volume(tmp_path: Path):
     assert np.array_equal(a, b) and np.array_equal(a, c) and raw.max() < 255
 
 
+def test_eight_bits_give_the_same_bytes_in_any_type(tmp_path: Path):
+    raw, _ = neurites((4, 64, 64))
+    raw = np.maximum(raw, 3)
+    wide, bare = raw.astype(np.uint16), raw.astype(np.float32)
+    variants = {
+        "u8": raw,
+        "k": wide,
+        "256 k": wide * 256,
+        "257 k": wide * 257,
+        "k.": bare,
+        "k / 255": bare / 255,
+        "k / max": bare / bare.max(),
+        "double": raw / 255.0,
+        "i4": raw.astype(np.int32) * 1000,
+    }
+    found = {}
+    for name, values in variants.items():
+        folder = tmp_path / name.replace("/", "by")
+        folder.mkdir()
+        np.save(folder / "in.npy", values)
+        lists = {
+            "block_list": "b.csv",
+            "slab_list": "s.csv",
+            "superblock_list": "u.csv",
+            "plan": "p.json",
+            "read_list": "r.csv",
+        }
+        given = {"input": "in.npy", "output": "raw.ome.zarr", "facts": "facts.json", "voxel_size": "8,8,8", **lists}
+        assert run_stage("ingest.ingest", folder, **given, rescale=values.dtype not in (np.uint8, np.uint16)) == 0
+        given = {"volume": folder / "raw.ome.zarr", "facts": folder / "facts.json", "block": "0-0", "output": "out.ome.zarr"}
+        assert run_stage("transform.preprocess", folder, **given) == 0
+        found[name] = open_image(folder / "out.ome.zarr").read()
+    assert [name for name, values in found.items() if not np.array_equal(values, found["u8"])] == []
+
+
 def test_bright_membranes_become_dark(tmp_path: Path):
     raw, _ = neurites((4, 64, 64))
     found = []

@@ -64,7 +64,8 @@ class Parameters(Given, Grid, Channel, Storage, Tasks, Seeded, Strict):
         (0.1, 99.9),
         "Percentiles of the grey values that --rescale maps to 0 and 255; what lies outside is clipped",
         unit="%",
-        more="0,100 maps the whole range: one hot pixel may then leave few grey levels to all others.",
+        more="0,100 maps the whole range: one hot pixel may then leave few grey levels to all others. By default grey levels "
+        "of 8 bits that were written as another type (at most 256 even steps) keep their numbers.",
     )
 
     @model_validator(mode="after")
@@ -293,7 +294,9 @@ def rescaling(p: Parameters, volume: Source, lay: Layout, corner: tuple[int, ...
             read, first = volume.read(moved(region, corner)), region[0].start + corner[0]
             yield first, read[[z for z in range(len(read)) if z + first not in volume.missing]]
 
-    found = window(values, p.rescale_percentiles, volume.name)
+    default = type(p).model_fields["rescale_percentiles"].default
+    keep = volume.dtype != np.uint8 and p.rescale_percentiles == default
+    found = window(values, p.rescale_percentiles, volume.name, keep)
     print(
         f"[ingest] --rescale: {found.low:g} to {found.high:g} become 0 to 255; "
         f"{found.below:.3%} of the voxels lie below and {found.above:.3%} above, and are clipped"

@@ -50,9 +50,10 @@ def equalise(p: Parameters, source: Image, target: Image, window: tuple[float, f
 
 
 def grey_window(facts: dict, dtype: str) -> tuple[float, float]:
-    """Grey values that become 0 and 255: without hot pixels, where that leaves a range; of 8-bit ones in a wider type 0 and
-    255, so that they come out as in 8 bits."""
-    if dtype == "uint16" and facts["value_range"][1] <= 255:
-        return 0, 255
+    """Grey values that become 0 and 255: without hot pixels, where that leaves a range. Grey levels of 8 bits that were
+    widened (k, 256 k, 257 k) become what they were."""
+    step = facts.get("grey_step") or 1
+    if dtype == "uint16" and facts["value_range"][1] <= 255 * step:
+        return 0, 255 * step
     low, high = facts.get("window") or facts["value_range"]
     return (low, high) if low < high else tuple(facts["value_range"])

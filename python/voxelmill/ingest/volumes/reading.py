@@ -142,7 +142,8 @@ def read_slab(plan: Plan, source: Path | None, block: str, image: Image, task: T
     """Read a slab into the store, a layer of shards at a time, side by side by the task's workers.
 
     A row tells a section's number, lowest and highest value, mean, whether the source has it; of 16 bits the window of
-    grey values without the outermost OUTSIDE on either side; of a service the digest of what was read.
+    grey values without the outermost OUTSIDE on either side, and what all are multiples of; of a service the digest of
+    what was read.
     Raises DataError for labels below 0."""
     at, volume = sections_of(plan.layout, block), opened(plan, source)
     work = partial(read_layer, plan.model_copy(update={"listing": None}), source, image)  # the list goes to no worker
@@ -227,6 +228,7 @@ class Layer:
                 "mean": float(self.total[n] / self.number),
                 "missing": bool(self.missing[n]),
                 "window": None if self.grey is None else inner(self.grey[n], OUTSIDE),
+                "step": 0 if self.grey is None else int(np.gcd.reduce(np.flatnonzero(self.grey[n]))),
                 "digest": None if self.lines is None else _digest(line for _, line in sorted(self.lines[n].items())),
             }
             for n in range(self.at.stop - self.at.start)
@@ -290,6 +292,7 @@ def facts_of(plan: Plan, read: Slab, digest: str | None) -> dict[str, Any]:
         "voxel_offset": plan.space.offset,
         "value_range": [min(r["low"] for r in usable), max(r["high"] for r in usable)],
         "window": [min(w[0] for w in windows), max(w[1] for w in windows)] if windows else None,
+        "grey_step": math.gcd(*(r["step"] for r in usable)),
         "rescaled_from": plan.rescaled_from,
         "clipped": plan.clipped,
         "sections": sections,

@@ -2,6 +2,7 @@
 
 A pass counts the upper 16 bits of each value, in an order-keeping form; where values have more, a second pass counts
 the lower 16 bits of those that share their upper half with a percentile. Memory does not depend on the volume.
+Grey levels of 8 bits that were only written in another type (k, k / 255, 257 k, ...) are found too, and keep their numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 from ...core.errors import DataError
 
 HALF = 1 << 16
+LEVELS = 256
+OFF = 0.01  # of a step that a level may lie beside it: what float32 makes of k / 255 is 1e-5 off
 Pieces = Callable[[], Iterator[tuple[int, np.ndarray]]]  # each time anew: number of the first section, values (z, y, x)
 
 
@@ -25,10 +28,11 @@ class Window:
     above: float = 0.0  # share of values above `high`: they become 255
 
 
-def window(pieces: Pieces, percentiles: tuple[float, float], name: str) -> Window:
+def window(pieces: Pieces, percentiles: tuple[float, float], name: str, keep: bool = False) -> Window:
     """The window between two percentiles; the whole range where they fall together.
 
-    64-bit numbers are told apart as float32 has them. Raises DataError for NaN and infinity."""
+    keep: grey levels of 8 bits in another type keep these levels, whatever the percentiles. 64-bit numbers are told apart
+    as float32 has them. Raises DataError for NaN and infinity."""
     upper, kind = np.zeros(HALF, np.int64), np.dtype(np.uint8)
     for first, values in pieces():
         kind = values.dtype
@@ -44,6 +48,8 @@ def window(pieces: Pieces, percentiles: tuple[float, float], name: str) -> Windo
     number = int(upper.sum())
     if not number:
         return Window(0.0, 0.0)
+    if keep and np.count_nonzero(upper) <= LEVELS and (narrow := eight_bits(pieces)):
+        return narrow
     ranks = [0, *(min(number - 1, max(0, round(p / 100 * (number - 1)))) for p in percentiles), number - 1]
     reached = np.cumsum(upper)
     halves = [int(np.searchsorted(reached, rank, "right")) for rank in ranks]
@@ -69,6 +75,28 @@ def window(pieces: Pieces, percentiles: tuple[float, float], name: str) -> Windo
     if not high > low:
         return Window(least, most)
     return Window(low, high, below / number, above / number)
+
+
+def eight_bits(pieces: Pieces) -> Window | None:
+    """The window that gives values of at most 256 even steps their numbers, 0 to 255, if these are such values.
+
+    They are counted from 0 where they are multiples of a step, else from the lowest one."""
+    levels = np.zeros(0)
+    for _, values in pieces():
+        for section in values:
+            levels = np.union1d(levels, np.unique(section).astype(np.float64))
+            if len(levels) > LEVELS:
+                return None
+    if len(levels) < 2:
+        return None
+    for first in (0.0, float(levels[0])):
+        above = levels - first
+        step = float(np.diff(np.union1d(above, 0.0)).min())
+        step = float(above[-1]) / max(1, round(float(above[-1]) / step))  # as exact as the highest level
+        number = np.rint(above / step)
+        if above[0] >= 0 and number[-1] < LEVELS and np.allclose(above / step, number, rtol=0, atol=OFF):
+            return Window(first, first + (LEVELS - 1) * step)
+    return None
 
 
 def _as_float(kind: np.dtype) -> bool:
