@@ -6,6 +6,6 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "python"))
 
-from voxelmill.core.options import main
+from voxelmill.core.head import main
 
 sys.exit(main(sys.argv[1:]))

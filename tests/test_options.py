@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from voxelmill.core import options, words
+from voxelmill.core import head, options, words
 from voxelmill.core.errors import ParameterError, StorageError
 from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
 
@@ -140,7 +140,7 @@ def test_a_parameter_may_have_other_values_in_another_workflow():
 
 def test_what_a_profile_changed_reaches_stages_and_report():
     source = str(PROJECT / "README.md")
-    found = options.for_run(PROJECT, {"given": {"input": source}, "config": {}, "profiles": ["conservative"]})
+    found = head.for_run(PROJECT, {"given": {"input": source}, "config": {}, "profiles": ["conservative"]})
     told = "profile conservative: --reserved_cpus 1 (else 0), --max_retries 4 (else 2), --strict true (else false), "
     assert found["said"][0].startswith(told)
     assert words.flag("presets", found["said"][0]) in found["flags"]["report"]
@@ -165,20 +165,20 @@ def early(given: dict, seen: dict | None = None, folder: Path = PROJECT, **env: 
 def test_what_is_not_read_from_an_address_is_refused_at_the_start(given: dict):
     *_, (name, value) = given.items()
     with pytest.raises(ParameterError, match=rf"--{name} {value}: {given['workflow']} reads it from a file .* download it"):
-        options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+        head.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
     read = {"input": "s3://bucket/em.zarr", "truth": "https://example.org/labels.zarr"}
-    assert options.for_run(PROJECT, {"given": read, "config": {}, "profiles": []})["options"]["truth"] == read["truth"]
+    assert head.for_run(PROJECT, {"given": read, "config": {}, "profiles": []})["options"]["truth"] == read["truth"]
 
 
 def test_early_check_answers_and_refuses(tmp_path: Path):
     asked = early({"help": "true"})
-    assert asked.returncode == options.ANSWERED and "--cutout" in asked.stdout
+    assert asked.returncode == head.ANSWERED and "--cutout" in asked.stdout
     assert "--cutout" not in early({"help": "timelapse"}).stdout
     refused = early({"cutuot": "1,1,1"})
     assert (refused.returncode, refused.stderr) == (64, "ERROR unknown parameter --cutuot. Did you mean --cutout?\n")
     assert early(FOREIGN).returncode == 64
     # Another file may yet choose the workflow: to be judged when the run starts.
-    assert early({"pc_channel": 0}).returncode == options.GO_ON
+    assert early({"pc_channel": 0}).returncode == head.GO_ON
 
 
 def linked(folder: Path) -> None:
@@ -253,7 +253,7 @@ def test_cpus_of_this_machine_follow_profile_and_command_line(parser: str, tmp_p
 
 def test_output_is_another_name_of_outdir(tmp_path: Path) -> None:
     def asked(**given: object) -> dict:
-        return options.for_run(PROJECT, {"given": {"input": str(tmp_path), **given}, "config": {}, "profiles": []})["options"]
+        return head.for_run(PROJECT, {"given": {"input": str(tmp_path), **given}, "config": {}, "profiles": []})["options"]
 
     assert asked(output="there")["outdir"] == asked(outdir="there", output="there")["outdir"] == "there"
     with pytest.raises(ParameterError, match="--output here and --outdir there are one parameter: give one of them"):
@@ -268,20 +268,20 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_compiled(
         with pytest.raises(
             StorageError, match=f"cannot write into --outdir {re.escape(str(outdir))}: .*; give another"
         ) as found:
-            options.for_run(PROJECT, {"given": {**given, "outdir": str(outdir)}, "config": {}, "profiles": []})
+            head.for_run(PROJECT, {"given": {**given, "outdir": str(outdir)}, "config": {}, "profiles": []})
         assert found.value.exit_code == 74 and "\n" not in str(found.value)
-    options.for_run(PROJECT, {"given": {**given, "outdir": str(tmp_path / "a/b")}, "config": {}, "profiles": []})
+    head.for_run(PROJECT, {"given": {**given, "outdir": str(tmp_path / "a/b")}, "config": {}, "profiles": []})
     assert not (tmp_path / "a").exists()
 
 
 def test_a_table_that_is_needed_is_asked_for_at_the_start(tmp_path: Path) -> None:
     given = {"workflow": "reconstruct", "input": f"file://{tmp_path}"}
     with pytest.raises(ParameterError, match=r"no shifts_xy\.csv in it; make it by --workflow mosaic, or say by --shifts_xy"):
-        options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+        head.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
     (tmp_path / "elsewhere.csv").touch()
-    options.for_run(PROJECT, {"given": given | {"shifts_xy": str(tmp_path / "elsewhere.csv")}, "config": {}, "profiles": []})
+    head.for_run(PROJECT, {"given": given | {"shifts_xy": str(tmp_path / "elsewhere.csv")}, "config": {}, "profiles": []})
     (tmp_path / "shifts_xy.csv").touch()
-    options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+    head.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_table_that_is_needed_is_asked_for_at_the_start(tmp_path: Path) -> Non
 )
 def test_values_are_judged_one_by_one_before_the_engine_compiles(given: dict, told: str) -> None:
     with pytest.raises(ParameterError) as found:
-        options.for_run(PROJECT, {"given": {"input": str(PROJECT / "README.md"), **given}, "config": {}, "profiles": []})
+        head.for_run(PROJECT, {"given": {"input": str(PROJECT / "README.md"), **given}, "config": {}, "profiles": []})
     assert str(found.value) == told
 
 
@@ -309,5 +309,5 @@ def test_lists_as_people_write_them_are_taken() -> None:
     for text, made in (("[8, 8, 4]", "8,8,4"), ("8 8 4.5", "8,8,4.5"), ("-5,0,3", None)):
         name = "voxel_size" if made else "center"
         given = {"input": str(PROJECT / "README.md"), name: text}
-        found = options.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+        found = head.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
         assert found["options"][name] == (made or text)

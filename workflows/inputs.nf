@@ -124,7 +124,7 @@ def isRawTile(name) {
 }
 
 // A table by its parameter, or by the parameter's name in --input; nothing where there is none. One that is needed has been
-// looked for by core/options.py.
+// looked for by core/head.py.
 def tableOf(options, name) {
     def beside = localPath("${options.input}").resolve("${name}.csv")
     return options[name] || beside.exists() ? sourceOf(name, options[name] ?: beside)[1] : []

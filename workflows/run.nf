@@ -22,7 +22,7 @@ def beginRun(params, run, words) {
     return options
 }
 
-// Checked by core/options.py against the generated schema, as conf/check.config has asked before anything was compiled.
+// Checked by core/head.py against the generated schema, as conf/check.config has asked before anything was compiled.
 // `flags.<stage>` is the stage's part of a command line.
 def resolved(params, run) {
     def given = new groovy.json.JsonSlurper().parseText(System.getProperty('voxelmill.given') ?: '{}')

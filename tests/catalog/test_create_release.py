@@ -10,7 +10,7 @@ import pytest
 from conftest import odd_folder, unharmed
 from voxelmill.catalog import releases
 from voxelmill.catalog.store import Store
-from voxelmill.core import options
+from voxelmill.core import head, options
 from voxelmill.core.errors import ParameterError
 from voxelmill.testing.engine import run
 from voxelmill.testing.stages import record_of, run_stage
@@ -41,7 +41,7 @@ def test_the_account_lies_elsewhere(tmp_path: Path, good: Path) -> None:
     for outdir in (good, good / "account"):
         given = {"workflow": "release", "input": str(good), "store": "s", "tag": "r1", "outdir": str(outdir)}
         with pytest.raises(ParameterError, match="is not written into; give another --outdir"):
-            options.for_run(options.PROJECT, {"given": given, "config": {}, "profiles": []})
+            head.for_run(options.PROJECT, {"given": given, "config": {}, "profiles": []})
 
 
 @pytest.mark.slow

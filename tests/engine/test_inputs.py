@@ -30,6 +30,12 @@ def test_paths_and_fingerprints(parser: str, tmp_path: Path) -> None:
     (data / "loop/sections").symlink_to(data / "a")
     (data / "loop/again").symlink_to(data / "loop")
     (data / "loop/gone").symlink_to(data / "nowhere")
+    for name, planes in {"c": "000", "d": "010", "e": "000"}.items():  # the other file of a set; one that is of another set
+        (data / name).mkdir()
+        for part, text in zip(("v0.ome.tif", "v1.ome.tif", "v.companion.ome"), planes):
+            (data / name / part).write_text("0" * (1 + int(text)))
+            os.utime(data / name / part, (0, 0))
+    (data / "e/w1.ome.tif").touch()
     (data / "x%20y").touch()
     (data / "x z").touch()
     locations = ["a", "link-a", "holds-a", "link-b", "holds-b", "b", "loop", "x%20y"]
@@ -37,6 +43,7 @@ def test_paths_and_fingerprints(parser: str, tmp_path: Path) -> None:
     cases += [{"location": f"file://{data}/{name}", "most": 9} for name in ("x%20z", "x%20y")]
     cases += [{"location": "../data/a", "most": 9}]
     cases += [{"location": f"{data}/{name}", "most": most} for name, most in (("a", 3), ("a", 2), ("holds-a", 2), ("b", 9))]
+    cases += [{"location": f"{data}/{name}/v{part}", "most": 9} for name in "cde" for part in ("0.ome.tif", ".companion.ome")]
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     os.symlink(PROJECT / "workflows", tmp_path / "workflows")
     script = (PROJECT / "tests/inputs.nf").read_text().replace("'../workflows/inputs'", "'./workflows/inputs'")
@@ -53,9 +60,11 @@ def test_paths_and_fingerprints(parser: str, tmp_path: Path) -> None:
     line = next((row for row in done.stdout.splitlines() if row.startswith("ANSWERS ")), None)
     assert line, done.stdout + done.stderr
     answers = json.loads(line.removeprefix("ANSWERS "))
-    a, link_a, holds_a, link_b, holds_b, b, loop, plain, decoded, kept, relative, at, over, over_link, again = answers
+    a, link_a, holds_a, link_b, holds_b, b, loop, plain, decoded, kept, relative, at, over, over_link, again, *sets = answers
     assert a[1] == link_a[1] == relative[1] == at[1] != b[1]
     assert link_a[1] != link_b[1] and holds_a[1] != holds_b[1] and link_b[1] == b[1] == again[1]
     assert len({a[1], holds_a[1], loop[1]}) == 3 and None not in (loop[1], holds_a[1])
     assert over[1] is None and over_link[1] is None
     assert plain[0] == kept[0] == f"{data}/x%20y" and decoded[0] == f"{data}/x z"
+    (c, _), (c_home, _), (d, _), (d_home, _), (e, _), (e_home, _) = ((one[1], one[0]) for one in sets)
+    assert c == c_home == e == e_home != d == d_home

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import shutil
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import h5py
@@ -62,6 +67,34 @@ def test_codecs_that_tensorstore_lacks(tmp_path, codec, form):
         source = open_source(str(place))
         assert not source.chunks.there((4, 7, 11)) and source.chunks.there((0, 0, 0))
         assert not source.read(ALL)[4:8, 7:14, 11:22].any()
+
+
+@pytest.mark.parametrize("codec", ["lzma", "bz2", "zlib", "gzip"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_unpacks_no_farther_than_it_can_be_large(tmp_path, codec, version):
+    """Else 64 MB lay in memory before they were refused."""
+    from zarr.codecs import numcodecs as v3
+
+    packed = {"lzma": lzma.compress, "bz2": bz2.compress, "zlib": zlib.compress, "gzip": gzip.compress}[codec]
+    made = {"lzma": (numcodecs.LZMA(), v3.LZMA()), "bz2": (numcodecs.BZ2(), v3.BZ2()), "zlib": (numcodecs.Zlib(), v3.Zlib())}
+    of = (made | {"gzip": (numcodecs.GZip(), v3.GZip())})[codec][version - 2]
+    filters = [numcodecs.Delta("u1")] if version == 2 else [v3.Delta(dtype="u1")]
+    place = tmp_path / "v.zarr"
+    zarr.create_array(store=str(place), data=EM, chunks=EM.shape, zarr_format=version, filters=filters, compressors=of)
+    np.testing.assert_array_equal(open_source(str(place)).read(ALL), EM)
+    chunk = place / ("0.0.0" if version == 2 else "c/0/0/0")
+    good = chunk.read_bytes()
+    chunk.write_bytes(good[: len(good) // 2])
+    with pytest.raises(DataError, match=r"v\.zarr: not a whole Zarr array"):
+        open_source(str(place)).read(ALL)
+    chunk.write_bytes(packed(bytes(64 * 2**20)))
+    source = open_source(str(place))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"v\.zarr: not a whole Zarr array \(a chunk unpacks to more than"):
+        source.read(ALL)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 16e6  # LZMA has a dictionary of 8
 
 
 def test_the_finest_level_is_read_wherever_it_stands(tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParameterError
-from .options import PROJECT, for_run, load, refuse_profiles, said_of_preset, unaliased
+from .head import for_run, refuse_profiles
+from .options import PROJECT, load, said_of_preset, unaliased
 from .words import to_text
 
 WITH_VALUE = (

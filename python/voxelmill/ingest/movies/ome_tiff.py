@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from ..volumes.tiff import has_alpha, mirrored, plane
+from ..volumes.tiff_pages import has_alpha, mirrored, plane
 from .fov import Fov, trimmed
 from .movie import Movie
 from .ome_xml import Ome, OmeImage, read_ome

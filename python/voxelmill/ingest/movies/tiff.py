@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError
 
-from ..volumes.tiff import full, greys, has_alpha, mirrored, opaque, plane, transparent
+from ..volumes.tiff_pages import full, greys, has_alpha, mirrored, opaque, plane, transparent
 from . import vendor_tags
 from .fov import Fov
 from .movie import Movie

@@ -48,6 +48,9 @@ def zarr_source(store: KvStore, turn: Turn, name: str, at: Placed, more: dict[st
     """The array as a volume; `more` is what its metadata lack. Raises DataError where it cannot be opened."""
     import zarr
 
+    from . import bounded
+
+    bounded.use()
     zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})  # tasks have their own workers
     with whole(Path(name), "Zarr array"):
         place = _place(store)
@@ -55,6 +58,7 @@ def zarr_source(store: KvStore, turn: Turn, name: str, at: Placed, more: dict[st
         if more:
             array = zarr.Array(zarr.AsyncArray(dataclasses.replace(array.metadata, **more), array.store_path))
         fill = array.fill_value
+        bounded.allow(array.shards or array.chunks)
 
     def read(region: Region) -> np.ndarray:
         with whole(Path(name), "Zarr array"):

@@ -17,7 +17,7 @@ from ...core.volume import Region
 from ..movies.ome_tiff import description, file_of
 from ..movies.ome_xml import Ome, OmeImage, read_ome
 from .source import Source, Wanted
-from .tiff import check_page, greys, listening, mirrored, part, placed_by_ome
+from .tiff_pages import check_page, greys, listening, mirrored, part, placed_by_ome
 
 MOST_OPEN = 16  # files at a time, and no more pages are known than theirs
 
@@ -61,7 +61,10 @@ def open_files(path: Path, wanted: Wanted) -> Source:
         return out
 
     beside = f"{files[0].name} to {files[-1].name}" if len(files) > 1 else files[0].name
-    said = f"its planes lie in {len(files)} files, {beside}: digests and -resume see no change in others than {path.name}"
+    said = (
+        f"its planes lie in {len(files)} files, {beside}: no digest holds others than {path.name}, and -resume sees a "
+        "change in those whose names differ from it in numbers"
+    )
     return Source(
         path.name,
         "tiff",

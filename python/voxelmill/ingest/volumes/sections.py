@@ -14,7 +14,7 @@ from ...core.errors import DataError
 from ...core.volume import Region
 from . import png
 from .source import Source, Wanted
-from .tiff import check_page, full, greys, listening, mirrored, part, plane, transparent
+from .tiff_pages import check_page, full, greys, listening, mirrored, part, plane, transparent
 
 
 def natural(name: str) -> list[Any]:
