@@ -35,7 +35,8 @@ def sourceWithin(most, role, location) {
     }
     def found = localPath(uri)
     if (!found.exists()) {
-        refuse("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder")
+        def pattern = "${found.fileName}" ==~ /.*[*?\[].*/ ? '; patterns are not taken, give the folder' : ''
+        refuse("--${role == 'raw' ? 'input' : role} ${text}: no such file or folder${pattern}")
     }
     return [role, stageable(found), fingerprint(found, most)]
 }

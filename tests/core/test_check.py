@@ -33,6 +33,7 @@ def test_what_a_run_would_run_with(capsys: pytest.CaptureFixture[str]):
         ("--cutuot 1", "unknown parameter --cutuot. Did you mean --cutout?"),
         ("--seed 3", "--input is missing"),
         ("--input nosuch.tif", "--input nosuch.tif: no such file or folder"),
+        ("--input nosuch/*.png", "--input nosuch/*.png: no such file or folder; patterns are not taken, give the folder"),
         (
             "--workflow timelapse --input https://host/a.nd2",
             "--input https://host/a.nd2: timelapse reads it from a file or folder, not a URI; download it",

@@ -462,6 +462,42 @@ def test_a_folder_of_frames(tmp_path, kind):
             assert np.array_equal(movie.read_frame(0, t, phase), data[t, 0])
 
 
+@pytest.mark.parametrize("kind", FOLDERS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_folder_of_png_frames(tmp_path, kind, dtype):
+    import imagecodecs
+
+    form, names = FOLDERS[kind]
+    data = (counts(11, 2, 8, 8) // (1 if dtype == np.uint16 else 100)).astype(dtype)
+    for t, c in np.ndindex(11, 2):
+        file = tmp_path / form.format(t=t, c=c, name=("Phase", "GFP")[c]).replace(".tif", ".png")
+        file.write_bytes(imagecodecs.png_encode(data[t, c]))
+    with open_movie(tmp_path) as movie:
+        assert sorted(movie.channel_names) == sorted(names) and movie.dtype == dtype and movie.pixel_size_um is None
+        phase = movie.parse_channel("phase") if "Phase" in names else 0
+        assert all(np.array_equal(movie.read_frame(0, t, phase), data[t, 0]) for t in range(11))
+    with pytest.raises(DataError, match="a PNG is a single frame; give the folder"):
+        open_movie(file)
+    with pytest.raises(DataError, match="it is a pattern: give the folder"):
+        open_movie(tmp_path / "*.png")
+
+
+def test_png_frames_that_are_no_counts(tmp_path):
+    import imagecodecs
+
+    (tmp_path / "a_t0.jpg").write_bytes(b"\xff\xd8")
+    with pytest.raises(DataError, match=r"it holds a_t0\.jpg, a picture and no counts: export the frames as TIFF or PNG"):
+        open_movie(tmp_path)
+    for t in range(2):
+        (tmp_path / f"a_t{t}.png").write_bytes(imagecodecs.png_encode(np.zeros((8, 8, 3), np.uint8)))
+    with pytest.raises(DataError, match=r"a_t0\.png: colours; expected a grey plane"):
+        open_movie(tmp_path)
+    for t in range(2):
+        tifffile.imwrite(tmp_path / f"a_t{t}.tif", np.full((8, 8), t, np.uint16))
+    with open_movie(tmp_path) as movie:
+        assert means(movie, 0) == [0, 1] and "2 PNG files beside its TIFF frames are not read." in movie.notes
+
+
 def test_any_other_names_are_frames_in_natural_order(tmp_path):
     for t in range(12):
         tifffile.imwrite(tmp_path / f"cell-{t}.tif", np.full((8, 8), t, np.uint16))
@@ -514,7 +550,7 @@ def test_the_key_of_a_batch_changes_with_its_files_alone(tmp_path):
 
 
 def test_a_folder_that_is_no_folder_of_frames(tmp_path):
-    with pytest.raises(DataError, match="holds no TIFF files"):
+    with pytest.raises(DataError, match="holds no TIFF or PNG files"):
         open_movie(tmp_path)
     shutil.copy(CASES / "czi_every2.czi", tmp_path / "a.czi")
     with pytest.raises(DataError, match=r"it holds a\.czi: give one of them"):

@@ -39,7 +39,8 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
                 "whole folder), and give the path"
             )
         if not _is_there(value):
-            raise ParameterError(f"--{name} {value}: no such file or folder")
+            pattern = "; patterns are not taken, give the folder" if re.search(r"[*?\[]", value) else ""
+            raise ParameterError(f"--{name} {value}: no such file or folder{pattern}")
     _refuse_unwritable(found["options"]["outdir"])
     for name in NEEDS_TABLES.get(found["options"]["workflow"], ()):
         if not found["options"][name] and not _is_there(f"{found['options']['input']}/{name}.csv"):

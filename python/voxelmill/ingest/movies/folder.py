@@ -1,4 +1,4 @@
-"""A folder of frames as a movie: one TIFF file a plane.
+"""A folder of frames as a movie: one TIFF or PNG file a plane.
 
 Names as Micro-Manager gives them (`img_000000000_GFP_000.tif`, `img_channel000_position000_time000000000_z000.tif`)
 or with the usual letters (`run_s2_w1GFP_t003.TIF`, `a_t01_c1_z2.tif`, `xy1c2t10.tif`) say frame, channel, plane and
@@ -21,15 +21,17 @@ from numpy.typing import NDArray
 from voxelmill.core.errors import DataError
 from voxelmill.core.files import below
 
+from ..volumes import png
 from .fov import Fov, trimmed
 from .frame_names import NAMED, channel_name, clock, natural, places
 from .movie import Movie
 from .ome_tiff import OmeTiffMovie, Pages, has_ome_xml
 from .tiff import TiffMovie
 
-FRAMES = (".tif", ".tiff")
+FRAMES, PNGS = (".tif", ".tiff"), (".png",)
 ENTRY = re.compile(r'"(Summary|FrameKey-[^"]*|Metadata-[^"]*)"\s*:\s*(?=\{)')
 OTHERS = (".nd2", ".czi", ".zarr", ".ome.xml")
+LOSSY = (".jpg", ".jpeg", ".bmp", ".gif")  # pictures for the eye
 
 
 def is_zarr(path: Path) -> bool:
@@ -44,16 +46,18 @@ class FolderMovie(Movie):
 
     def __init__(self, path: Path):
         self.path = path
-        files = sorted(
-            (f for f in map(path.joinpath, below(path)) if f.suffix.lower() in FRAMES and not f.name.startswith(".")),
-            key=lambda f: natural(str(f.relative_to(path))),
-        )
+        there = [f for f in map(path.joinpath, below(path)) if not f.name.startswith(".")]
+        tiffs, pngs = ([f for f in there if f.suffix.lower() in kind] for kind in (FRAMES, PNGS))
+        files = sorted(tiffs or pngs, key=lambda f: natural(str(f.relative_to(path))))
         if not files:
             held = sorted(f.name for f in path.iterdir() if f.name.lower().endswith(OTHERS)) if path.is_dir() else []
-            hint = (
-                f"it holds {', '.join(held[:3])}: give one of them" if held else "give one movie, or a folder of TIFF frames"
-            )
-            raise DataError(f"{path}: not an OME-Zarr group, and holds no TIFF files; {hint}")
+            pictures = sorted(f.name for f in there if f.suffix.lower() in LOSSY)
+            hint = "give one movie, or a folder of TIFF or PNG frames"
+            if held:
+                hint = f"it holds {', '.join(held[:3])}: give one of them"
+            elif pictures:
+                hint = f"it holds {pictures[0]}, a picture and no counts: export the frames as TIFF or PNG"
+            raise DataError(f"{path}: not an OME-Zarr group, and holds no TIFF or PNG files; {hint}")
         self._refuse_movies(files)
         found, guessed = places(files, path)
         self._files: dict[tuple[int, int, int, int], Path] = {}
@@ -78,9 +82,8 @@ class FolderMovie(Movie):
         self.channel_names = self.fovs[0].channels
         self.dtype = read_plane(files[0]).dtype
         self.files = tuple(files)
-        first = Pages(files[0])
-        self.notes = (*((guessed,) if guessed else ()), *first.remarks())
-        first.close()
+        beside = f"{len(pngs)} PNG files beside its TIFF frames are not read."
+        self.notes = (*((guessed,) if guessed else ()), *((beside,) if tiffs and pngs else ()), *header(files[0])[2])
 
     def _fov(self, v: int, view: str, names: tuple[str, ...], size: tuple[int, int, int]) -> Fov:
         there = np.zeros(size, bool)
@@ -88,9 +91,7 @@ class FolderMovie(Movie):
             if at[0] == v:
                 there[at[1:]] = True
         first = next(file for at, file in sorted(self._files.items()) if at[0] == v)
-        page = Pages(first)
-        shape, as_shown = page.shape(page.full[0]), page.notes
-        page.close()
+        shape, as_shown, _ = header(first)
         if len(shape) != 2:
             raise DataError(f"{first}: colour (RGB) images are not supported; save single channels")
         frames = trimmed(there)
@@ -128,7 +129,9 @@ class FolderMovie(Movie):
     def _refuse_movies(self, files: list[Path]) -> None:
         """Each file is a single plane; movies among them are to be given one by one."""
         for file in {files[0], files[-1]}:
-            if len(files) > 1 and has_ome_xml(file):
+            if file.suffix.lower() in PNGS:
+                several = False
+            elif len(files) > 1 and has_ome_xml(file):
                 with OmeTiffMovie(file) as movie:
                     several = max(f.n_frames for f in movie.fovs) > 1 or len(movie.fovs) > 1
             else:
@@ -149,12 +152,26 @@ class FolderMovie(Movie):
         return read_plane(self._files[fov, t, channel, z])
 
 
+def header(file: Path) -> tuple[tuple[int, ...], tuple[str, ...], list[str]]:
+    """Height and width of a frame, notes on its grey values, and remarks."""
+    if file.suffix.lower() in PNGS:
+        shape, _, said = png.header(file, False)
+        return shape, tuple(f"the file {note}." for note in said), []
+    page = Pages(file)
+    try:
+        return page.shape(page.full[0]), page.notes, page.remarks()
+    finally:
+        page.close()
+
+
 def read_plane(file: Path) -> NDArray:
-    """The only page of a TIFF file.
+    """A PNG, or the only page of a TIFF file.
 
     Raises:
         DataError: it has several.
     """
+    if file.suffix.lower() in PNGS:
+        return png.read(file, slice(None), slice(None))
     pages = Pages(file)
     try:
         if len(pages.full) > 1:
@@ -170,7 +187,10 @@ Told = tuple[NDArray[np.float64], float | None, float, tuple[str, ...], tuple[fl
 
 
 def _pixel_size(file: Path) -> tuple[float | None, tuple[str, ...]]:
-    """As the file of a plane says itself, by ImageJ or OME-XML; None, and a note where its unit is not known."""
+    """As the file of a plane says itself, by ImageJ or OME-XML; None, and a note where its unit is not known. What a PNG
+    says is the density of a print."""
+    if file.suffix.lower() in PNGS:
+        return None, ()
     with (OmeTiffMovie if has_ome_xml(file) else TiffMovie)(file) as movie:
         (view, *_) = movie.fovs
         return view.pixel_size_um, tuple(note for note in view.notes if "pixel" in note)
@@ -213,7 +233,7 @@ def _micro_manager(folder: Path, frames: int, own: dict[str, int], first: int) -
         name = str(entry.get("FileName") or key).replace("\\", "/").rpartition("/")[2]
         t = (
             own.get(name, -1)
-            if Path(name).suffix in FRAMES
+            if Path(name).suffix in (*FRAMES, *PNGS)
             else int(entry.get("FrameIndex") or entry.get("Frame") or 0) - first
         )
         if not 0 <= t < frames:

@@ -22,6 +22,7 @@ import numpy as np
 
 from voxelmill.core.errors import DataError, ParameterError
 
+from ..volumes import png
 from .fov import Fov, has_frames
 from .movie import Movie, ZChoice
 from .ranges import listed
@@ -43,7 +44,7 @@ def open_movie(
     """Open a movie of any supported kind.
 
     Args:
-        path: ND2, CZI, OME-TIFF or TIFF file, OME-Zarr store, or folder of frames.
+        path: ND2, CZI, OME-TIFF or TIFF file, OME-Zarr store, or folder of TIFF or PNG frames.
         z_plane: index of the plane to read, or "max"; needed where a channel has several.
         z_is_time: the z planes are the frames of a movie, saved with the wrong axis.
         convert: accept other types than uint8 and uint16: values, times `factor`, are rounded to whole counts.
@@ -102,7 +103,8 @@ def _reader(path: Path):
 
         return ZarrMovie
     if not path.exists():
-        raise DataError(f"{path}: no such file; check --input")
+        pattern = "; it is a pattern: give the folder" if any(sign in path.name for sign in "*?[") else "; check --input"
+        raise DataError(f"{path}: no such file{pattern}")
     with open(path, "rb") as file:
         head = file.read(16)
     if not head:
@@ -128,6 +130,8 @@ def _reader(path: Path):
         from .ome_tiff import OmeTiffMovie
 
         return OmeTiffMovie
+    if head.startswith(png.BEGINS):
+        raise DataError(f"{path}: a PNG is a single frame; give the folder that holds those of the movie")
     raise DataError(
         f"{path}: not an ND2, CZI, TIFF or OME-Zarr movie, nor OME-XML (it begins with {head[:4]!r}); convert it to OME-TIFF"
     )
