@@ -1,6 +1,7 @@
 process GENERATE_AIP {
     tag "${meta.id}"
     label 'process_single'
+    label 'gpu'
 
     input:
     tuple val(meta), path(grid), path(grid_manifest)

@@ -1,5 +1,6 @@
 process ESTIMATE_GLOBAL_ILLUMINATION {
     label 'process_medium'
+    label 'gpu'
 
     input:
     tuple path(grids, stageAs: 'given/*'), path(manifests, stageAs: 'given/*')

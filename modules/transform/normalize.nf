@@ -2,6 +2,7 @@ process NORMALIZE {
     tag "${meta.id}"
     label 'process_single'
     label 'per_slice'
+    label 'gpu'
 
     input:
     tuple val(meta), path(volume, stageAs: 'given/*'), path(manifest, stageAs: 'given/*')

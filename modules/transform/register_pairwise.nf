@@ -2,6 +2,7 @@ process REGISTER_PAIRWISE {
     tag "${meta.id}"
     label 'process_single'
     label 'per_slice'
+    label 'gpu'
 
     input:
     tuple val(meta), path(fixed, stageAs: 'fixed/*'), path(fixed_manifest, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(moving_manifest, stageAs: 'moving/*')

@@ -120,9 +120,7 @@ def test_processes_say_what_they_need() -> None:
         assert ("    val flags\n" in text and "${flags} " in text) or never, module
         # Its records reach the report by the topic; who reads the topic cannot be part of it.
         assert ("emit: provenance, topic: 'records'\n" in text) != ("path(records," in text or never), module
-        assert ("label 'gpu'" in text) == any(w in stage_of(module).read_text() for w in ("Device", "choose(p.use_gpu)")), (
-            module
-        )
+        assert ("label 'gpu'" in text) == any(w in stage_of(module).read_text() for w in ("Device", "(p.use_gpu)")), module
 
 
 def stage_of(module: Path) -> Path:
@@ -217,6 +215,11 @@ def test_slices_step_by_step(on: tuple[str, ...], off: tuple[str, ...], more: di
     always = ("STITCH_3D_WITH_REFINEMENT", "BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
     none = {"PREPARE_SLICE": 0, "SLICE_PREVIEW": 0}
     assert done.tasks("COMPLETED") == expected("reconstruct", **none | dict.fromkeys(always, 2) | more)
+
+
+def test_runs_of_bad_pairs_are_left_in(tmp_path: Path) -> None:
+    done = run(*ARGUMENTS["reconstruct"], "--auto_exclude_enabled", "false", "-stub-run", folder=tmp_path)
+    assert done.code == 0 and done.tasks("COMPLETED") == expected("reconstruct", AUTO_EXCLUDE_SLICES=0), done.said
 
 
 def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None:

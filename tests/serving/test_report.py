@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from voxelmill.serving.report import tabled
+from voxelmill.serving.report import provenance, tabled
 from voxelmill.testing.stages import run_stage
 
 
@@ -71,3 +71,12 @@ def test_figures_of_many_items_are_tables():
     shown = tabled({"0": {"cells": 3, "notes": []}, "1": {"cells": 5, "border_margin": 8}})
     assert "{" not in shown and "<th>border margin</th>" in shown and "<td>5</td>" in shown
     assert tabled({"0": "8 (0-7)"}) == "0: 8 (0-7)" and tabled(["a <b>", "c d"]) == "a &lt;b&gt;<br>c d"
+
+
+def test_where_tasks_ran_is_said():
+    """Of those that can use a GPU."""
+    none = {"stage": "align", "params": {}, "device": "cpu"}
+    some = [{**none, "params": {"use_gpu": True}, "device": device} for device in ("cpu", "cpu", "A GPU")]
+    assert "can use a GPU" not in provenance([none])
+    assert "2 on cpu; --use_gpu: CuPy found no GPU, so all ran on the CPU" in provenance([none, *some[:2]])
+    assert "1 on A GPU, 2 on cpu<" in provenance(some)

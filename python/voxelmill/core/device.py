@@ -34,6 +34,11 @@ def choose(use_gpu: bool) -> tuple[Any, str]:
     return numpy, "cpu"
 
 
+def on_host(values: Any, xp: Any) -> Any:
+    """An array of the module `xp` as one of NumPy's."""
+    return xp.asnumpy(values) if hasattr(xp, "asnumpy") else values
+
+
 def providers(use_gpu: bool) -> list[str]:
     """Execution providers that ONNX Runtime is to try, in order: CUDA where it has it and `use_gpu`, then the CPU.
 

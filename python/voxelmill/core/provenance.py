@@ -87,6 +87,15 @@ class Task:
         self.models.append(found.described())
         return found
 
+    def arrays(self, use_gpu: bool) -> Any:
+        """The array module that this task works on (`core/device.py`): the record says which, the log that it is no GPU."""
+        from .device import choose
+
+        xp, self.device = choose(use_gpu)
+        if use_gpu and self.device == "cpu":
+            print(f"[{self.stage}] CuPy finds no GPU: on the CPU", file=sys.stderr)
+        return xp
+
     def quarantine(self, items: Iterable[str], why: str) -> None:
         """Leave items (slices, sections, tiles, fields of view) out, by name: record, report and closing lines say so.
 

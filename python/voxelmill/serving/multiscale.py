@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ..core import blocks, levels, manifest
-from ..core.device import choose
 from ..core.metadata import multiscales, write_group
 from ..core.provenance import Task
 from ..core.stage import In, Out
@@ -39,7 +38,7 @@ def run(
     output: Out,
 ) -> None:
     """`parts` are the stores of all tasks of `pyramid`; without them every level is made here. `name` as there."""
-    task.device = choose(p.use_gpu)[1]
+    task.arrays(p.use_gpu)
     task.carry(output, blocks.join(parts or [], output))
     if labels is not None:
         write_group(output / "labels", {"labels": ["neurites"]}, p.ome_zarr_version)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core import blocks, levels
-from ..core.device import choose
+from ..core.device import choose, on_host
 from ..core.errors import DataError
 from ..core.pool import each
 from ..core.provenance import Task
@@ -36,7 +36,7 @@ class Parameters(Published):
 
 def run(p: Parameters, task: Task, *, volume: In, labels: In | None = None, name: str = "", block: str, output: Out) -> None:
     """`name` is what the volume is: raw, aligned, supervoxels."""
-    task.device = choose(p.use_gpu)[1]
+    task.arrays(p.use_gpu)
     output.mkdir(parents=True)
     for pyramid in pyramids(p, volume, labels, name, output):
         lower, grid = levels.superblocks(pyramid.lay, pyramid.image.scale, pyramid.spatial)
@@ -151,4 +151,4 @@ def mean(values: np.ndarray, step: tuple[int, ...], xp: Any = np) -> np.ndarray:
         total += held[tuple(slice(a, None, f) for a, f in zip(at, step))]
     count = int(np.prod(step))
     made = (total / count if values.dtype.kind == "f" else (total + count // 2) // count).astype(values.dtype)
-    return made if xp is np else made.get()
+    return on_host(made, xp)

@@ -259,6 +259,11 @@ def provenance(records: list[dict]) -> str:
     hosts = sorted({r["host"] for r in records if "host" in r})
     versions = {key: sorted({str(r[key]) for r in records if r.get(key)}) for key in ("commit", "code_hash", "python")}
     rows: list[tuple] = [(key.replace("_", " "), ", ".join(values)) for key, values in versions.items() if values]
+    able = [r.get("device", "cpu") for r in records if r["params"].get("use_gpu")]
+    on = {device: able.count(device) for device in sorted(set(able))}
+    if on:
+        none = "; --use_gpu: CuPy found no GPU, so all ran on the CPU" if set(on) == {"cpu"} else ""
+        rows.append(("tasks that can use a GPU", ", ".join(f"{n} on {device}" for device, n in on.items()) + none))
     rows += [("machines", f"{len(hosts)}: {', '.join(hosts[:8])}")] if hosts else []
     # What no task of this run has made, it was given.
     made = {item["digest"] for r in records for item in r.get("outputs", ())}

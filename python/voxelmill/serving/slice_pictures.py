@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..core.device import on_host
 from ..core.volume import Image
 
 MOST_PX = 2048
 HELD = 64 << 20  # voxels of a store in memory at a time
 
 
-def mean_over_depth(image: Image) -> np.ndarray:
-    """(dim 1, dim 2) float32: the average intensity projection, at full resolution, a row of tiles at a time."""
+def mean_over_depth(image: Image, xp: Any = np) -> np.ndarray:
+    """(dim 1, dim 2) float32: the average intensity projection, at full resolution, a row of tiles at a time, made on the
+    array module `xp`."""
     lay = image.layout()
     rows = lay.chunk[1] * max(1, HELD // (lay.shape[0] * lay.shape[2] * lay.chunk[1]))
     runs = [slice(a, min(a + rows, lay.shape[1])) for a in range(0, lay.shape[1], rows)]
-    parts = [image.read((slice(None), run)).mean(0, dtype=np.float64) for run in runs]
+    parts = [on_host(xp.asarray(image.read((slice(None), run))).mean(0, dtype=np.float64), xp) for run in runs]
     return np.concatenate(parts).astype(np.float32)
 
 

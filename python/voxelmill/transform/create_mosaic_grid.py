@@ -76,7 +76,7 @@ def run(p: Parameters, task: Task, *, source: Path, tiles: In, slice: str, outpu
         task.quarantine([name], why)
     if len(bad) == len(listed):
         task.leave_out(f"none of its {len(listed)} tiles can be read; the first: {next(iter(bad.values()))}")
-    task.device = choose(p.use_gpu)[1]
+    task.arrays(p.use_gpu)
     galvo.write_text(json.dumps(asdict(found)))
     task.report(
         tiles=len(listed) - len(bad),
@@ -178,7 +178,7 @@ def find_galvo(p: Parameters, source: Path, tiles: list[RawTile]) -> Galvo:
             continue  # said where the tile is wanted
         if p.fix_camera_shift:
             raw = without_camera_shift(raw)
-        one = profile(raw)
+        one = profile(raw, choose(p.use_gpu)[0])
         if one.mean() >= EMPTY:
             profiles.append(one)
         if len(profiles) == LOOKED_AT:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import slices
+from ..core.device import choose
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
@@ -34,6 +35,7 @@ class Parameters(fix_illumination.Parameters, fix_focal_curvature.Flattening, Re
 
 
 def run(p: Parameters, task: Task, *, grids: list[In], output: Out, described_in: Out) -> None:
+    task.arrays(p.use_gpu)
     ordered = sorted(grids, key=lambda path: slices.in_name(path.name))
     at = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), p.fix_illum_global_slices)).round().astype(int))
     chosen = [ordered[i] for i in at]
@@ -60,7 +62,7 @@ def run(p: Parameters, task: Task, *, grids: list[In], output: Out, described_in
 
 def coefficients_of(p: Parameters, path: Path) -> np.ndarray | None:
     """Coefficients of log flat of a slice; None where nothing shines."""
-    grid = resample(open_grid(path), p)
+    grid = resample(open_grid(path), p, choose(p.use_gpu)[0])
     if p.fix_curvature_enabled:
         grid, _ = fix_focal_curvature.flatten(grid, p)
     try:

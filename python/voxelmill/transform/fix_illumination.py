@@ -7,10 +7,12 @@ pixel. The light is multiplied, what the detector reads without light is added: 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..core.provenance import Task
+from ..core.shared import Device
 from ..core.stage import In, Out
 from . import illumination
 from .fix_focal_curvature import Overlapping
@@ -24,19 +26,21 @@ THIN = 2  # px: of a tile one A-line of THIN x THIN tells how bright it is
 BANDS = 2  # of depth that are registered: light is smooth, a tenth of a pixel does not matter here
 
 
-class Parameters(Clipped, Overlapping):
+class Parameters(Clipped, Device, Overlapping):
     """Illumination."""
 
 
 def run(
     p: Parameters, task: Task, *, grid: In, slice: str, output: Out, light: In | None = None, notes: Out | None = None
 ) -> None:
-    one_step(task, output, notes, lambda: lit(open_grid(grid), p, None if light is None else np.load(light)))
+    xp = task.arrays(p.use_gpu)
+    one_step(task, output, notes, lambda: lit(open_grid(grid), p, None if light is None else np.load(light), xp))
 
 
-def lit(grid: TileGrid, p: Parameters, coefficients: np.ndarray | None = None) -> tuple[TileGrid, Notes]:
-    """The grid, evenly lit: by a field that is known (its `coefficients`), or by its own. Raises DataError where nothing
-    shines."""
+def lit(grid: TileGrid, p: Parameters, coefficients: np.ndarray | None = None, xp: Any = np) -> tuple[TileGrid, Notes]:
+    """The grid, evenly lit on the array module `xp`: by a field that is known (its `coefficients`), or by its own.
+
+    Raises DataError where nothing shines."""
     seen = Glances(grid, p.clip_percentile_upper)
     own, spread = estimate(seen, p) if coefficients is None else (coefficients, float("nan"))
     cells, dark = seen.cells(), seen.dark()
@@ -53,7 +57,7 @@ def lit(grid: TileGrid, p: Parameters, coefficients: np.ndarray | None = None) -
     }
     if coefficients is None:
         found["illumination_spread"] = spread
-    return grid.mapped(lambda tile: illumination.correct(tile, flat, dark)), found
+    return grid.mapped(lambda tile: illumination.correct(tile, flat, dark, xp)), found
 
 
 def estimate(seen: Glances, p: Overlapping) -> tuple[np.ndarray, float]:

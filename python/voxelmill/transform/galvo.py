@@ -13,19 +13,22 @@ them one line off).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from ..core.device import on_host
 from ..core.errors import DataError
 
 LOOKED_AT = 64  # B-scans of a tile
 DROP, GOOD_DROP = 0.1, 0.3  # relative: a clear one, one that leaves no doubt
 
 
-def profile(tile: np.ndarray) -> np.ndarray:
-    """(lines, B-scans) of a raw tile (z, lines, B-scans): means over depth, of LOOKED_AT B-scans evenly from all."""
+def profile(tile: np.ndarray, xp: Any = np) -> np.ndarray:
+    """(lines, B-scans) of a raw tile (z, lines, B-scans): means over depth, of LOOKED_AT B-scans evenly from all, made on the
+    array module `xp`."""
     every = max(1, tile.shape[2] // LOOKED_AT)
-    return tile[:, :, ::every].mean(0, dtype=np.float64)
+    return on_host(xp.asarray(tile[:, :, ::every]).mean(0, dtype=np.float64), xp)
 
 
 def find_shift(profiles: Sequence[np.ndarray], n_extra: int) -> tuple[int, float]:

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ..core.device import on_host
 from ..core.errors import DataError
 
 CELLS = 32  # along the longer side of a tile: what a field is estimated on
@@ -49,9 +51,11 @@ class Field:
         return (field / field.mean()).astype(np.float32)
 
 
-def correct(tile: np.ndarray, flat: np.ndarray, dark: float) -> np.ndarray:
-    """(..., ny, nx) float32: as if evenly lit; what was 0 (not acquired) stays 0."""
-    return np.where(tile == 0, np.float32(0), (tile.astype(np.float32) - np.float32(dark)) / flat + np.float32(dark))
+def correct(tile: np.ndarray, flat: np.ndarray, dark: float, xp: Any = np) -> np.ndarray:
+    """(..., ny, nx) float32: as if evenly lit, on the array module `xp`; what was 0 (not acquired) stays 0."""
+    seen = xp.asarray(tile)
+    lit = (seen.astype(np.float32) - np.float32(dark)) / xp.asarray(flat) + np.float32(dark)
+    return on_host(xp.where(seen == 0, np.float32(0), lit), xp)
 
 
 def estimate(tiles: np.ndarray, positions: np.ndarray | None = None, dark: float = 0.0) -> Field:

@@ -8,10 +8,13 @@ was not acquired: what was is LEAST and more.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from ..core.device import on_host
 from ..core.provenance import Task
-from ..core.shared import Strict
+from ..core.shared import Device, Strict
 from ..core.stage import In, Out
 from ..core.volume import Region
 from .agarose import agarose, overview
@@ -23,16 +26,17 @@ DIMMEST = 0.1  # of the brightest plane
 LEAST = np.float32(1 / 4096)
 
 
-class Parameters(Clipped, Strict):
+class Parameters(Clipped, Device, Strict):
     """Normalization."""
 
 
 def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes: Out | None = None) -> None:
-    one_step(task, output, notes, lambda: normalize(open_slice(volume), p))
+    xp = task.arrays(p.use_gpu)
+    one_step(task, output, notes, lambda: normalize(open_slice(volume), p, xp))
 
 
-def normalize(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
-    """The slice from 0 to 1."""
+def normalize(volume: SliceVolume, p: Clipped, xp: Any = np) -> tuple[SliceVolume, Notes]:
+    """The slice from 0 to 1, made on the array module `xp`."""
     boxes, projection = overview(volume)
     dim = agarose(boxes, volume.shape)
     agar, tissue = gathered(volume, [dim.down, dim.begins.mapped(lambda begins: np.where(begins, 0, volume.shape[0]))])
@@ -40,16 +44,18 @@ def normalize(volume: SliceVolume, p: Clipped) -> tuple[SliceVolume, Notes]:
     usual = np.maximum(usual - bottom, max(DIMMEST * usual.max(), 1e-12))
     lit = usual >= usual.max() / 2
     top = bottom + usual * np.median((tissue.percentile(p.clip_percentile_upper) - bottom)[lit] / usual[lit])
-    low, high, width = (v.astype(np.float32)[:, None, None] for v in (bottom, top, np.maximum(top - bottom, 1e-12)))
+    width = np.maximum(top - bottom, 1e-12)
+    low, high, wide = (xp.asarray(v.astype(np.float32)[:, None, None]) for v in (bottom, top, width))
 
     def scaled(values: np.ndarray, region: Region) -> np.ndarray:
         z = region[0]
-        out = np.minimum(values, high[z])
+        seen = xp.asarray(values)
+        out = xp.minimum(seen, high[z])
         out -= low[z]
-        out /= width[z]
-        np.clip(out, LEAST, 1, out=out)
-        out[values == 0] = 0
-        return out
+        out /= wide[z]
+        xp.clip(out, LEAST, 1, out=out)
+        out[seen == 0] = 0
+        return on_host(out, xp)
 
     found: Notes = {"plane_bottom": bottom, "plane_top": top, "projection": shrunk(projection)}
     return volume.mapped(scaled), found

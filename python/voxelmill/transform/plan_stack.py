@@ -103,7 +103,8 @@ def run(
     plans.write(block_list, plans.by_shards(layout(done.shape, "float32", p.shard, p.chunk), p))
     counts = {use: sum(d.use == use for d in made) for use in ("full", "rotation only", "skipped")}
     if made and p.apply_pairwise_transforms and counts["skipped"] == len(made):
-        alone.append(f"no pair is believed of {len(made)}: slices lie as the stage says; {decisions.name} says why")
+        most = give_or_take(*solution.doubt.max(0))
+        alone = [f"no pair is believed of {len(made)}: slices lie as the stage says{most}; {decisions.name} says why"]
     task.report(
         shape=list(done.shape), slices=len(images), pairs=counts, largest_shift_px=float(np.abs(solution.shift).max()),
         largest_turn_deg=float(np.abs(np.rad2deg(solution.turn)).max()),
@@ -118,16 +119,22 @@ def without_pair(own: Sequence[int], made: Sequence[Decision], solution: Solutio
     for a, b in pairwise(own):
         px, turn = solution.doubt[numbers.index(b)]
         why = known[a, b].why or "turns alone are known" if (a, b) in known else "registration failed"
-        off = [said for said, some in ((f"{px:.1f} px", px), (f"{np.rad2deg(turn):.2f} deg", turn)) if some]
+        off = give_or_take(px, turn)
         pair = f"{slices.name_of(a)} to {slices.name_of(b)}"
         if off and (a, b) in known and known[a, b].use == "full":
-            found.append(f"{pair} are held by the planes on either side of a gap, give or take {' and '.join(off)}")
+            found.append(f"{pair} are held by the planes on either side of a gap{off}")
         elif off:
-            found.append(f"{pair} lie as the stage says, give or take {' and '.join(off)}: {why}")
+            found.append(f"{pair} lie as the stage says{off}: {why}")
         elif (a, b) not in known:
             lie = "are held by slices two apart" if linked(links, a, b) else "lie as the stage says"
             found.append(f"{pair} {lie}: {why}")
     return found
+
+
+def give_or_take(px: float, turn: float) -> str:
+    """Doubts, px and radians, as they are said; empty where there are none."""
+    off = [said for said, some in ((f"{px:.1f} px", px), (f"{np.rad2deg(turn):.2f} deg", turn)) if some]
+    return f", give or take {' and '.join(off)}" if off else ""
 
 
 def in_column(path: Path) -> set[int]:

@@ -65,7 +65,7 @@ def run(
 ) -> None:
     with or_left_out(task), TemporaryDirectory(dir=output.parent) as scratch:
         source = open_grid(grid)
-        task.device = choose(p.use_gpu)[1]
+        task.arrays(p.use_gpu)
         known = [None if path is None else np.load(path) for path in (transform, light)]
         stitched, placed, found = stitch(source, p, *known)
         stitch_3d_with_refinement.write_tables(placed, stitch_3d_with_refinement.made_of(found), tiles, seams)
@@ -79,12 +79,13 @@ def stitch(
     source: TileGrid, p: Stitching, transform: np.ndarray | None, light: np.ndarray | None = None
 ) -> tuple[SliceVolume, Placement, Notes]:
     """From the grid to one volume, lazily. transform, light: of the whole acquisition, None: its own."""
-    grid, found = resample_mosaic_grid.resample(source, p, choose(p.use_gpu)[0]), Notes()
+    xp = choose(p.use_gpu)[0]
+    grid, found = resample_mosaic_grid.resample(source, p, xp), Notes()
     if p.fix_curvature_enabled:
         grid, more = fix_focal_curvature.flatten(grid, p)
         found |= more
     if p.fix_illum_enabled:
-        grid, more = fix_illumination.lit(grid, p, light)
+        grid, more = fix_illumination.lit(grid, p, light, xp)
         found |= more
     stitched, placed, more = stitch_3d_with_refinement.stitch(grid, p, transform)
     return stitched, placed, found | more
@@ -95,5 +96,5 @@ def finish(stitched: SliceVolume, p: Parameters, scratch: Path) -> tuple[SliceVo
     even, found = beam_profile_correction.correct(stitched, p)
     even = even if even is stitched else even.save(scratch, "none")
     cropped, surface = crop_interface.crop(even, p)
-    made, grey = normalize.normalize(cropped, p)
+    made, grey = normalize.normalize(cropped, p, choose(p.use_gpu)[0])
     return made, found | surface | grey

@@ -22,10 +22,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core import slices
+from ..core.device import choose
 from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
-from ..core.shared import Sectioning
+from ..core.shared import Device, Sectioning
 from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
@@ -49,7 +50,7 @@ class Expected(Surface, Sectioning):
     registration_allowed_drifting_mm: float = param(0.1, "Depths looked at, to either side of the expected", unit="mm", ge=0)
 
 
-class Parameters(Expected):
+class Parameters(Expected, Device):
     """Pairwise registration."""
 
     registration_transform: Literal["euler", "translation"] = param("euler", "What is looked for: shift and turn, or shift")
@@ -71,6 +72,7 @@ class Reach:
 
 
 def run(p: Parameters, task: Task, *, fixed: In, moving: In, name: str, transform: Out, metrics: Out, offsets: Out) -> None:
+    task.arrays(p.use_gpu)
     numbers = (number(fixed), number(moving))
     images = (open_image(fixed), open_image(moving))
     pair, matrix = registered(p, images, numbers)
@@ -187,7 +189,8 @@ def tiles(shape: Sequence[int], side: int) -> Iterator[tuple[slice, slice]]:
 
 def best_start(p: Parameters, fixed: np.ndarray, moving: np.ndarray) -> PairResult:
     """The registration from the start that ends with the highest correlation."""
-    results = [from_start(p, fixed, moving, at) for at in starts(p.registration_initial_alignment, fixed, moving)]
+    begun = starts(p.registration_initial_alignment, fixed, moving, choose(p.use_gpu)[0])
+    results = [from_start(p, fixed, moving, at) for at in begun]
     return max(results, key=lambda r: (r.trusted, r.correlation))
 
 
@@ -210,11 +213,11 @@ def shifted(image: np.ndarray, by: tuple[int, int]) -> np.ndarray:
     return out
 
 
-def starts(initial: Initial, fixed: np.ndarray, moving: np.ndarray) -> list[tuple[int, int]]:
+def starts(initial: Initial, fixed: np.ndarray, moving: np.ndarray, xp: Any = np) -> list[tuple[int, int]]:
     """Shifts in whole px to begin with, each once."""
     found = []
     if initial in ("gradient", "both"):
-        found.append(by_edges(fixed, moving))
+        found.append(by_edges(fixed, moving, xp))
     if initial in ("com", "both"):
         found.append(tuple(np.rint(middle(moving) - middle(fixed)).astype(int).tolist()))
     inside = [at for at in found if all(2 * abs(a) < n for a, n in zip(at, fixed.shape, strict=True))]
@@ -228,8 +231,8 @@ def middle(image: np.ndarray) -> np.ndarray:
     return np.array([np.arange(n) @ image.sum(1 - k, dtype=np.float64) / total for k, n in enumerate(image.shape)])
 
 
-def by_edges(fixed: np.ndarray, moving: np.ndarray) -> tuple[int, int]:
-    """Phase correlation of gradient magnitudes."""
+def by_edges(fixed: np.ndarray, moving: np.ndarray, xp: Any = np) -> tuple[int, int]:
+    """Phase correlation of gradient magnitudes; of CuPy's arrays where `xp` is CuPy."""
     import cv2
     from scipy import ndimage
 
@@ -237,8 +240,19 @@ def by_edges(fixed: np.ndarray, moving: np.ndarray) -> tuple[int, int]:
     size = (fixed.shape[1] // factor, fixed.shape[0] // factor)
     small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (fixed, moving)]
     edges = [ndimage.gaussian_gradient_magnitude(image, 2.0).astype(np.float64) for image in small]
-    (x, y), _ = cv2.phaseCorrelate(edges[0], edges[1], cv2.createHanningWindow(size, cv2.CV_64F))
+    window = cv2.createHanningWindow(size, cv2.CV_64F)
+    if xp is not np:
+        return tuple(n * factor for n in phase_correlation(edges[0] * window, edges[1] * window, xp))  # type: ignore[return-value]
+    (x, y), _ = cv2.phaseCorrelate(edges[0], edges[1], window)
     return round(y * factor), round(x * factor)
+
+
+def phase_correlation(fixed: np.ndarray, moving: np.ndarray, xp: Any) -> list[int]:
+    """The whole shift, px along both axes, by which the content of `fixed` lies on in `moving` (Kuglin and Hines 1975)."""
+    cross = xp.conj(xp.fft.rfft2(xp.asarray(fixed))) * xp.fft.rfft2(xp.asarray(moving))
+    surface = xp.fft.irfft2(cross / xp.maximum(xp.abs(cross), 1e-12), fixed.shape)
+    peak = np.unravel_index(int(surface.argmax()), fixed.shape)
+    return [int(p) - n if p > n // 2 else int(p) for p, n in zip(peak, fixed.shape, strict=True)]
 
 
 # --- in depth -------------------------------------------------------------------------------------

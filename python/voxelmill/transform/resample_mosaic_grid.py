@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.device import choose
 from ..core.provenance import Task
 from ..core.shared import Device, Resolution, Strict
 from ..core.stage import In, Out
@@ -27,8 +26,7 @@ class Parameters(Resolution, Device, Strict):
 
 def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out) -> None:
     with or_left_out(task):
-        xp, task.device = choose(p.use_gpu)
-        made = resample(open_grid(grid), p, xp)
+        made = resample(open_grid(grid), p, task.arrays(p.use_gpu))
         made.save(output)
         task.report(**no_numbers(made.lost))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import levels
+from ..core.device import on_host
 from ..core.volume import Image, Region
 
 HELD = 3  # chunks along each axis that are read at a time: 60 MB of float32
@@ -69,7 +70,7 @@ def along_axes(box: np.ndarray, matrices: Sequence[np.ndarray], xp: Any = np) ->
     made = xp.asarray(box)
     for axis, matrix in enumerate(matrices):
         made = xp.moveaxis(xp.tensordot(xp.asarray(matrix), made, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(made if xp is np else xp.asnumpy(made), np.float32)
+    return np.ascontiguousarray(on_host(made, xp), np.float32)
 
 
 def filled(image: Image, steps: Sequence[float], region: Region, level: int = 0) -> np.ndarray:

@@ -24,6 +24,8 @@ from .pairs import Pair
 from .slice_parts import parts_of, rejoined
 
 Use = Literal["full", "rotation only", "skipped"]
+# By how much a slice lies off where the stage says, px and degrees, where nothing tells (benchmarks/gaps.py).
+USUAL_PX, USUAL_DEG = 1.0, 0.3
 
 
 class Believed(Params):
@@ -148,13 +150,17 @@ def solve(
     most = np.deg2rad(p.max_rotation_deg)
     turns = np.array([np.clip(-np.deg2rad(d.pair.rotation_deg), -most, most) for d in links]).reshape(-1, 1)
     pairs = [d.pair for d in links]
-    found, turn_doubt = held(joint(p, pairs, numbers, turns, 0.5 / size), pairs, numbers, made_up, 1 / size)
+    asked, usual = p.apply_pairwise_transforms, float(np.deg2rad(USUAL_DEG))
+    found = joint(p, pairs, numbers, turns, 0.5 / size)
+    found, turn_doubt = held(found, pairs, numbers, made_up, usual) if asked else (found, np.zeros(len(numbers)))
     turn = averaged(found[:, 0], p.stack_smooth_window)
     full = [d.pair for d in links if d.use == "full"]
     at = {n: k for k, n in enumerate(numbers)}
     moved = np.array([-rotated((q.dim1_px, q.dim2_px), turn[at[q.moving]]) for q in full]).reshape(-1, 2)
     if p.stack_accumulate_translations:
-        shift, doubt = held(joint(p, full, numbers, moved, 0.5), full, numbers, made_up, 1.0)
+        shift, doubt = joint(p, full, numbers, moved, 0.5), np.zeros(len(numbers))
+        if asked and not p.apply_rotation_only:  # else the stage is believed, as asked for
+            shift, doubt = held(shift, full, numbers, made_up, USUAL_PX)
     else:
         shift, doubt = np.zeros((len(numbers), 2)), np.zeros(len(numbers))
         for q, by in zip(full, moved, strict=True):
@@ -177,8 +183,6 @@ def held(
     values: np.ndarray, pairs: Sequence[Pair], numbers: Sequence[int], made_up: Collection[int], usual: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values (n, k) of a joint solution, parts that no pair holds together laid by the stage, and doubts (n,)."""
-    if not pairs:
-        return values, np.zeros(len(numbers))
     own = [k for k, n in enumerate(numbers) if n not in made_up] or list(range(len(numbers)))
     at = {numbers[k]: i for i, k in enumerate(own)}
     part = parts_of([(at[q.fixed], at[q.moving]) for q in pairs if q.fixed in at and q.moving in at], len(own))
