@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 from voxelmill.inference import cells
-from voxelmill.inference.cell_doubt import MOST_LIT, Look, doubts, lit_of, matched
+from voxelmill.inference.cell_doubt import DIC, MOST_LIT, NOTHING, Look, doubts, lit_of, matched
 from voxelmill.testing.movies import run_timelapse, write_ome_tiff
 from voxelmill.testing.stages import record_of
 from voxelmill.testing.timelapse import make_movie
@@ -75,6 +75,14 @@ def test_dic_is_of_another_kind_from_wherever_it_is_lit(movie, degrees):
     assert any("as in DIC" in said for said in cells.doubts_of([frame], cells.cell_diameter_of([frame])))
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_cells_that_are_not_seen_in_noise_are_said(movie, seed):
+    noise = np.random.default_rng(seed).normal(0, 4 * movie.phase[0].std(), movie.phase[0].shape)
+    frame = (ndi.gaussian_filter(movie.phase[0].astype(np.float32), 6) + noise).astype(np.float32)
+    assert cells.doubts_of([frame], cells.cell_diameter_of([frame]))
+    assert not cells.doubts_of([np.full((256, 256), 7, np.uint16)], 20)  # blank frames are named elsewhere
+
+
 @pytest.mark.parametrize("what", [np.zeros((300, 400)), np.zeros((8, 8)), np.random.default_rng(2).normal(size=(300, 400))])
 def test_nothing_and_noise_are_lit_from_nowhere(what):
     assert lit_of(what.astype(np.float32)) < MOST_LIT
@@ -119,9 +127,12 @@ def look(
 def test_what_is_said():
     assert not doubts([look()], 12)
     assert "40% of what" in doubts([look(settled=2000)], 12)[0]
+    assert "55% of what" in doubts([look(settled=2750, same=10)], 12)[0]  # outlines at other widths agree all the same
     assert "agree with these by F1 0.40" in doubts([look(same=4)], 12)[0]
     assert not doubts([look(same=0, n=4)], 12)  # too few to tell
-    assert not doubts([look(seen=10, settled=0, same=0)], 12) and not doubts([], 12)
+    assert not doubts([], 12)
+    assert doubts([look(seen=10, settled=0, same=0)], 12) == [NOTHING]
+    assert doubts([look(seen=10, settled=0, same=0, lit=0.9)], 12) == [NOTHING, DIC]
     assert "middles of cells are 0.60 long" in doubts([look(flow=0.6)], 12)[0]
     assert "may be inverted" in doubts([look(halo=-0.5)], 12)[0]
     assert "not of a kind that the network knows" in doubts([look(dark=0.0)], 12)[0]

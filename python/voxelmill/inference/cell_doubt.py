@@ -9,7 +9,8 @@ dark        how far the image goes below the background in and around cells, whe
 lit         how far all places agree on a direction along which things are bright on one side and dark on the other: in DIC
 
 Settled and agreement together (their mean) are above SURE on all images that the network was trained for (T98G, C2C12,
-bacteria, made movies), flow is 0.65 and more, halo 0.9 and more, dark 0.33 and more. Inverted, the halo is -0.6 and less; in
+bacteria, made movies), settled is 0.60
+and more, flow is 0.65 and more, halo 0.9 and more, dark 0.33 and more. Inverted, the halo is -0.6 and less; in
 DIC and far out of focus settled and agreement together are 0.46 to 0.78, flow mostly below 0.7; where the true cells glow,
 dark is 0.01 and less. Lit is 0.57 and less; made cells in DIC at any angle are above 0.85. Chosen on
 the parts of these sets that are not held back.
@@ -28,6 +29,7 @@ from .cell_flows import WIDTH
 
 OTHER_WIDTHS = (0.8, 1.25)  # times the width
 SURE = 0.68  # mean of settled and agreement, below which outlines are doubtful
+LEAST_SETTLED = 0.58
 LEAST_FLOW = 0.64
 LEAST_HALO = 0.3
 LEAST_DARK = 0.15
@@ -36,7 +38,15 @@ MOST_WIDER = 0.3
 FEWEST, USUAL = 5, 0.85  # cells, below which agreement says nothing, and what is taken in its place
 LONGEST = 9  # px of shrunk frames from a bright side to a dark one
 PLACE = round(1.5 * WIDTH)  # px, side of what is one place
-LEAST_SEEN = 2 * WIDTH**2  # px of shrunk frames that look like a cell, below which there is nothing to judge
+LEAST_SEEN = 2 * WIDTH**2  # px of shrunk frames that look like a cell, below which next to nothing does
+NOTHING = (
+    "next to nothing looks like a cell in the frames that were looked at. If there are cells, the image may be no phase "
+    "contrast (DIC, brightfield, fluorescence), out of focus, noisy or of another scale; look at the contact sheet."
+)
+DIC = (
+    "the image is not of a kind that the network knows: cells are bright on one side and dark on the other, as in DIC. Their "
+    "outlines are doubtful; look at the contact sheet."
+)
 
 
 @dataclass(frozen=True)
@@ -119,11 +129,13 @@ def lit_of(small: NDArray[np.float32]) -> float:
 
 
 def doubts(looks: Sequence[Look], width: float) -> list[str]:
-    """What is doubtful, one line each; nothing where all is well or there is nothing to judge."""
-    looks = [look for look in looks if look.seen]
+    """What is doubtful, one line each; nothing where all is well or nothing was looked at."""
+    if not looks:
+        return []
     seen = sum(look.seen for look in looks)
     if seen < LEAST_SEEN:
-        return []
+        return [NOTHING] + [DIC] * (float(np.median([look.lit for look in looks])) > MOST_LIT)
+    looks = [look for look in looks if look.seen]
     said = []
     settled = sum(look.settled for look in looks) / seen
     cells = [max(sum(look.cells[k] for look in looks), 1) for k in range(len(OTHER_WIDTHS))]
@@ -131,7 +143,7 @@ def doubts(looks: Sequence[Look], width: float) -> list[str]:
     agreement = USUAL if few else min(2 * sum(look.same[k] for look in looks) / n for k, n in enumerate(cells))
     flow = sum(look.flow * look.seen for look in looks) / seen
     halo = float(np.median([look.halo for look in looks]))
-    if (settled + agreement) / 2 < SURE or flow < LEAST_FLOW:
+    if (settled + agreement) / 2 < SURE or settled < LEAST_SETTLED or flow < LEAST_FLOW:
         also = "" if few else f", and outlines at other widths agree with these by F1 {agreement:.2f}"
         said.append(
             f"the outlines of cells are doubtful: {settled:.0%} of what looks like a cell became one{also}, arrows to "
@@ -150,10 +162,7 @@ def doubts(looks: Sequence[Look], width: float) -> list[str]:
             "in fluorescence. Outlines may be right all the same; look at the contact sheet."
         )
     if float(np.median([look.lit for look in looks])) > MOST_LIT:
-        said.append(
-            "the image is not of a kind that the network knows: cells are bright on one side and dark on the other, as in "
-            "DIC. Their outlines are doubtful; look at the contact sheet."
-        )
+        said.append(DIC)
     wider = float(np.median([look.wider for look in looks]))
     if abs(wider) > MOST_WIDER:
         said.append(

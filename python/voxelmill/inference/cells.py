@@ -182,10 +182,12 @@ def cell_diameter_of(frames: Iterable[NDArray]) -> float:
 
 
 def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
-    """What is doubtful about outlines of this width in some frames (y, x) of a movie: see `cell_doubt`."""
+    """What is doubtful about outlines of this width in some frames (y, x) of a movie, blank ones aside: see `cell_doubt`."""
     looks = []
     for frame in frames:
         frame = _window(check_frame(frame), cell_diameter)
+        if frame.min() == frame.max():  # blank, or saturated throughout
+            continue
         small = _shrunk(frame, cell_diameter)
         maps, scale = _network()(small)
         seen = maps[0] > 0
