@@ -2,6 +2,7 @@
 
     python benchmarks/scale_slices.py OUTDIR... [--coarse RECORD RECORD]      writes python/voxelmill/scaling_slices.json
     python benchmarks/scale_slices.py --subject 128 256                       only what follows the stack, on made cubes
+    python benchmarks/scale_slices.py OUTDIR... --check                       what a run took against what is predicted of it
 
 OUTDIR: results of runs on made acquisitions of 10 um, at --resolution 10. --coarse: the record of `prepare_slice` on one grid
 at --resolution 10, and another at 20 on the same grid: what reading and reducing a raw voxel costs.
@@ -95,12 +96,31 @@ def add_subject(edges: list[int], stages: dict[str, scaling_slices.Measured]) ->
         )
 
 
+def check(outdir: Path, stages: dict[str, scaling_slices.Measured]) -> None:
+    """By stage: CPU s and most memory of a run's tasks, and as predicted."""
+    print(f"{outdir.name:22} {'tasks':>5} {'Mvoxel':>7} {'CPU s':>8} {'predicted':>9} {'MB':>6} {'predicted':>9}")
+    found: dict[str, list[tuple[float, float, dict]]] = {}
+    for made, plane, record in scaling_slices.tasks_in(outdir):
+        found.setdefault(record["stage"], []).append((made, plane, record))
+    for stage, tasks in found.items():
+        cost = stages[stage]
+        cpu = [sum(r["cpu_s"] + r["startup_cpu_s"] for *_, r in tasks), sum(cost.cpu_s.at(made) for made, *_ in tasks)]
+        memory = [max(r["peak_memory_bytes"] for *_, r in tasks) / 1e6, max(cost.memory.at(p) for _, p, _ in tasks) / 1e6]
+        size = max(made for made, *_ in tasks)
+        print(f"{stage:22} {len(tasks):5} {size:7.2f} {cpu[0]:8.2f} {cpu[1]:9.2f} {memory[0]:6.0f} {memory[1]:9.0f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("outdirs", type=Path, nargs="*")
     parser.add_argument("--coarse", type=Path, nargs=2)
     parser.add_argument("--subject", type=int, nargs="+", default=[], metavar="EDGE")
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     given = parser.parse_args()
+    if given.check:
+        for outdir in given.outdirs:
+            check(outdir, scaling_slices.load())
+        return
     stages = scaling_slices.load() | scaling_slices.calibrate(given.outdirs)
     if given.coarse:
         stages["prepare_slice"].raw_s = of_raw(*given.coarse, stages["prepare_slice"].cpu_s.slope)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .core.plans import PYRAMID_BLOCKS
@@ -29,6 +29,7 @@ PUBLISHED = {"prepare_slice", "stack", "make_levels", "publish_volume", "zip_vol
 LEVELS_UM = (10.0, 25.0, 50.0, 100.0)  # --pyramid_resolutions
 BLOCK = 32e6  # voxels of a block, up to 16 times as many beyond 256 blocks (core/shared.py)
 READ = PYRAMID_BLOCKS * BLOCK  # voxels of the stack that a task makes a level of
+MOST_SLICES = 100_000  # no block has more
 SHARD = 1024 * 1024 / 1e6  # Mpx of a plane that the stack holds at a time
 
 
@@ -79,18 +80,8 @@ class Brain:
 def calibrate(outdirs: Sequence[Path]) -> dict[str, Measured]:
     """Lines from the records of runs of different sizes, raw voxels as large as those of the volume."""
     seen: dict[str, list[tuple[float, float, dict]]] = {}
-    for outdir in outdirs:
-        records = records_of(outdir)
-        plan = next(r["quality"] for r in records if r["stage"] == "plan_stack")
-        (nz, n1, n2), stacked = plan["shape"], plan["slices"]
-        depth = next(r["quality"]["depth_um"] for r in records if r["stage"] == "prepare_slice") / 10
-        blocks = {stage: sum(r["stage"] == stage for r in records) for stage in ORDER}
-        for r in records:
-            stage = r["stage"]
-            if stage in ORDER:
-                planes = nz if stage in WHOLE else depth * (stacked / blocks[stage] if stage in BY_BLOCK else 1)
-                made = n1 * n2 * planes / 1e6
-                seen.setdefault(stage, []).append((made, n1 * n2 / 1e6, r))
+    for made, plane, r in (task for outdir in outdirs for task in tasks_in(outdir)):
+        seen.setdefault(r["stage"], []).append((made, plane, r))
     return {
         stage: Measured(
             fit((made, r["cpu_s"] + r["startup_cpu_s"]) for made, _, r in found),
@@ -99,6 +90,19 @@ def calibrate(outdirs: Sequence[Path]) -> dict[str, Measured]:
         )
         for stage, found in seen.items()
     }
+
+
+def tasks_in(outdir: Path) -> Iterator[tuple[float, float, dict]]:
+    """(Mvoxel that a task worked on, Mpx of a plane, its record) of the tasks of a run at 10 um that the model knows."""
+    records = records_of(outdir)
+    plan = next(r["quality"] for r in records if r["stage"] == "plan_stack")
+    (nz, n1, n2), stacked = plan["shape"], plan["slices"]
+    depth = next(r["quality"]["depth_um"] for r in records if r["stage"] == "prepare_slice") / 10
+    blocks = {stage: sum(r["stage"] == stage for r in records) for stage in ORDER}
+    for r in records:
+        if (stage := r["stage"]) in ORDER:
+            planes = nz if stage in WHOLE else depth * (stacked / blocks[stage] if stage in BY_BLOCK else 1)
+            yield n1 * n2 * planes / 1e6, n1 * n2 / 1e6, r
 
 
 def save(stages: dict[str, Measured], path: Path = MEASURED) -> None:
@@ -214,6 +218,33 @@ def report(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured]) ->
     ]
     rows += [f"disk of work folder and results: up to {disk_gb(costs):,.0f} GB", ""]
     near = sorted(limits(brain, costs), key=lambda row: -row[1] / row[2])
-    broken = [f"  BREAKS  {what}: {v:,.3g}, limit {most:,.3g}; {remedy}" for what, v, most, remedy in near if v > most]
-    what, v, most, remedy = near[0]
-    return "\n".join([*rows, *(broken or [f"  nothing breaks; first would {what}: {v:,.3g} of {most:,.3g}; {remedy}"])])
+    broken = [f"  BREAKS  {what}: {said(v)}, limit {said(most)}; {remedy}" for what, v, most, remedy in near if v > most]
+    what, v, most, _ = near[0]
+    rest = f"  nothing breaks; nearest to its limit is {what}: {said(v)} of {said(most)}"
+    return "\n".join([*rows, *(broken or [rest, first_break(brain, nodes, cores, stages)])])
+
+
+def said(value: float) -> str:
+    """Three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def first_break(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured]) -> str:
+    """What breaks first as slices are added, and about how many there may be."""
+
+    def broken(slices: int) -> list[tuple[str, float, float, str]]:
+        more = replace(brain, slices=slices)
+        return [row for row in limits(more, predict(more, nodes, cores, stages)) if row[1] > row[2]]
+
+    good, bad = brain.slices, 2 * brain.slices
+    while not broken(bad) and bad < MOST_SLICES:
+        good, bad = bad, 2 * bad
+    if not broken(bad):
+        return f"  nor would it with {bad:,} slices"
+    while bad - good > max(1, good // 50):
+        middle = (good + bad) // 2
+        good, bad = (good, middle) if broken(middle) else (middle, bad)
+    what, _, most, remedy = max(broken(bad), key=lambda row: row[1] / row[2])
+    return (
+        f"  with more slices like these, first to break is {what}, limit {said(most)}, beyond about {good:,} slices; {remedy}"
+    )

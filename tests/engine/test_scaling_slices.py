@@ -64,7 +64,7 @@ def test_raw_voxels_are_read_at_their_own_resolution() -> None:
 def test_it_says_what_breaks_or_would_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scale", "--workflow", "reconstruct"]) == 0
     said = capsys.readouterr().out
-    assert "100 slices" in said and "nothing breaks; first would" in said
+    assert "100 slices" in said and "nothing breaks; nearest to its limit is" in said and "first to break is disk" in said
     assert main(["scale", "--workflow", "reconstruct", "--slices", "100000", "--resolution_um", "1.36", "3"]) == 0
     assert "BREAKS" in capsys.readouterr().out
     costs = predict(FINE, 1, 32, STAGES)
