@@ -4,6 +4,7 @@
     python benchmarks/reconstruct.py --texture VOLUME.npz     tissue that looks like a real volume (array `raw`)
     python benchmarks/reconstruct.py --large                  36 and 100 tiles too: what a slice costs as it grows
     python benchmarks/reconstruct.py --inside                 4 tiles amid tissue: no agarose tells of light over depth
+    python benchmarks/reconstruct.py --seed 901 902 903       other seeds, which nothing was chosen on
     python benchmarks/reconstruct.py --peers PYTHON           BaSiCPy beside our light, by a Python that has it
 
 CPU seconds of one thread and the most memory of the stage `prepare_slice`, from its own record: start and reading
@@ -117,13 +118,14 @@ def main() -> None:
     parser.add_argument("--grid", type=int, nargs=2, default=(3, 3))
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--inside", action="store_true")
+    parser.add_argument("--seed", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--peers", default=os.environ.get("VOXELMILL_PEERS", ""), metavar="PYTHON")
     given = parser.parse_args()
     if not given.peers:
         print("no --peers: BaSiCPy is not here")
     texture = np.load(given.texture)["raw"] if given.texture else None
     few, wide = ((2, 2), INSIDE) if given.inside else (tuple(given.grid), 0.0)
-    cases = [(seed, few) for seed in SEEDS] + [(SEEDS[0], (n, n)) for n in (6, 10) if given.large]
+    cases = [(seed, few) for seed in given.seed] + [(given.seed[0], (n, n)) for n in (6, 10) if given.large]
     for seed, grid in cases:
         made = Acquisition(slices=1, grid=grid, tile=(48, 128, 128), overlap=0.2, drift=wide, seed=seed, texture=texture)
         with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill import cli
-from voxelmill.core.errors import DataError, StorageError
+from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.ingest.volumes.formats import open_source
 from voxelmill.serving.precomputed import export
 from voxelmill.testing.stages import make_store, run_stage
@@ -96,3 +96,10 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path):
     export(known, tmp_path / "pre")
     with pytest.raises(StorageError, match="there already"):
         export(known, tmp_path / "pre")
+
+
+def test_labels_that_are_not_there_are_refused_by_what_is(tmp_path: Path):
+    root, *_ = published(tmp_path)
+    with pytest.raises(ParameterError, match=r"--labels cells: .*out\.ome\.zarr has neurites"):
+        export(root, tmp_path / "made", "cells")
+    assert not (tmp_path / "made").exists()

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..core import levels, ngff
-from ..core.errors import DataError, StorageError
+from ..core.errors import DataError, ParameterError, StorageError
 from ..core.metadata import attributes
 from ..core.space import BESIDE
-from ..core.volume import Image, Layout, context, open_image
+from ..core.volume import Image, Layout, context, list_labels, open_image
 
 IN_SHARD = 6  # bits: 64 chunks share a file
 
@@ -28,8 +28,10 @@ IN_SHARD = 6  # bits: 64 chunks share a file
 def export(store: Path, target: Path, labels: str = "", sharded: bool = False) -> list[str]:
     """Write a volume, or the label image `labels` of one, as precomputed; memory is that of one shard.
 
-    Returns remarks: what cannot be said in this format. Raises StorageError where the target is there already,
-    DataError where the axes are not z, y, x of known size."""
+    Returns remarks: what cannot be said in this format. Raises ParameterError where the volume has no such labels,
+    StorageError where the target is there already, DataError where the axes are not z, y, x of known size."""
+    if labels and labels not in (known := list_labels(store)):
+        raise ParameterError(f"--labels {labels}: {store} has {', '.join(known) or 'none'}; name one that is there")
     image = open_image(store, labels or None)
     label = "image-label" in attributes(image.root)
     names = "".join(a.name for a in image.axes)
