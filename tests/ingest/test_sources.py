@@ -308,6 +308,7 @@ def test_precomputed_that_is_not_there(tmp_path, monkeypatch):
         ("ftp://example.org/v.zarr", ParameterError, "no reader for this scheme"),
         ("nothing/here.npy", StorageError, "no such file"),
         ("notes.txt", ParameterError, "no reader for .txt"),
+        ("stack.lsm", ParameterError, "no reader for .lsm; it is read as a movie only: save its stack as OME-TIFF"),
         ("plain", ParameterError, "a file without suffix"),
         ("folder", DataError, "neither a Zarr store nor a folder of TIFF"),
         ("empty.npy", DataError, "empty"),
@@ -318,7 +319,7 @@ def test_precomputed_that_is_not_there(tmp_path, monkeypatch):
 def test_what_is_no_volume(tmp_path, monkeypatch, location, kind, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
-    for name in ("notes.txt", "plain"):
+    for name in ("notes.txt", "plain", "stack.lsm"):
         (tmp_path / name).write_text("words")
     for suffix in ("npy", "tif", "h5"):
         (tmp_path / f"empty.{suffix}").touch()

@@ -21,6 +21,7 @@ READABLE = (
     "HDF5, TIFF stack, folder of TIFF or PNG sections, NRRD, NPY, NPZ"
 )
 FILES = (".npy", ".npz", ".h5", ".hdf5", ".hdf", ".nrrd", ".nhdr", ".tif", ".tiff")
+MOVIES = (".nd2", ".czi", ".lsm", ".stk")  # what `timelapse` reads, and this does not
 Opener = Callable[[Path, Wanted], Source]
 
 
@@ -125,4 +126,5 @@ def _opener(path: Path) -> Opener:
         from .arrays import open_npy, open_npz
 
         return open_npy if suffix == ".npy" else open_npz
-    raise ParameterError(f"{path.name}: no reader for {suffix or 'a file without suffix'}; readable are {READABLE}")
+    movie = "; it is read as a movie only: save its stack as OME-TIFF" if suffix in MOVIES else ""
+    raise ParameterError(f"{path.name}: no reader for {suffix or 'a file without suffix'}{movie}; readable are {READABLE}")
