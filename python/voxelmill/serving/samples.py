@@ -72,10 +72,12 @@ def parse_samples(content: Any, n_fovs: int | None = None) -> list[Sample]:
     for i, entry in enumerate(entries):
         if not isinstance(entry, dict) or set(entry) != {"name", "fovs"}:
             raise ParameterError(f"sample {i}: found {entry!r}, expected exactly name and fovs")
+        if entry["name"] is None or isinstance(entry["name"], bool):  # YAML takes yes, no, on, off for these
+            raise ParameterError(f"sample {i}: its name reads as {entry['name']!r} in YAML; put it in quotes")
         name = str(entry["name"]).strip()
         if not re.fullmatch(r"[\w][\w .+-]*", name):
             raise ParameterError(f"sample {i}: {name!r} cannot be part of a file name; use letters, digits, _ and -")
-        if name in owner.values():
+        if name.casefold() in (other.casefold() for other in owner.values()):  # files of one name, on some disks
             raise ParameterError(f"two samples are called {name!r}; rename one")
         fovs = _fovs(entry["fovs"], name, n_fovs)
         for fov in fovs:
