@@ -274,7 +274,7 @@ def pairs_of(run: Made) -> list[dict[str, Any]]:
     return rows
 
 
-def report(name: str, run: Made) -> list[dict[str, Any]]:
+def report(name: str, run: Made, each_pair: bool = False) -> list[dict[str, Any]]:
     """What is printed of a case; its pairs."""
     volume = stacked(run)
     with get_context("spawn").Pool(1) as apart:
@@ -289,6 +289,12 @@ def report(name: str, run: Made) -> list[dict[str, Any]]:
     cpu = f"{np.mean(run.cpu['register_pairwise']):6.2f} {stack:6.2f} {sum(each.values()):6.2f}"
     memory = f"{max(run.memory[stage] for stage in ('register_pairwise', 'plan_stack', 'stack')):6.0f}"
     print(f"{name:10} {worst} {figures} {cpu} {memory}", flush=True)
+    if each_pair:
+        for pair in run.pairs:
+            px, turn = score_pair(run, pair.fixed, pair.moving, matrix_of(run, pair))
+            z, alike = abs(pair.fixed_z - pair.expected_z), f"alike {pair.correlation:.2f}, in depth {pair.z_correlation:.2f}"
+            name = f"{pair.fixed}-{pair.moving}"
+            print(f"    {name}: {px:.3f} px {turn:.3f} deg {z:.2f} planes; {alike}; {pair.status} {pair.why}", flush=True)
     return rows
 
 
@@ -312,6 +318,7 @@ def main() -> None:
     parser.add_argument("--texture", type=Path)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--seed", type=int, nargs="+", default=[], help="seeds of acquisitions that nothing was chosen on")
+    parser.add_argument("--pairs", action="store_true", help="each pair, those two apart as well")
     given = parser.parse_args()
     cases = {name: Acquisition(**{**USUAL, **CASES[name]}) for name in given.cases}
     if given.texture:
@@ -324,7 +331,7 @@ def main() -> None:
     print("case        pair, worst: px  deg  planes | volume: shift  NRMSE  SSIM | CPU s: pair  stack  all a slice | MB")
     for name, made in cases.items():
         with tempfile.TemporaryDirectory() as folder:
-            rows += report(name, prepared(made, Path(folder)))
+            rows += report(name, prepared(made, Path(folder)), given.pairs)
     summary(rows)
 
 

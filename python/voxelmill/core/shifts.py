@@ -69,8 +69,8 @@ def places(found: Sequence[Shift], present: Iterable[int] | None = None) -> dict
             place[shift.fixed] = (0.0, 0.0)
         if shift.fixed not in place or shift.moving in place:
             raise DataError(
-                f"shifts: the row {shift.fixed} -> {shift.moving} does not go on from the rows before it; expected a row "
-                "for each pair of slices in a row"
+                f"--shifts_xy: the row {shift.fixed} -> {shift.moving} does not go on from the rows before it; "
+                "expected a row for each pair of slices in a row"
             )
         x, y = place[shift.fixed]
         place[shift.moving] = (x - shift.x, y - shift.y)
@@ -80,8 +80,8 @@ def places(found: Sequence[Shift], present: Iterable[int] | None = None) -> dict
     missing = sorted(wanted - set(place))
     if missing:
         raise DataError(
-            f"shifts: no row for {', '.join(map(slices.name_of, missing))}; expected one for each pair of slices in a row, "
-            "or these slices with use=false in --slice_config"
+            f"--shifts_xy: no row for {', '.join(map(slices.name_of, missing))}; expected one for each pair of slices in a "
+            "row, or these slices with use=false in --slice_config"
         )
     return place
 

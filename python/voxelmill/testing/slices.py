@@ -75,10 +75,10 @@ def in_common_space(folder: Path, made: Acquisition) -> dict[int, Path]:
 
 
 @cache
-def registered(missing: tuple[int, ...] = ()) -> tuple[Acquisition, Path, dict[int, Path]]:
+def registered(missing: tuple[int, ...] = (), seed: int = 7) -> tuple[Acquisition, Path, dict[int, Path]]:
     """Four slices, some missing, in common space, and their neighbours registered."""
     folder = Path(mkdtemp())
-    made = one_tile(slices=4, missing=missing)
+    made = one_tile(slices=4, missing=missing, seed=seed)
     stores = in_common_space(folder, made)
     register(folder, made, stores)
     return made, folder, stores
@@ -95,7 +95,7 @@ def spoiled() -> tuple[Acquisition, Path, dict[int, Path]]:
 
 
 @cache
-def torn() -> tuple[Acquisition, Path, dict[int, Path]]:
+def torn(seed: int = 7) -> tuple[Acquisition, Path, dict[int, Path]]:
     """As `registered`, where of each second slice the larger part has slipped by 11 px and turned by 2 degrees."""
 
     def slipped(values: np.ndarray) -> np.ndarray:
@@ -104,11 +104,11 @@ def torn() -> tuple[Acquisition, Path, dict[int, Path]]:
             plane[cut:] = render(plane, SectionTransform(slip))[cut:]
         return values
 
-    return harmed(registered()[0], slipped)
+    return harmed(one_tile(slices=4, seed=seed), slipped)
 
 
 @cache
-def tilted(looks: float = 6.0) -> tuple[Acquisition, Path, dict[int, Path]]:
+def tilted(looks: float = 6.0, seed: int = 7) -> tuple[Acquisition, Path, dict[int, Path]]:
     """As `registered`, where each second slice was cut 8 degrees off: along dim 1 its planes lie ever deeper."""
 
     def leaning(values: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ def tilted(looks: float = 6.0) -> tuple[Acquisition, Path, dict[int, Path]]:
         deeper = np.tan(np.deg2rad(8)) * (x - values.shape[1] / 2)
         return ndimage.map_coordinates(values, [z + deeper, x, y], order=1, mode="nearest")
 
-    return harmed(one_tile(slices=4, looks=looks), leaning)
+    return harmed(one_tile(slices=4, looks=looks, seed=seed), leaning)
 
 
 def harmed(made: Acquisition, harm: Callable[[np.ndarray], np.ndarray]) -> tuple[Acquisition, Path, dict[int, Path]]:
