@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from voxelmill.core.space import MM, Axis, Space
 from voxelmill.testing.oct import phantom
 from voxelmill.testing.slices import texture
-from voxelmill.transform.attenuation import TOP, alpha_of, alpha_of_tissue, compensated, gain_below, squares, taken_by_plane
+from voxelmill.transform import attenuation
+from voxelmill.transform.attenuation import (
+    TOP,
+    alpha_of,
+    alpha_of_tissue,
+    compensated,
+    gain_below,
+    squares,
+    taken_by_plane,
+    within_light,
+)
+from voxelmill.transform.beam_profile_correction import Parameters, correct
 from voxelmill.transform.slice_volume import SliceVolume
 
 SHAPE = (40, 96, 80)
@@ -68,6 +80,27 @@ def test_tissue_alone_tells_its_shadows_whatever_the_beam():
     assert taken_by_plane(still) < 0.01
     light = gain_below(seen, alpha_of_tissue(seen), TOP, 16) * beam.ravel()
     assert light[TOP:].std() / light[TOP:].mean() < 0.2 < beam.std() / beam.mean()
+
+
+def test_no_column_loses_more_than_all_of_its_light():
+    """What was found too high is lowered to what light allows, under a beam that tissue must tell, too; else it is left."""
+    block = phantom((40, 240, 240), seed=1)[:, 72:168, 72:168]
+    beam = np.exp(-(((np.arange(40) - 15) / 15) ** 2) / 2)[:, None, None]
+    shadows = np.exp(-0.06 * (np.cumsum(block, 0) - block))
+    for seen, told in ((of_squares(block * shadows), 40), (of_squares(block * shadows * beam / beam[0]), TOP)):
+        assert abs(within_light(seen, 0.12, told, 16) / 0.06 - 1) < 0.2
+        assert within_light(seen, 0.04, told, 16) == 0.04
+        assert within_light(seen, 0.0, told, 16) == 0
+
+
+def test_a_shadow_found_too_deep_is_lowered_where_slices_are_corrected(monkeypatch: pytest.MonkeyPatch):
+    """Tissue throughout, and twice what up and down tell."""
+    block = phantom((40, 240, 240), seed=1)[:, 72:168, 72:168]
+    seen = (block * np.exp(-0.06 * (np.cumsum(block, 0) - block))).astype(np.float32)
+    one = SliceVolume((40, 96, 96), volume(SEEN).space, lambda region: seen[region])
+    monkeypatch.setattr(attenuation, "alpha_of_tissue", lambda tissue: 2 * alpha_of_tissue(tissue))
+    _, found = correct(one, Parameters())
+    assert "notes_beam" in found and 0.035 < found["attenuation_alpha"] < 0.075
 
 
 def test_what_cannot_be_told_from_chance_is_no_shadow():

@@ -10,6 +10,8 @@ level are taken out before.
 Where nothing tells the beam, tissue alone tells alpha: a voxel is as like those above it as those below it, but shadows fall
 downwards only. With the right alpha nothing is left that tells up from down (`taken_by_plane`); what is then left of the
 brightness of the planes is the beam.
+
+Whatever tells it, no column can lose more than all of its light: that bounds alpha (`within_light`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ SQUARE = 8  # px: alpha is found on means of so many px a side
 MOST_SQUARES = 2**14  # of a slice: of more, some do
 FEWEST = 16  # squares of tissue by which it can be found
 LEAST_LIGHT = 0.05  # of that of the first planes: where less is left there is noise, which tells nothing
+DEEPEST = 99.5  # percentile of the shadows of columns that counts as the deepest: glare may lie in the rest
 TOP = 3  # planes below the surface in which nothing lies in a shadow yet
 MOST_TAKEN = 3.2  # exponent of the light that is lost down to the last plane, by which alpha is looked for
 STEPS = 32  # of that search
@@ -79,6 +82,24 @@ def gain_below(tissue: np.ndarray, alpha: float, told: int, most_gain: float) ->
             factor[z] = first / lit if lit > LEAST_LIGHT * first > 0 else factor[z - 1]
         above += signal * factor[z]
     return factor
+
+
+def within_light(tissue: np.ndarray, alpha: float, told: int, most_gain: float) -> float:
+    """alpha, or as much of it as takes no more than all light, in the deepest shadow.
+
+    tissue, told: as in `gain_below`, which says how bright it is farther down."""
+
+    def left(taken: float) -> float:
+        signal = tissue * gain_below(tissue, taken, told, most_gain)[:, None]
+        return 1 - taken * float(np.percentile(signal.sum(0), DEEPEST))
+
+    if alpha <= 0 or left(alpha) >= 0:
+        return alpha
+    low, high = 0.0, alpha
+    for _ in range(16):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) >= 0 else (low, middle)
+    return low
 
 
 def alpha_of_tissue(tissue: np.ndarray) -> float:

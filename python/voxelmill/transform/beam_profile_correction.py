@@ -70,6 +70,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
             planes = attenuation.TOP
             alpha = attenuation.alpha_of_tissue(tissue) if most > 1 else 0.0
             found["notes_beam"] = "too little agarose is seen beside the tissue: light over depth is that of tissue"
+        alpha = attenuation.within_light(tissue, alpha, planes, most)
         factor[below:, 0, 0] *= attenuation.gain_below(tissue, alpha, planes, most)
     found |= {"profile": profile, "profile_gain": factor.ravel(), "beam_gain_most": float(factor.max())}
     found |= {"attenuation_alpha": alpha}
