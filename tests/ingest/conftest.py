@@ -6,10 +6,20 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from voxelmill.core import plans
 from voxelmill.core.stage import call
 from voxelmill.core.volume import Image, open_image
+
+EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
+
+
+@pytest.fixture
+def em(tmp_path: Path) -> str:
+    """`EM` as a file of the current folder."""
+    np.save(tmp_path / "em.npy", EM)
+    return "em.npy"
 
 
 @dataclass

@@ -15,7 +15,8 @@ from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.core.ngff import multiscales
 from voxelmill.ingest.volumes.formats import open_source
 
-from .test_sources import ALL, EM, write_n5
+from .test_sources import ALL, EM
+from .test_sources_said import write_n5
 
 SIZE, ORIGIN = (30.0, 4.0, 5.0), (300.0, 40.0, 50.0)
 UM = [v / 1000 for v in SIZE]

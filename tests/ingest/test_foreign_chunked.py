@@ -20,7 +20,8 @@ from voxelmill.core.errors import DataError
 from voxelmill.ingest.volumes.formats import open_source
 
 from .test_foreign import ORIGIN, SIZE, UM, opened
-from .test_sources import ALL, EM, write_n5
+from .test_sources import ALL, EM
+from .test_sources_said import write_n5
 
 
 @pytest.mark.parametrize("codec", ["pcodec", "pickle", "filters", "pickle among others"])

@@ -20,7 +20,8 @@ from PIL import Image
 from voxelmill.ingest.volumes.formats import open_source
 
 from .test_foreign import ome_set
-from .test_sources import ALL, EM, NAMING, write_n5, write_zarr2, write_zarr3
+from .test_sources import ALL, EM
+from .test_sources_said import NAMING, write_n5, write_zarr2, write_zarr3
 
 SIZE, ORIGIN = (30.0, 4.0, 5.0), (300.0, 40.0, 50.0)  # z, y, x in nm
 UM = [v / 1000 for v in SIZE]

@@ -218,7 +218,7 @@ def stopped(kind: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["ome-tiff", "ome-zarr", "folder", "czi"])
 def test_one_rule_for_a_stopped_acquisition(tmp_path, kind, capsys):
-    """ND2 is in test_movies."""
+    """ND2 is in test_czi_nd2."""
     source = stopped(kind, tmp_path)
     code, facts = inspected(tmp_path, source, pc_channel=0)
     assert code == 0 and facts["fovs"][-1]["n_frames"] == 4

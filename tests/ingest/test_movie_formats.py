@@ -13,7 +13,7 @@ import zarr
 from voxelmill.ingest.movies.formats import open_movie
 from voxelmill.testing.movies import write_ome_tiff
 
-from .test_movies import ND2, add_time_stamps, write_czi
+from .test_czi_nd2 import ND2, add_time_stamps, write_czi
 from .vendor_files import write_lsm, write_ndtiff, write_stk
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"

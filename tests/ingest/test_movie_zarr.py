@@ -1,0 +1,90 @@
+"""OME-Zarr movies whose content is known: axes, times, scales, collections; and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from voxelmill.core.errors import DataError
+from voxelmill.ingest.movies.formats import open_movie
+
+from .test_czi_nd2 import volume
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("axes", ["tczyx", "tcyx", "tyx"])
+def test_ome_zarr_axes_times_and_scale(tmp_path, version, axes):
+    import zarr
+
+    shape = dict(zip("tczyx", (3, 2, 1, 20, 24)))
+    data = volume(*(shape[a] for a in axes))
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=3 if version == "0.5" else 2)
+    root.create_array("0", data=data)
+    units = {"t": "second", "y": "micrometer", "x": "micrometer"}
+    scale = {"t": 300.0, "c": 1.0, "z": 1.0, "y": 0.65, "x": 0.65}
+    multiscales = [
+        {
+            "axes": [{"name": a} | ({"unit": units[a]} if a in units else {}) for a in axes],
+            "datasets": [
+                {
+                    "path": "0",
+                    "coordinateTransformations": [
+                        {"type": "scale", "scale": [scale[a] for a in axes]},
+                        {"type": "translation", "translation": [{"y": -13.0, "x": 6.5}.get(a, 0.0) for a in axes]},
+                    ],
+                }
+            ],
+        }
+    ]
+    omero = {"channels": [{"label": "Phase"}, {"label": "GFP"}]}
+    metadata = {"multiscales": multiscales, "omero": omero}
+    root.attrs.update({"ome": {"version": "0.5"} | metadata} if version == "0.5" else metadata)
+    with open_movie(tmp_path / "a.zarr") as movie:
+        assert movie.fovs[0].times == pytest.approx([0, 5, 10])
+        assert movie.pixel_size_um == pytest.approx(0.65)
+        assert movie.describe()["fovs"][0]["origin_um"] == pytest.approx([-13, 6.5])
+        n_c = 2 if "c" in axes else 1
+        assert movie.channel_names == ("Phase", "GFP")[:n_c]
+        full = data.reshape(3, n_c, 20, 24)
+        for t, c in np.ndindex(3, n_c):
+            assert np.array_equal(movie.read_frame(0, t, c), full[t, c])
+
+
+def test_ome_zarr_collection_is_fields_of_view(tmp_path):
+    import zarr
+
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    for i in (0, 1, 10, 2):
+        group = root.create_group(str(i))
+        group.create_array("0", data=np.full((1, 8, 8), i + 1, np.uint16))
+        axes = list("tyx")
+        group.attrs["ome"] = {"version": "0.3", "multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+    with open_movie(tmp_path / "a.zarr") as movie:
+        assert [movie.read_frame(f, 0, 0)[0, 0] for f in range(4)] == [1, 2, 3, 11]
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"), [(("tyx", "tcyx"), "process them apart"), (("tyxc",), "has axes 'TYXC'"), (("tyx/",), "'TYX' for")]
+)
+def test_ome_zarr_images_that_make_no_movie_are_refused(tmp_path, axes, message):
+    import zarr
+
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    for i, names in enumerate(axes):
+        group = root.create_group(str(i))
+        group.create_array("0", data=np.ones([2 if a == "c" else 8 for a in names], np.uint16))  # "/": one more axis
+        group.attrs["ome"] = {
+            "version": "0.3",
+            "multiscales": [{"axes": list(names.strip("/")), "datasets": [{"path": "0"}]}],
+        }
+    with pytest.raises(DataError, match=message), open_movie(tmp_path / "a.zarr") as movie:
+        movie.choose(range(len(movie.fovs)))
+
+
+def test_a_folder_without_ome_metadata_is_refused(tmp_path):
+    import zarr
+
+    zarr.open_group(str(tmp_path / "empty.zarr"), mode="w")
+    with pytest.raises(DataError, match="no OME multiscales"):
+        open_movie(tmp_path / "empty.zarr")
+    with pytest.raises(DataError, match="not an OME-Zarr group"):
+        open_movie(tmp_path)
