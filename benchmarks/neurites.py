@@ -9,7 +9,7 @@ section. --size N ...: no scores, but the cost of N^3 voxels, FIB-25 continued b
 by how much a voxel costs more than at the first N; of `--repeat` times the least. --shown NM ...: FIB-25 shown with voxels of
 so many nm, as it is and with `--model_mismatch resample`. Peers, where installed: waterz
 (seeded watershed and mean affinity) on the same affinities; connected components by SciPy. --bounds: how far agglomeration
-could come at most on these supervoxels, in this crop.
+could come at most on these supervoxels, in this crop. --pairs 10: of the default threshold the pairs that add most to ARAND.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from voxelmill.core.graphs import components
 from voxelmill.core.volume import open_image
 from voxelmill.inference import affinities, agglomerate, segment, supervoxels
 from voxelmill.postprocess.score import score_sections, score_volumes
@@ -33,6 +34,7 @@ from voxelmill.transform import contrast, resampling
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 SHARD = (32, 1024, 1024)
+PLAIN = 0.01  # mean affinity below which two parts of a neurite touch across a membrane that is plain to see
 
 
 def volumes(args: argparse.Namespace):
@@ -93,7 +95,7 @@ def ours(
         "recut_medges_per_s": round(graph.rows / 1e6 / max(recut, 1e-6), 1),
         "peak_gb": round(peak / 1e6, 2),
     }
-    return {"labels": out, "cost": cost, "store": store, "supervoxels": labels}
+    return {"labels": out, "cost": cost, "store": store, "supervoxels": labels, "graph": graph}
 
 
 def by_waterz(store: Path, model: Path | None) -> tuple[dict[float, np.ndarray], float]:
@@ -113,14 +115,14 @@ def by_waterz(store: Path, model: Path | None) -> tuple[dict[float, np.ndarray],
     return {round(1 - s, 3): labels.astype(np.int64) for s, labels in zip(scores, found)}, time.process_time() - begun
 
 
-def bounds(truth: np.ndarray, supervoxels: np.ndarray) -> dict[str, np.ndarray]:
+def bounds(truth: np.ndarray, supervoxels: np.ndarray, graph: agglomerate.Graph) -> dict[str, np.ndarray]:
     """Labels that are about the best that can be had in a crop (z, y, x), where neurites may be joined only outside it.
 
     `truth`: the truth, parts that do not touch apart. `supervoxels`: each given to the neurite that most of it is, parts
-    that do not touch apart."""
+    that do not touch apart. `no membrane`: nor those that touch across a plain membrane alone (PLAIN)."""
     import cc3d
 
-    _, own = np.unique(supervoxels, return_inverse=True)
+    first, own = np.unique(supervoxels, return_inverse=True)
     names, true = np.unique(truth, return_inverse=True)
     own, true = own.reshape(truth.shape), np.where(truth > 0, true.reshape(truth.shape) + 1, 0)
     many = len(names) + 1
@@ -130,9 +132,34 @@ def bounds(truth: np.ndarray, supervoxels: np.ndarray) -> dict[str, np.ndarray]:
     order = np.argsort(count, kind="stable")  # the last one written stays
     most[pair[order] // many] = pair[order] % many
     apart = {"truth": true, "supervoxels": np.where(supervoxels > 0, most[own], 0)}
+    ends = [np.zeros((2, 0), np.int64)]
+    for edges in graph.pieces():
+        u, v = edges.pairs.astype(np.int64).T + int(first[0] == 0)
+        ends.append(np.stack([u, v])[:, (most[u] == most[v]) & (edges.total >= PLAIN * 255 * edges.faces)])
+    apart["no membrane"] = np.where(supervoxels > 0, components(len(most), *np.concatenate(ends, 1))[own] + 1, 0)
     return {
         name: cc3d.connected_components(x.astype(np.uint32), connectivity=6).astype(np.int64) for name, x in apart.items()
     }
+
+
+def worst(truth: np.ndarray, labels: np.ndarray, most: int) -> list[dict]:
+    """The pairs that add most to ARAND: two segments of one true neurite (split), or two neurites in one segment (merge)."""
+    known = truth > 0
+    (true, of_true), (seen, of_seen) = (np.unique(x[known], return_inverse=True) for x in (truth, labels))
+    pair, count = np.unique(of_true.astype(np.int64) * len(seen) + of_seen, return_counts=True)
+    t, s, count = pair // len(seen), pair % len(seen), count.astype(float)
+    whole = (np.bincount(t, count) ** 2).sum() + (np.bincount(s, count) ** 2).sum()
+    found = []
+    for kind, by, other, names, others in (("split", t, s, true, seen), ("merge", s, t, seen, true)):
+        for group in range(by.max() + 1):
+            here = np.flatnonzero(by == group)
+            here = here[np.argsort(-count[here], kind="stable")][:most]
+            for n, one in enumerate(here):
+                for two in here[n + 1 :]:
+                    adds = round(2 * count[one] * count[two] / whole, 4)
+                    of, voxels = [int(others[other[k]]) for k in (one, two)], [int(count[k]) for k in (one, two)]
+                    found.append({"adds": adds, kind: int(names[group]), "of": of, "voxels": voxels})
+    return sorted(found, key=lambda row: -row["adds"])[:most]
 
 
 def rows(
@@ -190,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="*", default=["fib25", "gala", "vnc"])
-    parser.add_argument("--part", default="validation", choices=("validation", "held_back"))
+    parser.add_argument("--part", default="validation", choices=("train", "validation", "held_back"))
     parser.add_argument("--segmentation", default="learned", choices=("learned", "forest"))
     parser.add_argument("--model", type=Path)
     parser.add_argument("--size", type=int, nargs="*", default=[])
@@ -198,6 +225,7 @@ def main() -> None:
     parser.add_argument("--shown", type=float, nargs="*", default=[], metavar="NM")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--bounds", action="store_true")
+    parser.add_argument("--pairs", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     figures: dict = {}
@@ -213,8 +241,11 @@ def main() -> None:
                 made = ours(Path(folder), raw, size, args.model, args.segmentation)
                 figures[name] = {"ours": rows(truth, made["labels"], flat), "cost": made["cost"]}
                 if args.bounds and not flat:
-                    figures[name]["bounds"] = rows(truth, bounds(truth, made["supervoxels"]), flat)
+                    figures[name]["bounds"] = rows(truth, bounds(truth, made["supervoxels"], made["graph"]), flat)
                     print(name, "at most", json.dumps(figures[name]["bounds"]))
+                if args.pairs:
+                    figures[name]["pairs"] = worst(truth, made["labels"][0.2], args.pairs)
+                    print(name, *map(json.dumps, figures[name]["pairs"]), sep="\n  ")
                 if args.peers:
                     try:
                         peer, seconds = by_waterz(made["store"], args.model)
