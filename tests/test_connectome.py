@@ -84,7 +84,7 @@ def test_neurites_have_meshes_skeletons_and_rows(connectome: Run):
     traced = {root for root, size in zip(table["root_id"], table["voxels"], strict=True) if size >= 5000}
     assert traced and sum(table["voxels"]) <= 28 * 96 * 96
     assert {int(path.stem) for path in (connectome.outdir / "skeletons").glob("*.swc")} == traced
-    assert {int(path.name[:-2]) for path in (connectome.outdir / "meshes").glob("*:0")} == traced
+    assert {int(path.stem) for path in (connectome.outdir / "meshes").glob("*.index")} == traced
     assert {root for root, cable in zip(table["root_id"], table["cable_um"], strict=True) if cable is not None} == traced
 
 

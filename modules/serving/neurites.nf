@@ -21,6 +21,6 @@ process NEURITES {
 
     stub:
     """
-    stub.sh rows.parquet largest.parquet published/meshes/1:0 published/skeletons/1.swc neurites.provenance.json
+    stub.sh rows.parquet largest.parquet published/meshes/1.index published/skeletons/1.swc neurites.provenance.json
     """
 }

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from voxelmill.core.errors import DataError
 from voxelmill.postprocess.shapes import from_fragment
-from voxelmill.serving import neurites
+from voxelmill.serving import meshes, neurites
 from voxelmill.testing.stages import make_store, record_of, run_stage
 
 SIZE, ORIGIN = (20.0, 10.0, 10.0), (1000.0, 200.0, 300.0)
@@ -26,7 +27,7 @@ def labels() -> np.ndarray:
     return values
 
 
-def made(folder: Path, blocks: list[str], batches: int, voxel_size=SIZE, **more) -> Path:
+def made(folder: Path, blocks: list[str], batches: int, voxel_size=SIZE, form="multilod", **more) -> Path:
     """Run all three stages; the folder then holds meshes, skeletons, tables and neurites.png."""
     store = make_store(folder / "labels.ome.zarr", labels(), voxel_size, shard=(16, 64, 64), label=True, origin=ORIGIN)
     tables = ("sizes", "fragments", "coarse")
@@ -37,17 +38,15 @@ def made(folder: Path, blocks: list[str], batches: int, voxel_size=SIZE, **more)
     for n in range(batches):
         outputs = {"rows": f"rows{n}.parquet", "largest": f"largest{n}.parquet"}
         outputs |= {"mesh_files": f"{n}/meshes", "skeleton_files": f"{n}/skeletons"}
-        names = {"batch": f"{n}-of-{batches}", "labels": store, "neurite_min_voxels": 100}
+        names = {"batch": f"{n}-of-{batches}", "labels": store, "neurite_min_voxels": 100, "mesh_format": form}
         assert run_stage("serving.neurites", folder, **names, **inputs, **outputs, **more) == 0
     (folder / "tables").mkdir()
     nodes = {"root_id": pa.array([9, 5], pa.uint64()), "in_degree": [1, 3], "out_degree": [0, 2]}
     pq.write_table(pa.table(nodes), folder / "tables/nodes.parquet")
     parts = {name: [f"{name}{n}.parquet" for n in range(batches)] for name in ("rows", "largest")}
     outputs = {"mesh_files": "info/meshes", "skeleton_files": "info/skeletons", "picture": "neurites.png"}
-    assert (
-        run_stage("serving.neurons", folder, tables="tables", neurons="neurons", figure_dpi=60, **parts, **outputs, **more)
-        == 0
-    )
+    outputs |= {"tables": "tables", "neurons": "neurons", "figure_dpi": 60, "mesh_format": form}
+    assert run_stage("serving.neurons", folder, **parts, **outputs, **more) == 0
     for part in (*(folder / f"{n}" for n in range(batches)), folder / "info"):
         for file in (f for f in part.rglob("*") if f.is_file()):
             target = folder / "out" / file.relative_to(part)
@@ -130,20 +129,58 @@ def test_small_ones_are_counted(whole: Path):
     assert record_of(whole, "neurites")["quality"] == {"neurites_traced": 2, "neurites_too_small": 1}
 
 
-def test_fragments_meet_and_lie_where_the_labels_lie(whole: Path):
-    listed = json.loads((whole / "out/meshes/5:0").read_text())["fragments"]
-    assert len(listed) == 8  # the bar lies in all shards
-    parts = [from_fragment((whole / "out/meshes" / name).read_bytes()) for name in listed]
-    corners = np.concatenate([position[triangles] for position, triangles in parts])
-    ends, number = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
-    number = number.reshape(-1, 3)
+def closed_and_in_place(position: np.ndarray, triangles: np.ndarray) -> None:
+    """The mesh of 5: no gap over borders of shards and cells, where the labels lie, outwards in x y z."""
+    ends, number = np.unique(position, axis=0, return_inverse=True)
+    number = number.ravel()[triangles]
     edges = np.concatenate([number[:, [0, 1]], number[:, [1, 2]], number[:, [2, 0]]])
     there, back = (np.unique(e, axis=0, return_counts=True) for e in (edges, edges[:, ::-1]))
-    assert all(np.array_equal(a, b) for a, b in zip(there, back))  # closed, over the borders of shards
-    assert (ends.min(0) + ends.max(0)) / 2 == pytest.approx([(375 + 1495) / 2, (695 + 935) / 2, (1190 + 1430) / 2], abs=1)
-    assert np.ptp(ends, axis=0) == pytest.approx([1120, 240, 240], abs=12)
-    a, b, c = corners.transpose(1, 0, 2).astype(float)
-    assert np.einsum("ij,ij->", a, np.cross(b, c)) / 6 == pytest.approx(240 * 240 * 1120, rel=0.1)  # outwards, in x y z
+    assert all(np.array_equal(a, b) for a, b in zip(there, back))
+    assert (ends.min(0) + ends.max(0)) / 2 == pytest.approx([(375 + 1495) / 2, (695 + 935) / 2, (1190 + 1430) / 2], abs=6)
+    assert np.ptp(ends, axis=0) == pytest.approx([1120, 240, 240], abs=24)
+    a, b, c = position[triangles].transpose(1, 0, 2).astype(float)
+    assert np.einsum("ij,ij->", a, np.cross(b, c)) / 6 == pytest.approx(240 * 240 * 1120, rel=0.12)
+
+
+def test_meshes_of_all_levels_are_closed_and_lie_where_the_labels_lie(whole: Path):
+    folder = whole / "out/meshes"
+    assert json.loads((folder / "info").read_text())["@type"] == "neuroglancer_multilod_draco"
+    said = meshes.manifest_of(folder, 5)
+    assert said.scales.tolist() == [20, 40, 80] and (said.cell == 2560).all()
+    assert (folder / "5").stat().st_size == sum(map(sum, said.sizes))
+    triangles = []
+    for lod in range(3):
+        mesh = meshes.read(folder, 5, lod)
+        closed_and_in_place(*mesh)
+        triangles.append(len(mesh[1]))
+    assert triangles[0] > 3 * triangles[1] > 6 * triangles[2]
+
+
+def test_meshes_through_many_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As many levels as it takes until one cell holds all; each closed. A cell without triangles has no bytes."""
+    monkeypatch.setattr(meshes, "CELL", 8)
+    folder = made(tmp_path, ["0-7"], 1) / "out/meshes"
+    said = meshes.manifest_of(folder, 5)
+    assert [len(cells) for cells in said.cells][:2] > [20, 4] and len(said.cells) == 4
+    for lod in range(3):
+        closed_and_in_place(*meshes.read(folder, 5, lod))
+        assert (said.corner >= [250, 150, 950]).all() and said.cells[lod].max() < 8 >> lod
+
+
+def test_legacy_meshes(whole: Path, tmp_path: Path):
+    folder = made(tmp_path, ["0-7"], 1, form="legacy") / "out/meshes"
+    assert meshes.format_of(folder) == "legacy" and meshes.format_of(whole / "out/meshes") == "multilod"
+    listed = json.loads((folder / "5:0").read_text())["fragments"]
+    assert len(listed) == 8  # the bar lies in all shards
+    parts = [from_fragment((folder / name).read_bytes()) for name in listed]
+    starts = np.cumsum([0, *(len(position) for position, _ in parts)])
+    triangles = np.concatenate([corners + start for (_, corners), start in zip(parts, starts)])
+    closed_and_in_place(np.concatenate([position for position, _ in parts]), triangles)
+    (folder / "info").write_text('{"@type": "other"}')
+    with pytest.raises(DataError, match=r"info: @type 'other'; expected one of neuroglancer_multilod_draco"):
+        meshes.format_of(folder)
+    (folder / "info").unlink()
+    assert meshes.format_of(folder) == "legacy"
 
 
 def test_cloudvolume_reads_meshes_and_skeletons(whole: Path, tmp_path: Path):
@@ -155,9 +192,10 @@ def test_cloudvolume_reads_meshes_and_skeletons(whole: Path, tmp_path: Path):
     (tmp_path / "meshes").symlink_to(whole / "out/meshes")
     (tmp_path / "skeletons").symlink_to(whole / "out/skeletons/precomputed")
     volume = cloudvolume.CloudVolume(f"file://{tmp_path}", progress=False, parallel=1)
-    mesh = volume.mesh.get(5)
-    mesh = mesh[5] if isinstance(mesh, dict) else mesh
-    assert np.ptp(mesh.vertices, axis=0) == pytest.approx([1120, 240, 240], abs=12)
+    for lod in range(3):
+        mesh = volume.mesh.get(5, lod=lod)[5]
+        ours = meshes.read(whole / "out/meshes", 5, lod)
+        assert np.array_equal(mesh.faces, ours[1]) and mesh.vertices == pytest.approx(ours[0], abs=0.01)
     skeleton = volume.skeleton.get(5)
     assert skeleton.cable_length() == pytest.approx(1000 * float(rows_of(whole)["5"]["cable_um"]), rel=1e-3)
     middle = skeleton.vertices[abs(skeleton.vertices[:, 0] - 935) < 300]

@@ -9,10 +9,11 @@ import pytest
 from voxelmill import cli
 from voxelmill.catalog import releases
 from voxelmill.catalog.store import Store
+from voxelmill.core import runs
 from voxelmill.core.errors import DataError
 from voxelmill.inference.section_linking import MergeTable, write_merge
 from voxelmill.postprocess import graph, shapes, teasar
-from voxelmill.serving import neurites, remake
+from voxelmill.serving import meshes, neurites, remake
 from voxelmill.testing.bars import AFTER, BEFORE, SMALLEST, B, merge_parts, released, results
 
 
@@ -50,9 +51,23 @@ def test_only_what_hangs_on_it_is_made_again(tmp_path: Path, monkeypatch: pytest
     assert {n: after[n][1] for n in after if n not in of_volumes} == {n: wanted[n][1] for n in wanted if n not in of_volumes}
     same = {name for name in after if name in before and after[name] == before[name]}  # not even written again
     made = {name for name in after if name not in same and not name.startswith(("tables/", "graph/"))}
-    assert {Path(name).name.split(":")[0].removesuffix(".swc") for name in made} == {"1"}
+    assert made == set(runs.files_of_neurite(1)) - {"meshes/1:0"}
     assert {f"skeletons/{root}.swc" for root in (3, 4, 5)} | {"tables/merge/z0000016.parquet", *of_volumes} <= same
     assert not list(found.glob(".remake-*"))
+
+
+def test_legacy_meshes_stay_legacy(tmp_path: Path):
+    """Of a run that made such, with or without a record that says so."""
+    found = results(tmp_path / "a", BEFORE)
+    for path in found.glob("meshes/*"):
+        path.unlink()
+    (found / "meshes/info").write_text(json.dumps(meshes.info("legacy")))
+    for root in (1, 2):
+        (found / f"meshes/{root}:0").write_text('{"fragments": []}')
+        (found / f"meshes/{root}:0:0_0_0").write_bytes(bytes(4))
+    done(found, merge_parts(tmp_path / "new", AFTER))
+    made = {path.name for path in found.glob("meshes/*")}
+    assert made == {"info", "1:0", *json.loads((found / "meshes/1:0").read_text())["fragments"]} and len(made) > 3
 
 
 def test_taken_back_it_is_as_before(tmp_path: Path):

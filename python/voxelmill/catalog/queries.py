@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core import runs
 from ..core.errors import ParameterError
 from ..core.volume import Region
 from . import limits, lineage, regions
@@ -85,9 +86,10 @@ def _neurite(con: Any, store: Store, tag: str, root: int, forward: bool) -> dict
     found = lineage.trace(con, start, forward, regions.of_neurite(found, store, tag, made["shards"]), tag)
     if not forward:
         found["files"] = [f for f in found["files"] if any(regions.shards_in(store, [f], s) for s in made["shards"])]
-    own = (f"meshes/{root}:", f"skeletons/{root}.", f"skeletons/precomputed/{root}")
+    own, fragments = runs.files_of_neurite(root), f"meshes/{root}:0:"
     files = lineage_files(store, tag)
-    mine = [{"tag": tag, "path": path, "sha256": digest} for path, digest in files if path.startswith(own)]
+    named = [(path, digest) for path, digest in files if path in own or path.startswith(fragments)]
+    mine = [{"tag": tag, "path": path, "sha256": digest} for path, digest in named]
     outline = [[min(s[k].start for s in made["shards"]), max(s[k].stop for s in made["shards"])] for k in range(3)]
     extra: dict[str, Any] = {
         "root_id": made["root_id"],

@@ -236,3 +236,9 @@ def table(outdir: Path) -> list[dict[str, Any]]:
     rows = [dict(r) for r in con.execute("SELECT * FROM runs ORDER BY created_at, rowid")]
     con.close()
     return rows
+
+
+def files_of_neurite(root: int) -> tuple[str, ...]:
+    """Names of what a run may publish of a root id, but for fragments of a legacy mesh (`meshes/ROOT:0:TILE`)."""
+    mesh = f"meshes/{root}"
+    return mesh, f"{mesh}.index", f"{mesh}:0", f"skeletons/{root}.swc", f"skeletons/precomputed/{root}"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from ..catalog import costs, differences, points, queries, releases, slo, walks
 from ..catalog.store import NotThere
+from ..core import runs
 from ..core.errors import DataError
 from . import answers
 from .answers import As, Json
@@ -162,7 +163,7 @@ def neurite(request: Request, tag: Tag, root_id: Id) -> Annotated[Json, As(answe
     of = context(request)
     release = of.release(tag)
     found = _about(release, of.node(release, root_id))
-    own = [n for n in (f"meshes/{root_id}:0", f"skeletons/{root_id}.swc") if n in release.listed]
+    own = [n for n in runs.files_of_neurite(int(root_id)) if n in release.listed]
     held = len(release.index.supervoxels_of(int(root_id)))
     return {"release": release.tag, **found, "supervoxels": held, "files": [f"/data/{release.tag}/{name}" for name in own]}
 

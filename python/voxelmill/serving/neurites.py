@@ -5,7 +5,6 @@ A root id's files depend on its own voxels and nothing else (`neurite`), so a ch
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -22,13 +21,14 @@ from ..core.stage import In, Out, OutFiles
 from ..core.volume import open_image
 from ..postprocess import teasar
 from ..postprocess.shapes import BOX, Shapes, Steps
+from . import meshes
 
 PICTURED = 10  # the largest, whose meshes go on into the picture
 AT_ONCE = 100_000_000  # voxels of the volume whose neurites are held for their skeletons: 12 bytes each, 1.2 GB
 MOST_VOXELS = 1_000_000  # of a skeleton's object: some 1.2 GB; a larger one is looked at coarser
 
 
-class Parameters(Shapes):
+class Parameters(Shapes, meshes.Meshes):
     """Meshes and skeletons, root id by root id."""
 
     neurite_min_voxels: int = param(5000, "Neurites below this size get neither mesh nor skeleton", unit="voxel", ge=1)
@@ -59,7 +59,7 @@ def run(
     skeleton_files.mkdir()
     first = np.argsort(-table["voxels"], kind="stable")[:PICTURED]
     pictured = dict(zip(table["root_id"][first].tolist(), table["voxels"][first].tolist()))
-    write_meshes(mesh_files, fragments, kept, largest, pictured)
+    write_meshes(p, image.space, mesh_files, fragments, kept, largest, pictured)
     groups = in_groups(kept, table["voxels"][table["voxels"] >= p.neurite_min_voxels])
     measured = write_skeletons(p, task, image.space, image.shape, coarse, groups, skeleton_files) if p.skeletons else {}
     write_rows(rows, table, measured, image.space)
@@ -107,23 +107,30 @@ def blobs(paths: Sequence[Path], wanted: np.ndarray) -> Iterator[tuple[int, str,
                     yield from zip(*(rows[name].to_pylist() for name in ("root_id", "tile", "data")))
 
 
-def write_meshes(folder: Path, fragments: Sequence[Path], kept: np.ndarray, largest: Path, pictured: dict[int, int]) -> None:
-    """`ROOT:0:TILE`, a fragment each, and `ROOT:0`, which lists them; those of the pictured, which have so many voxels, go
-    into `largest`, too."""
+def write_meshes(
+    p: Parameters,
+    space: Space,
+    folder: Path,
+    fragments: Sequence[Path],
+    kept: np.ndarray,
+    largest: Path,
+    pictured: dict[int, int],
+) -> None:
+    """Meshes of root ids; fragments of those pictured, which have so many voxels, go into `largest`, too."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = defaultdict(list)
     schema = pa.schema({"root_id": pa.uint64(), "voxels": pa.int64(), "data": pa.binary()})
     with pq.ParquetWriter(largest, schema, compression="zstd") as shown:
-        for root, tile, data in blobs(fragments, kept):
-            if root in pictured:
-                row = {"root_id": root, "voxels": pictured[root], "data": data}
-                shown.write_batch(pa.RecordBatch.from_pylist([row], schema))
-            names[root].append(f"{root}:0:{tile}")
-            (folder / names[root][-1]).write_bytes(data)
-    for root, listed in names.items():
-        (folder / f"{root}:0").write_text(json.dumps({"fragments": listed}))
+
+        def found() -> Iterator[tuple[int, str, bytes]]:
+            for root, tile, data in blobs(fragments, kept):
+                if root in pictured:
+                    row = {"root_id": root, "voxels": pictured[root], "data": data}
+                    shown.write_batch(pa.RecordBatch.from_pylist([row], schema))
+                yield root, tile, data
+
+        meshes.write(p.mesh_format, folder, meshes.Grid.of(p, space), found())
 
 
 def in_groups(roots: np.ndarray, voxels: np.ndarray) -> list[np.ndarray]:

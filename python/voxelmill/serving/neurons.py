@@ -14,6 +14,7 @@ from ..core.provenance import Task
 from ..core.stage import In, InFiles, Out, OutFiles
 from ..postprocess.graph import database, write_table
 from ..postprocess.shapes import Shapes, from_fragment
+from . import meshes
 from .figures import Figures
 from .neurites import PICTURED
 
@@ -43,7 +44,7 @@ VIEW = np.array(
 LIGHT = np.array([-0.45, -0.6, 0.66])  # from the left, from above, from before
 
 
-class Parameters(Figures, Shapes):
+class Parameters(Figures, Shapes, meshes.Meshes):
     """Table and picture of neurites."""
 
 
@@ -62,7 +63,7 @@ def run(
     neurons.mkdir()
     task.report(neurons=write_neurons(neurons / "neurons", rows, tables / "nodes.parquet"))
     if p.meshes and mesh_files:
-        write_info(mesh_files / "info", {"@type": "neuroglancer_legacy_mesh"})
+        write_info(mesh_files / "info", meshes.info(p.mesh_format))
     if p.skeletons and skeleton_files:
         write_info(skeleton_files / "precomputed/info", SKELETONS)
     if p.meshes and picture:

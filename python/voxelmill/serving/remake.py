@@ -22,14 +22,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..core import blocks, ids, levels
+from ..core import blocks, ids, levels, runs
 from ..core.errors import DataError
 from ..core.params import Params
 from ..core.provenance import Task
 from ..core.volume import Image, Region, open_image
 from ..inference import section_linking, seeded_watershed
 from ..postprocess import graph, shapes
-from . import neurites, neurons
+from . import meshes, neurites, neurons
 
 Model = TypeVar("Model", bound=Params)
 EDGE = 2  # voxels of a skeleton around a box: a surface belongs to the tile of the voxel after it
@@ -123,7 +123,9 @@ def shapes_of(
     kept = table["root_id"][table["voxels"] >= p.neurite_min_voxels]
     for name in ("meshes", "skeletons"):
         (files / name).mkdir(parents=True)
-    neurites.write_meshes(files / "meshes", tables[1:2], kept, made / "largest.parquet", {})
+    if p.meshes:
+        p = p.model_copy(update={"mesh_format": meshes.format_of(results / "meshes")})  # an older run had another default
+        neurites.write_meshes(p, image.space, files / "meshes", tables[1:2], kept, made / "largest.parquet", {})
     measured = {}
     if p.skeletons:
         measured = neurites.write_skeletons(p, task, image.space, image.shape, tables[2:], [kept], files / "skeletons")
@@ -176,9 +178,10 @@ def with_rows(results: Path, rows: Path, roots: np.ndarray, made: Path) -> None:
 def remove(results: Path, roots: Sequence[int] | np.ndarray) -> None:
     """Meshes and skeletons of root ids."""
     for root in map(int, roots):
-        for path in (*results.glob(f"meshes/{root}:0*"), *results.glob(f"skeletons/{root}.swc")):
+        for path in results.glob(f"meshes/{root}:0:*"):
             path.unlink()
-        (results / f"skeletons/precomputed/{root}").unlink(missing_ok=True)
+        for name in runs.files_of_neurite(root):
+            (results / name).unlink(missing_ok=True)
 
 
 def parameters(results: Path, stage: str, model: type[Model]) -> Model:

@@ -5,6 +5,7 @@ z 2..10   [ A ][ B ]   two shards      C and D beside them, E far below
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..core import ids
 from ..inference.section_linking import MergeTable, write_merge
+from ..serving import meshes
 from ..transform import warp
 from ..transform.transforms import save
 from . import results as made_results
@@ -76,6 +78,7 @@ def results(folder: Path, roots: dict[int, int]) -> Path:
     outputs: dict[str, object] = {"mesh_files": folder / "meshes", "skeleton_files": folder / "skeletons"}
     outputs |= {"rows": "rows.parquet", "largest": "largest.parquet", "neurite_min_voxels": SMALLEST}
     assert run_stage("serving.neurites", made, labels=flat, batch="0-of-1", **tables, **outputs) == 0
+    (folder / "meshes/info").write_text(json.dumps(meshes.info("multilod")))
     given = {"rows": "rows.parquet", "largest": "largest.parquet", "tables": folder / "tables/made"}
     assert run_stage("serving.neurons", made, neurons=folder / "tables/neurons", **given) == 0
     for part in ("made", "neurons"):

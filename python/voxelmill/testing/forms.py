@@ -9,11 +9,14 @@ import numpy as np
 
 from ..postprocess.shapes import as_fragment
 from ..postprocess.teasar import Skeleton
+from ..serving import meshes
 from ..serving.neurites import as_precomputed
 from ..serving.neurons import SKELETONS
 
 CORNERS = np.array(list(np.ndindex(2, 2, 2)))  # z, y, x
 SIDES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+GRID = meshes.Grid(np.full(3, -100.0), np.full(3, 1000.0))
+FILES = (("meshes/", ""), ("meshes/", ".index"), ("skeletons/precomputed/", ""))
 TRIANGLES = np.array([t for a, b, c, d in SIDES for t in ((a, b, c), (a, c, d))])
 
 
@@ -25,7 +28,7 @@ def write(made: Any, root: np.ndarray, cubes: np.ndarray, size: float) -> list[d
         root: (n,) of each cube.
         cubes: (n, 3) numbers z y x, in sizes of a cube in nm; the first voxel's centre is 0."""
     found = [
-        made.text("meshes/info", json.dumps({"@type": "neuroglancer_legacy_mesh"})),
+        made.text("meshes/info", json.dumps(meshes.info("multilod"))),
         made.text("skeletons/precomputed/info", json.dumps(SKELETONS)),
     ]
     (made.folder / "meshes").mkdir(exist_ok=True)
@@ -34,12 +37,8 @@ def write(made: Any, root: np.ndarray, cubes: np.ndarray, size: float) -> list[d
         low, high = own.min(axis=0) * size - 4.0, (own.max(axis=0) + 1) * size - 4.0
         y_z = (low + high)[:2] / 2
         line = Skeleton(np.array([[*y_z, low[2]], [*y_z, high[2]]]), np.full(2, size / 2), np.array([-1, 0]))
-        data = {
-            f"meshes/{one}:0:0": as_fragment(np.where(CORNERS, high, low), TRIANGLES),
-            f"meshes/{one}:0": json.dumps({"fragments": [f"{one}:0:0"]}).encode(),
-            f"skeletons/precomputed/{one}": as_precomputed(line),
-        }
-        for path, held in data.items():
-            (made.folder / path).write_bytes(held)
-            found.append(made.file(path))
+        box = as_fragment(np.where(CORNERS, high, low), TRIANGLES)
+        meshes.write("multilod", made.folder / "meshes", GRID, [(one, "0", box)])
+        (made.folder / f"skeletons/precomputed/{one}").write_bytes(as_precomputed(line))
+        found += [made.file(f"{name}{one}{end}") for name, end in FILES]
     return found
