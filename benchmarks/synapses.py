@@ -9,7 +9,8 @@ model of it: make one here (`--prepare FOLDER` writes z 0-3 and its synapses for
 Each true synapse is found by at most one detection, and each detection finds at most one; the pairs are those that find
 most. A true place of VNC is all voxels of a component. Detections near a place called unsure count neither way. Blobs are
 given the true neurites; `blobs, best` keeps of those within 120 nm the best, as the network's are kept. Sections go through
-the workflow's contrast first.
+the workflow's contrast first. `threshold of the other half`: the volume is cut in two along y, and each half is counted at
+the threshold that is best in the other, so that none is chosen where it is counted.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from voxelmill.training.data import RECIPES, paint
 from voxelmill.transform.contrast import enhance
 
 WITHIN = 150.0  # nm
+CHOICES = np.arange(0.1, 0.91, 0.05).round(2)  # thresholds to choose from
 FIB = "em/fib25_t2_z000-149.npz", "fib25_synapses.csv", (10.0, 10.0, 10.0)
 VNC = "em/vnc_stack1_z00-04.npz", (50.0, 4.6, 4.6)
 
@@ -44,17 +46,30 @@ def score(truth: list[np.ndarray], found: np.ndarray, unsure: np.ndarray) -> dic
     left = np.zeros(len(found), bool)
     if len(unsure) and len(found):
         left = ~used & (cKDTree(unsure).query(found)[0] <= WITHIN)
-    hits, counted = int(right.sum()), int((~left).sum())
-    precision, recall = hits / max(counted, 1), hits / max(len(truth), 1)
+    return figures(len(truth), int((~left).sum()), int(right.sum())) | {"near_unsure": int(left.sum())}
+
+
+def figures(true: int, found: int, right: int) -> dict[str, float]:
     return {
-        "true": len(truth),
-        "found": counted,
-        "right": hits,
-        "near_unsure": int(left.sum()),
-        "precision": round(precision, 4),
-        "recall": round(recall, 3),
-        "f1": round(2 * hits / max(counted + len(truth), 1), 3),
+        "true": true,
+        "found": found,
+        "right": right,
+        "precision": round(right / max(found, 1), 4),
+        "recall": round(right / max(true, 1), 3),
+        "f1": round(2 * right / max(found + true, 1), 3),
     }
+
+
+def crossed(truth: list[np.ndarray], found: np.ndarray, said: np.ndarray, unsure: np.ndarray, middle: float) -> dict:
+    """Halves along y below and above `middle`, nm, each at the threshold that has the best F1 in the other one, together."""
+    halves = []
+    for upper in (False, True):
+        here = found[:, 1] >= middle if upper else found[:, 1] < middle
+        own = [t for t in truth if (t[:, 1].mean() >= middle) == upper]
+        halves.append({t: score(own, found[here & (said >= t)], unsure) for t in CHOICES.tolist()})
+    chosen = [max(half, key=lambda t: half[t]["f1"]) for half in reversed(halves)]
+    counts = [half[t] for half, t in zip(halves, chosen)]
+    return figures(*(sum(c[name] for c in counts) for name in ("true", "found", "right"))) | {"thresholds": chosen}
 
 
 def fib(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray, tuple]:
@@ -108,13 +123,17 @@ def main() -> None:
     raw, labels, truth, unsure, scale = (fib if args.which == "fib25" else vnc)(args)
     image = enhance(raw)
     begun = time.process_time()
-    at, said = densities.detect(network(args.model), image, scale, min(args.threshold))
+    at, said = densities.detect(network(args.model), image, scale, min(*args.threshold, CHOICES[0]))
     spent = time.process_time() - begun
 
     def within(places: np.ndarray) -> np.ndarray:
         return places[(places[:, 0] >= args.z[0]) & (places[:, 0] < args.z[1])] * np.array(scale)
 
     told = {f"learned, {t}": score(truth, within(at[said >= t]), unsure) for t in args.threshold}
+    inside = (at[:, 0] >= args.z[0]) & (at[:, 0] < args.z[1])
+    told["learned, threshold of the other half"] = crossed(
+        truth, within(at), said[inside], unsure, raw.shape[1] / 2 * scale[1]
+    )
     rows = blobs.detect(image, labels, np.tile([0, 255], (len(image), 1)))
     places = np.stack([rows[axis] for axis in "zyx"], 1)
     told["blobs"] = score(truth, within(places), unsure)

@@ -177,6 +177,34 @@ def test_neuprint_tables_hang_together(tmp_path: Path):
     assert len(read["Neuron_to_SynapseSet"]) == 6 and len(read["SynapseSet_to_SynapseSet"]) == 3
 
 
+def test_a_density_with_several_partners_is_one_site_in_neuprint(tmp_path: Path):
+    """Its partners have sites of their own, where they lie: positions of neuPrint's synapses are unique."""
+    rows = [(4, 20, 30, 7, 1, 0.9), (4, 20, 30, 7, 2, 0.9), (4, 20, 30, 7, 3, 0.9), (5, 40, 40, 7, 1, 0.8)]
+    store = make_store(tmp_path / "l.ome.zarr", np.ones((8, 64, 64), np.uint32), label=True, origin=(90.0, 0.0, 16.0))
+    path = candidates(tmp_path / "c.parquet", rows)
+    table = pq.read_table(path)
+    for axis, moved in (("z", [3, 4, 5, 5]), ("y", [18, 20, 22, 40]), ("x", [32, 33, 30, 42])):
+        at = table.column_names.index(f"post_{axis}")
+        table = table.set_column(at, f"post_{axis}", [np.array(moved, np.int64)])
+    pq.write_table(table, path)
+    assert run_stage("postprocess.graph", tmp_path, candidates=[path], labels=store, tables="tables", graph="graph") == 0
+
+    def read(name: str) -> list[list[str]]:
+        with open(tmp_path / f"graph/neuprint/Neuprint_{name}.csv", newline="") as file:
+            return list(csv.reader(file))[1:]
+
+    sites = {row[0]: (row[1], row[3]) for row in read("Synapses")}
+    assert list(sites.values()) == [
+        ("pre", "{x:30, y:20, z:4}"), ("post", "{x:32, y:18, z:3}"), ("post", "{x:33, y:20, z:4}"),
+        ("post", "{x:30, y:22, z:5}"), ("pre", "{x:40, y:40, z:5}"), ("post", "{x:42, y:40, z:5}"),
+    ]  # fmt: skip
+    assert [(sites[a][0], sites[b][0], a) for a, b in read("Synapse_Connections")] == [
+        ("pre", "post", "2"), ("pre", "post", "2"), ("pre", "post", "2"), ("pre", "post", "8")
+    ]  # fmt: skip
+    assert [row[:4] + row[5:6] for row in read("Neurons") if row[0] == "7"] == [["7", "7", "2", "0", "4"]]
+    assert len(read("SynapseSet")) == 6 and len({tuple(row) for row in read("SynapseSet_to_Synapses")}) == 8
+
+
 def test_motifs_are_those_of_the_edges(tmp_path: Path):
     run(tmp_path, random_rows(400, 12))
     rows = pq.read_table(tmp_path / "tables/motifs.parquet").to_pylist()

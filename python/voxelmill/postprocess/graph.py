@@ -92,15 +92,16 @@ def run(
     nm: dict[str, float | None] = {}
     for axis, size, at in zip("zyx", space.scale, space.origin, strict=True):  # NULL where no length is known
         nm |= {f"nm_{axis}": size if space.known else None, f"at_{axis}": at if space.known else None}
+    frame = space.frame()
     tables.mkdir()
-    (tables / "frame.json").write_text(json.dumps(space.frame(), indent=1) + "\n")
+    (tables / "frame.json").write_text(json.dumps(frame, indent=1) + "\n")
     graph.mkdir()
     synapses = tables / "synapses.parquet"
     with database(memory_mb // 4) as (query, scratch):
         write_best(scratch / "best.parquet", query(CELLS, candidates))
-        found = write_table(tables / "synapses", numbered(query(SYNAPSES, [scratch / "best.parquet"], **nm)), space.frame())
+        found = write_table(tables / "synapses", numbered(query(SYNAPSES, [scratch / "best.parquet"], **nm)), frame)
         pairs = write_table(tables / "edges", query(EDGES, [synapses], min_score=p.min_score))
-        finish(p, task, query, scratch, tables, graph)
+        finish(p, task, query, scratch, tables, graph, frame)
     task.report(synapses=found, edges=pairs)
 
 
@@ -111,17 +112,18 @@ def rewire(p: Parameters, task: Task, old: Path, merge: list[Path], tables: Path
         rows = query(REWIRED, merge, synapses=str(old / "synapses.parquet"))
         write_table(tables / "synapses", rows, frame)
         write_table(tables / "edges", query(EDGES, [tables / "synapses.parquet"], min_score=p.min_score))
-        finish(p, task, query, scratch, tables, graph)
+        finish(p, task, query, scratch, tables, graph, frame)
 
 
-def finish(p: Parameters, task: Task, query: Any, scratch: Path, tables: Path, graph: Path) -> None:
+def finish(p: Parameters, task: Task, query: Any, scratch: Path, tables: Path, graph: Path, frame: dict[str, Any]) -> None:
     """What follows from the tables of synapses and edges."""
     nodes, counted = node_table(query, tables / "edges.parquet", scratch / "edges")
     write_table(tables / "nodes", nodes.to_reader())
     write_table(tables / "motifs", counted.to_reader())
     graph_exports.write_graph(graph, tables)
     if p.neuprint:
-        graph_exports.write_neuprint(graph / "neuprint", tables, query, p.min_score)
+        nm = dict(zip("zyx", frame.get("scale_nm") or [None] * 3))
+        graph_exports.write_neuprint(graph / "neuprint", tables, query, p.min_score, nm)
     if not len(counted):
         task.report(motifs="not counted: too many edges, or paths of two edges")
     task.report(nodes=len(nodes))

@@ -43,19 +43,35 @@ def write_graph(folder: Path, tables: Path) -> None:
 
 
 # Columns as neuPrint's import into Neo4j has them: `name:type`, the ids of nodes, and those of both ends of relations.
-# A synapse is two sites, 2 id (pre) and 2 id + 1 (post); those between two neurites make two sets, numbered likewise.
-PAIRS = """(SELECT 2 * id AS site, 2 * (e.file_row_number + 1) AS many, pre_root_id AS pre, post_root_id AS post, score,
-    z, y, x
+# A density is one site (2 id of its first synapse) with a site (2 id + 1) at each partner; those between two neurites make
+# two sets, numbered likewise. Positions are voxels of the published volume.
+ROWS = """(SELECT s.*, 2 * (e.file_row_number + 1) AS many
     FROM read_parquet($files) AS s JOIN read_parquet($edges, file_row_number = true) AS e
     ON pre_pt_root_id = pre_root_id AND post_pt_root_id = post_root_id WHERE score >= CAST($min_score AS FLOAT))"""
-SITES = f"""(SELECT site, many, 'pre' AS type, pre AS body, score, z, y, x FROM {PAIRS}
-    UNION ALL SELECT site + 1, many + 1, 'post', post, score, z, y, x FROM {PAIRS})"""
+DENSITIES = f"""(SELECT 2 * min(id) AS pre, pre_pt_root_id, z, y, x, max(score) AS score
+    FROM {ROWS} GROUP BY pre_pt_root_id, z, y, x)"""
+PAIRS = f"""(SELECT r.*, d.pre, 2 * id + 1 AS post FROM {ROWS} AS r JOIN {DENSITIES} AS d
+    ON r.pre_pt_root_id = d.pre_pt_root_id AND r.z = d.z AND r.y = d.y AND r.x = d.x)"""
+SITES = f"""(SELECT pre AS site, many, pre_pt_root_id AS body FROM {PAIRS}
+    UNION ALL SELECT post, many + 1, post_pt_root_id FROM {PAIRS})"""
+
+
+def _beside(axis: str, k: int) -> str:
+    """The voxel of a partner; that of the density where no length is known."""
+    steps = f"(post_pt_position[{k}] - ctr_pt_position[{k}]) / CAST($nm_{axis} AS DOUBLE)"
+    return f"{axis} + CAST(round(coalesce({steps}, 0)) AS BIGINT) AS {axis}"
+
+
+BESIDE = ", ".join(_beside(axis, k) for k, axis in enumerate("xyz", 1))
 QUERIES = {  # table, and what is taken of it
     "Neurons": (
-        "nodes",
-        """SELECT root_id AS ":ID(Body-ID)", root_id AS "bodyId:long", out_degree AS "pre:int", in_degree AS "post:int",
-        in_degree AS "upstream:int", out_degree AS "downstream:int", in_degree + out_degree AS "synweight:int",
-        'Segment;Neuron' AS ":LABEL" FROM read_parquet($files) ORDER BY root_id""",
+        "synapses",
+        f"""SELECT root_id AS ":ID(Body-ID)", root_id AS "bodyId:long", coalesce(many, 0) AS "pre:int",
+        in_degree AS "post:int", in_degree AS "upstream:int",
+        out_degree AS "downstream:int", in_degree + out_degree AS "synweight:int",
+        'Segment;Neuron' AS ":LABEL" FROM read_parquet($nodes)
+        LEFT JOIN (SELECT pre_pt_root_id, count(*) AS many FROM {DENSITIES} GROUP BY pre_pt_root_id)
+        ON root_id = pre_pt_root_id ORDER BY root_id""",
     ),
     "Neuron_Connections": (
         "edges",
@@ -66,11 +82,12 @@ QUERIES = {  # table, and what is taken of it
         "synapses",
         f"""SELECT site AS ":ID(Syn-ID)", type AS "type:string", score AS "confidence:float",
         '{{x:' || x || ', y:' || y || ', z:' || z || '}}' AS "location:point{{srid:9157}}", 'Synapse' AS ":LABEL"
-        FROM {SITES} ORDER BY site""",
+        FROM (SELECT pre AS site, 'pre' AS type, score, x, y, z FROM {DENSITIES}
+        UNION ALL SELECT post, 'post', score, {BESIDE} FROM {PAIRS}) ORDER BY site""",
     ),
     "Synapse_Connections": (
         "synapses",
-        f"""SELECT site AS ":START_ID(Syn-ID)", site + 1 AS ":END_ID(Syn-ID)" FROM {PAIRS} ORDER BY site""",
+        f"""SELECT pre AS ":START_ID(Syn-ID)", post AS ":END_ID(Syn-ID)" FROM {PAIRS} ORDER BY ALL""",
     ),
     "SynapseSet": (
         "synapses",
@@ -78,7 +95,7 @@ QUERIES = {  # table, and what is taken of it
     ),
     "SynapseSet_to_Synapses": (
         "synapses",
-        f"""SELECT many AS ":START_ID(SynSet-ID)", site AS ":END_ID(Syn-ID)" FROM {SITES} ORDER BY ALL""",
+        f"""SELECT DISTINCT many AS ":START_ID(SynSet-ID)", site AS ":END_ID(Syn-ID)" FROM {SITES} ORDER BY ALL""",
     ),
     "SynapseSet_to_SynapseSet": (
         "synapses",
@@ -91,13 +108,17 @@ QUERIES = {  # table, and what is taken of it
 }
 
 
-def write_neuprint(folder: Path, tables: Path, query: Callable[..., Any], min_score: float) -> None:
-    """`Neuprint_*.csv`, by queries of `graph.database`; positions are voxels of the published volume."""
+def write_neuprint(
+    folder: Path, tables: Path, query: Callable[..., Any], min_score: float, nm: dict[str, float | None]
+) -> None:
+    """`Neuprint_*.csv`, by queries of `graph.database`. nm: length of a voxel by axis, None where it is not known."""
     import pyarrow.csv as csv
 
     folder.mkdir()
+    given = {"min_score": min_score, **{f"nm_{axis}": size for axis, size in nm.items()}}
+    given |= {name: str(tables / f"{name}.parquet") for name in ("edges", "nodes")}
     for name, (table, sql) in QUERIES.items():
-        more = {"min_score": min_score, "edges": str(tables / "edges.parquet")} if table == "synapses" else {}
+        more = {key: value for key, value in given.items() if f"${key}" in sql}
         rows = query(sql, [tables / f"{table}.parquet"], **more)
         with csv.CSVWriter(folder / f"Neuprint_{name}.csv", rows.schema) as file:
             for batch in rows:
