@@ -9,7 +9,7 @@ dark        how far the image goes below the background in and around cells, whe
 lit         how far all places agree on a direction along which things are bright on one side and dark on the other: in DIC
 
 Settled and agreement together (their mean) are above SURE on all images that the network was trained for (T98G, C2C12,
-bacteria, made movies), settled is 0.60 and more, flow is 0.65 and more, halo 0.9 and more, dark 0.33 and more. Inverted,
+bacteria, made movies), settled is 0.58 and more, flow is 0.65 and more, halo 0.9 and more, dark 0.33 and more. Inverted,
 the halo is -0.6 and less; in DIC and far out of focus settled and agreement together are 0.46 to 0.78, flow mostly below
 0.7, and where relief is faint outlines may agree at all widths while settled is 0.57 and less; where the true cells glow,
 dark is 0.01 and less. Lit is 0.57 and less; made cells in DIC at any angle are above 0.85. Chosen on the parts of these
@@ -29,7 +29,7 @@ from .cell_flows import WIDTH
 
 OTHER_WIDTHS = (0.8, 1.25)  # times the width
 SURE = 0.68  # mean of settled and agreement, below which outlines are doubtful
-LEAST_SETTLED = 0.58
+LEAST_SETTLED = 0.56
 LEAST_FLOW = 0.64
 LEAST_HALO = 0.3
 LEAST_DARK = 0.15
