@@ -47,6 +47,17 @@ def test_dim_1_runs_down_and_lengths_are_mm(prepared: Path):
     assert np.array_equal(shown[rows:, :columns], cells[3])  # mx 1, my 0: below the first
 
 
+def test_light_over_depth_is_drawn_as_it_was_corrected(prepared: Path):
+    """By what was done, also where tissue told of it, and not by what its profile alone would say."""
+    notes = read_notes([prepared / "n.npz"])
+    notes["profile_gain"] = np.linspace(1, 3, len(notes["profile"]))
+    axes = drawn(open_image(prepared / "a.ome.zarr"), notes, "z00").axes
+    read, even = next(ax for ax in axes if ax.get_title() == "Light over depth").lines
+    dark = notes["profile"][:3].mean()
+    gain = (even.get_ydata() - dark) / (read.get_ydata() - dark)
+    assert gain[10:] == pytest.approx(notes["profile_gain"][10:], rel=0.05)
+
+
 def test_a_step_that_did_not_run_is_said(prepared: Path):
     notes = {k: v for k, v in read_notes([prepared / "n.npz"]).items() if k not in ("flat", "cells_before", "cells_after")}
     axes = drawn(open_image(prepared / "a.ome.zarr"), notes, "z00").axes

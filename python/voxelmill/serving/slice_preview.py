@@ -119,11 +119,13 @@ def light(ax: Any, notes: Notes, mm: float) -> None:
 
 
 def depth(ax: Any, notes: Notes, mm: float) -> None:
-    """The A-line that tells of light, plane by plane of the slice before it is cut at its surface."""
-    profile, planes = notes["profile"], np.arange(len(notes["profile"]))
-    gain, dark = gain_of(profile)
+    """The A-line that tells of light, plane by plane of the slice before it is cut at its surface, as it was made even.
+
+    Of tissue, where it is that of tissue: its shadows are still in it."""
+    profile, gain, planes = notes["profile"], notes["profile_gain"], np.arange(len(notes["profile"]))
+    _, dark = gain_of(profile)
     ax.plot(planes, profile, color="0.55", label="profile, as read")
-    ax.plot(planes, (profile - dark) * gain + dark, color="#1f77b4", label="corrected")
+    ax.plot(planes, (profile - dark) * gain + dark, color="#1f77b4", label="the beam taken out")
     ax.set(title="Light over depth", xlabel="plane", ylabel="grey value", ylim=(0, None))
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
