@@ -2,6 +2,7 @@
 
     python benchmarks/mosaic.py                    16 tiles of 512 px, 64 of 1024 px: TIFF files, made here with known truth
     python benchmarks/mosaic.py --large            256 and 1,024 tiles of 256 px too: is time linear in tiles?
+    python benchmarks/mosaic.py --noise            few photons, few objects: beside what the noise allows
     python benchmarks/mosaic.py --peers PYTHON     ASHLAR and m2stitch beside it, by a Python that has them
     python benchmarks/mosaic.py --tiles FOLDER --positions TABLE     one's own tiles: loop closure and quality
 
@@ -35,7 +36,7 @@ import tifffile
 from voxelmill.core import plans
 from voxelmill.testing.mosaics import Mosaic, mosaic, write_tiles
 from voxelmill.transform import illumination
-from voxelmill.transform.tile_positions import neighbours
+from voxelmill.transform.tile_positions import neighbours, place
 
 cv2.setNumThreads(1)
 HERE = Path(__file__).parent
@@ -176,14 +177,58 @@ def own(tiles: Path, table: Path, folder: Path) -> None:
     print(f"  CPU          {found.cpu_s:.2f} s to place, {stitched['cpu_s']:.2f} s to stitch")
 
 
+def bound(made: Mosaic) -> float:
+    """px RMS: no unbiased placement of tiles whose noise is that of photons is better, the scene unknown.
+
+    Of a seam after Knapp and Carter (1976), from smooth spectra of signal and noise; of tiles by the inverse of the
+    information of all seams (Cramer and Rao)."""
+    n, tile = len(made.tiles), np.array(made.tiles.shape[1:])
+    information = np.zeros((n, 2, n, 2))
+    for a, b in neighbours(made.nominal, made.shapes):
+        first = np.clip(np.rint(made.truth[b] - made.truth[a]).astype(int), 0, None)
+        last = np.minimum(tile, tile + np.rint(made.truth[b] - made.truth[a]).astype(int))
+        part = made.tiles[a, first[0] : last[0], first[1] : last[1]].astype(float)
+        window = np.outer(*(np.hanning(k) for k in part.shape))
+        power = np.abs(np.fft.fft2((part - part.mean()) * window)) ** 2 / (window**2).sum()
+        at = np.stack(np.meshgrid(*(np.fft.fftfreq(k) for k in part.shape), indexing="ij"))
+        ring = (np.hypot(*at) * 60).astype(int)
+        noise = part.mean()  # variance of a count of photons
+        smooth = np.bincount(ring.ravel(), power.ravel()) / np.maximum(np.bincount(ring.ravel()), 1)
+        signal = np.clip(smooth - noise, 0, None)[ring]
+        worth = signal**2 / (2 * signal * noise + noise**2) * (np.hypot(*at) < 0.5)
+        of = (2 * np.pi) ** 2 * np.einsum("iyx,jyx,yx->ij", at, at, worth)
+        for i, j, sign in ((a, a, 1), (b, b, 1), (a, b, -1), (b, a, -1)):
+            information[i, :, j] += sign * of
+    return float(np.sqrt(np.trace(np.linalg.pinv(information.reshape(2 * n, 2 * n), rcond=1e-10)) / n))
+
+
+def noisy() -> None:
+    """Tiles whose noise or emptiness limits how well they can be placed; medians of three seeds."""
+    print("16 tiles of 512 px")
+    for photons, objects in ((2000, 1.0), (400, 1.0), (20, 1.0), (2000, 0.3), (20, 0.3), (2000, 0.1), (20, 0.1)):
+        rows = []
+        for seed in (31, 32, 33):
+            made = mosaic(4, 4, 512, overlap=0.15, jitter=3.0, seed=seed, photons=photons, objects=objects)
+            found = place(made.tiles.__getitem__, made.nominal, made.shapes, reach=51)
+            rows.append((made.error(found.positions), bound(made)))
+        off, least = np.median(rows, axis=0)
+        print(
+            f"  {photons:5d} photons, objects on {objects:4.0%}: {off:.3f} px RMS; the noise allows {least:.3f}", flush=True
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--noise", action="store_true")
     parser.add_argument("--peers", default=os.environ.get("VOXELMILL_PEERS", ""), metavar="PYTHON")
     parser.add_argument("--seconds", type=int, default=300, help="for a peer and a case")
     parser.add_argument("--tiles", type=Path)
     parser.add_argument("--positions", type=Path)
     given = parser.parse_args()
+    if given.noise:
+        noisy()
+        return
     with tempfile.TemporaryDirectory() as folder:
         if given.tiles:
             own(given.tiles.resolve(), given.positions.resolve(), Path(folder) / "ours")

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 from voxelmill.core.errors import DataError, ParameterError
 from voxelmill.transform import pair_results, registration, warp
 from voxelmill.transform.bandpass import prepare
@@ -172,3 +173,13 @@ def test_pairs_do_not_depend_on_how_a_stack_is_cut():
 def test_bad_input_is_said(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_light_that_grows_to_one_side_moves_nothing():
+    """Objects wider than the band-pass, brighter to the left in one image, to the right in the other."""
+    where = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(77, 512)), 12)
+    scene = 20 + 1000 * ndimage.gaussian_filter((where > where.std() / 2).astype(float), 2)
+    light = 1 + 0.3 * np.linspace(-1, 1, 77)[:, None]
+    one, other = (prepare(scene * gain, full=True) for gain in (light, 2 - light))
+    found = estimate_pair(one, other, level="translation")
+    assert found.trusted and np.abs(found.matrix[:, 2]).max() < 0.03

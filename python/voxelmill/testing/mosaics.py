@@ -48,12 +48,22 @@ def mosaic(
     jitter: float = 2.0,
     vignetting: float = 0.3,
     seed: int = 0,
+    photons: float = 2000,
+    objects: float = 1.0,
 ) -> Mosaic:
-    """Tiles in a grid, row by row; jitter in px (standard deviation), vignetting as the loss at a corner."""
+    """Tiles in a grid, row by row; jitter in px (standard deviation), vignetting as the loss at a corner.
+
+    photons   a pixel, of white
+    objects   part of the area; below 1 the scene is dark but for objects some 12 px wide"""
     import cv2
 
     rng, step, margin = np.random.default_rng(seed), round(tile * (1 - overlap)), int(4 * jitter) + 4
     scene = texture((step * rows + tile + 2 * margin, step * columns + tile + 2 * margin), seed)
+    black = 0.1
+    if objects < 1:
+        where = cv2.GaussianBlur(np.random.default_rng([seed, 1]).standard_normal(scene.shape).astype(np.float32), (0, 0), 12)
+        scene *= cv2.GaussianBlur((where > np.quantile(where, 1 - objects)).astype(np.float32), (0, 0), 2)
+        black = 0.02
     side = np.linspace(-1, 1, tile)
     flat = (1 - vignetting * (side[:, None] ** 2 + 0.8 * side**2) / 1.8).astype(np.float32)
     nominal = np.array([(r * step, c * step) for r in range(rows) for c in range(columns)], float)
@@ -64,7 +74,7 @@ def mosaic(
         seen = cv2.warpAffine(
             scene, np.array([[1, 0, x], [0, 1, y]]), (tile, tile), flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
         )
-        tiles.append(np.clip(rng.poisson(np.clip(seen + 0.1, 0, None) * flat * 2000), 0, 65535).astype(np.uint16))
+        tiles.append(np.clip(rng.poisson(np.clip(seen + black, 0, None) * flat * photons), 0, 65535).astype(np.uint16))
     return Mosaic(np.stack(tiles), nominal, truth, flat / flat.mean())
 
 

@@ -22,6 +22,7 @@ FULL_SIZE = 1024  # px: the same for displacement fields, which need to see deta
 RIM = 2  # px of a layer that are always left out of account
 SMALL = 128  # px: shorter sections are estimated at full resolution at every level
 HIGH_PASS = 19  # px of each layer: side of the box whose mean, taken twice, is shading
+WIDE = ((HIGH_PASS**2 - 1) / 6) ** 0.5  # px: the standard deviation of that
 LOW_PASS = 1.0  # px of each layer: pixel noise is what is finer than this
 FLAT = 5  # px, odd: areas of one value that hold a square of this side are no signal
 TILE = 32  # px of the finest layer: the least side of a tile of the agreement map
@@ -58,9 +59,10 @@ class Layer:
     image: np.ndarray
     mask: np.ndarray | None
     centre: tuple[float, float]  # the section's, on this layer
+    wide: np.ndarray  # the mean that was taken off, on the scale of the image
 
     def __post_init__(self) -> None:
-        self._views: dict[tuple[int, int, int, int], View] = {}
+        self._views: dict[tuple[int, int, int, int, bool], View] = {}
 
     @cached_property
     def slopes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -77,9 +79,11 @@ class Layer:
         """The mask, made if need be."""
         return np.ones(self.image.shape, np.float32) if self.mask is None else self.mask
 
-    def view(self, y0: int, y1: int, x0: int, x1: int, turn: bool = False) -> View:
-        """Part of the layer, kept because steps and pairs ask for the same ones; with its change per turn if need be."""
-        key = (y0, y1, x0, x1)
+    def view(self, y0: int, y1: int, x0: int, x1: int, turn: bool = False, evened: bool = False) -> View:
+        """Part of the layer, kept because steps and pairs ask for the same ones; with its change per turn if need be.
+
+        evened   changes per px hold nothing of what light that grows to one side does to the image"""
+        key = (y0, y1, x0, x1, evened)
         known = self._views.get(key)
         if known is None or len(known.rows) < 3 + turn:
             _, gy, gx = rows = [p[y0:y1, x0:x1] for p in (self.image, *self.slopes)]
@@ -87,7 +91,10 @@ class Layer:
                 y = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(self.centre[0])
                 x = np.arange(x0, x1, dtype=np.float32) - np.float32(self.centre[1])
                 rows.append(gx * y - gy * x)
-            known = self._views[key] = View(np.array(rows).reshape(len(rows), -1))
+            stacked = np.array(rows).reshape(len(rows), y1 - y0, x1 - x0)
+            if evened:
+                stacked[1:] -= _by_light(stacked, self.wide[y0:y1, x0:x1])
+            known = self._views[key] = View(stacked.reshape(len(rows), -1))
         return known
 
     @cached_property
@@ -172,6 +179,25 @@ def reduction(shape: tuple[int, int], *, full: bool, max_size: int | None) -> in
         raise ParameterError(f"alignment: max_size is {max_size} px; expected {COARSEST} or more")
     factor = -(-max(shape) // max_size)
     return 2 if not full and factor == 1 and min(shape) >= SMALL else factor
+
+
+def _by_light(rows: np.ndarray, wide: np.ndarray) -> np.ndarray:
+    """What a gain, and one that grows along y or x, can explain of all rows (n, y, x) but the first, the image.
+
+    Taken off, least squares give shifts as if the gain were solved for, too (Frisch and Waugh 1933): where two tiles
+    overlap, each shows the scene through another slope of the light. Such a slope times a scene, less its wide mean, is
+    the slope times the band-passed scene, less the slope of the wide mean: which looks like a shift."""
+    import cv2
+
+    _, ny, nx = rows.shape
+    image = rows[0]
+    y, x = (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in (ny, nx))
+    by_y, by_x = (cv2.Sobel(wide, cv2.CV_32F, 1 - d, d, ksize=1, scale=0.5) for d in (1, 0))
+    gains = np.stack([image, image * y[:, None] - WIDE**2 * by_y, image * x - WIDE**2 * by_x])
+    left = np.einsum("kyx,lyx->kl", gains, gains).astype(float)
+    right = np.einsum("kyx,lyx->kl", gains, rows[1:]).astype(float)
+    share = np.linalg.solve(left + np.diag(1e-9 * np.diagonal(left) + 1e-12), right)
+    return np.einsum("kl,kyx->lyx", share.astype(np.float32), gains)
 
 
 def tile_sums(image: np.ndarray) -> np.ndarray:
@@ -259,12 +285,16 @@ def _layer(scale: float, image: np.ndarray, mask: np.ndarray | None, centre: Seq
         return cv2.GaussianBlur(x, (0, 0), LOW_PASS)
 
     if mask is None:
-        out = narrow(image - wide(image))
+        mean = wide(image)
+        out = narrow(image - mean)
     else:
         mask = (mask > 0.999).astype(np.float32)
-        out = (image - wide(image * mask) / np.maximum(wide(mask), 1e-3)) * mask
+        mean = wide(image * mask) / np.maximum(wide(mask), 1e-3)
+        out = (image - mean) * mask
         out = narrow(out) / np.maximum(narrow(mask), 1e-3) * mask
         mask = cv2.erode(mask, np.ones((3, 3), np.uint8))  # a slope at the rim of a mask is not the image's
-    out /= np.float32(float((out * out).mean()) ** 0.5 + 1e-6)
+    unit = np.float32(float((out * out).mean()) ** 0.5 + 1e-6)
+    out /= unit
+    mean /= unit
     y, x = (c / scale - 0.5 for c in centre)
-    return Layer(scale, np.clip(out, -3, 3, out=out), mask, (y, x))
+    return Layer(scale, np.clip(out, -3, 3, out=out), mask, (y, x), mean)

@@ -100,7 +100,7 @@ def estimate_pair(
 
     def refined(parameters: Sequence[float]) -> PairResult:
         for layers in zip(a.layers[1:stop], b.layers[1:stop]):
-            parameters, _ = _gauss_newton(*layers, parameters, turn)
+            parameters, _ = _gauss_newton(*layers, parameters, turn, evened=not turn and layers[0] is a.layers[-1])
         matrix = _matrix(parameters, centre_of(a.shape))
         return _at(replace(nothing, level="rigid" if turn else "translation", matrix=matrix), a, b)
 
@@ -208,9 +208,17 @@ def _correlate(a: Prepared, b: Prepared, turn_deg: float, turn: bool) -> tuple[S
 
 
 def _gauss_newton(
-    fixed: Layer, moving: Layer, parameters: Sequence[float], turn: bool, steps: int = 12, tolerance: float = 0.01
+    fixed: Layer,
+    moving: Layer,
+    parameters: Sequence[float],
+    turn: bool,
+    steps: int = 12,
+    tolerance: float = 0.01,
+    evened: bool = False,
 ) -> tuple[Sequence[float], float]:
-    """Refine parameters on one layer until a step moves no pixel by `tolerance` px of it; the correlation."""
+    """Refine parameters on one layer until a step moves no pixel by `tolerance` px of it; the correlation.
+
+    evened   as for `Layer.view`"""
     k, radius = 4 if turn else 3, max(fixed.image.shape) / 2
     angle, y, x = parameters[0], parameters[1] / fixed.scale, parameters[2] / fixed.scale
     correlation = -1.0
@@ -220,7 +228,7 @@ def _gauss_newton(
         if not any(area):
             return parameters, -1.0
         m, both = _seen(fixed, moving, matrix, area)
-        view = fixed.view(*area, turn)
+        view = fixed.view(*area, turn, evened)
         if both is not None:
             view = View(view.rows * both.ravel())
         ff, (fm, *by_slope) = float(view.sums[0, 0]), np.einsum("ki,i->k", view.rows[:k], m.ravel())
