@@ -139,11 +139,32 @@ def atlasOf(options) {
     if (!options.atlas && !cached) {
         refuse("--align_to_ras_enabled: no atlas at hand, and nothing is downloaded; give --atlas FILE (.nii.gz, .nrrd, OME-Zarr), or fetch ${wanted}* by BrainGlobe to ${cache}")
     }
+    if (options.atlas && !isOriented(localPath("${options.atlas}").toFile())) {
+        refuse("--atlas ${options.atlas}: no orientation (neither sform nor qform); write it with one, so that left is not right", 65)
+    }
     return sourceOf('atlas', options.atlas ?: cache.resolve(cached.last()))[1]
 }
 
+// Whether a NIfTI says how it lies: bytes 252 to 255 are not all 0. Others, and what cannot be read, are looked at where they are
+// read, which is after the whole stack.
+def isOriented(file) {
+    if (!(file.name ==~ /(?i).*\.nii(\.gz)?/) || !file.file) {
+        return true
+    }
+    try {
+        def head = file.withInputStream { raw ->
+            (file.name.toLowerCase().endsWith('.gz') ? new java.util.zip.GZIPInputStream(raw) : raw).readNBytes(256)
+        }
+        def nifti1 = head.size() == 256 && (head[0] == 92 || head[3] == 92) // 348 in either order of bytes
+        return !nifti1 || (252..255).any { n -> head[n] != 0 }
+    }
+    catch (IOException _e) {
+        return true
+    }
+}
+
 // Transforms of pairs that a person has laid, by the pair's name: NAME/manual.tfm, as `voxelmill align` leaves them, or NAME.tfm.
-def transformsIn(folder) {
+def transformsIn(folder, input) {
     def files = folder ? localPath("${folder}").toFile().listFiles().sort() : []
     def plain = files.findAll { one -> one.file && one.name.endsWith('.tfm') }.collectEntries { one -> [one.name - '.tfm', one] }
     def saved = files.collectEntries { one -> [one.name, new File(one, 'manual.tfm')] }.findAll { _name, one -> one.file }
@@ -153,6 +174,11 @@ def transformsIn(folder) {
     def strange = (plain + saved).keySet().findAll { name -> !(name ==~ /z\d+-z\d+/) }
     if (strange) {
         refuse("--manual_transforms_dir ${folder}: ${strange.sort().join(', ')}; expected names of pairs, such as z07-z08", 65)
+    }
+    def there = (localPath("${input}").toFile().list()?.toList() ?: []).collectMany { name -> name.findAll(/_z(\d+)[_.]/) { _all, n -> n as int } }
+    def beyond = (plain + saved).keySet().findAll { name -> there && name.findAll(/\d+/).any { n -> !((n as int) in there.min()..there.max()) } }
+    if (beyond) {
+        refuse("--manual_transforms_dir ${folder}: no pair ${beyond.sort().join(', ')} in this run; expected transforms of its own pairs", 65)
     }
     return (plain + saved).collectEntries { name, one -> [name, stageable(one.toPath())] }
 }

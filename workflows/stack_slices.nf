@@ -18,7 +18,7 @@ workflow STACK_SLICES {
 
     main:
     // A pair that a person has laid is not registered; it may be refined.
-    manual = transformsIn(options.manual_transforms_dir)
+    manual = transformsIn(options.manual_transforms_dir, options.input)
     pairs = allInOrder(slices).flatMap { all -> pairsOf(all) }
     cases = pairs.branch { row ->
         laid: manual[row[0].id]

@@ -3,6 +3,7 @@ fault of this kind of workflow. Under the older parser here, under both, with ev
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -239,6 +240,23 @@ def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None
     assert strange.said.count("expected names of pairs") == 1 and "-resume" not in strange.said
     (last,) = table(strange.outdir)
     assert last["status"] == "failed" and "expected names of pairs" in last["error"]
+    (laid / "other.tfm").rename(laid / "z07-z08.tfm")
+    another = run(*words, folder=tmp_path / "another")
+    assert another.code == 65 and "no pair z07-z08 in this run" in another.said and not another.said.count("Submitted")
+
+
+def test_an_atlas_without_orientation_is_refused_at_once(tmp_path: Path) -> None:
+    """Not after the whole stack; one that is no NIfTI is left to who reads it."""
+    head = bytearray(348)
+    head[0:2] = (348).to_bytes(2, "little")
+    (tmp_path / "atlas.nii.gz").write_bytes(gzip.compress(bytes(head)))
+    words = (*ARGUMENTS["reconstruct"], "--align_to_ras_enabled", "true", "--atlas", tmp_path / "atlas.nii.gz", "-stub-run")
+    done = run(*words, folder=tmp_path)
+    assert done.code == 65 and "no orientation (neither sform nor qform)" in done.said and not done.said.count("Submitted")
+    head[252] = 1
+    (tmp_path / "atlas.nii.gz").write_bytes(gzip.compress(bytes(head)))
+    done = run(*words, folder=tmp_path)
+    assert done.code == 0 and done.tasks("COMPLETED")["REGISTER_TO_ATLAS"] == 1, done.said
 
 
 def test_a_slice_that_fails_for_good_ends_a_strict_run(tmp_path: Path) -> None:
