@@ -76,4 +76,35 @@ def test_a_model_of_ones_own_starts_from_its_defaults():
     assert found.r_squared == pytest.approx(1) and np.allclose(found.fitted, 3e4 * np.exp(-0.2 * hours))
     assert model.fit(hours, np.full(30, 2.0)).note == "the trace is flat"
     wild = own(lambda hours, rate=3.0: np.log(rate - hours))  # not a number of most hours: far off, no error
-    assert wild.fit(hours, hours + 1).r_squared < 0.5
+    assert wild.fit(hours, hours + 1).note.startswith("the model is not finite at ")
+
+
+def _shifts(hours, peak_h=3.0):
+    hours -= peak_h
+    return np.exp(-(hours**2))
+
+
+def _raises(hours, rate=1.0):
+    raise RuntimeError("no\nroot")
+
+
+@pytest.mark.parametrize(
+    ("signal", "note"),
+    [
+        (_raises, "the model raised RuntimeError: no root"),
+        (lambda hours, a=1.0: a * hours[:9], "the model raised ValueError: gave an array of shape (9,), expected (30,)"),
+        (lambda hours, rate=1.0: rate * np.nan * hours, "the model is not finite at 30 of 30 values"),
+    ],
+)
+def test_a_model_of_ones_own_that_fails_on_a_trace_is_noted(signal, note):
+    """It passed its trial on an example; the other models and traces are none the worse."""
+    hours = np.arange(30) / 2
+    found = own(signal).fit(hours, hours + 1)
+    assert (found.note, found.parameters) == (note, {}) and np.isnan(found.fitted).all() and len(found.fitted) == 30
+
+
+def test_a_model_of_ones_own_that_changes_its_hours_changes_no_others():
+    hours = np.arange(30) / 2
+    values = np.exp(-((hours - 4) ** 2))
+    values[3] = np.nan
+    assert own(_shifts).fit(hours, values).parameters["peak_h"] == pytest.approx(4) and hours[0] == 0

@@ -81,7 +81,10 @@ def test_a_model_of_the_users_own(tmp_path: Path, facts: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def fit_pulse(hours, rate=None):\n    return hours", "needs a number that it starts from"),
+        ("def fit_pulse(hours, rate=None):\n    return hours", "each with a number that it starts from"),
+        ("def fit_pulse(hours, rate=float('nan')):\n    return hours", "each with a number that it starts from"),
+        ("def fit_pulse(hours):\n    return hours", "it needs parameters after hours"),
+        ("import sys\nsys.exit(3)", "raised SystemExit while it was loaded: 3"),
         ("def fit_pulse(hours, cell=1.0):\n    return hours * cell", "called 'cell' as is a column"),
         ("PLUGIN_NAME = 'decay'\ndef fit_pulse(hours, a=1.0):\n    return hours * a", "a built-in model has this name"),
         ("def fit_pulse(hours, a=1.0):\n    return a", "gave an array of shape (), expected (24,)"),

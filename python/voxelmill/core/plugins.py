@@ -98,7 +98,7 @@ class Plugin:
             arguments = (ctx.image, ctx.mask, ctx)
         try:
             result = self.function(*arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self}: raised {type(error).__name__}: {error}; mend the file or take it out of the folder"
             ) from error
@@ -212,7 +212,7 @@ def _execute(path: Path) -> tuple[ModuleType, list[Plugin]]:
         exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except SyntaxError as error:
         raise _broken(path, f"line {error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(path, f"raised {type(error).__name__} while it was loaded: {error}") from error
     registered = [
         Plugin(name, "feature", path, function, (kind,))

@@ -70,8 +70,12 @@ def built_in(name: str, known: Rates) -> Model:
 
 
 def own(signal: Callable[..., Any]) -> Model:
-    """A model that is a function: `signal(hours, **parameters)`, whose defaults are where the parameters start from."""
+    """A model that is a function: `signal(hours, **parameters)`, whose defaults are where the parameters start from.
+
+    Raises TypeError or ValueError where it has no parameter to fit, or one without a finite number to start from."""
     start = {n: float(one.default) for n, one in list(inspect.signature(signal).parameters.items())[1:]}
+    if not start or not np.isfinite(list(start.values())).all():
+        raise ValueError(f"start values {start}")
     return Model(tuple(start), lambda hours, values: fit_own(signal, start, hours, values))
 
 
@@ -117,26 +121,39 @@ def fit(model: str, hours: Array, values: Array, known: Rates) -> Fit:
 
 
 def fit_own(signal: Callable[..., Any], start: dict[str, float], hours: Array, values: Array) -> Fit:
-    """As `fit`, with a model that is a function. What it gives that is not finite counts as far off."""
+    """As `fit`, with a model that is a function. What it gives that is not finite counts as far off; a model that raises,
+    or whose best signal is not finite, is noted and not fitted: the other traces and models are."""
     from scipy.optimize import least_squares
 
     seen = np.isfinite(values)
+    none = np.full(len(values), np.nan)
     if refused := _refused(values[seen], len(start)):
-        return Fit({}, np.nan, np.full(len(values), np.nan), refused)
-    y = values[seen]
+        return Fit({}, np.nan, none, refused)
+    t, y = hours[seen], values[seen]
     scale = float(np.ptp(y))
 
-    def off(x: Array) -> Array:
-        found = np.asarray(signal(hours[seen], **dict(zip(start, x.tolist()))), np.float64)
-        return np.nan_to_num((found - y) / scale, nan=FAR, posinf=FAR, neginf=-FAR)
+    def given(x: Array) -> Array:
+        found = np.asarray(signal(t.copy(), **dict(zip(start, x.tolist()))), np.float64)
+        if found.shape != t.shape:
+            raise ValueError(f"gave an array of shape {found.shape}, expected {t.shape}")
+        return found
 
-    with np.errstate(all="ignore"):
-        found = least_squares(off, list(start.values()), x_scale="jac", max_nfev=2000)
-        parameters = dict(zip(start, found.x.tolist()))
-        fitted = np.where(seen, np.asarray(signal(hours, **parameters), np.float64), np.nan)
-    left = 2 * found.cost * scale**2
-    r_squared = 1 - left / float(((y - y.mean()) ** 2).sum())
-    return Fit(parameters, r_squared, fitted, "" if found.success else "not converged: other start values may help")
+    def off(x: Array) -> Array:
+        return np.nan_to_num((given(x) - y) / scale, nan=FAR, posinf=FAR, neginf=-FAR)
+
+    try:
+        with np.errstate(all="ignore"):
+            found = least_squares(off, list(start.values()), x_scale="jac", max_nfev=2000)
+            best = given(found.x)
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
+        return Fit({}, np.nan, none, " ".join(f"the model raised {type(error).__name__}: {error}".split()))
+    if not np.isfinite(best).all():
+        return Fit({}, np.nan, none, f"the model is not finite at {int((~np.isfinite(best)).sum())} of {len(y)} values")
+    fitted = none.copy()
+    fitted[seen] = best
+    r_squared = 1 - float(((best - y) ** 2).sum()) / float(((y - y.mean()) ** 2).sum())
+    note = "" if found.success else "not converged: other start values may help"
+    return Fit(dict(zip(start, found.x.tolist())), r_squared, fitted, note)
 
 
 def _refused(y: Array, n_free: int) -> str:

@@ -6,6 +6,7 @@ figures/fov_000_5_fits          traces with their fits, cells of the best to the
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def models_of(p: Fitting, added: list[Plugin]) -> dict[str, Model]:
         try:
             found[name] = own(plugin.function)
         except (TypeError, ValueError):
-            raise PluginError(f"{plugin}: each parameter after hours needs a number that it starts from") from None
+            raise PluginError(f"{plugin}: it needs parameters after hours, each with a number that it starts from") from None
         if same := set(found[name].names) & {*COLUMNS, "note"}:
             raise PluginError(f"{plugin}: a parameter is called {min(same)!r} as is a column of the table; rename it")
     return found
@@ -121,11 +122,13 @@ def fits_of(models: dict[str, Model], traces: Table, columns: list[str]) -> list
 def counted(fits: list[Row]) -> dict[str, Any]:
     """Figures for the record: what is good, and what is not and why."""
     done = [one for *_, one in fits if one.parameters]
+    whys = Counter(one.note for *_, one in fits if not one.parameters)
     return {
         "median_r_squared": round(float(np.median([one.r_squared for one in done])), 3) if done else None,
         "poor_fits": sum(one.r_squared < WEAK for one in done),
         "not_determined": sum(bool(one.note) for one in done),
         "not_fitted": len(fits) - len(done),
+        "not_fitted_mostly": whys.most_common(1)[0][0] if whys else None,
     }
 
 
