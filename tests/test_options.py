@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from voxelmill.core import head, options, words
-from voxelmill.core.errors import ParameterError, StorageError
+from voxelmill.core.errors import DataError, ParameterError, StorageError
 from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
 
 OPTIONS = options.load()
@@ -282,6 +283,19 @@ def test_a_table_that_is_needed_is_asked_for_at_the_start(tmp_path: Path) -> Non
     head.for_run(PROJECT, {"given": given | {"shifts_xy": str(tmp_path / "elsewhere.csv")}, "config": {}, "profiles": []})
     (tmp_path / "shifts_xy.csv").touch()
     head.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+
+
+def test_a_model_that_is_not_its_cards_is_refused_at_the_start(tmp_path: Path) -> None:
+    model = tmp_path / "my model"
+    shutil.copytree(PROJECT / "python/voxelmill/inference/neurites_model", model)
+    given = {"input": str(PROJECT / "README.md"), "model": f"file://{tmp_path}/my%20model"}
+    head.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+    with open(model / "model.onnx", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(DataError, match=r"my model/model\.onnx: sha256 .* on the card: not the weights"):
+        head.for_run(PROJECT, {"given": given, "config": {}, "profiles": []})
+    with pytest.raises(StorageError, match="no card here"):
+        head.for_run(PROJECT, {"given": given | {"model": "", "synapse_model": str(tmp_path)}, "config": {}, "profiles": []})
 
 
 @pytest.mark.parametrize(

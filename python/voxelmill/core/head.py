@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .cards import card_of
 from .errors import ParameterError, StorageError, VoxelmillError
 from .options import ALIASES, load, said_of_preset, unaliased
 from .words import flag, to_text
 
 GO_ON, ANSWERED = 0, 3  # exit codes of `bin/options.py early`; any other refuses the run
 READS_URIS = {"connectome": ("input", "truth")}  # what may lie behind http, s3, gs; all else is a file or folder
+MODELS = ("model", "synapse_model")  # folders with a card
 NEEDS_TABLES = {"reconstruct": ("shifts_xy",)}  # by their parameters, or under these names in --input
 
 
@@ -41,6 +43,8 @@ def for_run(project: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         if not _is_there(value):
             pattern = "; patterns are not taken, give the folder" if re.search(r"[*?\[]", value) else ""
             raise ParameterError(f"--{name} {value}: no such file or folder{pattern}")
+        if name in MODELS:
+            card_of(_there(value))
     _refuse_unwritable(found["options"]["outdir"])
     for name in NEEDS_TABLES.get(found["options"]["workflow"], ()):
         if not found["options"][name] and not _is_there(f"{found['options']['input']}/{name}.csv"):
@@ -91,11 +95,16 @@ def with_code(flags: Mapping[str, str], project: Path) -> dict[str, str]:
 
 
 def _is_there(location: str) -> bool:
-    """A URI is opened by the stage itself. `%20` stands for a space in a `file://` URI only."""
+    """A URI is opened by the stage itself."""
+    return "://" in location.removeprefix("file://") or _there(location).exists()
+
+
+def _there(location: str) -> Path:
+    """The path that is meant: `%20` stands for a space in a `file://` URI only, and only where no file has it in its name."""
     from urllib.parse import unquote
 
-    plain = location[len("file://") :] if location.startswith("file://") else location
-    return "://" in plain or os.path.exists(plain) or (plain != location and os.path.exists(unquote(plain)))
+    plain = location.removeprefix("file://")
+    return Path(plain if plain == location or os.path.exists(plain) else unquote(plain))
 
 
 def early(project: Path, given: Mapping[str, Any], seen: Mapping[str, Any]) -> int:

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from dataclasses import dataclass
@@ -20,12 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cards import card_of
 from .device import providers
-from .errors import DataError, StorageError
-from .manifest import digest_file
-
-CARD = "card.json"
-NEEDED = ("kind", "file", "sha256", "licence", "normalisation", "training")
+from .errors import DataError
 
 
 @dataclass(frozen=True)
@@ -98,31 +94,4 @@ def freeing() -> Any:
 
 def load(folder: Path, use_gpu: bool = False) -> Model:
     """The model in a folder. Raises StorageError where there is none, DataError where card and weights do not match."""
-    path = folder / CARD
-    if not path.is_file():
-        raise StorageError(f"{path}: no card here; a model is a folder with {CARD} and the weights that it names")
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        missing = [name for name in NEEDED if name not in card]
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: not a model's card ({error})") from None
-    if missing:
-        raise DataError(f"{path}: {', '.join(missing)} missing; expected {', '.join(NEEDED)}")
-    if (known := card.get("voxel_size_nm")) is not None and not _is_range(known):
-        raise DataError(f"{path}: voxel_size_nm {known!r}; expected least and largest, three numbers each")
-    model = Model(folder, card, use_gpu)
-    if Path(card["file"]).name != card["file"] or not model.weights.is_file():
-        raise DataError(f"{path}: file {card['file']!r}; expected a file beside the card")
-    if (found := digest_file(model.weights)) != card["sha256"]:
-        raise DataError(
-            f"{model.weights}: sha256 {found[:16]}..., and {card['sha256'][:16]}... on the card: not the weights that it "
-            "describes; take both from one release of the model"
-        )
-    return model
-
-
-def _is_range(known: Any) -> bool:
-    ends = [known.get(name) for name in ("least", "largest")] if isinstance(known, dict) else []
-    return len(ends) == 2 and all(
-        isinstance(end, list) and len(end) == 3 and all(isinstance(v, int | float) for v in end) for end in ends
-    )
+    return Model(folder, card_of(folder), use_gpu)
