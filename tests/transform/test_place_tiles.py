@@ -87,6 +87,14 @@ def test_tiles_that_do_not_overlap_are_refused(tmp_path, made, capsys):
     np.testing.assert_array_equal(positions(tmp_path), made.nominal * 2)
 
 
+def test_positions_in_micrometres_are_refused(tmp_path, made, capsys):
+    """Of 4 nm pixels: a step of 102 px reads 0.4, and every tile lies upon every other."""
+    source = write_tiles(tmp_path / "tiles", Mosaic(made.tiles, made.nominal * 0.004, made.truth, made.flat))
+    assert place(tmp_path, source) == 65
+    assert "tiles: tiles lie upon each other by 100%; are the positions in px of these tiles" in capsys.readouterr().err
+    assert place(tmp_path, source, refine_tile_positions=False) == 0
+
+
 def test_of_several_sections_one_that_cannot_be_placed_is_left_out(tmp_path, made, capsys):
     write_tiles(tmp_path / "stack/s1", made)
     write_tiles(tmp_path / "stack/s2", Mosaic(made.tiles, made.nominal * 2, made.truth, made.flat))

@@ -86,7 +86,8 @@ def test_poor_seams_and_tiles_without_any_are_said(tmp_path):
     quality = record_of(tmp_path, "plan_mosaic")["quality"]
     assert quality["notes"] == [
         "1 tiles share nothing with a neighbour and lie where the positions say: c",
-        "1 of 1 seams are poor (quality below 0.3), look at them: a - b",
+        "1 of 1 seams are poor (quality below 0.3), look at them: a - b. "
+        "Are the positions in px, y and x the right way round?",
     ]
     assert quality["seam_quality_median"] == 0.2 and np.isclose(quality["seam_residual_px"], 0)
 

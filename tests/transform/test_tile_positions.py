@@ -72,6 +72,13 @@ def test_a_stage_that_is_far_off_is_found_out_within_reach():
     assert made.error(far.positions) < 0.05 and made.error(near.positions) > 1
 
 
+@pytest.mark.parametrize("overlap", [0.5, 0.6, 0.75])
+def test_small_tiles_that_overlap_by_far(overlap):
+    """Halved, an overlap of 64 px and more may be smaller than registration takes."""
+    made = mosaic(3, 3, overlap=overlap)
+    assert made.error(place(made.tiles.__getitem__, made.nominal, made.shapes).positions) < 0.07
+
+
 def test_several_looks_at_one_tile_are_weighed_together(made):
     noisy = made.tiles[:, None] + np.random.default_rng(0).normal(0, 500, (12, 6, 128, 128))
     alone, together = (place(lambda k, n=n: noisy[k, :n], made.nominal, made.shapes) for n in (1, 6))

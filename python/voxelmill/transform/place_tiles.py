@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ..core.errors import DataError
 from ..core.params import param
@@ -24,6 +25,7 @@ from ..ingest.tiles.tiling import Tile, Tiling, by_section, positions_of
 from . import illumination
 from .tile_positions import LEAST, Placement, judged, measure, neighbours, solve
 
+WHOLE = 0.9  # of a tile that its nearest neighbour shows, too: no stage steps so little
 POSITIONS = ("tile", "y", "x", "quality")
 SEAMS = ("section", "tile_a", "tile_b", "dy", "dx", "correlation", "residual_px", "quality")
 
@@ -89,7 +91,7 @@ def no_numbers(lost: dict[str, int]) -> dict[str, str]:
 def place_section(p: Parameters, reader: Reader, section: tuple[int, list[Tile]]) -> Section:
     """Place the tiles of a section (number, tiles), each read once.
 
-    Raises DataError where none can, or where no two overlap although they should."""
+    Raises DataError where none can, or where no two overlap although they should, or nearly all lie upon each other."""
     number, tiles = section
     nominal, shapes = positions_of(tiles)
     cells: dict[str, np.ndarray] = {}
@@ -109,11 +111,13 @@ def place_section(p: Parameters, reader: Reader, section: tuple[int, list[Tile]]
             return np.zeros((reader.tiling.depth, *shapes[k]), reader.tiling.dtype)
 
     pairs = neighbours(nominal, shapes)
-    if not pairs and len(tiles) > 1 and p.refine_tile_positions:
+    shared = covered(nominal, shapes)
+    if len(tiles) > 1 and p.refine_tile_positions and (not pairs or shared > WHOLE):
+        what = f"no two of {len(tiles)} tiles overlap by {LEAST} px"
+        what = f"tiles lie upon each other by {shared:.0%}" if pairs else what
         raise DataError(
-            f"{reader.tiling.source}{named(reader.tiling, number)}: no two of {len(tiles)} tiles overlap by {LEAST} px; "
-            "are the positions in px of these tiles, y and x the right way round? --refine_tile_positions false "
-            "lays them as they are"
+            f"{reader.tiling.source}{named(reader.tiling, number)}: {what}; are the positions in px of these tiles, "
+            "y and x the right way round? --refine_tile_positions false lays them as they are"
         )
     reach = p.tile_reach or max(32, int(shapes.max()) // 10)
     seams = sorted(measure(read, nominal, shapes, pairs, reach), key=lambda s: (s.a, s.b))
@@ -123,6 +127,15 @@ def place_section(p: Parameters, reader: Reader, section: tuple[int, list[Tile]]
     if len(bad) == len(tiles):
         raise DataError(f"none of its {len(tiles)} tiles can be read; the first: {next(iter(bad.values()))}")
     return Section(*rows_of(placement, tiles, set(bad)), cells, bad, lost)
+
+
+def covered(nominal: np.ndarray, shapes: np.ndarray) -> float:
+    """Share of a tile that the nearest other one shows, too: the median over the tiles; 0 of one tile."""
+    if len(nominal) < 2:
+        return 0.0
+    other = cKDTree(nominal + shapes / 2).query(nominal + shapes / 2, k=2)[1][:, 1]
+    sides = np.minimum(nominal + shapes, (nominal + shapes)[other]) - np.maximum(nominal, nominal[other])
+    return float(np.median(np.clip(sides, 0, None).prod(1) / shapes.prod(1)))
 
 
 def named(tiling: Tiling, section: int) -> str:

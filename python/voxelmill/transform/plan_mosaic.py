@@ -192,7 +192,8 @@ def report(
         notes.append(f"{len(unheld)} tiles share nothing with a neighbour and lie where the positions say: {more}")
     if poor:
         more = f"{', '.join(poor[:3])}{', ...' if len(poor) > 3 else ''}"
-        notes.append(f"{len(poor)} of {len(met)} seams are poor (quality below {POOR:g}), look at them: {more}")
+        asked = ". Are the positions in px, y and x the right way round?" if len(poor) > len(met) / 2 else ""
+        notes.append(f"{len(poor)} of {len(met)} seams are poor (quality below {POOR:g}), look at them: {more}{asked}")
     if not made.light and (light or 0) > UNEVEN:
         notes.append(f"light differs by {light:.1%} over a tile (RMS); --tile_illumination true evens it out")
     if not one:

@@ -27,6 +27,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from . import narrow_overlap
+from .bandpass import COARSEST
 from .offsets import Offsets, median
 from .registration import estimate_pair, prepare
 
@@ -231,7 +232,7 @@ def _register(
     full     at full resolution; else a part that is wide enough is halved
     half     halve a part of HALVED px already, for a first look"""
     total, power, correlation = np.zeros(2), 0.0, 0.0
-    most = -(-max(one.shape[1:]) // 2) if half and min(one.shape[1:]) >= HALVED else 2**14
+    most = max(COARSEST, -(-max(one.shape[1:]) // 2)) if half and min(one.shape[1:]) >= HALVED else 2**14
     for of_a, of_b in zip(one, other, strict=True):
         found = estimate_pair(*(prepare(part, full=full, max_size=most) for part in (of_a, of_b)), level="translation")
         if found.trusted:

@@ -126,7 +126,7 @@ def _matched(
     if not files:
         raise DataError(
             f"{inside.rstrip('/') or called}: {table_called or beside.name} names none of its {len(there)} tiles "
-            f"({', '.join(sorted(there)[:2])}, ...)"
+            f"({', '.join(sorted(there)[:2])}, ...) but {next(iter(listed))}; expected file names as they stand in the folder"
         )
     lacking = {name: "the table of positions names it, and it is not there" for name in listed if name not in there}
     extra = sorted(there - set(listed), key=natural)
