@@ -272,6 +272,10 @@ def test_the_window_is_that_of_the_sorted_values(dtype, seed, percentiles):
         (np.append(np.arange(3, 250), 300.0), None),
         (np.append(np.arange(3, 250), 100.5), None),
         (np.arange(300.0), None),
+        (np.arange(0.0, 256, 2), np.arange(0, 256, 2)),
+        (np.arange(0.0, 256, 2) / 255, np.arange(0, 256, 2)),
+        (np.array([0.0, 1]), None),  # a mask would be black
+        (np.arange(1000.0, 1063), None),
     ],
 )
 def test_values_in_even_steps_keep_their_levels(levels, number):

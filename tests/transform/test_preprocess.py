@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from voxelmill.core.volume import open_image
 from voxelmill.testing.em import neurites
 from voxelmill.testing.stages import make_facts, make_store, run_stage
+from voxelmill.transform.preprocess import grey_window
 
 
 def test_blocks_agree_and_scale_stays(tmp_path: Path):
@@ -100,6 +102,22 @@ def test_eight_bits_give_the_same_bytes_in_any_type(tmp_path: Path):
         assert run_stage("transform.preprocess", folder, **given) == 0
         found[name] = open_image(folder / "out.ome.zarr").read()
     assert [name for name, values in found.items() if not np.array_equal(values, found["u8"])] == []
+
+
+@pytest.mark.parametrize(
+    ("step", "high", "window"),
+    [
+        (1, 200, (0, 255)),
+        (514, 257 * 254, (0, 65535)),  # even levels of 8 bits
+        (512, 256 * 254, (0, 65280)),
+        (60000, 60000, (7, 50000)),  # a mask
+        (64, 64 * 200, (7, 50000)),  # 10 bits
+        (0, 0, (0, 255)),
+    ],
+)
+def test_the_window_of_grey_values_by_their_steps(step, high, window):
+    facts = {"grey_step": step, "value_range": [0, high], "window": [7, 50000]}
+    assert tuple(grey_window(facts, "uint16")) == window
 
 
 def test_bright_membranes_become_dark(tmp_path: Path):

@@ -13,6 +13,8 @@ from ..core.stage import In, Out
 from ..core.volume import Image, Layout, Region, create_image, open_image
 from . import contrast
 
+WIDENED = (1, 256, 257)  # what a grey level of 8 bits is in 16: as it is, shifted, or so that 255 is 65535
+
 
 class Parameters(Params):
     """Denoising and contrast."""
@@ -51,9 +53,9 @@ def equalise(p: Parameters, source: Image, target: Image, window: tuple[float, f
 
 def grey_window(facts: dict, dtype: str) -> tuple[float, float]:
     """Grey values that become 0 and 255: without hot pixels, where that leaves a range. Grey levels of 8 bits that were
-    widened (k, 256 k, 257 k) become what they were."""
-    step = facts.get("grey_step") or 1
-    if dtype == "uint16" and facts["value_range"][1] <= 255 * step:
-        return 0, 255 * step
+    widened (k, 256 k, 257 k) become what they were; other steps are those of 10 or 12 bits, or of a few values."""
+    for unit in WIDENED if dtype == "uint16" else ():
+        if (facts.get("grey_step") or 1) % unit == 0 and facts["value_range"][1] <= 255 * unit:
+            return 0, 255 * unit
     low, high = facts.get("window") or facts["value_range"]
     return (low, high) if low < high else tuple(facts["value_range"])

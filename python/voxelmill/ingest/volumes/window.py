@@ -15,7 +15,8 @@ import numpy as np
 from ...core.errors import DataError
 
 HALF = 1 << 16
-LEVELS = 256
+FEWEST, LEVELS = 64, 256  # fewer levels fit into 8 bits wherever they lie, and would be dark by their numbers
+UNITS = (1.0, 256.0, 257.0, 1 / 255, 1 / 256)  # what one grey level of 8 bits is written as, most often
 OFF = 0.01  # of a step that a level may lie beside it: what float32 makes of k / 255 is 1e-5 off
 Pieces = Callable[[], Iterator[tuple[int, np.ndarray]]]  # each time anew: number of the first section, values (z, y, x)
 
@@ -78,25 +79,31 @@ def window(pieces: Pieces, percentiles: tuple[float, float], name: str, keep: bo
 
 
 def eight_bits(pieces: Pieces) -> Window | None:
-    """The window that gives values of at most 256 even steps their numbers, 0 to 255, if these are such values.
+    """The window that gives values of 64 to 256 even steps their numbers, 0 to 255, if these are such values.
 
-    They are counted from 0 where they are multiples of a step, else from the lowest one."""
+    They are counted from 0 where they are multiples of a step, one of UNITS before others, else from the lowest one."""
     levels = np.zeros(0)
     for _, values in pieces():
         for section in values:
             levels = np.union1d(levels, np.unique(section).astype(np.float64))
             if len(levels) > LEVELS:
                 return None
-    if len(levels) < 2:
+    if len(levels) < FEWEST:
         return None
-    for first in (0.0, float(levels[0])):
+    for first, steps in ((0.0, UNITS), (0.0, ()), (float(levels[0]), ())):
         above = levels - first
-        step = float(np.diff(np.union1d(above, 0.0)).min())
-        step = float(above[-1]) / max(1, round(float(above[-1]) / step))  # as exact as the highest level
-        number = np.rint(above / step)
-        if above[0] >= 0 and number[-1] < LEVELS and np.allclose(above / step, number, rtol=0, atol=OFF):
-            return Window(first, first + (LEVELS - 1) * step)
+        for step in steps or (_step(above),):
+            number = np.rint(above / step)
+            told = above[0] >= 0 and number[-1] < LEVELS and np.diff(number).min() > 0  # each has a number of its own
+            if told and np.allclose(above / step, number, rtol=0, atol=OFF):
+                return Window(first, first + (LEVELS - 1) * step)
     return None
+
+
+def _step(above: np.ndarray) -> float:
+    """The least difference between values in order, 0 among them; as exact as the highest one."""
+    least = float(np.diff(np.union1d(above, 0.0)).min())
+    return float(above[-1]) / max(1, round(float(above[-1]) / least))
 
 
 def _as_float(kind: np.dtype) -> bool:
