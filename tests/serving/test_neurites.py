@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from voxelmill.core.errors import DataError
-from voxelmill.postprocess.shapes import from_fragment
+from voxelmill.postprocess.shapes import as_fragment, from_fragment
 from voxelmill.serving import meshes, neurites
 from voxelmill.testing.stages import make_store, record_of, run_stage
 
@@ -165,6 +165,25 @@ def test_meshes_through_many_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for lod in range(3):
         closed_and_in_place(*meshes.read(folder, 5, lod))
         assert (said.corner >= [250, 150, 950]).all() and said.cells[lod].max() < 8 >> lod
+
+
+def test_one_cell_of_the_last_level_holds_all(tmp_path: Path):
+    """Also where a neurite lies on both sides of a face of cells of every level."""
+    position, grid = (
+        np.array([[100, 100, 7600], [100, 100, 8400], [100, 600, 8000]]),
+        meshes.Grid(np.zeros(3), np.full(3, 1000.0)),
+    )
+    meshes.write("multilod", tmp_path, grid, [(2**63 + 1, "0_0_0", as_fragment(position, np.array([[0, 1, 2]])))])
+    said = meshes.manifest_of(tmp_path, 2**63 + 1)
+    assert said.corner.tolist() == [7000, 0, 0] and [len(cells) for cells in said.cells] == [2, 1, 1]
+
+
+def test_a_crumb_has_only_levels_that_show_it(tmp_path: Path):
+    """Neuroglancer draws the last that it has; of an empty one it would draw nothing."""
+    flat = as_fragment(np.eye(3) + 500, np.array([[0, 1, 2]]))
+    meshes.write("multilod", tmp_path, meshes.Grid(np.zeros(3), np.full(3, 1280.0)), [(7, "0_0_0", flat)])
+    assert [len(cells) for cells in meshes.manifest_of(tmp_path, 7).cells] == [1]
+    assert len(meshes.read(tmp_path, 7, 0)[1]) == 1
 
 
 def test_legacy_meshes(whole: Path, tmp_path: Path):

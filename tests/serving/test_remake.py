@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,27 @@ def test_legacy_meshes_stay_legacy(tmp_path: Path):
     done(found, merge_parts(tmp_path / "new", AFTER))
     made = {path.name for path in found.glob("meshes/*")}
     assert made == {"info", "1:0", *json.loads((found / "meshes/1:0").read_text())["fragments"]} and len(made) > 3
+
+
+@pytest.mark.parametrize("moved", [0, 4, 12, 16])
+def test_killed_it_makes_all_of_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int):
+    """The merge table changes last, so the next call finds what is still to do."""
+    found, wanted = results(tmp_path / "a", BEFORE), files(results(tmp_path / "b", AFTER))
+    new, replace, left = merge_parts(tmp_path / "new", AFTER), os.replace, iter(range(moved))
+
+    def killed(source, target):
+        next(left)  # StopIteration when the time has come
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(StopIteration):
+        done(found, new)
+    monkeypatch.undo()
+    assert done(found, new) == [1, 2]
+    after = files(found)
+    assert {n: d for n, (_, d) in after.items() if "volumes/" not in n} == {
+        n: d for n, (_, d) in wanted.items() if "volumes/" not in n
+    }
 
 
 def test_taken_back_it_is_as_before(tmp_path: Path):

@@ -30,7 +30,7 @@ Format = Literal["multilod", "legacy"]
 TYPES: dict[str, Format] = {"neuroglancer_multilod_draco": "multilod", "neuroglancer_legacy_mesh": "legacy"}
 CELL = 128  # voxels of the mesh across a cell of the finest level
 CUBE = 2  # voxels of the level above that become one point
-LODS = 3  # at least: three levels have 1, 1/4, 1/16 of the triangles
+LODS = 3  # at least, but for crumbs: three levels have 1, 1/4, 1/16 of the triangles
 IDENTITY = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
 
 
@@ -133,9 +133,8 @@ def write_multilod(folder: Path, grid: Grid, fragments: Iterable[tuple[int, str,
 
 def write_one(folder: Path, grid: Grid, pieces: Pieces, root: int) -> None:
     cells = np.array([cell for cell, *_ in pieces.places[root]])
-    extent = int(np.ptp(cells, axis=0).max()) + 1
-    lods = max(LODS, (extent - 1).bit_length() + 1)
-    first = cells.min(0) >> (lods - 1) << (lods - 1)  # where a cell of the last level begins
+    first = cells.min(0)
+    lods = max(LODS, int((cells.max(0) - first).max()).bit_length() + 1)
     found: list[list[tuple[octree.Cell, int]]] = [[] for _ in range(lods)]
     with (folder / str(root)).open("wb") as file:
         coarser: list[list[bytes]] = [[] for _ in range(lods)]
@@ -150,6 +149,8 @@ def write_one(folder: Path, grid: Grid, pieces: Pieces, root: int) -> None:
 
         for _ in octree.levels(pieces.cells(root, first), lods, CUBE * octree.SIDE // CELL, emit):
             pass
+        while not any(size for _, size in found[-1]) and len(found) > 1:
+            found.pop()  # a viewer draws the last level that is there: a crumb is not gone from afar
         for data in coarser:
             file.writelines(data)
     corner = grid.origin + first * grid.cell
@@ -165,8 +166,7 @@ def encoded(mesh: octree.Mesh) -> bytes:
 
 
 def manifest(corner: np.ndarray, cell: np.ndarray, found: list[list[tuple[octree.Cell, int]]]) -> bytes:
-    """`ROOT.index`: grid, scale of each level (its voxel: no point is drawn farther than that beside its place), cells and
-    bytes of each."""
+    """`ROOT.index`: grid, scale of each level (its voxel), cells and bytes of each."""
     lods = len(found)
     scales = cell.max() / CELL * 2.0 ** np.arange(lods)
     words = [corner.astype("<f4"), np.array(lods, "<u4"), scales.astype("<f4"), np.zeros(3 * lods, "<f4")]

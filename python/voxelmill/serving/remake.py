@@ -97,16 +97,17 @@ def remake(results: Path, merge: Path, p: neurites.Parameters, g: graph.Paramete
         rewired(g, task, results, merge, made, memory_mb)
         if rows is not None:
             with_rows(results, rows, roots, made)
-        remove(results, roots)
-        for name in (path.name for path in merge.glob("*.parquet")):
-            if (merge / name).read_bytes() != (results / "tables/merge" / name).read_bytes():
-                shutil.copyfile(merge / name, made / name)
-                os.replace(made / name, results / "tables/merge" / name)
+        shown = {path.relative_to(files) for path in files.rglob("*") if path.is_file()}
         for source, target in ((files, results), (made / "tables", results / "tables"), (made / "graph", results / "graph")):
             for path in sorted(path for path in source.rglob("*") if path.is_file()):
                 place = target / path.relative_to(source)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, place)
+        remove(results, roots, shown)
+        for name in (path.name for path in merge.glob("*.parquet")):  # last: who is killed before finds the same roots again
+            if (merge / name).read_bytes() != (results / "tables/merge" / name).read_bytes():
+                shutil.copyfile(merge / name, made / name)
+                os.replace(made / name, results / "tables/merge" / name)
     return roots
 
 
@@ -175,13 +176,12 @@ def with_rows(results: Path, rows: Path, roots: np.ndarray, made: Path) -> None:
     neurons.write_neurons(made / "tables/neurons", [made / "old.parquet", rows], made / "tables/nodes.parquet")
 
 
-def remove(results: Path, roots: Sequence[int] | np.ndarray) -> None:
-    """Meshes and skeletons of root ids."""
+def remove(results: Path, roots: Sequence[int] | np.ndarray, kept: set[Path]) -> None:
+    """Meshes and skeletons of root ids, but for these."""
     for root in map(int, roots):
-        for path in results.glob(f"meshes/{root}:0:*"):
-            path.unlink()
-        for name in runs.files_of_neurite(root):
-            (results / name).unlink(missing_ok=True)
+        for path in (*results.glob(f"meshes/{root}:0:*"), *(results / name for name in runs.files_of_neurite(root))):
+            if path.relative_to(results) not in kept:
+                path.unlink(missing_ok=True)
 
 
 def parameters(results: Path, stage: str, model: type[Model]) -> Model:
