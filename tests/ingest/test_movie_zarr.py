@@ -62,6 +62,23 @@ def test_ome_zarr_collection_is_fields_of_view(tmp_path):
         assert [movie.read_frame(f, 0, 0)[0, 0] for f in range(4)] == [1, 2, 3, 11]
 
 
+def test_an_image_that_the_series_of_a_collection_list_is_no_other(tmp_path):
+    """Image 1 was not copied: field of view 1 is without frames, as a plate's, and image 2 stays field of view 2."""
+    import zarr
+
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    for i in (0, 2):
+        group = root.create_group(str(i))
+        group.create_array("0", data=np.full((1, 8, 8), i + 1, np.uint16))
+        axes = list("tyx")
+        group.attrs["ome"] = {"version": "0.3", "multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+    root.create_group("OME").attrs["ome"] = {"version": "0.5", "series": ["0", "1", "2"]}
+    with open_movie(tmp_path / "a.zarr") as movie:
+        assert [(f.name, f.n_frames) for f in movie.fovs] == [("0", 1), ("1", 0), ("2", 1)]
+        assert movie.read_frame(2, 0, 0)[0, 0] == 3
+        assert "Without a single frame: field of view 1 (image 1)." in movie.notes
+
+
 @pytest.mark.parametrize(
     ("axes", "message"), [(("tyx", "tcyx"), "process them apart"), (("tyxc",), "has axes 'TYXC'"), (("tyx/",), "'TYX' for")]
 )

@@ -24,7 +24,10 @@ UNITS = {"area": "px", "intensity_total": "counts", "intensity_mean": "counts", 
 
 
 def families(tracks: NDArray, most: int) -> list[int]:
-    """At most `most` track ids, mothers before daughters, family by family: the largest first, then the longest."""
+    """At most `most` track ids, mothers before daughters, family by family: the largest first, then the longest.
+
+    Families are whole, so that no daughter is shown without her sister; of one that is too large by itself, the first
+    generations are."""
     daughters = daughters_of(tracks)
     span = dict(zip(tracks["track_id"].tolist(), (tracks["last"] - tracks["first"] + 1).tolist()))
     trees = []
@@ -35,7 +38,23 @@ def families(tracks: NDArray, most: int) -> list[int]:
             ahead += daughters.get(tree[-1], [])[::-1]
         trees.append(tree)
     trees.sort(key=lambda tree: (-len(tree), -sum(span[i] for i in tree), tree[0]))
-    return [i for tree in trees for i in tree][:most]
+    shown: list[int] = []
+    for tree in trees:
+        if len(shown) + len(tree) > most:
+            return shown or first_generations(tree, daughters, most)
+        shown += tree
+    return shown
+
+
+def first_generations(tree: list[int], daughters: dict[int, list[int]], most: int) -> list[int]:
+    """At most `most` of a family, in its order, sisters together."""
+    kept = [tree[0]]
+    for mother in kept:  # it grows
+        sisters = daughters.get(mother, [])
+        if len(kept) + len(sisters) > most:
+            break
+        kept += sisters
+    return [i for i in tree if i in set(kept)]
 
 
 def daughters_of(tracks: NDArray) -> dict[int, list[int]]:

@@ -128,7 +128,7 @@ def counted(fits: list[Row]) -> dict[str, Any]:
         "poor_fits": sum(one.r_squared < WEAK for one in done),
         "not_determined": sum(bool(one.note) for one in done),
         "not_fitted": len(fits) - len(done),
-        "not_fitted_mostly": whys.most_common(1)[0][0] if whys else None,
+        "not_fitted_mostly": whys.most_common(1)[0][0] if whys else "",
     }
 
 

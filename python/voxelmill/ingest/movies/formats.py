@@ -210,8 +210,12 @@ def _settle_times(movie: Movie, frame_interval: float) -> None:
 
 
 def _with_times(f: Fov, common: float, frame_interval: float) -> Fov:
-    if not has_frames(f) or usable(f.times, f.n_frames):
+    if not has_frames(f):
         return f
+    if usable(f.times, f.n_frames):
+        same = (np.flatnonzero(np.diff(f.times) == 0) + 1).tolist()
+        note = f"{ABOUT_TIMES[0]}: frame {listed(same)} has the time of the frame before it. Kept; --frame_times may replace them."
+        return replace(f, notes=(*f.notes, note)) if same else f
     better = mended(f.times)
     if better is not None:
         times, bad = better

@@ -194,7 +194,7 @@ def _is_whole(group: Any) -> bool:
 
 def _images(root: Any, path: Path, images: int) -> list[tuple[str, Any]]:
     """Names and groups of the images in the store; None for one that is not there: a plate lists them, and a collection
-    has as many `images` as its OME-XML tells (0: it has none)."""
+    has as many `images` as its OME-XML tells (0: it has none), and those of its `series`."""
     ome = _ome(root)
     if "multiscales" in ome:
         return [("Image 0", root)]
@@ -209,7 +209,8 @@ def _images(root: Any, path: Path, images: int) -> list[tuple[str, Any]]:
     if not numbers:
         raise DataError(f"{path}: no OME multiscales metadata in the store; expected OME-Zarr 0.1 to 0.6")
     first = 0 if max(numbers) < images else min(numbers)  # some count from 1
-    every = sorted(numbers | set(range(first, first + images)))
+    named = _ome(root["OME"]).get("series", []) if "OME" in root else []
+    every = sorted(numbers | set(range(first, first + images)) | {int(n) for n in map(str, named) if n.isdecimal()})
     return [(str(n), root[str(n)] if n in numbers else None) for n in every]
 
 
