@@ -376,7 +376,7 @@ def test_two_frames_of_one_stamp_are_named(tmp_path):
     source = write_stamped(tmp_path / "a.ome.tif", [0.0, 60, 60, 120, 180, 180], [60.0 * t for t in range(6)])
     with open_movie(source) as movie:
         assert movie.fovs[0].times == pytest.approx([0, 1, 1, 2, 3, 3]) and movie.fovs[1].notes == ()
-        assert movie.fovs[0].notes[0].startswith("bad time stamps: frame 2, 5 has the time of the frame before it")
+        assert movie.fovs[0].notes[0].startswith("bad time stamps: frame 2, 5 has the time of the one before it")
     assert inspected(tmp_path, source, pc_channel=0, fovs="0", frame_interval=2)[1]["fovs"][0]["times"]
 
 

@@ -214,7 +214,7 @@ def _with_times(f: Fov, common: float, frame_interval: float) -> Fov:
         return f
     if usable(f.times, f.n_frames):
         same = (np.flatnonzero(np.diff(f.times) == 0) + 1).tolist()
-        note = f"{ABOUT_TIMES[0]}: frame {listed(same)} has the time of the frame before it. Kept; --frame_times may replace them."
+        note = f"{ABOUT_TIMES[0]}: frame {listed(same)} has the time of the one before it. Kept; --frame_times replaces them."
         return replace(f, notes=(*f.notes, note)) if same else f
     better = mended(f.times)
     if better is not None:
