@@ -2,8 +2,8 @@
 
     illumination_peers.py planes|mean TILES.npy      array (tiles, z, y, x); prints {"flat": FILE.npy, "cpu_s": ...}
 
-planes: a field for each plane, as slices are usually lit; mean: one field, from the means over depth. Imports are not
-counted.
+planes: a field for each plane, as slices are usually lit (linumpy's stage is this); mean: one field, from the means over
+depth. Imports are not counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import numpy as np
 
 
 def main() -> None:
-    from basicpy import BaSiC
+    try:
+        from basicpy import BaSiC
+    except ImportError as error:
+        sys.exit(f"absent ({error})")
 
     way, file = sys.argv[1], Path(sys.argv[2])
     tiles = np.load(file)

@@ -157,8 +157,9 @@ def case(rows: int, tile: int, folder: Path, python: str, seconds: int) -> None:
     found, stitched, _ = ours(tiles, table, folder / "ours")
     print(f"\n{rows * rows} tiles of {tile} px; the stage is off by {made.error(made.nominal):.2f} px RMS")
     print(told("place_tiles", found, made))
-    for peer in ("ashlar", "m2stitch") if python else ():
-        print(told(peer, theirs(python, peer, tiles, table, seconds), made), flush=True)
+    for peer in ("ashlar", "m2stitch"):
+        result = theirs(python, peer, tiles, table, seconds) if python else "absent (no --peers)"
+        print(told(peer, result, made), flush=True)
     print(told("usual way", usual(tiles, made), made))
     speed, peak = made.tiles.size / 1e6 / stitched["cpu_s"], stitched["peak_memory_bytes"] / 2**20
     print(f"  {'stitch_tiles':12} {'':15} {speed:8.1f} Mpx per CPU s  {peak:6.0f} MB")

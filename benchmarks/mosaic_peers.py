@@ -61,7 +61,10 @@ def m2stitch(files: list[Path], nominal: np.ndarray) -> np.ndarray:
 def main() -> None:
     peer, folder, table = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     files, nominal = listed(folder, table)
-    __import__("ashlar.reg" if peer == "ashlar" else "m2stitch")
+    try:
+        __import__("ashlar.reg" if peer == "ashlar" else "m2stitch")
+    except ImportError as error:
+        sys.exit(f"absent ({error})")
     start = time.process_time()
     positions = {"ashlar": ashlar, "m2stitch": m2stitch}[peer](files, nominal)
     used = time.process_time() - start

@@ -63,7 +63,7 @@ def case(made: Acquisition, folder: Path, peer: str = "") -> None:
     print(f"  tiles   {tile_error(made, 0, found):.3f} px RMS off; by the stage {tile_error(made, 0, nominal):.2f}")
     print(f"  light   CV {cv(left):.4f}; before {cv(made.flat):.4f}")
     print(f"          {alone(made, grid, folder)}")
-    for way in ("planes", "mean") if peer else ():
+    for way in ("planes", "mean"):
         print(f"          {theirs(made, grid, folder, peer, way)}")
     if "profile_gain" in notes:
         before, after = uneven_depth(made, notes["profile_gain"])
@@ -93,6 +93,8 @@ def alone(made: Acquisition, grid: Path, folder: Path) -> str:
 
 def theirs(made: Acquisition, grid: Path, folder: Path, python: str, way: str) -> str:
     """What BaSiCPy finds, or why there is nothing."""
+    if not python:
+        return f"BaSiCPy, {way}: absent (no --peers)"
     tiles = open_grid(grid)
     np.save(folder / "tiles.npy", np.stack([tiles.read(i) for i in range(len(tiles))]))
     command = ["timeout", "600", python, str(HERE / "illumination_peers.py"), way, str(folder / "tiles.npy")]
@@ -102,6 +104,12 @@ def theirs(made: Acquisition, grid: Path, folder: Path, python: str, way: str) -
     found = json.loads(done.stdout.splitlines()[-1])
     left = np.mean([cv(made.flat / field) for field in np.load(found["flat"])])
     return f"BaSiCPy, {way}: CV {left:.4f}, {found['cpu_s']:.2f} CPU s"
+
+
+def linumpy(python: str) -> str:
+    """Whether the Python of peers has it. Its light is BaSiCPy's, plane by plane; its other steps take its own files."""
+    there = python and not subprocess.run([python, "-c", "import linumpy"], capture_output=True).returncode
+    return "there; its light is BaSiCPy, planes" if there else "absent; its light is BaSiCPy, planes"
 
 
 def bent(made: Acquisition, folder: Path) -> tuple[float, float]:
@@ -121,8 +129,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--peers", default=os.environ.get("VOXELMILL_PEERS", ""), metavar="PYTHON")
     given = parser.parse_args()
-    if not given.peers:
-        print("no --peers: BaSiCPy is not here")
+    print(f"linumpy: {linumpy(given.peers)}")
     texture = np.load(given.texture)["raw"] if given.texture else None
     few, wide = ((2, 2), INSIDE) if given.inside else (tuple(given.grid), 0.0)
     cases = [(seed, few) for seed in given.seed] + [(given.seed[0], (n, n)) for n in (6, 10) if given.large]

@@ -17,6 +17,7 @@ import zarr
 from voxelmill.testing.chain import check_chain
 from voxelmill.testing.em import neurites
 from voxelmill.testing.engine import Run, run
+from voxelmill.testing.mosaics import mosaic as tiles
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +108,29 @@ def test_connectome_takes_the_mosaic(mosaic: Run, tmp_path):
     assert "Please look at" in report and "sections blank: 5" in report
     parts = [pq.read_table(path, columns=["root_id"]) for path in (done.outdir / "tables/merge").glob("*.parquet")]
     assert len(pc.unique(pa.concat_tables(parts)["root_id"])) > 20  # of 81 tubes
+
+
+def test_a_czi_with_a_mosaic_in_each_scene(tmp_path):
+    """Where the tiles lie stands in its metadata; the second scene is far away."""
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    made = [tiles(2, 2, tile=96, overlap=0.25, seed=seed) for seed in (4, 5)]
+    with czi.create_czi(str(tmp_path / "slide 1.CZI")) as doc:
+        for scene, one in enumerate(made):
+            for tile, (y, x) in zip(one.tiles, one.nominal.astype(int).tolist()):
+                doc.write(tile[..., None], plane={"C": 0}, scene=scene, location=(x + 5000 * scene, y - 300))
+        doc.write_metadata("made", scale_x=0.5e-6, scale_y=0.5e-6)
+    done = run("--workflow", "mosaic", "--input", tmp_path / "slide 1.CZI", *GRID, folder=tmp_path / "run")
+    assert done.code == 0, done.said
+    with open(done.outdir / "tile_positions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    at = np.array([[float(row["y"]), float(row["x"])] for row in rows]).reshape(2, 4, 2)
+    assert [row["tile"].split("/")[0] for row in rows] == ["scene_0"] * 4 + ["scene_1"] * 4
+    for one, found in zip(made, at):
+        assert one.error(found) < 0.1
+    assert min(float(row["quality"]) for row in rows) > 0.8
+    group = zarr.open_group(str(done.outdir / "mosaic.ome.zarr"), mode="r")
+    scale = group.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    assert scale[1:] == [500, 500] and group["0"].shape[0] == 2 and all((group["0"][z] > 0).mean() > 0.8 for z in (0, 1))
 
 
 def test_every_process_of_plain_tiles_has_its_tasks(stack, tmp_path):

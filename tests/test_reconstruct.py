@@ -79,8 +79,9 @@ OFF = ("--detect_rehoming", "false", "--analyze_shifts", "false")  # each by its
     [
         ((98, 101, 102), OFF, expected(3, 0, DETECT_REHOMING_EVENTS=0, ANALYZE_SHIFTS=0)),
         ((0, 2, 3, 5), ("--auto_assess_quality", "true"), expected(3, 1, AUTO_ASSESS_QUALITY=1)),
+        ((0, 1, 2, 3), ("--auto_assess_quality", "true"), expected(3, 0, AUTO_ASSESS_QUALITY=1)),
     ],
-    ids=["two in a row are no gap", "quality"],
+    ids=["two in a row are no gap", "quality", "quality, no gap"],
 )
 def test_tasks(tmp_path: Path, numbers: tuple[int, ...], words: tuple, tasks: dict[str, int]):
     """Without a gap the manifests are an empty list: an empty channel in their place would cost FINALISE_INTERPOLATION."""

@@ -167,8 +167,21 @@ STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
         ),
         (
             "detect_rehoming",
-            ("compare_stitching", "motor_only_stack", "analyze_acquisition_rotation", "align_to_ras_enabled"),
-            STITCHED | {"STACK_MOTOR_ONLY": 1, "ANALYZE_ACQUISITION_ROTATION": 1, "DETECT_REHOMING_EVENTS": 0, **RAS},
+            (
+                "compare_stitching",
+                "motor_only_stack",
+                "analyze_acquisition_rotation",
+                "align_to_ras_enabled",
+                "auto_assess_quality",
+            ),
+            STITCHED
+            | {
+                "AUTO_ASSESS_QUALITY": 1,
+                "STACK_MOTOR_ONLY": 1,
+                "ANALYZE_ACQUISITION_ROTATION": 1,
+                "DETECT_REHOMING_EVENTS": 0,
+                **RAS,
+            },
         ),
         (
             "analyze_shifts",
@@ -179,11 +192,14 @@ STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
     ids=["all diagnostics", "some", "the others"],
 )
 def test_what_is_switched_on_or_off(off: str, on: tuple[str, ...], more: dict[str, int], tmp_path: Path) -> None:
-    """Volumes beside the stack, diagnostics, steps: each switch brings or takes its own tasks, and no others."""
+    """Volumes beside the stack, diagnostics, steps: each switch brings or takes its own tasks, and no others; a slice
+    configuration changes none of it."""
+    (tmp_path / "slice_config.csv").write_text("slice_id,use\n0,true\n2,true\n")
     words: list[object] = [word for name in on for word in (f"--{name}", "true")] + [f"--{off}", "false"]
     (tmp_path / "allen_mouse_25um_v1.2").mkdir()  # as BrainGlobe has it
     home = {"BRAINGLOBE_DIR": str(tmp_path)}
-    done = run(*ARGUMENTS["reconstruct"], *words, "--zip_volume", "false", "-stub-run", folder=tmp_path, env=home)
+    given = ("--zip_volume", "false", "--slice_config", tmp_path / "slice_config.csv")
+    done = run(*ARGUMENTS["reconstruct"], *words, *given, "-stub-run", folder=tmp_path, env=home)
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected("reconstruct", ZIP_VOLUME=0, **more)
 
