@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voxelmill.core.runs import closing_lines, log, stopped_lines, table
+from voxelmill.core.runs import closing_lines, log, plain, stopped_lines, table
 
 KILLED = "Process `INGEST` was killed\nlong account"
 
@@ -64,3 +64,8 @@ def test_a_run_that_has_failed_says_why_and_what_to_do(report: str | None, error
 def test_who_interrupts_a_run_has_nothing_to_mend():
     told, then = (line.strip() for line in stopped_lines({"error": "SIGINT", "error_report": "SIGINT"})[2:])
     assert told == "It was told to, by SIGINT." and "kept: give the same command with -resume" in then
+
+
+def test_figures_are_said_as_a_person_reads_them():
+    said = plain({"width": 15.261494903398768, "size": None, "frames": [3, 4.5]})
+    assert said == "width: 15.2615; size: none; frames: 3, 4.5"

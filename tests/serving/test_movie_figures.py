@@ -198,6 +198,14 @@ def test_curves_and_quartiles_are_those_of_the_table():
     assert every.tolist() == [0, 2.5, 5] and held[1, [0, 2]].tolist() == [1, 3] and np.isnan(held[:, 1]).all()
 
 
+@pytest.mark.parametrize("least", [1, 1000])
+def test_few_cells_have_no_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int):
+    field = opened(make_stores(tmp_path, make_fovs(1, frames=6, size=160)))
+    monkeypatch.setattr(mp, "ENOUGH", least)
+    (ax, *_) = mp.trace_plots(field, "F").axes
+    assert bool(ax.lines) == ("median" in mp.trace_title(field, "F", 0)) == (least == 1)
+
+
 def test_blank_and_saturated_frames_are_gaps_and_named(tmp_path: Path):
     (made,) = make_fovs(1, frames=6, size=160)
     for t, grey in ((2, 500), (4, 65535)):

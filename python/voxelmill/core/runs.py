@@ -226,7 +226,11 @@ def plain(value: Any) -> str:
     """A quality figure as a person reads it."""
     if isinstance(value, dict):
         return "; ".join(f"{key}: {plain(of)}" for key, of in value.items())
-    return ", ".join(map(plain, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(plain, value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
 
 
 def table(outdir: Path) -> list[dict[str, Any]]:

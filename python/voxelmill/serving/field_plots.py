@@ -16,6 +16,7 @@ from .field import Field, Table, plot_colours, spread
 
 TREE_TRACKS = 200
 LINES = 100  # cells drawn in a plot of traces, kept and left out each; median and quartiles are of all
+ENOUGH = 5  # cells that have a median and quartiles worth drawing
 PANELS = 12
 UNITS = {"area": "px", "intensity_total": "counts", "intensity_mean": "counts", "intensity_variance": "counts²"}
 
@@ -207,8 +208,9 @@ def trace_plots(field: Field, which: str) -> Any:
                     places = np.array([p for p, _ in single])
                     ax.scatter(*places.T, s=7, c=[c for _, c in single], alpha=alpha, linewidths=0, zorder=2)
         times, quartiles = quartiles_of(field.table, column, field.minutes)
-        ax.fill_between(times, quartiles[0], quartiles[2], fc=(0, 0, 0, 0.18), ec="black", lw=0.7, zorder=3)
-        ax.plot(times, quartiles[1], color="black", lw=1.6, zorder=4)
+        if len(field.kept) >= ENOUGH:
+            ax.fill_between(times, quartiles[0], quartiles[2], fc=(0, 0, 0, 0.18), ec="black", lw=0.7, zorder=3)
+            ax.plot(times, quartiles[1], color="black", lw=1.6, zorder=4)
         ax.autoscale_view()
         ax.set_ylabel(labels[column])
         ax.ticklabel_format(axis="y", scilimits=(-3, 5))
@@ -247,7 +249,7 @@ def trace_title(field: Field, which: str, hidden: int) -> str:
     left = ", ".join(f"{n} {reason}" for reason, n in field.reasons.items())
     title = f"{which}: traces of {len(field.kept)} of {len(field.tracks)} cells"
     title += f"\nleft out{' (grey)' if field.dropped else ''}: {left}" if left else ""
-    if len(field.kept):
+    if len(field.kept) >= ENOUGH:
         title += "\nblack: median, band: quartiles of all that were kept"
     if max(len(field.kept), sum(field.reasons.values())) > LINES:
         title += f"\nat most {LINES} lines of kept and left out each"
