@@ -118,6 +118,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     given = parser.parse_args()
     if given.check:
+        if not given.outdirs:
+            parser.error("--check: no OUTDIR; expected results of runs")
         for outdir in given.outdirs:
             check(outdir, scaling_slices.load())
         return

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from .core.errors import DataError
 from .core.plans import PYRAMID_BLOCKS
 from .scaling import BLOCK_GB, DISK_GB, LONGEST, SINGLE_GB, SUBMITS_PER_SECOND, Cost, Line, fit, records_of
 
@@ -93,11 +94,17 @@ def calibrate(outdirs: Sequence[Path]) -> dict[str, Measured]:
 
 
 def tasks_in(outdir: Path) -> Iterator[tuple[float, float, dict]]:
-    """(Mvoxel that a task worked on, Mpx of a plane, its record) of the tasks of a run at 10 um that the model knows."""
+    """(Mvoxel that a task worked on, Mpx of a plane, its record) of the tasks of a run at 10 um that the model knows.
+
+    Raises DataError where OUTDIR holds no such run."""
     records = records_of(outdir)
-    plan = next(r["quality"] for r in records if r["stage"] == "plan_stack")
-    (nz, n1, n2), stacked = plan["shape"], plan["slices"]
-    depth = next(r["quality"]["depth_um"] for r in records if r["stage"] == "prepare_slice") / 10
+    of = {r["stage"]: r["quality"] for r in records if "depth_um" in r["quality"] or r["stage"] == "plan_stack"}
+    if not {"plan_stack", "prepare_slice"} <= set(of):
+        raise DataError(
+            f"{outdir}: no records of plan_stack and prepare_slice; expected results of a reconstruct run of grids"
+        )
+    (nz, n1, n2), stacked = of["plan_stack"]["shape"], of["plan_stack"]["slices"]
+    depth = of["prepare_slice"]["depth_um"] / 10
     blocks = {stage: sum(r["stage"] == stage for r in records) for stage in ORDER}
     for r in records:
         if (stage := r["stage"]) in ORDER:

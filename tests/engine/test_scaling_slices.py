@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from voxelmill.cli import main
+from voxelmill.core.errors import DataError
 from voxelmill.scaling import Cost
-from voxelmill.scaling_slices import BLOCK, ORDER, Brain, disk_gb, levels_made, limits, load, predict, report, tasks_of
+from voxelmill.scaling_slices import (
+    BLOCK,
+    ORDER,
+    Brain,
+    disk_gb,
+    levels_made,
+    limits,
+    load,
+    predict,
+    report,
+    tasks_in,
+    tasks_of,
+)
 
 STAGES = load()
 FINE = Brain(resolution_um=(1.36, 3.0))
@@ -71,3 +86,16 @@ def test_it_says_what_breaks_or_would_first(capsys: pytest.CaptureFixture[str]) 
     heavy = [replace(c, task_gb=1e3) for c in costs]
     assert sum(v > most for _, v, most, _ in limits(FINE, heavy)) >= len(costs)
     assert report(FINE, 1, 32, STAGES)
+
+
+def test_tasks_of_a_run_are_those_of_its_records(tmp_path: Path) -> None:
+    """What was left out before it had a depth tells nothing; a folder of something else is named."""
+    with pytest.raises(DataError, match="no records of plan_stack and prepare_slice"):
+        list(tasks_in(tmp_path))
+    (tmp_path / "provenance").mkdir()
+    plan = {"shape": [50, 200, 100], "slices": 2}
+    rows = [("prepare_slice", {}), ("prepare_slice", {"depth_um": 300.0}), ("plan_stack", plan)]
+    for n, (stage, quality) in enumerate(rows):
+        record = {"stage": stage, "quality": quality}
+        (tmp_path / f"provenance/{n}.provenance.json").write_text(json.dumps(record))
+    assert [made for made, *_ in tasks_in(tmp_path)] == pytest.approx([0.6, 0.6])

@@ -187,7 +187,7 @@ def test_all_pairs_rejected_is_the_stage_alone(tmp_path):
     assert rejected == stage
     rows = list(csv.DictReader((tmp_path / "r/d.csv").open()))
     (said,) = record_of(tmp_path / "r", "plan_stack")["quality"]["notes"]
-    assert said.startswith("no pair is believed of 3: slices lie as the stage says")
+    assert said == "no pair is believed of 3: slices lie as the stage says, give or take 2.0 px and 0.42 deg; d.csv says why"
     assert len(rows) == 3 and all(row["use"] == "skipped" and "z_correlation" in row["why"] for row in rows)
 
 

@@ -104,7 +104,8 @@ def run(
     counts = {use: sum(d.use == use for d in made) for use in ("full", "rotation only", "skipped")}
     if made and p.apply_pairwise_transforms and counts["skipped"] == len(made):
         most = give_or_take(*solution.doubt.max(0))
-        alone = [f"no pair is believed of {len(made)}: slices lie as the stage says{most}; {decisions.name} says why"]
+        why = decisions.name.removesuffix(".partial")
+        alone = [f"no pair is believed of {len(made)}: slices lie as the stage says{most}; {why} says why"]
     task.report(
         shape=list(done.shape), slices=len(images), pairs=counts, largest_shift_px=float(np.abs(solution.shift).max()),
         largest_turn_deg=float(np.abs(np.rad2deg(solution.turn)).max()),
