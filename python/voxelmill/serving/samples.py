@@ -51,7 +51,8 @@ def read_samples(path: str | Path, n_fovs: int | None = None) -> list[Sample]:
     import yaml
 
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        # text as it is written: in YAML a name 010 is 8, 12:30 is 750, and yes is true
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)
     except OSError as error:
         raise ParameterError(f"{path}: cannot be read ({error.strerror}); check --samples") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -72,8 +73,6 @@ def parse_samples(content: Any, n_fovs: int | None = None) -> list[Sample]:
     for i, entry in enumerate(entries):
         if not isinstance(entry, dict) or set(entry) != {"name", "fovs"}:
             raise ParameterError(f"sample {i}: found {entry!r}, expected exactly name and fovs")
-        if entry["name"] is None or isinstance(entry["name"], bool):  # YAML takes yes, no, on, off for these
-            raise ParameterError(f"sample {i}: its name reads as {entry['name']!r} in YAML; put it in quotes")
         name = str(entry["name"]).strip()
         if not re.fullmatch(r"[\w][\w .+-]*", name):
             raise ParameterError(f"sample {i}: {name!r} cannot be part of a file name; use letters, digits, _ and -")
