@@ -23,8 +23,12 @@ def test_crops_are_the_movie_seen_through_windows(stages: Path, movies: list):
     assert list(meta["cell_ids"]) == [i for i in np.unique(tracked) if i]
     for k, cell in enumerate(meta["cell_ids"]):
         y0, x0, y1, x1 = meta["windows"][k]
+        seen = np.flatnonzero(meta["valid_frames"][k])
+        lives = slice(seen[0], seen[-1] + 1)
         for name, stack in whole.items():
-            assert np.array_equal(cells[f"{name}/{cell}/0"][...], stack[:, y0:y1, x0:x1])
+            crop = cells[f"{name}/{cell}/0"][...]
+            assert np.array_equal(crop[lives], stack[lives, y0:y1, x0:x1])
+            assert crop.any((1, 2)).sum() == lives.stop - lives.start  # 0 before and after, however many frames a chunk has
             assert cells[f"{name}/{cell}/0"].dtype == stack.dtype
             crop = open_image(stages / f"cells/fov_000/cells.zarr/{name}/{cell}")
             np.testing.assert_allclose(crop.origin, field.space.position((0, y0, x0)))  # its place in the field

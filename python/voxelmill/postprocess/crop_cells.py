@@ -126,9 +126,12 @@ def write_crops(
             if view:
                 made[name, cell, 1] = SmallArray(crop / "1", half_shape(shape), "uint8", block, "tyx", "lz4")
     readers: dict[str, Callable[[int], NDArray]] = {name: image.read for name, image in images.items()}
+    valid = boxes.valid_frames
+    alive = np.logical_or.accumulate(valid, 1) & np.logical_or.accumulate(valid[:, ::-1], 1)[:, ::-1]
     for found in iter_crops(boxes, windows, labels.read, readers, block):
-        n = found.frames.start // block
+        n, lives = found.frames.start // block, alive[found.index, found.frames, None, None]
         for name, values in ({known.tracked(): found.mask.astype(np.uint8)} | found.images).items():
+            values = values if lives.all() else values * lives
             made[name, found.cell, 0].write(n, values)
             if view:
                 made[name, found.cell, 1].write(n, view_of(values, limits[name], name == known.tracked()))
