@@ -16,7 +16,8 @@ import numpy as np
 
 BITS = 16
 SIDE = 2**BITS - 1  # steps across a cell
-TORN = 0.5  # length of the mean normal of a cluster below which sheets in it lie back to back
+STIFF = 0.03  # how firmly a point is held where planes leave it free, as a share of how firmly these hold it
+TORN = 0.8  # length of the mean normal of a cluster below which sheets in it lie back to back
 
 Mesh = tuple[np.ndarray, np.ndarray]  # positions (n, 3) int64 x y z, triangles (m, 3) int64
 Cell = tuple[int, int, int]
@@ -90,7 +91,8 @@ def areal(triangles: np.ndarray) -> np.ndarray:
 
 
 def coarser(mesh: Mesh, edge: int) -> Mesh:
-    """A cell's mesh whose points in one cube of `edge` steps are one, their mean (J. Rossignac and P. Borrel, 1993).
+    """A cell's mesh whose points in one cube of `edge` steps are one (J. Rossignac and P. Borrel, 1993), which lies where
+    it is nearest to the planes of their triangles (P. Lindstrom, 2000): their mean lies inside of what bends.
 
     Points on the cell's faces stay. Sheets that lie back to back in a cube, as those of a thin neurite, stay apart: there
     points are one only where their normals point along the same of the six directions. No point moves out of its cube."""
@@ -100,7 +102,8 @@ def coarser(mesh: Mesh, edge: int) -> Mesh:
     x, y, z = (at // edge).T
     side = SIDE // edge + 1
     cube, count = dense((x * side + y) * side + z)
-    normal = normals(at, triangles)
+    across = crosses(at, triangles)
+    normal = normals(across, triangles, len(at))
     mean = np.stack([np.bincount(cube, along) for along in normal.T], 1) / count[:, None]
     torn = np.linalg.norm(mean, axis=1)[cube] < TORN
     along = np.abs(normal).argmax(1)
@@ -111,7 +114,39 @@ def coarser(mesh: Mesh, edge: int) -> Mesh:
     place, count = dense(key)
     centres = np.stack([np.bincount(place, along).astype(np.int64) // count for along in at.T], 1)
     corners = place[triangles]
-    return centres, corners[areal(corners)]
+    nearest = np.rint(centres + to_planes(at, triangles, across, corners, centres)).astype(np.int64)
+    low = centres // edge * edge
+    moved = np.clip(nearest, np.maximum(low, 1), np.minimum(low + edge, SIDE) - 1)  # within the cube, off the faces
+    moved[place[fixed]] = at[fixed]
+    return moved, corners[areal(corners)]
+
+
+def to_planes(
+    at: np.ndarray, triangles: np.ndarray, across: np.ndarray, places: np.ndarray, centres: np.ndarray
+) -> np.ndarray:
+    """(n, 3) from the centre of each place to the point nearest to the planes of the triangles (m, 3) that have a corner
+    there, by their area; STIFF holds it at the centre where they leave it free, as along a plane. across: their `crosses`."""
+    area = np.sqrt(np.einsum("ij,ij->i", across, across))
+    unit = across / np.maximum(area, 1e-9)[:, None]
+    height = np.einsum("ij,ij->i", unit, at[triangles[:, 0]])
+    pairs = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
+    planes = np.stack([across[:, i] * unit[:, j] for i, j in pairs] + [along * height for along in across.T], 1)
+    xx, yy, zz, xy, xz, yz, rx, ry, rz = gathered(places, planes, len(centres)).T
+    x, y, z = centres.T
+    r = rx - xx * x - xy * y - xz * z, ry - xy * x - yy * y - yz * z, rz - xz * x - yz * y - zz * z
+    held = STIFF * (xx + yy + zz) + 1e-9
+    xx, yy, zz = xx + held, yy + held, zz + held
+    # inverse of a symmetric matrix by its cofactors: the same bits everywhere, which no library's solver promises
+    ii, ij, ik, jj, jk, kk = (
+        yy * zz - yz**2,
+        xz * yz - xy * zz,
+        xy * yz - xz * yy,
+        xx * zz - xz**2,
+        xy * xz - xx * yz,
+        xx * yy - xy**2,
+    )
+    step = ii * r[0] + ij * r[1] + ik * r[2], ij * r[0] + jj * r[1] + jk * r[2], ik * r[0] + jk * r[1] + kk * r[2]
+    return np.stack(step, 1) / (xx * ii + xy * ij + xz * ik)[:, None]
 
 
 def dense(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,14 +155,26 @@ def dense(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (np.cumsum(count > 0) - 1)[keys], count[count > 0]
 
 
-def normals(at: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(n, 3) of length 1, of the triangles around each point, by their area; 0 where these cancel out."""
+def crosses(at: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(m, 3) across each triangle, twice its area long."""
     x, y, z = at.T.astype(float)
     corners = triangles.T
     (ux, uy, uz), (vx, vy, vz) = ([w[corners[k]] - w[corners[0]] for w in (x, y, z)] for k in (1, 2))
-    across = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-    of = np.stack([sum(np.bincount(k, along, len(at)) for k in corners) for along in across], 1)
+    return np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], 1)
+
+
+def normals(across: np.ndarray, triangles: np.ndarray, points: int) -> np.ndarray:
+    """(n, 3) of length 1, of the triangles around each point, by their area; 0 where these cancel out."""
+    of = gathered(triangles, across, points)
     return of / np.maximum(np.sqrt(np.einsum("ij,ij->i", of, of)), 1e-9)[:, None]
+
+
+def gathered(corners: np.ndarray, values: np.ndarray, places: int) -> np.ndarray:
+    """(places, k): at each place the sum of the values (m, k) of triangles, once for each of their corners (m, 3) there."""
+    from scipy.sparse import csc_matrix
+
+    ends = np.arange(0, corners.size + 1, 3)
+    return csc_matrix((np.ones(corners.size), corners.ravel(), ends), (places, len(values))) @ values
 
 
 def levels(
