@@ -79,6 +79,19 @@ def test_small_tiles_that_overlap_by_far(overlap):
     assert made.error(place(made.tiles.__getitem__, made.nominal, made.shapes).positions) < 0.07
 
 
+@pytest.mark.parametrize("glints", [100, 400])
+def test_reflections_of_the_lamp_do_not_lead_tiles_astray(glints):
+    """Bright spots at one place of the camera, others in each tile: as such they are 31 px off those before."""
+    made, rng = mosaic(1, 2, 256, overlap=0.5, jitter=1, seed=1), np.random.default_rng(1)
+    tiles = made.tiles.astype(np.float32)
+    for tile, x in zip(tiles, (190, 95)):
+        at = rng.integers(0, 256, glints), np.clip(rng.normal(x, 12, glints), 0, 255).astype(int)
+        tile[at] = 60_000
+        tile[at[0] - 1, at[1]] = 60_000
+    placed = place(tiles.__getitem__, made.nominal, made.shapes)
+    assert made.error(placed.positions) < 0.1 and placed.quality.min() > 0.5
+
+
 def test_several_looks_at_one_tile_are_weighed_together(made):
     noisy = made.tiles[:, None] + np.random.default_rng(0).normal(0, 500, (12, 6, 128, 128))
     alone, together = (place(lambda k, n=n: noisy[k, :n], made.nominal, made.shapes) for n in (1, 6))

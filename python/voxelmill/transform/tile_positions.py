@@ -34,6 +34,8 @@ from .registration import estimate_pair, prepare
 LEAST = 8  # px of overlap, in both directions, in which a shift can be found
 HALVED = 64  # px: from this width on a first look at half the resolution will do
 NARROW = 24  # px: of overlaps less wide, slopes are registered
+POOR = 0.5  # correlation of a seam that glints may have misled
+GLINT = 3  # standard deviations of the bulk: what is brighter or darker is cut off for a second try
 FEW = 4  # looks of which the first registration takes one
 CORNER = 0.4  # of the largest overlap of a tile: in a grid whose tiles overlap by less, pairs at corners have less
 ERROR = 0.5, 3.0  # px by which a right seam may miss the joint solution: as it is, and where tiles are bent
@@ -158,6 +160,12 @@ class Strip:
         """One look of FEW: where to look closer is seen in these."""
         return replace(self, pixels=self.pixels[len(self.pixels) // FEW :: FEW] if len(self.pixels) >= FEW else self.pixels)
 
+    def matt(self) -> Strip:
+        """Without what stands out by more than GLINT: reflections move with the lamp, not with the scene."""
+        middle = np.median(self.pixels)
+        bulk = GLINT * 1.4826 * np.median(np.abs(self.pixels - middle.astype(np.float32)))
+        return replace(self, pixels=np.clip(self.pixels.astype(np.float32), middle - bulk, middle + bulk))
+
     def __getitem__(self, box: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         (y0, x0), (y1, x1) = (edge - self.corner for edge in box)
         return self.pixels[:, y0:y1, x0:x1]
@@ -168,7 +176,17 @@ class Strip:
 
 
 def seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray, reach: int) -> Seam:
-    """Register the overlap of two tiles: where the stage says it is, else anywhere within reach, then once more there."""
+    """Register the overlap of two tiles; a poor seam once more without glints, if it then fits far better elsewhere."""
+    found = _seam(a, b, of_a, of_b, nominal, reach)
+    if found.correlation >= POOR or (_size(of_a, of_b, nominal) < NARROW).any():
+        return found
+    again = _seam(a, b, of_a.matt(), of_b.matt(), nominal, reach)
+    elsewhere = found.weight <= 0 or np.abs(again.offset - found.offset).max() > ERROR[1]
+    return again if elsewhere and again.correlation > 1.5 * found.correlation else found
+
+
+def _seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray, reach: int) -> Seam:
+    """The seam: where the stage says it is, else anywhere within reach, then once more there."""
     nothing = Seam(a, b, np.asarray(nominal, float), 0.0, 0.0)
     if (_size(of_a, of_b, nominal) < NARROW).any():
         return _narrow(nothing, of_a, of_b, reach)
