@@ -490,6 +490,22 @@ def test_a_folder_of_png_frames(tmp_path, kind, dtype):
         open_movie(tmp_path / "*.png")
 
 
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_frames_of_8_and_16_bits_make_no_movie(tmp_path, kind):
+    import imagecodecs
+
+    for t, dtype in enumerate((np.uint8, np.uint8, np.uint16)):
+        values = np.full((8, 8), t, dtype)
+        if kind == "png":
+            (tmp_path / f"a_t{t}.png").write_bytes(imagecodecs.png_encode(values))
+        else:
+            tifffile.imwrite(tmp_path / f"a_t{t}.tif", values)
+    with open_movie(tmp_path) as movie:
+        movie.read_frame(0, 1, 0)
+        with pytest.raises(DataError, match="frame 2, channel 0: found uint16, expected uint8 as in the frame"):
+            movie.read_frame(0, 2, 0)
+
+
 def test_png_frames_that_are_no_counts(tmp_path):
     import imagecodecs
 

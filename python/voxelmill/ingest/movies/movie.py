@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -361,7 +362,18 @@ class Movie:
                 f"{where}: found {plane.shape}, expected {(view.height, view.width)} as in the "
                 "other frames; frames of unequal size cannot make a movie"
             )
+        kind = plane.dtype.newbyteorder("=")
+        if kind != (first := self._kinds.setdefault((fov, channel), kind)):
+            raise DataError(
+                f"{where}: found {kind}, expected {first} as in the frame that was read first; counts of unequal scale "
+                "cannot make a movie, export all in one type"
+            )
         return plane
+
+    @cached_property
+    def _kinds(self) -> dict[tuple[int, int], np.dtype]:
+        """Field of view, channel -> type of the plane that was read first."""
+        return {}
 
 
 def _alike(a: str, b: str, index: int) -> bool:
