@@ -115,7 +115,7 @@ def write_neuprint(
     import pyarrow.csv as csv
 
     folder.mkdir()
-    given = {"min_score": min_score, **{f"nm_{axis}": size for axis, size in nm.items()}}
+    given: dict[str, Any] = {"min_score": min_score, **{f"nm_{axis}": size for axis, size in nm.items()}}
     given |= {name: str(tables / f"{name}.parquet") for name in ("edges", "nodes")}
     for name, (table, sql) in QUERIES.items():
         more = {key: value for key, value in given.items() if f"${key}" in sql}
