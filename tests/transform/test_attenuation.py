@@ -93,6 +93,16 @@ def test_no_column_loses_more_than_all_of_its_light():
         assert within_light(seen, 0.0, told, 16) == 0
 
 
+@pytest.mark.parametrize("k", [0.1, 0.15])
+def test_where_hardly_any_light_is_left_a_right_shadow_stays(k: float):
+    """Planes take much of it, the last ones have next to none: neither sums of planes nor raised noise say more was lost."""
+    block = phantom((40, 240, 240), seed=1)[:, 72:168, 72:168]
+    beam = (1 / (1 + ((np.arange(40) - 15) / 18) ** 2))[:, None, None]
+    shadows = np.exp(-k * (np.cumsum(block, 0) - block))
+    for seen, told in ((of_squares(block * shadows), 40), (of_squares(block * shadows * beam / beam[0]), TOP)):
+        assert within_light(seen, 0.9 * k, told, 16) == 0.9 * k
+
+
 def test_a_shadow_found_too_deep_is_lowered_where_slices_are_corrected(monkeypatch: pytest.MonkeyPatch):
     """Tissue throughout, and twice what up and down tell."""
     block = phantom((40, 240, 240), seed=1)[:, 72:168, 72:168]

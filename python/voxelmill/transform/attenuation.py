@@ -87,10 +87,16 @@ def gain_below(tissue: np.ndarray, alpha: float, told: int, most_gain: float) ->
 def within_light(tissue: np.ndarray, alpha: float, told: int, most_gain: float) -> float:
     """alpha, or as much of it as takes no more than all light, in the deepest shadow.
 
-    tissue, told: as in `gain_below`, which says how bright it is farther down."""
+    tissue, told: as in `gain_below`, which says how bright it is farther down. Where usual tissue has less light than
+    `most_gain` makes up for, what is made brighter is noise: only planes above that count, and, as such planes take much of
+    it, as trapezoids: sums of them, each as bright as at its top, can be more than all light."""
 
     def left(taken: float) -> float:
         signal = tissue * gain_below(tissue, taken, told, most_gain)[:, None]
+        dim = 1 - taken * (np.cumsum(signal, 0) - signal).mean(1) < max(LEAST_LIGHT, 1 / most_gain)
+        if dim.any():
+            lit = signal[: int(dim.argmax())]
+            signal = (lit[1:] + lit[:-1]) / 2
         return 1 - taken * float(np.percentile(signal.sum(0), DEEPEST))
 
     if alpha <= 0 or left(alpha) >= 0:
