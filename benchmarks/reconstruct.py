@@ -3,6 +3,7 @@
     python benchmarks/reconstruct.py                          three seeds, 9 tiles of 48 x 128 x 128
     python benchmarks/reconstruct.py --texture VOLUME.npz     tissue that looks like a real volume (array `raw`)
     python benchmarks/reconstruct.py --large                  36 and 100 tiles too: what a slice costs as it grows
+    python benchmarks/reconstruct.py --tile 48 256 256        tiles of another size: memory goes with it
     python benchmarks/reconstruct.py --inside                 4 tiles amid tissue: no agarose tells of light over depth
     python benchmarks/reconstruct.py --seed 901 902 903       other seeds, which nothing was chosen on
     python benchmarks/reconstruct.py --peers PYTHON           BaSiCPy beside our light, by a Python that has it
@@ -124,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texture", type=Path)
     parser.add_argument("--grid", type=int, nargs=2, default=(3, 3))
+    parser.add_argument("--tile", type=int, nargs=3, default=(48, 128, 128), metavar=("Z", "Y", "X"))
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--inside", action="store_true")
     parser.add_argument("--seed", type=int, nargs="+", default=SEEDS)
@@ -134,7 +136,7 @@ def main() -> None:
     few, wide = ((2, 2), INSIDE) if given.inside else (tuple(given.grid), 0.0)
     cases = [(seed, few) for seed in given.seed] + [(given.seed[0], (n, n)) for n in (6, 10) if given.large]
     for seed, grid in cases:
-        made = Acquisition(slices=1, grid=grid, tile=(48, 128, 128), overlap=0.2, drift=wide, seed=seed, texture=texture)
+        made = Acquisition(slices=1, grid=grid, tile=tuple(given.tile), overlap=0.2, drift=wide, seed=seed, texture=texture)
         with tempfile.TemporaryDirectory() as folder:
             case(made, Path(folder), given.peers)
 
