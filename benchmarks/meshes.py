@@ -27,6 +27,9 @@ def main() -> None:
     asked = words.parse_args()
     folder = asked.results / "meshes"
     paths = sorted(folder.glob("*.index"), key=lambda path: -path.with_suffix("").stat().st_size)[: asked.neurites]
+    paths = [path for path in paths if len(meshes.manifest_of(folder, int(path.stem)).scales) >= meshes.LODS]
+    if not paths:
+        raise SystemExit(f"{folder}: no meshes of {meshes.LODS} levels or more")
     print("lod  triangles   bytes  area  volume  median  99 %  most")
     found = [[meshes.read(folder, int(path.stem), lod) for path in paths] for lod in range(meshes.LODS)]
     scales = meshes.manifest_of(folder, int(paths[0].stem)).scales
@@ -49,7 +52,7 @@ def volume(position: np.ndarray, triangles: np.ndarray) -> float:
 
 
 def distances(rng: np.random.Generator, one: meshes.Mesh, other: meshes.Mesh) -> np.ndarray:
-    """From points of either to the nearest of a hundred times as many points of the other."""
+    """From points of either to the nearest of twenty times as many points of the other."""
     from scipy.spatial import cKDTree
 
     far = []

@@ -109,6 +109,8 @@ def test_nothing_that_is_read_is_run():
         ({"licence": None}, "licence missing"),
         ({"file": "../weights.npz"}, "expected a file beside the card"),
         ({"file": "other.npz"}, "expected a file beside the card"),
+        ({"file": 3}, "file 3, .* expected text"),
+        ({"sha256": 7}, "sha256 7; expected text"),
         ({"voxel_size_nm": {"least": "a", "largest": [1, 2]}}, "expected least and largest, three numbers each"),
     ],
 )

@@ -108,6 +108,31 @@ def test_a_chunk_unpacks_no_farther_than_it_can_be_large(tmp_path, codec, versio
     assert most < 16e6  # LZMA has a dictionary of 8
 
 
+def test_other_arrays_of_the_process_are_left_alone(tmp_path):
+    """Those that are read without these readers have no limit; settings of what is written are those that were asked for."""
+    zarr.create_array(store=str(tmp_path / "small.zarr"), data=EM, filters=[numcodecs.Delta("u1")], zarr_format=2)
+    opened(tmp_path / "small.zarr").read(ALL)
+    large = np.ones((256, 256, 256), np.uint8)
+    for version, codec in ((2, numcodecs.Blosc("zlib", 7)), (3, zarr.codecs.BloscCodec(cname="zlib", clevel=7))):
+        place = str(tmp_path / f"{version}.zarr")
+        zarr.create_array(store=place, data=large, chunks=large.shape, compressors=codec, zarr_format=version)
+        assert np.asarray(zarr.open_array(place, mode="r")[:]).all()
+        head = next(path for path in Path(place).rglob("*0*") if path.is_file()).read_bytes()[:4]
+        assert head[2] >> 5 == 3  # zlib, of Blosc's formats
+
+
+def test_members_of_a_chunk_are_one_behind_the_other(tmp_path):
+    data = np.arange(2000, dtype=np.uint8).reshape(1, 40, 50)
+    place = tmp_path / "v.zarr"
+    filters = [numcodecs.Delta("u1")]
+    zarr.create_array(
+        store=str(place), data=data, chunks=data.shape, compressors=numcodecs.GZip(), filters=filters, zarr_format=2
+    )
+    plain = gzip.decompress((place / "0.0.0").read_bytes())
+    (place / "0.0.0").write_bytes(gzip.compress(plain[:700]) + gzip.compress(plain[700:]))
+    np.testing.assert_array_equal(open_source(str(place)).read((slice(0, 1), slice(0, 40), slice(0, 50))), data)
+
+
 def test_the_finest_level_is_read_wherever_it_stands(tmp_path):
     root = zarr.open_group(str(tmp_path / "v.zarr"), mode="w", zarr_format=2)
     levels = {"0": (EM[:, ::2, ::2], [30, 8, 10]), "1": (EM, [30, 4, 5])}

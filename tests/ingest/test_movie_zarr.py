@@ -105,3 +105,26 @@ def test_a_folder_without_ome_metadata_is_refused(tmp_path):
         open_movie(tmp_path / "empty.zarr")
     with pytest.raises(DataError, match="not an OME-Zarr group"):
         open_movie(tmp_path)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_chunk_that_is_cut_off_is_not_read_on_behind_its_end(tmp_path, version):
+    """As Blosc does: of what lay there it made pixels, or the process died."""
+    import numcodecs
+    import zarr
+
+    place, rng = tmp_path / "a.zarr", np.random.default_rng(0)
+    data = rng.integers(0, 4000, (2, 256, 256)).astype(np.uint16)
+    form = 3 if version == "0.5" else 2
+    root = zarr.open_group(str(place), mode="w", zarr_format=form)
+    codec = zarr.codecs.BloscCodec(cname="zstd") if form == 3 else numcodecs.Blosc("zstd")
+    root.create_array("0", data=data, chunks=(1, 256, 256), compressors=codec)
+    scale = [{"type": "scale", "scale": [1, 1, 1]}]
+    multiscales = [{"axes": [{"name": a} for a in "tyx"], "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
+    root.attrs.update({"ome": {"version": "0.5", "multiscales": multiscales}} if form == 3 else {"multiscales": multiscales})
+    chunk = place / ("0/c/1/0/0" if form == 3 else "0/1.0.0")
+    chunk.write_bytes(chunk.read_bytes()[:-9000])
+    with open_movie(place) as movie:
+        assert np.array_equal(movie.read_frame(0, 0, 0), data[0])
+        with pytest.raises(DataError, match="a chunk is cut off"):
+            movie.read_frame(0, 1, 0)

@@ -92,6 +92,25 @@ def test_killed_it_makes_all_of_it_again(tmp_path: Path, monkeypatch: pytest.Mon
     }
 
 
+def test_killed_and_taken_back_it_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The table has not changed then, but files have."""
+    found, replace, left = results(tmp_path / "a", BEFORE), os.replace, iter(range(12))
+    before = {name: data for name, (_, data) in files(found).items()}
+    new = merge_parts(tmp_path / "new", AFTER)
+
+    def killed(source, target):
+        next(left)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(StopIteration):
+        done(found, new)
+    monkeypatch.undo()
+    assert {name: data for name, (_, data) in files(found).items()} != before
+    assert done(found, merge_parts(tmp_path / "old", BEFORE)) == [1, 2]
+    assert {name: data for name, (_, data) in files(found).items()} == before
+
+
 def test_taken_back_it_is_as_before(tmp_path: Path):
     found = results(tmp_path / "a", BEFORE)
     before = files(found)

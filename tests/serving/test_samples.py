@@ -88,6 +88,8 @@ def test_ranges(fovs, expected):
         ([{"name": "../a", "fovs": "0"}], "cannot be part of a file name"),
         ([{"name": "", "fovs": "0"}], "cannot be part of a file name"),
         ([{"name": "a"}], "expected exactly name and fovs"),
+        ([{"name": "a", "fovs": ""}], "fovs is empty"),
+        ([{"name": "a", "fovs": []}], "fovs is empty"),
         ([{"name": "a", "fovs": "0", "fov": 1}], "expected exactly name and fovs"),
         ([{"name": "a", "fovs": "2-0"}], "backwards"),
         ([{"name": "a", "fovs": "x"}], "cannot read 'x'"),

@@ -26,6 +26,8 @@ def card_of(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not a model's card ({error})") from None
     if missing:
         raise DataError(f"{path}: {', '.join(missing)} missing; expected {', '.join(NEEDED)}")
+    if not all(isinstance(card[name], str) for name in ("file", "sha256")):
+        raise DataError(f"{path}: file {card['file']!r}, sha256 {card['sha256']!r}; expected text")
     if (known := card.get("voxel_size_nm")) is not None and not _is_range(known):
         raise DataError(f"{path}: voxel_size_nm {known!r}; expected least and largest, three numbers each")
     weights = folder / card["file"]

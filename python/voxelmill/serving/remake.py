@@ -32,6 +32,7 @@ from ..postprocess import graph, shapes
 from . import meshes, neurites, neurons
 
 Model = TypeVar("Model", bound=Params)
+PENDING = ".remake-pending"  # root ids whose files are being replaced
 EDGE = 2  # voxels of a skeleton around a box: a surface belongs to the tile of the voxel after it
 
 
@@ -89,7 +90,9 @@ def remake(results: Path, merge: Path, p: neurites.Parameters, g: graph.Paramete
     """Take `merge` (a folder like tables/merge) for the merge table of a finished `connectome`. Returns the root ids touched.
 
     p, g: as the run had them. What is made lies beside until it is whole; each file is replaced, never written into."""
-    task, roots = Task("remake", p), touched(results / "tables/merge", merge)
+    task, roots, pending = Task("remake", p), touched(results / "tables/merge", merge), results / PENDING
+    if pending.exists():  # of a call that was killed: whatever the table says now, these are part old, part new
+        roots = np.union1d(roots, np.array(json.loads(pending.read_text()), np.uint64))
     with tempfile.TemporaryDirectory(dir=results, prefix=".remake-") as folder:
         made = Path(folder)
         files = made / "files"
@@ -98,16 +101,19 @@ def remake(results: Path, merge: Path, p: neurites.Parameters, g: graph.Paramete
         if rows is not None:
             with_rows(results, rows, roots, made)
         shown = {path.relative_to(files) for path in files.rglob("*") if path.is_file()}
+        (made / PENDING).write_text(json.dumps(roots.tolist()))
+        os.replace(made / PENDING, pending)
         for source, target in ((files, results), (made / "tables", results / "tables"), (made / "graph", results / "graph")):
             for path in sorted(path for path in source.rglob("*") if path.is_file()):
                 place = target / path.relative_to(source)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, place)
         remove(results, roots, shown)
-        for name in (path.name for path in merge.glob("*.parquet")):  # last: who is killed before finds the same roots again
+        for name in (path.name for path in merge.glob("*.parquet")):
             if (merge / name).read_bytes() != (results / "tables/merge" / name).read_bytes():
                 shutil.copyfile(merge / name, made / name)
                 os.replace(made / name, results / "tables/merge" / name)
+        pending.unlink()
     return roots
 
 

@@ -52,7 +52,7 @@ def read_samples(path: str | Path, n_fovs: int | None = None) -> list[Sample]:
 
     try:
         # text as it is written: in YAML a name 010 is 8, 12:30 is 750, and yes is true
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)
+        content = yaml.BaseLoader(Path(path).read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
         raise ParameterError(f"{path}: cannot be read ({error.strerror}); check --samples") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -77,7 +77,9 @@ def parse_samples(content: Any, n_fovs: int | None = None) -> list[Sample]:
         if not re.fullmatch(r"[\w][\w .+-]*", name):
             raise ParameterError(f"sample {i}: {name!r} cannot be part of a file name; use letters, digits, _ and -")
         if name.casefold() in (other.casefold() for other in owner.values()):  # files of one name, on some disks
-            raise ParameterError(f"two samples are called {name!r}; rename one")
+            raise ParameterError(
+                f"two samples are called {name!r}, or so but for capitals: one file on some disks; rename one"
+            )
         fovs = _fovs(entry["fovs"], name, n_fovs)
         for fov in fovs:
             if fov in owner:
@@ -92,7 +94,9 @@ def parse_samples(content: Any, n_fovs: int | None = None) -> list[Sample]:
 def _fovs(spec: Any, name: str, n_fovs: int | None) -> list[int]:
     """Indices from "0-5,7", 3, "all" or [0, 2]."""
     text = ",".join(map(str, spec)) if isinstance(spec, list) else str(spec)
-    if n_fovs is None and text.strip() in ("all", "-1", ""):
+    if not text.strip():
+        raise ParameterError(f'sample {name!r}: fovs is empty; expected e.g. "0-5,7" or "all"')
+    if n_fovs is None and text.strip() in ("all", "-1"):
         raise ParameterError(f'sample {name!r}: fovs {text!r} needs a known number; expected e.g. "0-5,7"')
     return parse_range(text, MOST_FOVS if n_fovs is None else n_fovs, f"sample {name!r}: field of view")
 

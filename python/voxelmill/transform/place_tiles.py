@@ -117,7 +117,7 @@ def place_section(p: Parameters, reader: Reader, section: tuple[int, list[Tile]]
         what = f"tiles lie upon each other by {shared:.0%}" if pairs else what
         raise DataError(
             f"{reader.tiling.source}{named(reader.tiling, number)}: {what}; are the positions in px of these tiles, "
-            "y and x the right way round? --refine_tile_positions false lays them as they are"
+            "y and x the right way round, and each field there once? --refine_tile_positions false lays them as they are"
         )
     reach = p.tile_reach or max(32, int(shapes.max()) // 10)
     seams = sorted(measure(read, nominal, shapes, pairs, reach), key=lambda s: (s.a, s.b))

@@ -13,6 +13,7 @@ from ..core.stage import In, Out
 from ..core.volume import Image, Layout, Region, create_image, open_image
 from . import contrast
 
+DIMMEST = 63  # of 255: what goes less far up may be a few values as well, and would be dark
 WIDENED = (1, 256, 257)  # what a grey level of 8 bits is in 16: as it is, shifted, or so that 255 is 65535
 
 
@@ -55,7 +56,8 @@ def grey_window(facts: dict, dtype: str) -> tuple[float, float]:
     """Grey values that become 0 and 255: without hot pixels, where that leaves a range. Grey levels of 8 bits that were
     widened (k, 256 k, 257 k) become what they were; other steps are those of 10 or 12 bits, or of a few values."""
     for unit in WIDENED if dtype == "uint16" else ():
-        if (facts.get("grey_step") or 1) % unit == 0 and facts["value_range"][1] <= 255 * unit:
+        least = 0 if unit == 1 else DIMMEST * unit
+        if (facts.get("grey_step") or 1) % unit == 0 and least <= facts["value_range"][1] <= 255 * unit:
             return 0, 255 * unit
     low, high = facts.get("window") or facts["value_range"]
     return (low, high) if low < high else tuple(facts["value_range"])

@@ -30,7 +30,7 @@ from .tiff import TiffMovie
 
 FRAMES, PNGS = (".tif", ".tiff"), (".png",)
 ENTRY = re.compile(r'"(Summary|FrameKey-[^"]*|Metadata-[^"]*)"\s*:\s*(?=\{)')
-OTHERS = (".nd2", ".czi", ".zarr", ".ome.xml")
+OTHERS = (".nd2", ".czi", ".lsm", ".stk", ".zarr", ".ome.xml")
 LOSSY = (".jpg", ".jpeg", ".bmp", ".gif")  # pictures for the eye
 
 
@@ -48,9 +48,9 @@ class FolderMovie(Movie):
         self.path = path
         there = [f for f in map(path.joinpath, below(path)) if not f.name.startswith(".")]
         tiffs, pngs = ([f for f in there if f.suffix.lower() in kind] for kind in (FRAMES, PNGS))
-        files = sorted(tiffs or pngs, key=lambda f: natural(str(f.relative_to(path))))
+        held = sorted(f.name for f in path.iterdir() if f.name.lower().endswith(OTHERS)) if path.is_dir() else []
+        files = sorted(tiffs or ([] if held else pngs), key=lambda f: natural(str(f.relative_to(path))))
         if not files:
-            held = sorted(f.name for f in path.iterdir() if f.name.lower().endswith(OTHERS)) if path.is_dir() else []
             pictures = sorted(f.name for f in there if f.suffix.lower() in LOSSY)
             hint = "give one movie, or a folder of TIFF or PNG frames"
             if held:

@@ -35,6 +35,10 @@ class ZarrMovie(Movie):
         self.path = path
         import zarr
 
+        from ..volumes import bounded
+
+        bounded.use()
+
         try:
             root = zarr.open_group(str(path), mode="r")
         except Exception as error:
@@ -129,7 +133,11 @@ class ZarrMovie(Movie):
 
     def _plane(self, fov: int, t: int, channel: int, z: int) -> NDArray:
         at = {"T": t, "C": channel, "Z": z, "Y": slice(None), "X": slice(None)}
-        return self._arrays[fov][tuple(at[a] for a in self._axes[fov])]
+        from ..volumes import bounded
+
+        array = self._arrays[fov]
+        with bounded.within(array.shards or array.chunks):
+            return array[tuple(at[a] for a in self._axes[fov])]
 
     def _tiles(self, fov: int, t: int, channel: int, z: int) -> NDArray[np.bool_]:
         """Which chunks (y, x) of a plane are there."""

@@ -1,6 +1,7 @@
 """Codecs that stop at what a chunk of the array can take, whether or not a chunk says how large it is unpacked.
 
-A few kB can be made to unpack to GBs, which would be known for wrong only once they lie in memory.
+A few kB can be made to unpack to GBs, which would be known for wrong only once they lie in memory. `use` puts these codecs in
+the place of the libraries' own for the whole process; they stop nothing but while `within` is open.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numcodecs
@@ -21,8 +25,11 @@ WIDEST = 16  # bytes that a voxel may take between two codecs
 DICTIONARY = 2**27  # bytes that LZMA may take for itself; its highest level takes half of that
 
 
+MOST = 2**62  # bytes: no limit
+
+
 class _Bounded:
-    most: ClassVar[int] = 0
+    most: ClassVar[int] = MOST
 
     def refuse(self, size: int) -> None:
         if not 0 <= size <= self.most:
@@ -36,11 +43,14 @@ class _Stream(_Bounded):
         raise NotImplementedError
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        unpacker = self.unpacker()
-        values = unpacker.decompress(ensure_bytes(buf), self.most + 1)
-        self.refuse(len(values))
-        if not unpacker.eof:
-            raise EOFError("a chunk is cut off")
+        packed, values = ensure_bytes(buf), b""
+        while packed:  # a chunk may be written in several members, one behind the other
+            unpacker = self.unpacker()
+            values += unpacker.decompress(packed, self.most + 1 - len(values))
+            self.refuse(len(values))
+            if not unpacker.eof:
+                raise EOFError("a chunk is cut off")
+            packed = unpacker.unused_data
         return ndarray_copy(values, out)
 
 
@@ -95,6 +105,8 @@ class Zstd(_Bounded, numcodecs.Zstd):
             self.refuse(size)
             return super().decode(packed, out)
         try:
+            if self.most == MOST:
+                return super().decode(packed, out)
             return ndarray_copy(imagecodecs.zstd_decode(packed, out=self.most), out)
         except imagecodecs.ZstdError as error:
             if "too small" in str(error):
@@ -113,15 +125,26 @@ def stated_by_zstd(packed: bytes) -> int | None:
 
 
 class V3Blosc(BloscCodec):
-    _blosc_codec = Blosc()  # what a chunk says of itself is enough to unpack it
+    @cached_property
+    def _blosc_codec(self) -> Any:
+        return _like(Blosc, super()._blosc_codec)
 
 
 class V3Gzip(GzipCodec):
-    _gzip_codec = Gzip()
+    @cached_property
+    def _gzip_codec(self) -> Any:
+        return _like(Gzip, super()._gzip_codec)
 
 
 class V3Zstd(ZstdCodec):
-    _zstd_codec = Zstd()
+    @cached_property
+    def _zstd_codec(self) -> Any:
+        return _like(Zstd, super()._zstd_codec)
+
+
+def _like(kind: Any, codec: Any) -> Any:
+    """A codec of this kind with the settings of another."""
+    return kind.from_config({name: value for name, value in codec.get_config().items() if name != "id"})
 
 
 def use() -> None:
@@ -133,6 +156,11 @@ def use() -> None:
         zarr.config.set({f"codecs.{name}": f"{__name__}.{codec.__name__}"})
 
 
-def allow(chunk: tuple[int, ...]) -> None:
-    """Chunks of so many voxels may be unpacked, from now on, beside those that were allowed before."""
-    _Bounded.most = max(_Bounded.most, WIDEST * int(np.prod(chunk, dtype=np.int64)))
+@contextmanager
+def within(chunk: tuple[int, ...]) -> Iterator[None]:
+    """While this is open no chunk may unpack to more than so many voxels take."""
+    before, _Bounded.most = _Bounded.most, WIDEST * int(np.prod(chunk, dtype=np.int64))
+    try:
+        yield
+    finally:
+        _Bounded.most = before

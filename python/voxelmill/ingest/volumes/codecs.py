@@ -58,10 +58,9 @@ def zarr_source(store: KvStore, turn: Turn, name: str, at: Placed, more: dict[st
         if more:
             array = zarr.Array(zarr.AsyncArray(dataclasses.replace(array.metadata, **more), array.store_path))
         fill = array.fill_value
-        bounded.allow(array.shards or array.chunks)
 
     def read(region: Region) -> np.ndarray:
-        with whole(Path(name), "Zarr array"):
+        with whole(Path(name), "Zarr array"), bounded.within(array.shards or array.chunks):
             return turn.turned(np.asarray(array[turn.where(region)]))
 
     def there(voxel: tuple[int, ...]) -> bool:

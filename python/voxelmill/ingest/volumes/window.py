@@ -92,6 +92,8 @@ def eight_bits(pieces: Pieces) -> Window | None:
         return None
     for first, steps in ((0.0, UNITS), (0.0, ()), (float(levels[0]), ())):
         above = levels - first
+        if above[-1] <= 0:
+            continue
         for step in steps or (_step(above),):
             number = np.rint(above / step)
             told = above[0] >= 0 and number[-1] < LEVELS and np.diff(number).min() > 0  # each has a number of its own
