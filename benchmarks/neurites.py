@@ -115,11 +115,11 @@ def by_waterz(store: Path, model: Path | None) -> tuple[dict[float, np.ndarray],
     return {round(1 - s, 3): labels.astype(np.int64) for s, labels in zip(scores, found)}, time.process_time() - begun
 
 
-def bounds(truth: np.ndarray, supervoxels: np.ndarray, graph: agglomerate.Graph) -> dict[str, np.ndarray]:
+def bounds(truth: np.ndarray, supervoxels: np.ndarray, graph: agglomerate.Graph | None = None) -> dict[str, np.ndarray]:
     """Labels that are about the best that can be had in a crop (z, y, x), where neurites may be joined only outside it.
 
     `truth`: the truth, parts that do not touch apart. `supervoxels`: each given to the neurite that most of it is, parts
-    that do not touch apart. `no membrane`: nor those that touch across a plain membrane alone (PLAIN)."""
+    that do not touch apart. `no membrane`, with a graph: nor those that touch across a plain membrane alone (PLAIN)."""
     import cc3d
 
     first, own = np.unique(supervoxels, return_inverse=True)
@@ -132,11 +132,12 @@ def bounds(truth: np.ndarray, supervoxels: np.ndarray, graph: agglomerate.Graph)
     order = np.argsort(count, kind="stable")  # the last one written stays
     most[pair[order] // many] = pair[order] % many
     apart = {"truth": true, "supervoxels": np.where(supervoxels > 0, most[own], 0)}
-    ends = [np.zeros((2, 0), np.int64)]
-    for edges in graph.pieces():
-        u, v = edges.pairs.astype(np.int64).T + int(first[0] == 0)
-        ends.append(np.stack([u, v])[:, (most[u] == most[v]) & (edges.total >= PLAIN * 255 * edges.faces)])
-    apart["no membrane"] = np.where(supervoxels > 0, components(len(most), *np.concatenate(ends, 1))[own] + 1, 0)
+    if graph is not None:
+        ends = [np.zeros((2, 0), np.int64)]
+        for edges in graph.pieces():
+            u, v = edges.pairs.astype(np.int64).T + int(first[0] == 0)
+            ends.append(np.stack([u, v])[:, (most[u] == most[v]) & (edges.total >= PLAIN * 255 * edges.faces)])
+        apart["no membrane"] = np.where(supervoxels > 0, components(len(most), *np.concatenate(ends, 1))[own] + 1, 0)
     return {
         name: cc3d.connected_components(x.astype(np.uint32), connectivity=6).astype(np.int64) for name, x in apart.items()
     }

@@ -143,7 +143,7 @@ def database(limit_mb: int) -> Iterator[tuple[Any, Path]]:
     import duckdb
 
     def query(sql: str, files: list[Path], **values: float | str | None) -> Any:
-        given = {"files": [str(path) for path in files], **values}
+        given = {"files": [str(path) for path in files], **values} if "$files" in sql else values
         return con.sql(sql, params=given).to_arrow_reader(ROWS)
 
     with tempfile.TemporaryDirectory(dir=".", prefix="graph-") as folder:

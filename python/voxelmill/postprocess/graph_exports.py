@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,10 +49,13 @@ def write_graph(folder: Path, tables: Path) -> None:
 ROWS = """(SELECT s.*, 2 * (e.file_row_number + 1) AS many
     FROM read_parquet($files) AS s JOIN read_parquet($edges, file_row_number = true) AS e
     ON pre_pt_root_id = pre_root_id AND post_pt_root_id = post_root_id WHERE score >= CAST($min_score AS FLOAT))"""
-DENSITIES = f"""(SELECT 2 * min(id) AS pre, pre_pt_root_id, z, y, x, max(score) AS score
-    FROM {ROWS} GROUP BY pre_pt_root_id, z, y, x)"""
-PAIRS = f"""(SELECT r.*, d.pre, 2 * id + 1 AS post FROM {ROWS} AS r JOIN {DENSITIES} AS d
-    ON r.pre_pt_root_id = d.pre_pt_root_id AND r.z = d.z AND r.y = d.y AND r.x = d.x)"""
+# Made once, beside the results: all in one query they would be joined again for each table, in more memory than there is.
+DENSITIES = f"""SELECT 2 * min(id) AS pre, pre_pt_root_id, z, y, x, max(score) AS score
+    FROM {ROWS} GROUP BY pre_pt_root_id, z, y, x"""
+JOINED = f"""SELECT d.pre, 2 * id + 1 AS post, many, r.pre_pt_root_id, post_pt_root_id, r.score, r.z, r.y, r.x,
+    post_pt_position, ctr_pt_position FROM {ROWS} AS r JOIN read_parquet($densities) AS d
+    ON r.pre_pt_root_id = d.pre_pt_root_id AND r.z = d.z AND r.y = d.y AND r.x = d.x"""
+PAIRS = "read_parquet($pairs)"
 SITES = f"""(SELECT pre AS site, many, pre_pt_root_id AS body FROM {PAIRS}
     UNION ALL SELECT post, many + 1, post_pt_root_id FROM {PAIRS})"""
 
@@ -66,11 +70,11 @@ BESIDE = ", ".join(_beside(axis, k) for k, axis in enumerate("xyz", 1))
 QUERIES = {  # table, and what is taken of it
     "Neurons": (
         "synapses",
-        f"""SELECT root_id AS ":ID(Body-ID)", root_id AS "bodyId:long", coalesce(many, 0) AS "pre:int",
+        """SELECT root_id AS ":ID(Body-ID)", root_id AS "bodyId:long", coalesce(many, 0) AS "pre:int",
         in_degree AS "post:int", in_degree AS "upstream:int",
         out_degree AS "downstream:int", in_degree + out_degree AS "synweight:int",
         'Segment;Neuron' AS ":LABEL" FROM read_parquet($nodes)
-        LEFT JOIN (SELECT pre_pt_root_id, count(*) AS many FROM {DENSITIES} GROUP BY pre_pt_root_id)
+        LEFT JOIN (SELECT pre_pt_root_id, count(*) AS many FROM read_parquet($densities) GROUP BY pre_pt_root_id)
         ON root_id = pre_pt_root_id ORDER BY root_id""",
     ),
     "Neuron_Connections": (
@@ -82,7 +86,7 @@ QUERIES = {  # table, and what is taken of it
         "synapses",
         f"""SELECT site AS ":ID(Syn-ID)", type AS "type:string", score AS "confidence:float",
         '{{x:' || x || ', y:' || y || ', z:' || z || '}}' AS "location:point{{srid:9157}}", 'Synapse' AS ":LABEL"
-        FROM (SELECT pre AS site, 'pre' AS type, score, x, y, z FROM {DENSITIES}
+        FROM (SELECT pre AS site, 'pre' AS type, score, x, y, z FROM read_parquet($densities)
         UNION ALL SELECT post, 'post', score, {BESIDE} FROM {PAIRS}) ORDER BY site""",
     ),
     "Synapse_Connections": (
@@ -113,13 +117,24 @@ def write_neuprint(
 ) -> None:
     """`Neuprint_*.csv`, by queries of `graph.database`. nm: length of a voxel by axis, None where it is not known."""
     import pyarrow.csv as csv
+    from pyarrow import parquet
 
     folder.mkdir()
     given: dict[str, Any] = {"min_score": min_score, **{f"nm_{axis}": size for axis, size in nm.items()}}
     given |= {name: str(tables / f"{name}.parquet") for name in ("edges", "nodes")}
-    for name, (table, sql) in QUERIES.items():
-        more = {key: value for key, value in given.items() if f"${key}" in sql}
-        rows = query(sql, [tables / f"{table}.parquet"], **more)
-        with csv.CSVWriter(folder / f"Neuprint_{name}.csv", rows.schema) as file:
-            for batch in rows:
-                file.write_batch(batch)
+
+    def rows_of(table: str, sql: str) -> Any:
+        return query(sql, [tables / f"{table}.parquet"], **{key: value for key, value in given.items() if f"${key}" in sql})
+
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        for name, sql in (("densities", DENSITIES), ("pairs", JOINED)):
+            given[name] = f"{scratch}/{name}.parquet"
+            rows = rows_of("synapses", sql)
+            with parquet.ParquetWriter(given[name], rows.schema) as made:
+                for batch in rows:
+                    made.write_batch(batch)
+        for name, (table, sql) in QUERIES.items():
+            rows = rows_of(table, sql)
+            with csv.CSVWriter(folder / f"Neuprint_{name}.csv", rows.schema) as file:
+                for batch in rows:
+                    file.write_batch(batch)
