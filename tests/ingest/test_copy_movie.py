@@ -57,13 +57,18 @@ def test_blank_and_saturated_frames_are_counted(tmp_path: Path):
     }
 
 
+def quality_of(tmp_path: Path, stack: np.ndarray) -> dict:
+    """What `copy_movie` records of a movie (t, c, y, x) of phase contrast and GFP."""
+    source = write_ome_tiff(tmp_path / "m.ome.tif", [stack])
+    assert run_timelapse(tmp_path, source, upto="copy_movie", pc_channel=0, fl_channels="1") == 0
+    return record_of(tmp_path, "copy_movie")["quality"]
+
+
 def test_frames_that_are_earlier_ones_again_are_named(tmp_path: Path):
     """GFP stands still at frames 2 and 3, and is frame 1 once more at 6; blank frames are blank, and no more."""
     stack = np.random.default_rng(0).integers(0, 9999, (8, 2, 64, 64)).astype(np.uint16)
     stack[2:4, 1], stack[6, 1], stack[5:7, 0] = stack[1, 1], stack[1, 1], 0
-    source = write_ome_tiff(tmp_path / "m.ome.tif", [stack])
-    assert run_timelapse(tmp_path, source, upto="copy_movie", pc_channel=0, fl_channels="1") == 0
-    quality = record_of(tmp_path, "copy_movie")["quality"]
+    quality = quality_of(tmp_path, stack)
     assert quality["per_fov"]["0"] == {"blank_frames": 2, "saturated_frames": 0, "repeated_frames": 3}
     blank, repeated = quality["notes"]
     assert blank == "Channel 0 (phase) is blank at frame 5, 6: not measured there."
@@ -76,9 +81,7 @@ def test_saturation_is_that_of_the_camera(tmp_path: Path, bits: int):
     top = 2**bits - 1
     stack = np.random.default_rng(0).integers(0, top // 2, (5, 2, 64, 64)).astype(np.uint16)
     stack[1, 1], stack[3, 1, :5, :5], stack[:, 0, :9] = top, top, top
-    source = write_ome_tiff(tmp_path / "m.ome.tif", [stack])
-    assert run_timelapse(tmp_path, source, upto="copy_movie", pc_channel=0, fl_channels="1") == 0
-    quality = record_of(tmp_path, "copy_movie")["quality"]
+    quality = quality_of(tmp_path, stack)
     assert quality["per_fov"]["0"] == {"blank_frames": 0, "saturated_frames": 1, "repeated_frames": 0}
     first, second = quality["notes"]
     assert first == "Channel 1 (GFP) is saturated at frame 1: not measured there."
