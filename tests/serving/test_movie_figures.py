@@ -257,9 +257,11 @@ def test_families_come_largest_first_mothers_before_daughters():
     rows = mp.tree_rows(order, mp.daughters_of(tracks))
     assert rows == {3: 0, 5: 1, 6: 2, 1: 3, 7: 4, 4: 1.5, 2: 0.75}
     assert mp.families(tracks, 3) == [2, 3, 4]
-    assert mp.families(tracks, 4) == [2, 3, 4] and mp.families(tracks, 6) == order[:6]  # no daughter without her sister
+    assert mp.families(tracks, 4) == [2, 3, 4, 1] and mp.families(tracks, 6) == order[:6]  # no daughter without her sister
     small = lineage((1, 0, 9, 0), (2, 0, 3, 0), (3, 4, 9, 2), (4, 4, 6, 2), (5, 0, 3, 0), (6, 4, 9, 5), (7, 4, 9, 5))
-    assert mp.families(small, 4) == mp.families(small, 5) == [5, 6, 7]
+    assert (
+        mp.families(small, 4) == mp.families(small, 5) == [5, 6, 7, 1]
+    )  # the second family does not fit, a smaller one does
     assert mp.tree_rows([2, 3, 4], mp.daughters_of(tracks)) == {3: 0, 4: 1, 2: 0.5}
 
 

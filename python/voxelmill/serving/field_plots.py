@@ -27,8 +27,8 @@ UNITS = {"area": "px", "intensity_total": "counts", "intensity_mean": "counts", 
 def families(tracks: NDArray, most: int) -> list[int]:
     """At most `most` track ids, mothers before daughters, family by family: the largest first, then the longest.
 
-    Families are whole, so that no daughter is shown without her sister; of one that is too large by itself, the first
-    generations are."""
+    Families are whole, so that no daughter is shown without her sister, and one that no longer fits makes room for smaller
+    ones; of the largest, where it is too large by itself, the first generations are shown."""
     daughters = daughters_of(tracks)
     span = dict(zip(tracks["track_id"].tolist(), (tracks["last"] - tracks["first"] + 1).tolist()))
     trees = []
@@ -41,9 +41,10 @@ def families(tracks: NDArray, most: int) -> list[int]:
     trees.sort(key=lambda tree: (-len(tree), -sum(span[i] for i in tree), tree[0]))
     shown: list[int] = []
     for tree in trees:
-        if len(shown) + len(tree) > most:
-            return shown or first_generations(tree, daughters, most)
-        shown += tree
+        if len(shown) + len(tree) <= most:
+            shown += tree
+        elif tree is trees[0]:
+            shown += first_generations(tree, daughters, most)
     return shown
 
 
@@ -134,7 +135,7 @@ def lineage_tree(field: Field, which: str) -> Any:
     total = len(field.tracks)
     title = f"{which}: {field.counts}"
     if total > len(order):
-        title += f"\n{len(order)} tracks shown, the largest families first; {total - len(order)} are not"
+        title += f"\n{len(order)} tracks shown, the largest families that fit; {total - len(order)} are not"
     ax.set_title(title, loc="left")
     if not total:
         empty(ax, "no cell was tracked")
