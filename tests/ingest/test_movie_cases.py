@@ -382,20 +382,45 @@ def test_two_frames_of_one_stamp_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("times", "right", "bad"),
+    ("times", "right", "bad", "starts"),
     [
-        ([0, 10, 1e9, 30], [0, 10, 20, 30], [2]),
-        ([np.nan, 10, 20, 30], [0, 10, 20, 30], [0]),
-        ([0, 10, 20, -5], [0, 10, 20, 30], [3]),
+        ([0, 10, 1e9, 30], [0, 10, 20, 30], [2], []),
+        ([np.nan, 10, 20, 30], [0, 10, 20, 30], [0], []),
+        ([0, 10, 20, -5], [0, 10, 20, 30], [3], []),
+        ([0, 10, 0, 10], [0, 10, 20, 30], [], [2]),
+        ([0, 10, 20, 0, 5, 10, 15], [0, 10, 20, 25, 30, 35, 40], [], [3]),  # the median step lies between
+        ([0, 1, 2, 0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5, 6, 7, 8], [], [3]),  # beyond where it was before
+        ([0, 10, 20, 7, np.nan, 27, 2, 12], [0, 10, 20, 30, 40, 50, 60, 70], [4], [3, 6]),
+        ([0, 10, 20, np.nan, 0, 99, 20, 30], [0, 10, 20, 30, 40, 50, 60, 70], [3, 5], [4]),
+        ([0, 10, 20, 5, 15, 50, 60], [0, 10, 20, 30, 40, 50, 60], [3, 4], []),  # goes on where it would have been
+        ([0, 10, 500, 510, 40, 50, 60], [0, 10, 20, 30, 40, 50, 60], [2, 3], []),
+        ([0, 1, 60, 61, 62, 0, 120, 121, 122], [0, 1, 60, 61, 62, 91, 120, 121, 122], [5], []),  # pauses are no starts
     ],
 )
-def test_stamps_are_mended_by_their_neighbours(times, right, bad):
+def test_stamps_are_mended_by_their_neighbours(times, right, bad, starts):
     found = mended(np.array(times, float))
-    assert found is not None and found[0].tolist() == right and found[1] == bad
+    assert found is not None and found[0].tolist() == right and found[1:] == (bad, starts)
 
 
 def test_too_few_good_stamps_are_not_believed():
     assert mended(np.array([5.0, 4.0, 3.0, 2.0])) is None and mended(np.full(3, np.nan)) is None
+    by_chance = np.random.default_rng(5)
+    assert all(mended(by_chance.uniform(0, 100, 60)) is None for _ in range(20))
+
+
+def test_a_clock_that_starts_again_keeps_its_steps_and_is_named(tmp_path):
+    twice = [0.0, 120, 240, 0, 120, 240]
+    with open_movie(write_stamped(tmp_path / "a.ome.tif", twice, [None] * 6)) as movie:
+        assert all(f.times == pytest.approx([0, 2, 4, 6, 8, 10]) for f in movie.fovs)
+        assert movie.fovs[0].notes[0].startswith("its clock starts again at frame 3 (0 min): the pause before is not in the")
+        assert "2 min apart, as in the other fields of view" in movie.fovs[1].notes[0]
+    (tmp_path / "frames").mkdir()
+    for t, seconds in enumerate(twice):
+        name = f"img_t{t}_00d00h{round(seconds / 60):02d}m.tif"
+        tifffile.imwrite(tmp_path / "frames" / name, np.full((8, 8), t, np.uint16))
+    with open_movie(tmp_path / "frames") as movie:
+        assert movie.fovs[0].times == pytest.approx([0, 2, 4, 6, 8, 10]) and "names" in movie.time_source
+        assert any("clock starts again at frame 3" in note for note in movie.notes_of([0]))
 
 
 def test_numbers_are_listed_in_runs():

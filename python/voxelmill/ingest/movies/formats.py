@@ -28,7 +28,12 @@ from .movie import Movie, ZChoice
 from .ranges import listed
 from .times import mended, usable
 
-ABOUT_TIMES = ("bad time stamps", "it has no usable times", "no usable times in the file")  # notes begin so
+ABOUT_TIMES = (  # notes begin so
+    "bad time stamps",
+    "it has no usable times",
+    "no usable times in the file",
+    "its clock starts again",
+)
 
 
 def open_movie(
@@ -204,12 +209,14 @@ def use_times(movie: Movie, mapping: Mapping[int, float], fovs: Sequence[int], n
 def _settle_times(movie: Movie, frame_interval: float) -> None:
     """Times of each field of view for itself: its stamps, with bad ones replaced; else its step by the file's own
     word; else the step of the others; else the frame interval."""
-    others = [float(np.median(np.diff(f.times))) for f in movie.fovs if f.n_frames > 1 and usable(f.times, f.n_frames)]
+    fovs = [_with_own_times(f) for f in movie.fovs]
+    others = [float(np.median(np.diff(f.times))) for f in fovs if f.n_frames > 1 and usable(f.times, f.n_frames)]
     common = float(np.median(others)) if others else np.nan
-    movie.fovs = tuple(_with_times(f, common, frame_interval) for f in movie.fovs)
+    movie.fovs = tuple(_with_times(f, common, frame_interval) for f in fovs)
 
 
-def _with_times(f: Fov, common: float, frame_interval: float) -> Fov:
+def _with_own_times(f: Fov) -> Fov:
+    """The stamps of a field of view, where they can be believed."""
     if not has_frames(f):
         return f
     if usable(f.times, f.n_frames):
@@ -217,12 +224,28 @@ def _with_times(f: Fov, common: float, frame_interval: float) -> Fov:
         note = f"{ABOUT_TIMES[0]}: frame {listed(same)} has the time of the one before it. Kept; --frame_times replaces them."
         return replace(f, notes=(*f.notes, note)) if same else f
     better = mended(f.times)
-    if better is not None:
-        times, bad = better
+    if better is None:
+        return f
+    times, bad, starts = better
+    notes = []
+    if bad:
         said = [f"{t} ({f.times[t]:g} min)" if np.isfinite(f.times[t]) else f"{t} (none)" for t in bad[:5]]
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        note = f"{ABOUT_TIMES[0]} of frame {', '.join(said)}{more}: replaced by what the frames around them say."
-        return replace(f, times=times, notes=(*f.notes, note))
+        notes.append(f"{ABOUT_TIMES[0]} of frame {', '.join(said)}{more}: replaced by what the frames around them say.")
+    if starts:
+        said = [f"{t} ({f.times[t]:g} min)" for t in starts[:5]]
+        more = f" and {len(starts) - 5} more" if len(starts) > 5 else ""
+        step = times[starts[0]] - times[starts[0] - 1]
+        notes.append(
+            f"{ABOUT_TIMES[3]} at frame {', '.join(said)}{more}: the pause before is not in the file and is taken to be "
+            f"{step:g} min, the usual step. --frame_times replaces them."
+        )
+    return replace(f, times=times, notes=(*f.notes, *notes))
+
+
+def _with_times(f: Fov, common: float, frame_interval: float) -> Fov:
+    if not has_frames(f) or usable(f.times, f.n_frames):
+        return f
     start = float(f.times[0]) if len(f.times) and np.isfinite(f.times[0]) else 0.0
     source, note = f.time_source, ""
     if f.n_frames <= 1:

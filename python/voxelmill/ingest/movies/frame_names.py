@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -10,7 +9,11 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from voxelmill.core.errors import DataError
+
+from .times import mended
 
 FORMS = (  # of Micro-Manager, and of Opera and Operetta
     re.compile(r"img_(?P<t>\d+)_(?P<c>.*)_(?P<z>\d+)"),
@@ -160,13 +163,13 @@ STAMPS = (  # a time in a name that can be read in one way only
 
 def clock(names: dict[int, list[str]]) -> list[float] | None:
     """Minutes of frames by times in the names of their files (frame -> names): a date with a time of day, or days with
-    hours and minutes. None unless all names have one of one kind, those of a frame the same, and they rise."""
+    hours and minutes. None unless all names have one of one kind, those of a frame the same, and they can be believed."""
     for form in STAMPS:
         found = {t: {_minutes(m.groupdict()) if (m := form.search(n)) else None for n in held} for t, held in names.items()}
         if not found or any(len(minutes) != 1 or None in minutes for minutes in found.values()):
             continue
         times = [float(minutes.pop() or 0) for _, minutes in sorted(found.items())]
-        if len(times) > 1 and all(a < b for a, b in itertools.pairwise(times)):
+        if len(times) > 1 and mended(np.array(times)) is not None:
             return times if form is STAMPS[-1] else [one - times[0] for one in times]
     return None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Times = NDArray[np.float64]
+
+BEGIN = 1.5  # a clock that starts again, counted in bad stamps: one stamp that falls back is bad, two are a start
+USUAL = 2.0  # a factor: steps that are longer or shorter speak against a row
 
 
 def usable(times: NDArray | None, n: int) -> bool:
@@ -18,38 +20,53 @@ def usable(times: NDArray | None, n: int) -> bool:
     return n < 2 or bool((np.diff(times) >= 0).all() and times[-1] > times[0])
 
 
-def rising(times: NDArray) -> NDArray[np.intp]:
-    """Indices of the longest strictly rising row of finite times: those that agree with one another."""
-    tails: list[float] = []
-    last: list[int] = []  # index of the last time of the best row of each length
-    before = np.full(len(times), -1)
-    for i, time in enumerate(times.tolist()):
-        if not np.isfinite(time):
-            continue
-        k = bisect_left(tails, time)
-        tails[k : k + 1], last[k : k + 1] = [time], [i]
-        before[i] = last[k - 1] if k else -1
-    found = []
-    at = last[-1] if last else -1
+def row(times: NDArray) -> tuple[NDArray[np.intp], float]:
+    """Indices of the finite times that agree with one another best, and what they cost: each is later than the one before
+    it, or, where the clock started again, not. A time that is left out costs 1, a start BEGIN, and a step that is not within
+    a factor of USUAL from the median 1."""
+    there = np.flatnonzero(np.isfinite(times))
+    known, n = times[there], len(there)
+    steps = np.sort(np.diff(known) / np.diff(there))
+    steps = steps[steps > 0]
+    usual = float(steps[(len(steps) - 1) // 2]) if len(steps) else 1.0
+    cost, before = np.arange(n, dtype=np.float64), np.full(n, -1)  # of the best row that ends with each
+    for i in range(1, n):
+        step = (known[i] - known[:i]) / (there[i] - there[:i]) / usual
+        odd = (step > 0) & ((step > USUAL) | (step < 1 / USUAL))
+        total = cost[:i] + np.arange(i)[::-1] + BEGIN * (step <= 0) + odd
+        nearest = i - 1 - int(np.argmin(total[::-1]))
+        if total[nearest] < cost[i]:
+            cost[i], before[i] = total[nearest], nearest
+    cost += np.arange(n)[::-1]
+    found, at = [], int(np.argmin(cost)) if n else -1
+    least = float(cost[at]) if n else 0.0
     while at >= 0:
         found.append(at)
         at = int(before[at])
-    return np.array(found[::-1], np.intp)
+    return there[found[::-1]], least
 
 
-def mended(times: NDArray) -> tuple[Times, list[int]] | None:
-    """Times with the bad ones replaced by what their neighbours say, and the indices of those; None when no more
-    than half can be believed. Beyond the first and the last good one the median step goes on."""
-    good = rising(times)
-    if len(good) < 2 or 2 * len(good) <= len(times):
+def mended(times: NDArray) -> tuple[Times, list[int], list[int]] | None:
+    """Times that rise, indices of the bad ones, and of those at which the clock started again; None when no more than half
+    can be believed.
+
+    What a bad one says is replaced by what its neighbours say. Where the clock started again both sides keep their steps,
+    and the usual one (the median) lies between them; so it does beyond the first and the last good one.
+    """
+    good, cost = row(times)
+    falls = np.flatnonzero(np.diff(times[good]) <= 0)
+    if len(good) < 2 or 2 * len(good) <= len(times) or (len(falls) and 2 * cost >= len(times)):
         return None
-    step = float(np.median(np.diff(times[good]) / np.diff(good)))
+    apart, steps = np.diff(good), np.diff(times[good])
+    step = float(np.median(np.delete(steps / apart, falls)))
+    steps[falls] = step * apart[falls]
+    right = times[good[0]] + np.concatenate([[0.0], np.cumsum(steps)])
     at = np.arange(len(times))
-    out = np.interp(at, good, times[good])
+    out = np.interp(at, good, right)
     early, late = at < good[0], at > good[-1]
-    out[early] = times[good[0]] - step * (good[0] - at[early])
-    out[late] = times[good[-1]] + step * (at[late] - good[-1])
-    return out, sorted(set(at.tolist()) - set(good.tolist()))
+    out[early] = right[0] - step * (good[0] - at[early])
+    out[late] = right[-1] + step * (at[late] - good[-1])
+    return out, sorted(set(at.tolist()) - set(good.tolist())), good[falls + 1].tolist()
 
 
 def best(candidates: Sequence[tuple[NDArray, str]], n: int) -> tuple[Times, str]:
