@@ -1,6 +1,6 @@
-// Prints what localPath and fingerprint make of each case; driven by engine/test_inputs.py.
+// Prints what localPath and fingerprint, or orientationLacking, make of each case; driven by engine/test_inputs.py.
 
-include { fingerprint ; localPath } from '../workflows/inputs'
+include { fingerprint ; localPath ; orientationLacking } from '../workflows/inputs'
 
 workflow {
     main:
@@ -8,7 +8,7 @@ workflow {
     answers = cases.collect { one ->
         try {
             def path = localPath(one.location)
-            ["${path}", fingerprint(path, one.most)]
+            one.most ? ["${path}", fingerprint(path, one.most)] : ["${path}", orientationLacking(path.toFile())]
         }
         catch (IllegalArgumentException e) {
             [e.message, null]

@@ -139,28 +139,38 @@ def atlasOf(options) {
     if (!options.atlas && !cached) {
         refuse("--align_to_ras_enabled: no atlas at hand, and nothing is downloaded; give --atlas FILE (.nii.gz, .nrrd, OME-Zarr), or fetch ${wanted}* by BrainGlobe to ${cache}")
     }
-    if (options.atlas && !isOriented(localPath("${options.atlas}").toFile())) {
-        refuse("--atlas ${options.atlas}: no orientation (neither sform nor qform); write it with one, so that left is not right", 65)
+    def lacks = options.atlas ? orientationLacking(localPath("${options.atlas}").toFile()) : ''
+    if (lacks) {
+        refuse("--atlas ${options.atlas}: no orientation (${lacks}); write it with one, so that left is not right", 65)
     }
     return sourceOf('atlas', options.atlas ?: cache.resolve(cached.last()))[1]
 }
 
-// Whether a NIfTI says how it lies: bytes 252 to 255 are not all 0. Others, and what cannot be read, are looked at where they are
-// read, which is after the whole stack.
-def isOriented(file) {
-    if (!(file.name ==~ /(?i).*\.nii(\.gz)?/) || !file.file) {
-        return true
-    }
+// What an atlas lacks that would say how it lies; nothing where it says so. What cannot be read is looked at where it is read,
+// which is after the whole stack.
+def orientationLacking(file) {
     try {
-        def head = file.withInputStream { raw ->
-            (file.name.toLowerCase().endsWith('.gz') ? new java.util.zip.GZIPInputStream(raw) : raw).readNBytes(256)
+        if (file.directory) {
+            def said = ['zarr.json', '.zattrs', 'metadata.json'].collect { name -> new File(file, name) }.findAll { one -> one.file }
+            return said && !said.any { one -> one.text.contains('"orientation"') } ? "none in ${said[0].name}" : ''
         }
-        def nifti1 = head.size() == 256 && (head[0] == 92 || head[3] == 92) // 348 in either order of bytes
-        return !nifti1 || (252..255).any { n -> head[n] != 0 }
+        if (file.name ==~ /(?i).*\.n(rrd|hdr)/) {
+            def head = new String(file.withInputStream { raw -> raw.readNBytes(65536) }, 'ISO-8859-1').split(/\r?\n\r?\n/)[0]
+            def lines = ['space', 'space directions'].findAll { name -> !head.toLowerCase().readLines().any { line -> line.startsWith("${name}:") } }
+            return lines ? "no ${lines.join(', no ')} in its header" : ''
+        }
+        if (file.name ==~ /(?i).*\.nii(\.gz)?/) {
+            def head = file.withInputStream { raw ->
+                (file.name.toLowerCase().endsWith('.gz') ? new java.util.zip.GZIPInputStream(raw) : raw).readNBytes(256)
+            }
+            def nifti1 = head.size() == 256 && (head[0] == 92 || head[3] == 92) // 348 in either order of bytes
+            return nifti1 && (252..255).every { n -> head[n] == 0 } ? 'neither sform nor qform' : ''
+        }
     }
     catch (IOException _e) {
-        return true
+        return ''
     }
+    return ''
 }
 
 // Transforms of pairs that a person has laid, by the pair's name: NAME/manual.tfm, as `voxelmill align` leaves them, or NAME.tfm.

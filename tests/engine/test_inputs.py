@@ -12,6 +12,22 @@ import pytest
 from voxelmill.testing.engine import NEXTFLOW, PROJECT, QUIET
 
 
+def atlases(folder: Path) -> list[Path]:
+    """Without an orientation, with one, and what is no atlas."""
+    nrrd = "NRRD0004\ntype: float\ndimension: 3\n"
+    for name in ("no.ome.zarr", "yes.ome.zarr", "what"):
+        (folder / name).mkdir(parents=True)
+    (folder / "no.ome.zarr/zarr.json").write_text('{"attributes": {}}')
+    (folder / "yes.ome.zarr/zarr.json").write_text('{"axes": [{"name": "z", "orientation": {"value": "x"}}]}')
+    (folder / "no.nrrd").write_text(f"{nrrd}space dimension: 3\n\nspace: LPS\nspace directions: (1,0,0)\n")
+    (folder / "some.nhdr").write_text(f"{nrrd}space: left-posterior-superior\ndata file: a.raw\n")
+    (folder / "yes.nrrd").write_text(f"{nrrd}space: LPS\r\nspace directions: (1,0,0) (0,1,0) (0,0,1)\r\n\r\nabc")
+    head = (348).to_bytes(2, "little") + bytes(250)
+    (folder / "no.nii").write_bytes(head + bytes(96))
+    (folder / "yes.nii").write_bytes(head + b"\0\0\1\0" + bytes(92))
+    return sorted(folder.iterdir())
+
+
 @pytest.mark.parametrize("parser", ["v1", "v2"])
 def test_paths_and_fingerprints(parser: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -44,6 +60,7 @@ def test_paths_and_fingerprints(parser: str, tmp_path: Path) -> None:
     cases += [{"location": "../data/a", "most": 9}]
     cases += [{"location": f"{data}/{name}", "most": most} for name, most in (("a", 3), ("a", 2), ("holds-a", 2), ("b", 9))]
     cases += [{"location": f"{data}/{name}/v{part}", "most": 9} for name in "cde" for part in ("0.ome.tif", ".companion.ome")]
+    cases += [{"location": str(atlas)} for atlas in atlases(tmp_path / "atlases")]
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     os.symlink(PROJECT / "workflows", tmp_path / "workflows")
     script = (PROJECT / "tests/inputs.nf").read_text().replace("'../workflows/inputs'", "'./workflows/inputs'")
@@ -61,6 +78,11 @@ def test_paths_and_fingerprints(parser: str, tmp_path: Path) -> None:
     assert line, done.stdout + done.stderr
     answers = json.loads(line.removeprefix("ANSWERS "))
     a, link_a, holds_a, link_b, holds_b, b, loop, plain, decoded, kept, relative, at, over, over_link, again, *sets = answers
+    sets, lacking = sets[:6], {Path(place).name: what for place, what in sets[6:]}
+    no_lines = "no space, no space directions in its header"
+    assert lacking == {"no.nii": "neither sform nor qform", "no.nrrd": no_lines, "no.ome.zarr": "none in zarr.json",
+                       "some.nhdr": "no space directions in its header", "yes.nii": "", "yes.nrrd": "", "yes.ome.zarr": "",
+                       "what": ""}  # fmt: skip
     assert a[1] == link_a[1] == relative[1] == at[1] != b[1]
     assert link_a[1] != link_b[1] and holds_a[1] != holds_b[1] and link_b[1] == b[1] == again[1]
     assert len({a[1], holds_a[1], loop[1]}) == 3 and None not in (loop[1], holds_a[1])

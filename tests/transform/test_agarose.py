@@ -92,3 +92,22 @@ def test_a_little_agarose_is_believed_where_it_is_seen_throughout(boxes: int, pl
     begins = np.arange(100).reshape(10, 10) < boxes
     found = Agarose(Columns(begins, 4), Columns(np.where(begins, planes, 0).astype(np.int32), 4), (40, 40, 40))
     assert tells(found) is enough
+
+
+@pytest.mark.parametrize(("strip", "share"), [(0, 0.0), (60, 0.43)])
+@pytest.mark.parametrize(("side", "times"), [(12, 10), (12, 60), (60, 60)])
+def test_glare_makes_no_agarose_of_tissue(strip: int, share: float, side: int, times: float) -> None:
+    """Of 1 % of the columns, or of a quarter, as a saturated tile; beside agarose or where there is none."""
+    volume, _ = made(strip)
+    values = volume.read(tuple(slice(0, n) for n in volume.shape))
+    values[:, -side:, -side:] = 10 * times * LEVEL[:, None, None]
+    glaring = SliceVolume(volume.shape, volume.space, lambda region: values[region].copy())
+    assert abs(agarose(overview(glaring)[0], volume.shape).share - share) < 0.05
+
+
+def test_grey_values_squashed_by_glare_are_said() -> None:
+    volume, _ = made(12)
+    values = volume.read(tuple(slice(0, n) for n in volume.shape))
+    values[:, :20, 60:80] *= 60
+    _, found = normalize(SliceVolume(volume.shape, volume.space, lambda region: values[region].copy()), Parameters())
+    assert "lower --clip_percentile_upper" in found["notes_glare"] and "notes_glare" not in normalize(volume, Parameters())[1]

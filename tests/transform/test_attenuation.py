@@ -17,6 +17,7 @@ from voxelmill.transform.attenuation import (
     squares,
     taken_by_plane,
     within_light,
+    without_glare,
 )
 from voxelmill.transform.beam_profile_correction import Parameters, correct
 from voxelmill.transform.slice_volume import SliceVolume
@@ -50,6 +51,23 @@ def test_gain_is_bounded_and_what_was_not_acquired_stays():
     seen[:, :10] = 0
     made = compensated(volume(seen), 0.1, DARK, 2).read(EVERYWHERE)
     assert (made[:, :10] == 0).all() and np.nanmax((made - DARK)[:, 10:] / (seen - DARK)[:, 10:]) < 2.001
+
+
+def test_scattered_voxels_that_were_not_acquired_do_not_hide_shadows():
+    """Columns that lack more, or a plane of a square, tell nothing."""
+    seen = SEEN.copy()
+    seen[np.random.default_rng(4).random(SHAPE) < 0.01] = 0
+    tissue = squares(volume(seen), np.ones(SHAPE[1:], bool))
+    assert tissue.shape[1] == 120 and abs(alpha_of(tissue - DARK, 16) - 0.1) < 0.01
+    seen[10:20, :8, :8] = seen[20, :8, 8:13] = 0
+    assert squares(volume(seen), np.ones(SHAPE[1:], bool)).shape[1] == 118
+
+
+def test_glare_tells_nothing_of_shadows():
+    tissue = squares(volume(SEEN), np.ones(SHAPE[1:], bool)) - DARK
+    bright = np.concatenate([tissue, np.full((SHAPE[0], 2), 200 * tissue.max())], 1)
+    assert (without_glare(bright) == tissue).all() and (without_glare(tissue) == tissue).all()
+    assert without_glare(tissue[:, :0]).shape == (40, 0) and (without_glare(-bright) == -bright).all()
 
 
 def test_regions_agree_with_the_whole():

@@ -154,3 +154,18 @@ def test_tiles_that_are_missing_stay_empty_and_harm_no_other(grid: Path, tmp_pat
         more = {"resolution": -1} if step == "resample_mosaic_grid" else {"stitch_overlap_fraction": MADE.overlap}
         assert run_stage(f"transform.{step}", tmp_path, grid=holed, slice="0", output=f"{step}.ome.zarr", **more) == 0
         assert record_of(tmp_path, step)["quality"]["notes_numbers"] == said
+
+
+def test_a_saturated_tile_is_said_and_spoils_no_other(grid: Path, tmp_path: Path) -> None:
+    """It is the brightest by far, and would say where the surface lies, how tiles are lit, and what is agarose."""
+    values = open_image(grid).read()
+    values[:, :96, :96] = 60_000
+    full = make_store(tmp_path / GRID, values, voxel_size=(1e4, 1e4, 1e4), shard=MADE.tile, chunk=MADE.tile)
+    assert prepare(grid, tmp_path / "whole") == prepare(full, tmp_path) == 0
+    whole, found = (record_of(folder, "prepare_slice")["quality"] for folder in (tmp_path / "whole", tmp_path))
+    assert found["notes_saturated"].startswith("1 tiles are saturated, most tile 0, of which 100% have the highest value")
+    assert not [name for name in whole if name.startswith("notes")]
+    assert abs(found["surface_plane"] - whole["surface_plane"]) < 1
+    assert open_image(tmp_path / "out.ome.zarr").shape[0] == open_image(tmp_path / "whole/out.ome.zarr").shape[0]
+    assert abs(found["illumination_cv"] / whole["illumination_cv"] - 1) < 0.1
+    assert abs(found["agarose_share"] - whole["agarose_share"]) < 0.2 and "notes_glare" in found

@@ -43,6 +43,14 @@ def test_unrefined_it_stays_as_it_was_laid(tmp_path: Path) -> None:
     assert apart(matrix, read_itk(tmp_path / "given.tfm")) < 1e-6 < 3 < apart(matrix, right)
 
 
+@pytest.mark.parametrize("off, said", [((0.5, -0.5, 0.0), 0), ((25.0, -20.0, 3.0), 1)])
+def test_what_does_not_fit_as_it_was_laid_is_said(off: tuple[float, float, float], said: int, tmp_path: Path) -> None:
+    """It may be of another run, whose pairs have the same names."""
+    refine(tmp_path, off)
+    notes = record_of(tmp_path, "refine_manual_transforms")["quality"].get("notes", [])
+    assert len(notes) == said and all("is it a transform of this run?" in note for note in notes)
+
+
 def test_refined_it_comes_to_what_both_show(tmp_path: Path) -> None:
     made, matrix, right = refine(tmp_path, (4.0, -3.0, 1.0), refine_manual_transforms=True)
     assert made.source == "manual_refined" and apart(matrix, right) < 0.3 and made.correlation > 0.3

@@ -12,6 +12,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..inference.seeded_watershed import tiles
 from ..postprocess import score_regions
 from ..postprocess.score import score_volumes
 from . import forms as shapes
+from .stages import make_store, run_stage
 
 SHAPE, SHARD, CHUNK, CUBE = (16, 32, 32), (8, 16, 32), (8, 16, 16), 4
 MODEL = hashlib.sha256(b"a model").hexdigest()
@@ -93,12 +95,20 @@ def make(
 
 
 def stacked(folder: Path) -> Path:
-    """Results of a `reconstruct` run, of its last stages: a volume of two slices, by two tasks, and its table."""
+    """Results of a `reconstruct` run, of its last stages: a volume of two slices with two levels, as it is published, by two
+    tasks, and its table."""
     folder.mkdir(parents=True)
     made = Run(folder, "stacked_run")
     slices = [{"name": f"slice_{n}", "path": f"slice_{n}", "digest": sha(f"slice {n}"), "bytes": 10} for n in range(2)]
-    values = np.random.default_rng(4).integers(40, 255, SHAPE, np.uint8)
-    volume = made.store("stack/slices.ome.zarr", values)
+    values = np.random.default_rng(4).uniform(0.2, 1, SHAPE).astype(np.float32)
+    (folder / "stack").mkdir()
+    with TemporaryDirectory(dir=folder) as scratch:
+        given = {"volume": make_store(Path(scratch, "in.ome.zarr"), values, (1e4,) * 3, SHARD, CHUNK), "name": "slices"}
+        assert run_stage("serving.publish_volume", Path(scratch), **given, pyramid_n_levels=2, output="slices.ome.zarr") == 0
+        store = Path(scratch, "slices.ome.zarr")
+        for path in (store, manifest.path_of(store)):
+            path.rename(folder / "stack" / path.name)
+    volume = made.held("stack/slices.ome.zarr")
     parts = [{"name": "slices", "path": f"work/{n}", "digest": sha(f"part {n}"), "bytes": 10} for n in range(2)]
     for n, block in enumerate(("0-1", "2-3")):
         made.record("stack", [slices[n]], [parts[n]], block=block)

@@ -21,6 +21,9 @@ MOST_BOXES = 2**22  # of a slice: where there would be more, a box is twice as w
 MOST_PX = 2048  # a side of the picture: where there would be more, means of 2 x 2 px and so on
 DARKER = 3.5  # agarose scatters so many times less than tissue; its dimmest parts do not
 FIRST = 3  # boxes below the surface by whose mean it is told from tissue
+GLARE = 30.0  # times as bright as what is darker: too bright for tissue, and what is darker may be tissue itself
+FEW = 0.05  # of the columns: so few that are brighter may be glare, too
+LIKE = 0.12  # agarose is so much alike: median deviation of the logarithm of its boxes
 EVEN = 1.25  # times as bright as the rest of it: no agarose any more
 AWAY = (2, 1, 0)  # boxes from tissue at which it begins: the most of these by which it is followed deepest
 STEEPEST = 1.3  # times as bright as the box above: focus does not do that, tissue does
@@ -138,7 +141,8 @@ def _followed(boxes: np.ndarray, first: int, left: np.ndarray) -> np.ndarray:
 
 def _below_surface(columns: np.ndarray) -> int:
     """The first boxes below the surface, of columns (nz, n) of boxes."""
-    bright = np.percentile(columns, 90, axis=1)
+    most = columns.max(0)
+    bright = np.percentile(columns[:, most <= GLARE * np.median(most)], 90, axis=1)
     return min(int(np.argmax(bright > bright.max() / 2)) + 1, len(columns) - 1)
 
 
@@ -151,7 +155,7 @@ def _beginning(boxes: np.ndarray) -> tuple[int, np.ndarray]:
     """The first boxes that lie below the surface, and which columns are agarose there.
 
     Otsu's threshold on the logarithm; where both its classes are tissue, bright and dim (there is little agarose), on the
-    darker class again, and so on. None may be left."""
+    darker class again, and so on; so, too, where the brighter may be glare and the darker is not alike. None may be left."""
     seen = boxes.all(0)
     none = np.zeros_like(seen)
     if not seen.any():
@@ -163,7 +167,11 @@ def _beginning(boxes: np.ndarray) -> tuple[int, np.ndarray]:
         most = otsu(left)
         dark = left[left <= most]
         usual = np.median(dark)
-        if np.median(level[seen & (level > most)]) - usual >= np.log(DARKER):
+        bright = level[seen & (level > most)]
+        darker = np.median(bright) - usual
+        doubtful = darker > np.log(GLARE) or len(bright) < FEW * len(level[seen])
+        alike = np.median(np.abs(dark - usual)) < LIKE
+        if darker >= np.log(DARKER) and (alike or not doubtful):
             return first, seen & (level <= min(most, usual + np.log(EVEN)))
         left = dark
     return first, none

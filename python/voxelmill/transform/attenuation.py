@@ -27,8 +27,10 @@ HALO = 4  # px beside a region that they read
 SQUARE = 8  # px: alpha is found on means of so many px a side
 MOST_SQUARES = 2**14  # of a slice: of more, some do
 FEWEST = 16  # squares of tissue by which it can be found
+ACQUIRED = 0.9  # of the planes of a column: one that lacks no more is tissue all the same
 LEAST_LIGHT = 0.05  # of that of the first planes: where less is left there is noise, which tells nothing
 DEEPEST = 99.5  # percentile of the shadows of columns that counts as the deepest: glare may lie in the rest
+GLARE = 8.0  # times as bright as the usual square: no tissue
 TOP = 3  # planes below the surface in which nothing lies in a shadow yet
 MOST_TAKEN = 3.2  # exponent of the light that is lost down to the last plane, by which alpha is looked for
 STEPS = 32  # of that search
@@ -161,18 +163,28 @@ def _up_from_down(scatter: np.ndarray) -> np.ndarray:
     return found
 
 
+def without_glare(tissue: np.ndarray) -> np.ndarray:
+    """Without squares (planes, squares) that are far too bright for tissue: few of them would be most of the mean."""
+    total = tissue.sum(0)
+    usual = float(np.median(total)) if total.size else 0.0
+    return tissue[:, total <= GLARE * usual] if usual > 0 else tissue
+
+
 def squares(volume: SliceVolume, mask: OfColumns) -> np.ndarray:
-    """(planes, squares) means over squares of columns that all are in a mask and were acquired; about MOST_SQUARES of a
-    large slice, evenly."""
+    """(planes, squares) means over squares of columns that all are in a mask and were acquired, but for scattered voxels;
+    about MOST_SQUARES of a large slice, evenly."""
     found, column = [], []
     step = -(-(volume.shape[1] * volume.shape[2]) // SQUARE**2 // MOST_SQUARES) or 1
     for (z, y, x), values in volume.parts():
         ny, nx = (n // SQUARE for n in values.shape[1:])
         parts = (len(values), ny, SQUARE, nx, SQUARE)  # ny or nx may be 0, at the rim
         values, inside = values[:, : ny * SQUARE, : nx * SQUARE], mask[y, x][: ny * SQUARE, : nx * SQUARE]
-        use = (inside & (values > 0).all(0)).reshape(parts[1:]).all((1, 3))
+        seen = values > 0
+        use = (inside & (seen.mean(0) >= ACQUIRED)).reshape(parts[1:]).all((1, 3))
+        count = np.count_nonzero(seen.reshape(parts), axis=(2, 4)).astype(np.float32)
+        use &= (count >= SQUARE**2 / 2).all(0)
         use &= (y.start // SQUARE + np.arange(ny)[:, None] + x.start // SQUARE + np.arange(nx)) % step == 0
-        column.append((values.reshape(parts).mean((2, 4)), use))
+        column.append((values.reshape(parts).sum((2, 4)) / np.maximum(count, 1), use))
         if z.stop == volume.shape[0]:
             means, uses = zip(*column, strict=True)
             found.append(np.concatenate(means)[:, np.logical_and.reduce(uses)])

@@ -21,7 +21,7 @@ from ..core.volume import Region
 from . import attenuation
 from .agarose import BOX, Agarose, agarose, overview
 from .slice_notes import Notes, one_step
-from .slice_statistics import levels_of, mean_profile, surface, without_light
+from .slice_statistics import levels_of, surface, usual_profile, without_light
 from .slice_volume import LEAST, SliceVolume, open_slice
 
 FAINTEST = 0.05  # of the brightest: where the profile falls below it, it is not followed
@@ -47,7 +47,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     dim = agarose(overview(volume)[0], volume.shape)
     found: Notes = {"agarose_share": dim.share, "agarose_planes": dim.planes}
     told = tells(dim)
-    profile = levels_of(volume, dim.down).percentile(50) if told else mean_profile(volume)
+    profile = levels_of(volume, dim.down).percentile(50) if told else usual_profile(volume)[0]
     gain, dark = gain_of(profile)
     below = int(surface(profile) or 0) + 2
     offset, factor = np.float32(dark), (gain if told else np.ones(len(gain))).astype(np.float32)[:, None, None]
@@ -62,7 +62,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
 
     made, alpha, most = volume.mapped(even), 0.0, p.attenuation_max_gain
     if most > 1 or not told:
-        tissue = attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark
+        tissue = attenuation.without_glare(attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark)
         if told:
             planes = len(tissue) if dim.planes > volume.shape[0] - BOX else max(0, dim.planes - below)
             alpha = attenuation.alpha_of(tissue[:planes], most)

@@ -15,7 +15,7 @@ from ..core.shared import Strict
 from ..core.stage import In, Out
 from .resample_mosaic_grid import UM_PER_MM
 from .slice_notes import Notes, one_step
-from .slice_statistics import mean_profile, surface
+from .slice_statistics import surface, usual_profile
 from .slice_volume import SliceVolume, open_slice
 
 
@@ -31,10 +31,11 @@ def run(p: Parameters, task: Task, *, volume: In, slice: str, output: Out, notes
 
 def crop(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
     """The slice below its surface. Raises DataError where nothing was acquired there."""
-    profile = mean_profile(volume)
+    profile, said = usual_profile(volume)
     if not profile.any():
         raise DataError("nothing was acquired: every voxel of the slice is 0")
     found_at = surface(profile)
+    said = said or ("" if found_at is not None else "no surface is seen: the first plane counts as it")
     depth = 0.0 if found_at is None else found_at
     nz, dz = volume.shape[0], volume.space.scale[0]
     first = min(round(depth), nz - 1)
@@ -45,6 +46,6 @@ def crop(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
         "surface_profile": profile,
         "surface_plane": depth,
         "depth_um": (stop - first) * dz * UM_PER_MM,
-        **({} if found_at is not None else {"notes_surface": "no surface is seen: the first plane counts as it"}),
+        **({"notes_surface": said} if said else {}),
     }
     return replace(kept, space=replace(kept.space, origin=origin)), found

@@ -1,11 +1,15 @@
-"""Estimate slices: what a run of `reconstruct` will take on disk, before any of it is made."""
+"""Estimate slices: what a run of `reconstruct` takes on disk, and whether slices have one voxel size, before any is made."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from statistics import median_low as median
 
-from ..core import disk, plans
+import numpy as np
+
+from ..core import disk, plans, slices
+from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.shared import Kept, Resolution
 from ..core.stage import In, Out
@@ -21,11 +25,31 @@ class Parameters(Resolution, Kept):
 
 def run(p: Parameters, task: Task, *, source: Path, list: In, sizes: Out) -> None:
     """`source` is no `In`: only shapes are read."""
-    stores = [source / row["store"] for row in plans.read(list)]
-    slices = {store.name: voxels(p, store) for store in stores}
-    need = estimate(p, slices)
+    stores = {int(row["slice"]): source / row["store"] for row in plans.read(list)}
+    alike({n: at_work(p, store) for n, store in stores.items() if open_image(store).space.known})
+    need = estimate(p, {store.name: voxels(p, store) for store in stores.values()})
     sizes.write_text(disk.check(need, Path.cwd(), "take fewer slices by --debug_slices"))
     task.report(most_gb_on_disk=round(sum(need.values()) / 2**30, 3))
+
+
+def at_work(p: Parameters, store: Path) -> list[float]:
+    """Voxel size, µm, with which a slice comes to the others: grids are resampled, prepared slices are not."""
+    image = open_image(store)
+    native = [nm / 1000 for nm in image.scale]
+    steps = [1.0] * 3 if store.name.startswith("slice_") else sizes_at(p.resolution, image.shape, native)[1]
+    return [size * step for size, step in zip(native, steps)]
+
+
+def alike(sizes: dict[int, list[float]]) -> None:
+    """Raises DataError where slices would have different voxels."""
+    usual = [median(of) for of in zip(*sizes.values())]
+    odd = [n for n, size in sizes.items() if not np.allclose(size, usual, rtol=1e-4)]
+    if odd:
+        of, others = (" x ".join(f"{v:g}" for v in size) for size in (sizes[odd[0]], usual))
+        raise DataError(
+            f"{', '.join(map(slices.name_of, odd[:8]))}: voxels of {of} µm, others of {others}; expected one size: set "
+            "--resolution, make them again from their grids, or leave them out by use=false in --slice_config"
+        )
 
 
 def voxels(p: Parameters, store: Path) -> float:

@@ -17,8 +17,8 @@ from ..core.stage import In, Out
 from . import illumination
 from .fix_focal_curvature import Overlapping
 from .slice_notes import Notes, one_step
-from .slice_statistics import Clipped, Levels, surface, without_light
-from .tile_grid import TileGrid, open_grid
+from .slice_statistics import Clipped, Levels, agreed, surface, without_light
+from .tile_grid import TileGrid, open_grid, saturated
 from .tile_layout import by_overlap, place
 
 REACH = 10.0  # px by which tiles may lie beside where the stage has them
@@ -90,12 +90,15 @@ class Glances:
             most = np.float32(levels.percentile(self.percentile)[0])
             plane = np.minimum(tile[: acquired_down_to(tile)], most).mean(0)
             cells = illumination.reduced(plane)
-            acquired = illumination.reduced((plane != 0).astype(np.float32)) > 0.999
+            tells = plane != 0
+            if saturated(tile):
+                tells &= (tile < tile.max()).all(0)
+            acquired = illumination.reduced(tells.astype(np.float32)) > 0.999
             self.of[i] = np.where(acquired, cells, np.nan), tile.mean((1, 2), dtype=np.float64)
         return tile
 
     def cells(self) -> np.ndarray:
-        """(n, gy, gx), NaN where nothing was acquired; tiles that nobody asked for are read now."""
+        """(n, gy, gx), NaN where nothing was acquired, or what was is saturated; tiles that nobody asked for are read now."""
         for i in range(self.n):
             if i not in self.of:
                 self.read(i)
@@ -103,5 +106,6 @@ class Glances:
 
     def dark(self) -> float:
         """What is read without light, of all tiles that show something."""
-        profile = np.mean([self.of[i][1] for i in range(self.n) if self.of[i][1].any()] or [np.zeros(1)], axis=0)
+        tiles = np.array([self.of[i][1] for i in range(self.n) if self.of[i][1].any()] or [np.zeros(1)])
+        profile, _ = agreed(tiles.mean(0), tiles.T)
         return without_light(profile, surface(profile))

@@ -22,6 +22,7 @@ from .slice_notes import Notes, one_step
 from .slice_statistics import Clipped, gathered
 from .slice_volume import SliceVolume, open_slice
 
+GLARE = 30.0  # times usual tissue: where the brightest that counts is more, it is glare
 DIMMEST = 0.1  # of the brightest plane
 LEAST = np.float32(1 / 4096)
 
@@ -43,7 +44,8 @@ def normalize(volume: SliceVolume, p: Clipped, xp: Any = np) -> tuple[SliceVolum
     bottom, usual = agar.percentile(50), tissue.percentile(50)
     usual = np.maximum(usual - bottom, max(DIMMEST * usual.max(), 1e-12))
     lit = usual >= usual.max() / 2
-    top = bottom + usual * np.median((tissue.percentile(p.clip_percentile_upper) - bottom)[lit] / usual[lit])
+    most = float(np.median((tissue.percentile(p.clip_percentile_upper) - bottom)[lit] / usual[lit]))
+    top = bottom + usual * most
     width = np.maximum(top - bottom, 1e-12)
     low, high, wide = (xp.asarray(v.astype(np.float32)[:, None, None]) for v in (bottom, top, width))
 
@@ -58,6 +60,9 @@ def normalize(volume: SliceVolume, p: Clipped, xp: Any = np) -> tuple[SliceVolum
         return on_host(out, xp)
 
     found: Notes = {"plane_bottom": bottom, "plane_top": top, "projection": shrunk(projection)}
+    if most > GLARE:
+        told = f"{most:.0f} times as bright as usual tissue is 1: glare or saturated tiles, beside which tissue is dark"
+        found["notes_glare"] = f"{told}; lower --clip_percentile_upper"
     return volume.mapped(scaled), found
 
 

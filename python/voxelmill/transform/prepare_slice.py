@@ -28,7 +28,7 @@ from . import (
     resample_mosaic_grid,
     stitch_3d_with_refinement,
 )
-from .slice_notes import Notes, keep, no_numbers, or_left_out
+from .slice_notes import Notes, keep, of_voxels, or_left_out
 from .slice_volume import SliceVolume
 from .tile_grid import TileGrid, open_grid
 from .tile_positions import Placement
@@ -71,7 +71,7 @@ def run(
         stitch_3d_with_refinement.write_tables(placed, stitch_3d_with_refinement.made_of(found), tiles, seams)
         stitched = stitched.save(Path(scratch, "stitched.ome.zarr"), "none")  # and its tiles are let go
         made, more = finish(stitched, p, Path(scratch, "even.ome.zarr"))
-        keep(task, found | more | no_numbers(source.lost), notes)
+        keep(task, found | more | of_voxels(source), notes)
         made.save(output)
 
 

@@ -13,7 +13,7 @@ from ..core.provenance import Task
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .bandpass import prepare
-from .pairs import Pair, Source, read_itk, write_itk, write_metrics
+from .pairs import THRESHOLDS, Pair, Source, read_itk, write_itk, write_metrics
 from .register_pairwise import FINEST, SLAB, Expected, Reach, depth_of, expectation, number, on_fixed, slab
 from .registration import estimate_pair
 from .warp import centre_of, compose, rigid_parameters
@@ -36,8 +36,20 @@ def run(
     write_metrics(metrics, pair)
     write_itk(transform, matrix, images[0].shape[1:])  # type: ignore[arg-type]
     offsets.write_text(f"{round(pair.fixed_z)} {round(pair.moving_z)}\n")
-    notes = {"notes": [f"{name}: {pair.why}"]} if pair.why else {}
+    said = [why for why in (pair.why, unlike(pair, images[0].shape[0])) if why]
+    notes = {"notes": [f"{name}: {why}" for why in said]} if said else {}
     task.report(**pair.model_dump(exclude={"fixed", "moving"}), **notes)
+
+
+def unlike(pair: Pair, depth: int) -> str:
+    """What is to be said of a pair, fixed `depth` planes deep, that does not fit as it was laid: it may be of another run."""
+    least = THRESHOLDS["z_correlation"][2]
+    if pair.expected_z > depth - SLAB // 4 or pair.z_correlation >= least:
+        return ""
+    return (
+        f"laid by hand, and planes correlate by {pair.z_correlation:.2f}, where those that fit do by {least:g} and more: is "
+        "it a transform of this run?"
+    )
 
 
 def aligned(

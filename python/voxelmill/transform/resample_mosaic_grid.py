@@ -14,7 +14,7 @@ from ..core.provenance import Task
 from ..core.shared import Device, Resolution, Strict
 from ..core.stage import In, Out
 from .resampling import along_axes, sizes_at, weights
-from .slice_notes import no_numbers, or_left_out
+from .slice_notes import of_voxels, or_left_out
 from .tile_grid import TileGrid, open_grid
 
 UM_PER_MM = 1e3
@@ -28,7 +28,7 @@ def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out) -> None
     with or_left_out(task):
         made = resample(open_grid(grid), p, task.arrays(p.use_gpu))
         made.save(output)
-        task.report(**no_numbers(made.lost))
+        task.report(**of_voxels(made))
 
 
 def resample(grid: TileGrid, p: Resolution, xp: Any = np) -> TileGrid:

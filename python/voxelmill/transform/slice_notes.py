@@ -25,13 +25,20 @@ def keep(task: Task, notes: Notes, path: Path | None) -> None:
             np.savez(file, **arrays)
 
 
-def no_numbers(lost: dict[int, int]) -> Notes:
-    """What a user must know of voxels that are no number, by tile (`tile_grid.TileGrid.lost`)."""
-    if not lost:
-        return {}
-    most = max(lost, key=lambda i: lost[i])
-    told = f"{sum(lost.values())} voxels of {len(lost)} tiles are NaN or infinite, most in tile {most}"
-    return {"notes_numbers": f"{told}; they count as not acquired"}
+def of_voxels(grid: Any) -> Notes:
+    """What a user must know of voxels that are no number, and of saturated ones, where `grid` is a `tile_grid.TileGrid`."""
+    lost: dict[int, int] = getattr(grid, "lost", {})
+    full: dict[int, float] = getattr(grid, "full", {})
+    found = Notes()
+    if lost:
+        most = max(lost, key=lost.__getitem__)
+        told = f"{sum(lost.values())} voxels of {len(lost)} tiles are NaN or infinite, most in tile {most}"
+        found["notes_numbers"] = f"{told}; they count as not acquired"
+    if full:
+        worst = max(full, key=full.__getitem__)
+        told = f"{len(full)} tiles are saturated, most tile {worst}, of which {full[worst]:.0%} have the highest value"
+        found["notes_saturated"] = f"{told}; light and shadows there are not to be believed"
+    return found
 
 
 def read_notes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
@@ -49,7 +56,7 @@ def one_step(task: Task, output: Path, notes: Path | None, step: Callable[[], tu
         made, found = step()
         keep(task, found, notes)
         made.save(output)
-        task.report(**no_numbers(getattr(made, "lost", {})))
+        task.report(**of_voxels(made))
 
 
 @contextmanager

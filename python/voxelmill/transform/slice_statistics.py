@@ -15,6 +15,9 @@ SHIFT = 16  # bits of a float32 that are left out: 128 levels an octave
 EDGE = 2.0  # planes: sigma of the derivative that finds the surface
 CLEARANCE = 3  # planes above the surface that are not yet without light
 SEEN = 0.5  # of the brightness below the surface: where it is brighter above, no surface is seen
+PART, MOST_PARTS = 32, 2**22  # px a side of the parts of a slice whose A-lines are compared; and planes times parts, about
+WIDEST = 256  # px a side, of such a part
+APART, FAR = 1.0, 4.0  # planes by which the surface of all may lie off that of most; and from which on that is said
 
 
 class Clipped(Params):
@@ -63,14 +66,42 @@ class OfColumns(Protocol):
     def __getitem__(self, region: tuple[slice, slice], /) -> np.ndarray: ...
 
 
-def mean_profile(volume: SliceVolume) -> np.ndarray:
-    """(nz,) float64: mean A-line of what was acquired."""
-    total, seen = np.zeros(volume.shape[0]), np.zeros(volume.shape[0])
-    for (z, _, _), values in volume.parts():
-        of = values.reshape(len(values), -1)
-        total[z] += of.sum(1, dtype=np.float64)
-        seen[z] += (of != 0).sum(1)
-    return total / np.maximum(seen, 1)
+def usual_profile(volume: SliceVolume) -> tuple[np.ndarray, str]:
+    """(nz,) A-line that tells the surface, and what is to be said of it: the mean, or the median over parts of the slice
+    where few that are far brighter (a saturated tile) put it elsewhere."""
+    nz, ny, nx = volume.shape
+    side = PART
+    while nz * (ny // side + 1) * (nx // side + 1) > MOST_PARTS and side < WIDEST:
+        side *= 2
+    total, seen = np.zeros(nz), np.zeros(nz)
+    parts = np.full((nz, -(-ny // side), -(-nx // side)), np.nan, np.float32)
+    for (z, y, x), values in volume.parts():
+        of, acquired = (_summed(v, side) for v in (values, values != 0))
+        parts[z, y.start // side : -(-y.stop // side), x.start // side : -(-x.stop // side)] = np.where(
+            acquired, of / np.maximum(acquired, 1), np.nan
+        )
+        total[z] += values.reshape(len(values), -1).sum(1, dtype=np.float64)
+        seen[z] += (values != 0).reshape(len(values), -1).sum(1)
+    return agreed(total / np.maximum(seen, 1), parts.reshape(nz, -1))
+
+
+def _summed(values: np.ndarray, side: int) -> np.ndarray:
+    """(planes, gy, gx) over squares of `side` px."""
+    rows = np.add.reduceat(values, np.arange(0, values.shape[1], side), 1, dtype=np.float32)
+    return np.asarray(np.add.reduceat(rows, np.arange(0, values.shape[2], side), 2))
+
+
+def agreed(mean: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, str]:
+    """As `usual_profile`: a mean A-line (nz,), and those of parts (nz, n), NaN where nothing was acquired."""
+    shown = parts[:, ~np.isnan(parts).all(0)]
+    usual = np.nan_to_num([np.median(of[~np.isnan(of)]) if not np.isnan(of).all() else 0.0 for of in shown])
+    found, most = surface(mean), surface(usual)
+    if most is None or (found is not None and abs(found - most) <= APART):
+        return mean, ""
+    if found is not None and abs(found - most) <= FAR:
+        return usual, ""
+    where = "no surface" if found is None else f"the surface at plane {found:.1f}"
+    return usual, f"few bright parts of the slice show {where}, most of it at plane {most:.1f}, which is taken"
 
 
 def levels_of(volume: SliceVolume, down: OfColumns | None = None) -> Levels:

@@ -18,7 +18,7 @@ from ..core.stage import In, Out
 from ..core.volume import Region
 from .fix_focal_curvature import Overlapping
 from .mosaic_fusion import Blended, canvas, fuse
-from .slice_notes import Notes, keep, no_numbers, or_left_out
+from .slice_notes import Notes, keep, of_voxels, or_left_out
 from .slice_volume import LEAST, SliceVolume
 from .tile_grid import TileGrid, open_grid
 from .tile_layout import by_overlap, described, place, positions
@@ -63,7 +63,7 @@ def run(
         keep(task, found, notes)
         write_tables(placed, made_of(found), tiles, seams)
         made.save(output)
-        task.report(**no_numbers(source.lost))
+        task.report(**of_voxels(source))
 
 
 def stitch(grid: TileGrid, p: Parameters, transform: np.ndarray | None = None) -> tuple[SliceVolume, Placement, Notes]:

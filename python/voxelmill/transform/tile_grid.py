@@ -29,6 +29,8 @@ from ..core.volume import Layout, create_image, open_image
 MM = "millimeter"
 NM_PER_MM = 1e6
 DIGITS = 12  # of lengths in mm: finer ones are lost between mm and nm
+SATURATED = 0.01  # part of a tile's voxels that have its highest value
+LEVELS = 64  # grey values: of fewer each is frequent
 HELD = 32 << 20  # bytes of tiles that are kept for those who ask again: memory does not grow with the mosaic
 
 
@@ -36,13 +38,15 @@ HELD = 32 << 20  # bytes of tiles that are kept for those who ask again: memory 
 class TileGrid:
     """tile (nz, ny, nx) px, counts (n_mx, n_my), `space` of the mosaic grid in mm; read(i) gives a tile, float32.
 
-    lost    voxels that are NaN or infinite, by tile, of tiles that were read"""
+    lost    voxels that are NaN or infinite, by tile, of tiles that were read
+    full    part of the voxels that has the highest value, by tile, of tiles where it is so much that they are saturated"""
 
     tile: tuple[int, int, int]
     counts: tuple[int, int]
     space: Space
     read: Callable[[int], np.ndarray]
     lost: dict[int, int] = field(default_factory=dict)
+    full: dict[int, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.counts[0] * self.counts[1]
@@ -79,7 +83,8 @@ class TileGrid:
 
 
 def open_grid(path: Path) -> TileGrid:
-    """The grid in a store. What is NaN or infinite there counts as not acquired, and `lost` says how much that is.
+    """The grid in a store. What is NaN or infinite there counts as not acquired; `lost` says how much that is, `full` how
+    much is saturated.
 
     Raises DataError where a chunk is not a tile, or the voxel size is not known."""
     image = open_image(path)
@@ -95,6 +100,7 @@ def open_grid(path: Path) -> TileGrid:
     nz, ny, nx = lay.chunk
     counts = (lay.shape[1] // ny, lay.shape[2] // nx)
     lost: dict[int, int] = {}
+    full: dict[int, float] = {}
 
     def read(i: int) -> np.ndarray:
         mx, my = divmod(i, counts[1])
@@ -102,9 +108,18 @@ def open_grid(path: Path) -> TileGrid:
         tile, n = finite(tile.astype(np.float32, copy=False))
         if n:
             lost[i] = n
+        if part := saturated(tile):
+            full[i] = part
         return tile
 
-    return TileGrid((nz, ny, nx), counts, in_mm(image.space), read, lost)
+    return TileGrid((nz, ny, nx), counts, in_mm(image.space), read, lost, full)
+
+
+def saturated(tile: np.ndarray) -> float:
+    """The part of a tile that has its highest value, where that is no chance; else 0."""
+    most = tile.max()
+    part = float(np.count_nonzero(tile == most)) / tile.size
+    return part if most > 0 and part >= SATURATED and (part > 0.5 or len(np.unique(tile)) > LEVELS) else 0.0
 
 
 def finite(values: np.ndarray) -> tuple[np.ndarray, int]:
