@@ -79,6 +79,7 @@ class Glances:
 
     def __init__(self, grid: TileGrid, percentile: float):
         self.n, self.percentile, self.of = len(grid), percentile, dict[int, tuple[np.ndarray, np.ndarray]]()
+        self.full: dict[int, np.ndarray] = {}
         self.whole = grid
         self.grid = replace(grid, read=self.read)
 
@@ -90,10 +91,9 @@ class Glances:
             most = np.float32(levels.percentile(self.percentile)[0])
             plane = np.minimum(tile[: acquired_down_to(tile)], most).mean(0)
             cells = illumination.reduced(plane)
-            tells = plane != 0
-            if saturated(tile):
-                tells &= (tile < tile.max()).all(0)
-            acquired = illumination.reduced(tells.astype(np.float32)) > 0.999
+            acquired = illumination.reduced((plane != 0).astype(np.float32)) > 0.999
+            full = (tile == tile.max()).any(0) if saturated(tile) else np.zeros(plane.shape, bool)
+            self.full[i] = illumination.reduced(full.astype(np.float32)) > 0
             self.of[i] = np.where(acquired, cells, np.nan), tile.mean((1, 2), dtype=np.float64)
         return tile
 
@@ -102,7 +102,9 @@ class Glances:
         for i in range(self.n):
             if i not in self.of:
                 self.read(i)
-        return np.stack([self.of[i][0] for i in range(self.n)])
+        found = np.stack([self.of[i][0] for i in range(self.n)])
+        left = np.where(np.stack([self.full[i] for i in range(self.n)]), np.nan, found)
+        return found if np.isnan(left).all() else left
 
     def dark(self) -> float:
         """What is read without light, of all tiles that show something."""
