@@ -43,6 +43,16 @@ def test_what_a_user_must_know_is_said_once_at_the_end(tmp_path: Path):
     ]
 
 
+def test_what_is_said_of_a_slice_names_it(tmp_path: Path):
+    """Once for all slices of which the same is said."""
+    told = [(0, {"notes_beam": "no agarose"}), (12, {"notes_beam": "no agarose", "notes": "one seam"}), (3, {})]
+    found = [{"stage": "prepare_slice", "block": str(n), "quality": quality} for n, quality in told]
+    assert [line.strip() for line in closing_lines(tmp_path, found)[2:]] == [
+        "NOTE     prepare_slice: z00, z12: no agarose",
+        "NOTE     prepare_slice: z12: one seam",
+    ]
+
+
 @pytest.mark.parametrize(
     ("report", "error", "told"),
     [

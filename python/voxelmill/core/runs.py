@@ -13,6 +13,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from . import slices
+
 # Folders of a run that hold what it publishes as volumes.
 PUBLISHED = ("volumes", ".", "stack", "correct_bias_field", "align_to_ras")
 COLUMNS = {
@@ -208,17 +210,23 @@ def write_published(outdir: Path, run: str, found: list[dict[str, Any]]) -> None
 def remarks(found: list[dict[str, Any]]) -> list[str]:
     """What was left out, bridged or assumed, from the records of all tasks, each said once; never silent."""
     said: dict[str, None] = {}
+    of_slices: dict[tuple[str, str], list[int]] = {}
     for record in found:
         for item, why in record.get("left_out", {}).items():
             said[f"{record['stage']}: left out {item}: {why.removeprefix(f'{item}: ')}"] = None
         for name, value in record.get("quality", {}).items():
             if not value or not name.startswith(REMARKS):
                 continue
+            if name.startswith("notes") and record["stage"] in slices.STEPS:
+                of_slices.setdefault((record["stage"], plain(value)), []).append(slices.number_of(record["block"]))
+                continue
             if name == "notes":
                 each = [plain(one) for one in value] if isinstance(value, list) else [plain(value)]
             else:
                 each = [f"{name.replace('_', ' ')}: {plain(value)}"]
             said |= {f"{record['stage']}: {one}": None for one in each}
+    for (stage, one), numbers in of_slices.items():
+        said[f"{stage}: {slices.listed(numbers)}: {one}"] = None
     return list(said)
 
 

@@ -7,9 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from .errors import DataError
-from .plans import Row
+
+if TYPE_CHECKING:  # the head of a run has the standard library alone
+    from .plans import Row
+
+# Stages on one slice, whose number is the block of their records.
+STEPS = ("resample_mosaic_grid", "fix_focal_curvature", "fix_illumination", "stitch_3d_with_refinement",
+         "beam_profile_correction", "crop_interface", "normalize", "prepare_slice")  # fmt: skip
 
 _NUMBER = re.compile(r"z?(\d+)(?:\.0+)?")
 
@@ -17,6 +24,12 @@ _NUMBER = re.compile(r"z?(\d+)(?:\.0+)?")
 def name_of(number: int) -> str:
     """`z07`, `z123`."""
     return f"z{number:02d}"
+
+
+def listed(numbers: Iterable[int], most: int = 8) -> str:
+    """`z00, z01 and 3 more`."""
+    found = [name_of(n) for n in sorted(set(numbers))]
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
 def number_of(text: str, where: object = "") -> int:

@@ -83,7 +83,9 @@ def choose(p: Parameters, task: Task, there: dict[int, str], known: SliceConfig,
     if wanted is not None:
         absent = sorted(wanted - set(there))
         if absent:
-            raise DataError(f"--debug_slices {p.debug_slices}: no store of {names(absent)}; there are {names(there)}")
+            raise DataError(
+                f"--debug_slices {p.debug_slices}: no store of {slices.listed(absent)}; there are {slices.listed(there)}"
+            )
         return sorted(wanted)
     absent = [n for n in known.used if n not in there]
     if absent:
@@ -92,8 +94,3 @@ def choose(p: Parameters, task: Task, there: dict[int, str], known: SliceConfig,
     if unknown:
         task.quarantine(map(slices.name_of, unknown), f"there is a store, but no row in {table}")
     return [n for n in known.used if n in there]
-
-
-def names(numbers: Sequence[int] | dict[int, str], most: int = 8) -> str:
-    found = [slices.name_of(n) for n in sorted(numbers)]
-    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")

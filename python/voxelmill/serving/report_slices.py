@@ -23,8 +23,6 @@ Row = dict[str, str]
 COLOURS = {"stacked": "#1e8449", "interpolated": "#b9770e", "full": "#1e8449", "rotation only": "#b9770e"}
 BAD = "#c0392b"
 FEW = 16  # slices whose steps are shown one by one
-STEPS = ("resample_mosaic_grid", "fix_focal_curvature", "fix_illumination", "stitch_3d_with_refinement",
-         "beam_profile_correction", "crop_interface", "normalize", "prepare_slice")  # fmt: skip
 
 
 @dataclass
@@ -179,7 +177,7 @@ def steps(records: Sequence[dict]) -> str:
     """What each step on a slice measured."""
     found: dict[str, dict[str, Any]] = {}
     for record in records:
-        if record["stage"] in STEPS:
+        if record["stage"] in slices.STEPS:
             found.setdefault(record["block"], {}).update(record["quality"])
     names = list(dict.fromkeys(name for of in found.values() for name in of))
     if not names:

@@ -47,7 +47,7 @@ def alike(sizes: dict[int, list[float]]) -> None:
     if odd:
         of, others = (" x ".join(f"{v:g}" for v in size) for size in (sizes[odd[0]], usual))
         raise DataError(
-            f"{', '.join(map(slices.name_of, odd[:8]))}: voxels of {of} µm, others of {others}; expected one size: set "
+            f"{slices.listed(odd)}: voxels of {of} µm, others of {others}; expected one size: set "
             "--resolution, make them again from their grids, or leave them out by use=false in --slice_config"
         )
 
