@@ -15,6 +15,27 @@ from voxelmill.core.volume import Image, open_image
 EM = np.random.default_rng(3).integers(0, 256, (24, 60, 80), np.uint8)
 
 
+def write_precomputed(path: Path, *channels: np.ndarray, offset: tuple[int, int, int] = (0, 0, 0)) -> None:
+    """An image at `path` in Neuroglancer's format, of 30 x 4 x 5 nm in (z, y, x); `offset` in voxels, (x, y, z)."""
+    import tensorstore as ts
+
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": f"{path}/"},
+        "multiscale_metadata": {"data_type": "uint8", "num_channels": len(channels), "type": "image"},
+        "scale_metadata": {
+            "size": list(channels[0].shape[::-1]),
+            "resolution": [5, 4, 30],
+            "encoding": "raw",
+            "chunk_size": [16, 8, 4],
+            "voxel_offset": list(offset),
+        },
+    }
+    array = ts.open(spec, create=True).result()
+    for n, values in enumerate(channels):
+        array[..., n].write(values.T).result()
+
+
 @pytest.fixture
 def em(tmp_path: Path) -> str:
     """`EM` as a file of the current folder."""

@@ -19,6 +19,7 @@ import zarr
 from PIL import Image
 from voxelmill.ingest.volumes.formats import open_source
 
+from .conftest import write_precomputed
 from .test_foreign import ome_set
 from .test_sources import ALL, EM
 from .test_sources_said import NAMING, write_n5, write_zarr2, write_zarr3
@@ -85,21 +86,7 @@ def n5(path: Path) -> Any:
 def precomputed(path: Path, packed: bool = False) -> Any:
     import gzip
 
-    import tensorstore as ts
-
-    spec = {
-        "driver": "neuroglancer_precomputed",
-        "kvstore": {"driver": "file", "path": f"{path}/"},
-        "multiscale_metadata": {"data_type": "uint8", "num_channels": 1, "type": "image"},
-        "scale_metadata": {
-            "size": list(EM.shape[::-1]),
-            "resolution": list(SIZE[::-1]),
-            "encoding": "raw",
-            "chunk_size": [16, 8, 4],
-            "voxel_offset": [10, 10, 10],
-        },
-    }
-    ts.open(spec, create=True).result()[..., 0].write(EM.T).result()
+    write_precomputed(path, EM, offset=(10, 10, 10))
     for chunk in list((path / "5_4_30").iterdir()) if packed else ():
         chunk.with_name(f"{chunk.name}.gz").write_bytes(gzip.compress(chunk.read_bytes()))
         chunk.unlink()

@@ -22,6 +22,8 @@ from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest.volumes import kvstore
 from voxelmill.ingest.volumes.formats import open_source
 
+from .conftest import write_precomputed
+
 EM = np.random.default_rng(1).integers(1, 256, (9, 20, 30), np.uint8)
 PART = (slice(2, 7), slice(3, 19), slice(5, 28))
 ALL = (slice(None),) * 3
@@ -52,19 +54,7 @@ def stored(folder: Path, kind: str) -> Path:
         spec = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{folder}/"}, "metadata": meta}
         ts.open(spec, create=True).result()[...].write(EM.T).result()
     else:
-        spec = {
-            "driver": "neuroglancer_precomputed",
-            "kvstore": {"driver": "file", "path": f"{folder}/"},
-            "multiscale_metadata": {"data_type": "uint8", "num_channels": 1, "type": "image"},
-            "scale_metadata": {
-                "size": list(EM.shape[::-1]),
-                "resolution": [5, 4, 30],
-                "encoding": "raw",
-                "chunk_size": [16, 8, 4],
-                "voxel_offset": [100, 50, 7],
-            },
-        }
-        ts.open(spec, create=True).result()[..., 0].write(EM.T).result()
+        write_precomputed(folder, EM, offset=(100, 50, 7))
     return folder
 
 

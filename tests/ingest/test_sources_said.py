@@ -17,6 +17,7 @@ from voxelmill.core.space import Space
 from voxelmill.core.volume import create_image, layout
 from voxelmill.ingest.volumes.formats import open_source
 
+from .conftest import write_precomputed
 from .test_sources import ALL, EM, foreign, same
 
 CZYX = np.stack([255 - EM, EM])  # EM is channel 1
@@ -225,20 +226,7 @@ def test_labels_of_an_image_are_the_truth_and_not_its_grey_values(tmp_path):
 
 
 def test_channel_of_precomputed(tmp_path):
-    spec = {
-        "driver": "neuroglancer_precomputed",
-        "kvstore": {"driver": "file", "path": f"{tmp_path}/v/"},
-        "multiscale_metadata": {"data_type": "uint8", "num_channels": 2, "type": "image"},
-        "scale_metadata": {
-            "size": list(EM.shape[::-1]),
-            "resolution": [5, 4, 30],
-            "encoding": "raw",
-            "chunk_size": [16, 8, 4],
-        },
-    }
-    array = ts.open(spec, create=True).result()
-    array[..., 0].write(255 - EM.T).result()
-    array[..., 1].write(EM.T).result()
+    write_precomputed(tmp_path / "v", 255 - EM, EM)
     same(tmp_path / "v", 255 - EM, (30, 4, 5))
     same(tmp_path / "v", EM, (30, 4, 5), channel=1)
 

@@ -89,6 +89,8 @@ def of(stage: str, made: Path, folder: Path) -> dict[str, Any]:
         "generate_aip": grid | {"output": "aips"},
         "resample_mosaic_grid": grid | {"resolution": 20},
         "fix_illumination": grid | overlap,
+        "estimate_global_illumination": overlap
+        | {"grids": [grid["grid"]], "resolution": 20, "output": "light.npy", "described_in": "light.json"},
         "normalize": {"volume": slices[0], "slice": "0", "output": "out.ome.zarr"},
         "prepare_slice": grid | overlap | {"resolution": 14, "tiles": "t.csv", "seams": "q.csv"},
         "register_pairwise": {
@@ -101,6 +103,7 @@ def of(stage: str, made: Path, folder: Path) -> dict[str, Any]:
 STAGES = {
     "create_mosaic_grid": "transform", "generate_aip": "serving", "resample_mosaic_grid": "transform",
     "fix_illumination": "transform", "normalize": "transform", "prepare_slice": "transform", "register_pairwise": "transform",
+    "estimate_global_illumination": "transform",
 }  # fmt: skip
 
 
@@ -118,8 +121,9 @@ def test_a_gpu_is_used_where_there_is_one_and_else_it_is_said(stage: str, made: 
         assert (cupy.calls > 0) == used and record_of(folder, stage)["device"] == ("A GPU" if used else "cpu")
         assert ("CuPy finds no GPU: on the CPU" in capsys.readouterr().err) == (use_gpu and not there)
         stores = sorted(folder.glob("*.ome.zarr"))
+        files = sorted(path for name in ("aips/*", "t.tfm", "light.npy") for path in folder.glob(name))
         outcomes[there, use_gpu] = [open_image(path).read() for path in stores] or [
-            np.frombuffer(path.read_bytes(), np.uint8) for path in sorted([*folder.glob("aips/*"), *folder.glob("t.tfm")])
+            np.frombuffer(path.read_bytes(), np.uint8) for path in files
         ]
     on_gpu, *others = outcomes.values()
     assert on_gpu

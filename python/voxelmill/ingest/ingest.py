@@ -65,7 +65,8 @@ class Parameters(Given, Grid, Channel, Storage, Tasks, Seeded, Strict):
         "Percentiles of the grey values that --rescale maps to 0 and 255; what lies outside is clipped",
         unit="%",
         more="0,100 maps the whole range: one hot pixel may then leave few grey levels to all others. By default grey levels "
-        "of 8 bits that were written as another type (64 to 256 even steps) keep their numbers.",
+        "of 8 bits that were written as another type (64 to 256 even steps) keep their numbers; other percentiles than "
+        "these stretch them.",
     )
 
     @model_validator(mode="after")
