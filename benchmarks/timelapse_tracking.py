@@ -1,13 +1,14 @@
 """Linking of true cells: F1 of links and CPU seconds of our methods, trackpy, laptrack and PyAMA's linking.
 
-    python benchmarks/timelapse_tracking.py [--real FOLDER] [--seed 7] [--whole] [--out result.json]
+    python benchmarks/timelapse_tracking.py [--real FOLDER] [--seed 7] [--whole] [--jumps 10] [--out result.json]
 
 Every tracker gets the same true masks of made movies (`voxelmill.testing.timelapse`; parameters were chosen
 on seeds 11 and 101-103, so take others to report) and of FOLDER (`track_labels.tif`, a real movie). Peers
 that are not installed are left out (`pip install trackpy laptrack`); each is run at several search ranges
 and its best is taken. Ours is timed from label frames to relabelled frames; peers from their table of
 centroids to ids. One thread, imports and a warm-up not timed. `--whole` segments the phase images first and
-scores the result by the Cell Tracking Challenge's TRA (`pip install py-ctcmetrics`).
+scores the result by the Cell Tracking Challenge's TRA (`pip install py-ctcmetrics`). `--jumps N` counts,
+in N movies of each kind, the links that are kept where the stage jumps (10 of all kinds: a quarter of an hour).
 """
 
 from __future__ import annotations
@@ -181,6 +182,39 @@ def real_movie(folder: Path, rows: slice) -> SimpleNamespace:
     return SimpleNamespace(phase=phase, labels=labels, tracks=tracks)
 
 
+def jumped(preset: str, seed: int, size: int, share: tuple[float, float], **changes: float) -> tuple[int, int]:
+    """Links kept, and those there are, where the stage jumps by a share of the field along y and x after two of four
+    frames."""
+    moved = [round(abs(part) * size) for part in share]
+    labels = make_movie(preset, frames=4, size=size + max(moved), channels=0, seed=seed, **changes).labels
+    ends = [(0, far) if part >= 0 else (far, 0) for part, far in zip(share, moved)]
+    tables = []
+    for t, frame in enumerate(labels):
+        y, x = (end[t >= 2] for end in ends)
+        tables.append(region_table(np.ascontiguousarray(frame[y : y + size, x : x + size])))
+    tracks = track(tables)
+    before, after = (dict(zip(*(column.tolist() for column in tracks.ids(t)))) for t in (1, 2))
+    both = before.keys() & after.keys()
+    return sum(before[label] == after[label] for label in both), len(both)
+
+
+JUMPS = {"a quarter, a quarter": (0.25, -0.25), "half, none": (-0.5, 0.0), "half, half": (0.5, 0.5)}
+
+
+def show_jumps(n: int, presets: list[str]) -> dict[str, dict[str, list[int]]]:
+    """Links kept and links, by kind of movie and jump (along y, along x), of `n` seeds that chose nothing: fields of 512 px,
+    and small ones of 288 px with few fast cells."""
+    found: dict[str, dict[str, list[int]]] = {}
+    kinds = [(preset, preset, 501, 512, {}) for preset in presets] + [("few fast", "fast", 301, 288, {"cells": 75})]
+    for (title, preset, first, size, changes), (name, share) in itertools.product(kinds, JUMPS.items()):
+        each = [jumped(preset, seed, size, share, **changes) for seed in range(first, first + n)]
+        kept, there = (sum(column) for column in zip(*each))
+        found.setdefault(title, {})[name] = [kept, there]
+        lost = sum(one == 0 for one, _ in each)
+        print(f"{title:9s} jump by {name}: {kept} of {there} links kept; not bridged in {lost} of {n} movies", flush=True)
+    return found
+
+
 def show(name: str, row: dict[str, dict[str, float]]) -> None:
     cells = "  ".join(f"{k} {v['link_f1']:.4f} / {v['cpu_s']:.2f} s" for k, v in row.items())
     ratio = f"  growth : laptrack = {row['growth']['cpu_s'] / row['laptrack']['cpu_s']:.2f}" if "laptrack" in row else ""
@@ -194,9 +228,18 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--size", type=int, default=640, help="px")
     parser.add_argument("--whole", action="store_true", help="also segment, and score by TRA")
+    parser.add_argument(
+        "--jumps", type=int, default=0, help="movies of each kind in which the stage jumps; nothing else then"
+    )
+    parser.add_argument("--presets", default=",".join(PRESETS), help="kinds of movies in which it jumps")
     parser.add_argument("--out", type=Path, help="JSON")
     args = parser.parse_args()
 
+    if args.jumps:
+        found = show_jumps(args.jumps, args.presets.split(","))
+        if args.out:
+            args.out.write_text(json.dumps(found, indent=1) + "\n")
+        return
     others = peers()
     measure(make_movie("sparse", frames=3, size=160, channels=0).labels, others)  # imports and compiled code
     result = {"seed": args.seed, "frames": args.frames, "size": args.size, "links": {}, "ctc": {}}

@@ -208,6 +208,16 @@ def test_a_jump_by_half_of_the_field_is_bridged(preset):
     assert not any(kept(max_drift=100))
 
 
+def test_a_jump_of_few_fast_cells_is_bridged():
+    """What begins with another jump and settles at none gains much, but has no more cells in view for it."""
+    labels = make_movie("fast", frames=4, size=432, channels=0, seed=2, cells=75).labels
+    tables = [region_table(np.ascontiguousarray(f[k : k + 288, :288])) for f, k in zip(labels, (144, 144, 0, 0))]
+    tracks = track(tables)
+    before, after = (dict(zip(*(column.tolist() for column in tracks.ids(t)))) for t in (1, 2))
+    both = before.keys() & after.keys()
+    assert len(both) == 11 and all(before[label] == after[label] for label in both)
+
+
 def test_a_growing_crowded_colony_keeps_its_ids():
     half = np.random.default_rng(2).integers(8, 16, (17, 9))
 

@@ -100,6 +100,7 @@ class _Growth:
     ROUNDS = 8  # motion, growth and links mostly settle in two or three
     NEAR = 100.0  # px, a jump that is always looked for
     DOUBTFUL = 0.7  # share of what could be gained, below which one that is further is looked for
+    BY_CHANCE = 0.5  # share of it that a wrong jump gains: what is beyond it speaks for a jump
     FEWEST = 3  # cells that must be found again after such a jump
 
     def __init__(
@@ -173,18 +174,20 @@ class _Growth:
             if np.hypot(*shift) > 0.5 * np.sqrt(np.median(target.area) / np.pi):
                 starts.append(shift)
         best = max((self._explain_from(shift, target) for shift in starts), key=lambda found: found[0])
-        usual = best[0] / self._most_gain(np.zeros(2), target, shape)
-        if far > near and usual < self.DOUBTFUL:
-            here = self.cells.take(self.missing == 0)
+        here = self.cells.take(self.missing == 0)
+        if far > near and best[0] < self.DOUBTFUL * self.max_cost * min(len(here.area), len(target.area)):
+            excess = best[0] - self.BY_CHANCE * self._most_gain(best, target, shape) + self.max_cost
             for shift in far_shifts(here, target, far):
-                most = self._most_gain(shift, target, shape)
                 found = self._explain_from(shift, target)
-                if found[0] > self.FEWEST * self.max_cost and found[0] / most > usual + 0.2:
-                    best, usual = found, found[0] / most - 0.2
+                more = found[0] - self.BY_CHANCE * self._most_gain(found, target, shape)
+                if found[0] > self.FEWEST * self.max_cost and more > excess:
+                    best, excess = found, more
         return best[1:]
 
-    def _most_gain(self, shift: NDArray, target: Cells, shape: tuple[int, int]) -> float:
-        """What all cells that are in the field before and after a shift could gain."""
+    def _most_gain(self, found: tuple[float, NDArray, float, Hypotheses], target: Cells, shape: tuple[int, int]) -> float:
+        """What all cells could gain that are in the field before and after the shift at which the motion has settled,
+        which may be another than it began with."""
+        shift = np.median(found[1], axis=0)
         there = self.cells.centroid[self.missing == 0] + shift
         back = target.centroid - shift
         seen = min(int(((p >= 0) & (p < np.array(shape))).all(axis=1).sum()) for p in (there, back))
