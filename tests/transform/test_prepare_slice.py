@@ -16,6 +16,7 @@ from voxelmill.testing.oct_score import tile_error, uneven_light
 from voxelmill.testing.stages import make_store, record_of, run_stage
 from voxelmill.transform import prepare_slice
 from voxelmill.transform.slice_volume import SliceVolume
+from voxelmill.transform.tile_grid import TileGrid
 
 MADE = Acquisition(slices=1, grid=(2, 3), tile=(40, 96, 96), drift=0)
 GRID = "mosaic_grid_3d_z00.ome.zarr"
@@ -105,6 +106,26 @@ def test_memory_does_not_follow_the_slice(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(f"voxelmill.transform.{name}", most)
     most_held(256, tmp_path)  # loads what it needs
     assert most_held(2048, tmp_path) - most_held(512, tmp_path) < 1.5 * 512 * 1536  # bytes a column; the slice has 64
+
+
+def test_memory_is_that_of_two_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that goes into a step, one that comes out of it; whatever else is needed is of a part of a tile."""
+    for module in ("tile_grid", "resample_mosaic_grid"):
+        monkeypatch.setattr(f"voxelmill.transform.{module}.PART", 2**16)
+    space = Space.of([Axis(name, "space", MM) for name in "zyx"], (0.01,) * 3)
+    p = prepare_slice.Parameters(resolution=10.5, fix_curvature_enabled=True)
+
+    def most_held_by_tiles(side: int) -> float:
+        tile = np.random.default_rng(0).gamma(6, 1 / 6, (24, side, side)).astype(np.float32)
+        tile[:8] *= 0.1
+        tracemalloc.start()
+        assert "sag" in prepare_slice.stitch(TileGrid((24, side, side), (1, 2), space, lambda _: tile), p, None)[2]
+        most = tracemalloc.get_traced_memory()[1] / tile.nbytes
+        tracemalloc.stop()
+        return most
+
+    most_held_by_tiles(64)  # loads what it needs
+    assert most_held_by_tiles(256) < 3
 
 
 def test_a_slice_that_shows_the_same_everywhere(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Parameters(Stitching):
 
 def run(p: Parameters, task: Task, *, grid: In, slice: str, output: Out, tiles: Out, seams: Out, picture: Out) -> None:
     with or_left_out(task):
-        write(task, *stitch(open_grid(grid), by_stage(p), None), output, tiles, seams, picture)
+        write(task, *stitch(open_grid(grid), by_stage(p), None, xp=task.arrays(p.use_gpu)), output, tiles, seams, picture)
 
 
 def by_stage(p: Parameters) -> Stitching:

@@ -26,7 +26,7 @@ def run(
     data: Out | None = None,
 ) -> None:  # fmt: skip
     with or_left_out(task):
-        made, placed, found = stitch(open_grid(grid), p, None)
+        made, placed, found = stitch(open_grid(grid), p, None, xp=task.arrays(p.use_gpu))
         write(task, made, placed, found, output, tiles, seams, picture)
         if p.save_refinement_data and data:
             data.write_text(json.dumps(refinement(p, placed, found), indent=1))

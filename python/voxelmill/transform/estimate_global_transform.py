@@ -84,7 +84,7 @@ Step = tuple[Seam, np.ndarray]  # a seam, and by how many steps of mx and my its
 
 def seams_of(p: Parameters, path: Path) -> tuple[list[Step], tuple[int, ...]]:
     """Seams of a slice that say something; and the size of its tiles, px."""
-    grid = resample(open_grid(path), p).held()
+    grid = resample(open_grid(path), p).kept()
     nominal = positions(grid, by_overlap(grid, p.stitch_overlap_fraction))
     means = [grid.read(i).mean(0) for i in range(len(grid))]
     most = p.stitch_global_transform_max_empty_fraction

@@ -56,7 +56,7 @@ def flatten(grid: TileGrid, p: Overlapping) -> tuple[TileGrid, Notes]:
     sag = VOXELS * illumination.polynomial(coefficients, grid.tile[1:])
     sag -= sag.min()
     found = {"sag": sag.astype(np.float32), "sag_voxels": float(sag.max()), "sag_spread_voxels": float(VOXELS * spread)}
-    return grid.mapped(lambda tile: raised(tile, sag)), found
+    return grid.by_rows(lambda lines, rows: raised(lines, sag[rows])), found
 
 
 def depth_of_surface(tile: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from . import illumination
 from .fix_focal_curvature import Overlapping
 from .slice_notes import Notes, one_step
 from .slice_statistics import Clipped, Levels, agreed, surface, without_light
-from .tile_grid import TileGrid, open_grid, saturated
+from .tile_grid import TileGrid, open_grid, parts, saturated
 from .tile_layout import by_overlap, place
 
 REACH = 10.0  # px by which tiles may lie beside where the stage has them
@@ -57,7 +57,7 @@ def lit(grid: TileGrid, p: Parameters, coefficients: np.ndarray | None = None, x
     }
     if coefficients is None:
         found["illumination_spread"] = spread
-    return grid.mapped(lambda tile: illumination.correct(tile, flat, dark, xp)), found
+    return grid.by_rows(lambda lines, rows: illumination.correct(lines, flat[rows], dark, xp)), found
 
 
 def estimate(seen: Glances, p: Overlapping) -> tuple[np.ndarray, float]:
@@ -70,7 +70,8 @@ def estimate(seen: Glances, p: Overlapping) -> tuple[np.ndarray, float]:
 
 def acquired_down_to(tile: np.ndarray) -> int:
     """Planes that nearly all A-lines of a tile (z, y, x) have: where its focus was flattened some end early, at 0."""
-    empty = (tile[::-1] != 0).argmax(0)[(tile != 0).any(0)]  # below the last voxel of an A-line
+    seen = ((tile[:, rows] != 0)[::-1] for rows in parts(tile.shape))
+    empty = np.concatenate([of.argmax(0)[of.any(0)] for of in seen])  # below the last voxel of an A-line
     return len(tile) - (int(np.quantile(empty, 0.99, method="higher")) if empty.size else 0)
 
 
@@ -87,9 +88,11 @@ class Glances:
         tile = self.whole.read(i)
         if i not in self.of:
             levels = Levels(1)
-            levels.add(tile[None, :, ::THIN, ::THIN])
+            for rows in parts(tile.shape):
+                levels.add(tile[None, :, rows][..., ::THIN, ::THIN])
             most = np.float32(levels.percentile(self.percentile)[0])
-            plane = np.minimum(tile[: acquired_down_to(tile)], most).mean(0)
+            down = acquired_down_to(tile)
+            plane = np.concatenate([np.minimum(tile[:down, rows], most).mean(0) for rows in parts(tile.shape)])
             cells = illumination.reduced(plane)
             acquired = illumination.reduced((plane != 0).astype(np.float32)) > 0.999
             full = (tile == tile.max()).any(0) if saturated(tile) else np.zeros(plane.shape, bool)

@@ -30,6 +30,7 @@ R4_MEAN, R4_DEVIATION = 28 / 45, 0.67529  # of r^4 over a tile from -1 to 1
 LEAST_SIGNAL = 1e-3  # of the usual brightness: what is darker has no logarithm worth having
 PRIOR = 0.5  # of log flat, the coefficient of a power n is about this / n^2: lenses make smooth fields
 SPECIMEN = 5.0  # tiles of one specimen are alike by more than chance
+ROWS = 64  # of a field that are made at a time: the basis is ten times as large
 MOST_PAIRS = 300  # of neighbours that are looked at, evenly from all
 ROUNDS = 20  # of robust least squares
 
@@ -90,7 +91,9 @@ def centres(n: int) -> np.ndarray:
 
 def polynomial(coefficients: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """(ny, nx) float64: what `shared_field` found, over a tile; mean 0."""
-    return _basis(*np.meshgrid(*(centres(n) for n in shape), indexing="ij")) @ coefficients
+    ny, nx = shape
+    rows = (centres(ny)[first : first + ROWS] for first in range(0, ny, ROWS))
+    return np.concatenate([_basis(*np.meshgrid(y, centres(nx), indexing="ij")) @ coefficients for y in rows])
 
 
 def _powers() -> list[tuple[int, int]]:

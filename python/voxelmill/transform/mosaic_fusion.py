@@ -15,7 +15,7 @@ Where tiles overlap, `blending` says who is seen:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -60,37 +60,43 @@ def fuse(
     box: Box,
     blending: Blending = "diffusion",
     planes: int = 0,
+    zero_is_empty: bool = False,
 ) -> np.ndarray:
     """A region of the mosaic, float32 (ny, nx), or (planes, ny, nx) where tiles have planes; 0 where no tile is.
 
-    read        of the number of a tile, its pixels (ny, nx) or (planes, ny, nx), NaN where nothing was acquired: an
-                array, or what reads a part when it is indexed by [..., y, x]
+    read        of the number of a tile, its pixels (ny, nx) or (planes, ny, nx), NaN (and 0, if zero_is_empty) where
+                nothing was acquired: an array, or what reads a part when it is indexed by [..., y, x]
     positions   (n, 2) px, y, x, of `canvas`; shapes (n, 2)
     """
     size = (max(planes, 1), *(s.stop - s.start for s in box))
     total, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
     for tile in touching(positions, shapes, box):
-        at, seen, mine = _moved(read(tile), shapes[tile], positions[tile], box)
+        at, moved, distance = _moved(read(tile), shapes[tile], positions[tile], box, zero_is_empty)
         if blending == "narrow":
-            mine = np.maximum((mine / 64) ** STEEP, np.float32(1e-30))  # far from what float32 cannot hold
+            distance = np.maximum((distance / 64) ** STEEP, np.float32(1e-30))  # far from what float32 cannot hold
         elif blending == "average":
-            mine = (mine > 0).astype(np.float32)
-        mine = np.where(np.isnan(seen), np.float32(0), mine)
-        seen = np.nan_to_num(seen, copy=False)
-        here = (slice(None), *at)
-        if blending == "none":
-            nearer = mine > weight[here]
-            total[here][nearer], weight[here][nearer] = seen[nearer], mine[nearer]
-        else:
-            total[here] += mine * seen
-            weight[here] += mine
+            distance = np.ones_like(distance)
+        for seen, values, weights in zip(moved, total[:, *at], weight[:, *at], strict=True):
+            mine = distance
+            if not np.isfinite(seen).all():
+                mine = np.where(np.isnan(seen), np.float32(0), mine)
+                np.nan_to_num(seen, copy=False)
+            if blending == "none":
+                nearer = mine > weights
+                values[nearer], weights[nearer] = seen[nearer], mine[nearer]
+            else:
+                seen *= mine
+                values += seen
+                weights += mine
     if blending != "none":
         np.divide(total, weight, out=total, where=weight > 0)
     return total if planes else total[0]
 
 
-def _moved(pixels: Any, shape: np.ndarray, position: np.ndarray, box: Box) -> tuple[Box, np.ndarray, np.ndarray]:
-    """Where in the region a tile is seen, its pixels there (cubic), and the distance to its rim, px.
+def _moved(
+    pixels: Any, shape: np.ndarray, position: np.ndarray, box: Box, zero_is_empty: bool
+) -> tuple[Box, Iterator[np.ndarray], np.ndarray]:
+    """Where in the region a tile is seen, its pixels there (cubic), plane by plane, and the distance to its rim, px.
 
     Only what is seen is read, and KERNEL px around it."""
     import cv2
@@ -106,13 +112,17 @@ def _moved(pixels: Any, shape: np.ndarray, position: np.ndarray, box: Box) -> tu
     stop = start + size[::-1] if whole else np.minimum(np.ceil(off).astype(int) + size[::-1] + KERNEL, shape)
     part = np.asarray(pixels[..., start[0] : stop[0], start[1] : stop[1]])
     part = part.reshape(-1, *part.shape[-2:]).astype(np.float32, copy=False)
-    seen = part[:, : size[1], : size[0]].copy()
-    if not whole and min(size):
+    move = np.array([[1, 0, off[1] - start[1]], [0, 1, off[0] - start[0]]])
+
+    def seen(plane: np.ndarray) -> np.ndarray:
+        if zero_is_empty and not plane.all():
+            plane = np.where(plane == 0, np.float32(np.nan), plane)
+        if whole or not min(size):
+            return plane[: size[1], : size[0]].copy()
         how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        move = np.array([[1, 0, off[1] - start[1]], [0, 1, off[0] - start[0]]])
-        planes = [cv2.warpAffine(p, move, size, flags=how, borderMode=cv2.BORDER_REPLICATE) for p in part]
-        seen = np.stack(planes)
+        return cv2.warpAffine(plane, move, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
+
     rim = [np.minimum(o + np.arange(n) + 1, s - o - np.arange(n)) for o, n, s in zip(off, size[::-1], shape)]
     distance = np.minimum(rim[0][:, None], rim[1][None]).astype(np.float32)
     at = tuple(slice(int(a - o), int(b - o)) for a, b, o in zip(first, last, low))
-    return at, seen, np.broadcast_to(np.maximum(distance, 1e-3), seen.shape)  # type: ignore[return-value]
+    return at, map(seen, part), np.maximum(distance, 1e-3)  # type: ignore[return-value]

@@ -1,7 +1,7 @@
 """Prepare a slice: all steps from its mosaic grid to a clean slice in one task.
 
     resample_mosaic_grid -> fix_focal_curvature -> fix_illumination        tiles, made when they are asked for
-        -> stitch_3d_with_refinement                                       written, beside the output
+        -> stitch_3d_with_refinement                                       tiles, then the slice written, beside the output
         -> beam_profile_correction                                         written, since it is looked at four times
         -> crop_interface -> normalize                                     regions, made when they are asked for
 
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
-from ..core.device import choose
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.stage import In, Out
@@ -65,21 +65,20 @@ def run(
 ) -> None:
     with or_left_out(task), TemporaryDirectory(dir=output.parent) as scratch:
         source = open_grid(grid)
-        task.arrays(p.use_gpu)
-        known = [None if path is None else np.load(path) for path in (transform, light)]
-        stitched, placed, found = stitch(source, p, *known)
+        xp = task.arrays(p.use_gpu)
+        laid, lit = (None if path is None else np.load(path) for path in (transform, light))
+        stitched, placed, found = stitch(source, p, laid, lit, xp)
         stitch_3d_with_refinement.write_tables(placed, stitch_3d_with_refinement.made_of(found), tiles, seams)
         stitched = stitched.save(Path(scratch, "stitched.ome.zarr"), "none")  # and its tiles are let go
-        made, more = finish(stitched, p, Path(scratch, "even.ome.zarr"))
+        made, more = finish(stitched, p, Path(scratch, "even.ome.zarr"), xp)
         keep(task, found | more | of_voxels(source), notes)
         made.save(output)
 
 
 def stitch(
-    source: TileGrid, p: Stitching, transform: np.ndarray | None, light: np.ndarray | None = None
+    source: TileGrid, p: Stitching, transform: np.ndarray | None, light: np.ndarray | None = None, xp: Any = np
 ) -> tuple[SliceVolume, Placement, Notes]:
     """From the grid to one volume, lazily. transform, light: of the whole acquisition, None: its own."""
-    xp = choose(p.use_gpu)[0]
     grid, found = resample_mosaic_grid.resample(source, p, xp), Notes()
     if p.fix_curvature_enabled:
         grid, more = fix_focal_curvature.flatten(grid, p)
@@ -91,10 +90,10 @@ def stitch(
     return stitched, placed, found | more
 
 
-def finish(stitched: SliceVolume, p: Parameters, scratch: Path) -> tuple[SliceVolume, Notes]:
+def finish(stitched: SliceVolume, p: Parameters, scratch: Path, xp: Any = np) -> tuple[SliceVolume, Notes]:
     """From one volume to the clean slice, lazily but for what is written to `scratch`."""
     even, found = beam_profile_correction.correct(stitched, p)
     even = even if even is stitched else even.save(scratch, "none")
     cropped, surface = crop_interface.crop(even, p)
-    made, grey = normalize.normalize(cropped, p, choose(p.use_gpu)[0])
+    made, grey = normalize.normalize(cropped, p, xp)
     return made, found | surface | grey

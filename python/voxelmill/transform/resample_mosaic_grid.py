@@ -6,6 +6,8 @@ was asked for; what is left over at the end of a tile is cut off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from ..core.shared import Device, Resolution, Strict
 from ..core.stage import In, Out
 from .resampling import along_axes, sizes_at, weights
 from .slice_notes import of_voxels, or_left_out
-from .tile_grid import TileGrid, open_grid
+from .tile_grid import PART, TileGrid, open_grid
 
 UM_PER_MM = 1e3
 
@@ -38,4 +40,17 @@ def resample(grid: TileGrid, p: Resolution, xp: Any = np) -> TileGrid:
     if tile == grid.tile and steps == [1.0, 1.0, 1.0]:
         return grid
     matrices = [weights(*of) for of in zip(grid.tile, tile, steps)]
-    return grid.mapped(lambda values: along_axes(values, matrices, xp), tile, grid.space.level(steps))
+    return grid.mapped(partial(_resampled, matrices=matrices, xp=xp), tile, grid.space.level(steps))
+
+
+def _resampled(values: np.ndarray, matrices: Sequence[np.ndarray], xp: Any) -> np.ndarray:
+    """As `along_axes`, some planes at a time."""
+    down, *across = matrices
+    out = np.empty([len(m) for m in matrices], np.float32)
+    step = max(1, PART * len(down) // values.size)
+    for first in range(0, len(down), step):
+        of = down[first : first + step]
+        used = np.flatnonzero(of.any(0))
+        z = slice(used[0], used[-1] + 1)
+        out[first : first + step] = along_axes(values[z], [of[:, z], *across], xp)
+    return out

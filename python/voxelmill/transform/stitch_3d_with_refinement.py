@@ -68,22 +68,18 @@ def run(
 
 def stitch(grid: TileGrid, p: Parameters, transform: np.ndarray | None = None) -> tuple[SliceVolume, Placement, Notes]:
     """The slice, where its tiles lie in it, and notes. `transform` (2, 2): positions are transform @ (mx, my)."""
+    grid = grid.kept()
     matrix = by_overlap(grid, p.stitch_overlap_fraction) if transform is None else transform
     by_motor = p.use_motor_positions_for_stitching or transform is not None
     placed, matrix = place(grid, matrix, p.max_blend_refinement_px, by_motor)
     placed = on_whole_pixels(placed) if p.max_blend_refinement_px == 0 else placed
     at, shape = canvas(placed.positions, grid.shapes)
     moved = np.floor(placed.positions.min(0) + 1e-6)
-    held, nz = grid.held(), grid.tile[0]
+    nz = grid.tile[0]
 
     def read(region: Region) -> np.ndarray:
         z, y, x = region
-
-        def tile(i: int) -> np.ndarray:
-            part = held.read(i)[z]
-            return part if part.all() else np.where(part == 0, np.float32(np.nan), part)
-
-        values = fuse(tile, at, grid.shapes, (y, x), p.stitch_blending_method, z.stop - z.start)
+        values = fuse(lambda i: grid.read(i)[z], at, grid.shapes, (y, x), p.stitch_blending_method, z.stop - z.start, True)
         values[values < 0] = LEAST  # cubic interpolation goes below 0, which is acquired all the same
         return values
 

@@ -14,10 +14,10 @@ Positions of tiles are (n, 2), px along dim 1 and dim 2, as everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -31,7 +31,7 @@ NM_PER_MM = 1e6
 DIGITS = 12  # of lengths in mm: finer ones are lost between mm and nm
 SATURATED = 0.01  # part of a tile's voxels that have its highest value
 LEVELS = 64  # grey values: of fewer each is frequent
-HELD = 32 << 20  # bytes of tiles that are kept for those who ask again: memory does not grow with the mosaic
+PART = 2**20  # voxels of a tile that are worked on at a time: besides tiles themselves, memory does not grow with them
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,31 @@ class TileGrid:
         read = self.read
         return replace(self, tile=tile or self.tile, space=space or self.space, read=lambda i: f(read(i)))
 
-    def held(self) -> TileGrid:
-        """The same, the last tiles kept in memory."""
-        size = 4 * int(np.prod(self.tile))
-        return replace(self, read=lru_cache(max(2, HELD // size))(self.read))
+    def by_rows(self, f: Callable[[np.ndarray, slice], np.ndarray]) -> TileGrid:
+        """As `mapped`, where A-lines are independent of each other: `f` is given some rows (nz, n, nx), and which."""
+
+        def made(tile: np.ndarray) -> np.ndarray:
+            out = np.empty(tile.shape, np.float32)
+            for rows in parts(tile.shape):
+                out[:, rows] = f(tile[:, rows], rows)
+            return out
+
+        return self.mapped(made)
+
+    def kept(self) -> TileGrid:
+        """The same, each tile made once and kept in a nameless file of the working folder: read is what is looked at."""
+        file = TemporaryFile(dir=".")  # noqa: SIM115 it goes with the grid
+        size, at = 4 * int(np.prod(self.tile)), dict[int, int]()
+
+        def read(i: int) -> np.ndarray:
+            if i not in at:
+                file.seek(size * len(at))
+                file.write(np.ascontiguousarray(self.read(i), np.float32).data)
+                file.flush()
+                at[i] = len(at)
+            return np.memmap(file, np.float32, "r", size * at[i], self.tile).view(np.ndarray)
+
+        return replace(self, read=read)
 
     def save(self, path: Path) -> None:
         """Write it as a store: a chunk and a file a tile."""
@@ -120,6 +141,13 @@ def saturated(tile: np.ndarray) -> float:
     most = tile.max()
     part = float(np.count_nonzero(tile == most)) / tile.size
     return part if most > 0 and part >= SATURATED and (part > 0.5 or len(np.unique(tile)) > LEVELS) else 0.0
+
+
+def parts(tile: Sequence[int]) -> Iterator[slice]:
+    """Rows of a tile (nz, ny, nx), about PART voxels at a time; an even number, but for the last."""
+    nz, ny, nx = tile
+    step = max(2, PART // (nz * nx) // 2 * 2)
+    return (slice(first, min(ny, first + step)) for first in range(0, ny, step))
 
 
 def finite(values: np.ndarray) -> tuple[np.ndarray, int]:
