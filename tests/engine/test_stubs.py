@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -130,13 +131,19 @@ def stage_of(module: Path) -> Path:
 
 @pytest.mark.parametrize("config, aips, previews", [("true", "false", "true"), ("false", "true", "false")])
 def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) -> None:
-    """None of the stages for plain tiles, pictures beside the tiles or not; what is switched off has no task."""
+    """None of the stages for plain tiles, pictures beside the tiles or not; what is switched off has no task. In passing:
+    most tasks at one time, and thread pools held to their share."""
     (tmp_path / "raw/z07/tile_x00_y00_z07").mkdir(parents=True)
     (tmp_path / "raw/z07/preview.tif").touch()
     (tmp_path / "raw/z07/tile_x00_y00_z07/aip.tif").touch()
     words = ("--generate_slice_config", config, "--generate_aips", aips, "--generate_previews", previews)
+    words += ("--max_mosaic_forks", 3, "--max_aip_forks", 2, "--enable_cpu_limits", aips)
     done = run("--workflow", "mosaic", "--input", tmp_path / "raw", *words, "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
+    forks = dict(re.findall(r"Creating process '(?:\w+:)*(\w+)': maxForks=(\d+)", (tmp_path / ".nextflow.log").read_text()))
+    assert forks["CREATE_MOSAIC_GRID"] == "3" and forks.get("GENERATE_AIP") == ("2" if aips == "true" else None)
+    tasks = list((tmp_path / "work").glob("*/*/.command.run"))
+    assert tasks and {"OMP_NUM_THREADS=" in task.read_text() for task in tasks} == {aips == "true"}
     wanted = {"GENERATE_SLICE_CONFIG": config, "GENERATE_AIP": aips, "GENERATE_MOSAIC_PREVIEW": previews}
     assert done.tasks("COMPLETED") == Counter(
         {
