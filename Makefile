@@ -34,7 +34,7 @@ lint: setup
 	$(VENV)/voxelmill schema
 	nextflow lint main.nf nextflow.config workflows modules conf
 
-# A file's tests have one worker, so that a run of the engine that they share is made once. In order: the long ones are not last.
+# A file's tests have one worker, so that a run of the engine that they share is made once. In order: tests/conftest.py has the long ones first.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 test: setup lint

@@ -16,6 +16,17 @@ DECOY = ODD.replace("[1]", "1")
 settings.register_profile("busy", deadline=None)  # how long an example takes tells of the machine's other work
 settings.load_profile("busy")
 
+# Files of over a minute, the longest first: side by side they start first, and the end is not one long file alone.
+LONGEST = (
+    *("test_connectome", "test_stubs", "test_failures", "test_reconstruct", "test_slices_to_volume", "test_timelapse"),
+    *("test_presets", "test_names", "test_mosaic", "test_adding_a_stage", "test_hashes", "test_mosaic_oct", "test_places"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
 
 def odd_folder(within: Path) -> Path:
     """A folder of such a name."""
