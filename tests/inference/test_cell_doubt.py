@@ -33,6 +33,11 @@ def test_made_cells_are_sure(movie):
     assert not cells.doubts_of([movie.phase[0]], cells.cell_diameter_of([movie.phase[0]]))
 
 
+def test_clipped_shadows_are_no_fluorescence(movie):
+    frame = np.maximum(movie.phase[0], np.percentile(movie.phase[0], 30))
+    assert not cells.doubts_of([frame], cells.cell_diameter_of([frame]))
+
+
 def fluorescence(labels: np.ndarray) -> np.ndarray:
     """Cells of unequal brightness on a dark field, brightest in the middle."""
     rng = np.random.default_rng(0)
