@@ -34,7 +34,9 @@ from .registration import estimate_pair, prepare
 LEAST = 8  # px of overlap, in both directions, in which a shift can be found
 HALVED = 64  # px: from this width on a first look at half the resolution will do
 NARROW = 24  # px: of overlaps less wide, slopes are registered
-POOR = 0.5  # correlation of a seam that glints may have misled
+POOR = 0.7  # correlation of a seam that glints may have misled
+BETTER = 1.25  # times the correlation: of two places the right one; where neither has it, nobody knows
+DOUBTFUL = 0.4  # of its correlation is then left, so that it is told as a poor one
 GLINT = 3  # standard deviations of the bulk: what is brighter or darker is cut off for a second try
 FEW = 4  # looks of which the first registration takes one
 CORNER = 0.4  # of the largest overlap of a tile: in a grid whose tiles overlap by less, pairs at corners have less
@@ -176,13 +178,18 @@ class Strip:
 
 
 def seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray, reach: int) -> Seam:
-    """Register the overlap of two tiles; a poor seam once more without glints, if it then fits far better elsewhere."""
+    """Register the overlap of two tiles; a poor seam once more without glints, if it then fits better elsewhere. One that
+    fits as well elsewhere is told as poor."""
     found = _seam(a, b, of_a, of_b, nominal, reach)
     if found.correlation >= POOR or (_size(of_a, of_b, nominal) < NARROW).any():
         return found
     again = _seam(a, b, of_a.matt(), of_b.matt(), nominal, reach)
-    elsewhere = found.weight <= 0 or np.abs(again.offset - found.offset).max() > ERROR[1]
-    return again if elsewhere and again.correlation > 1.5 * found.correlation else found
+    if again.weight <= 0 or (found.weight > 0 and np.abs(again.offset - found.offset).max() <= ERROR[1]):
+        return found
+    if again.correlation > BETTER * found.correlation:
+        return again
+    doubtful = again.correlation > found.correlation / BETTER
+    return replace(found, correlation=DOUBTFUL * found.correlation, weight=DOUBTFUL**2 * found.weight) if doubtful else found
 
 
 def _seam(a: int, b: int, of_a: Strip, of_b: Strip, nominal: np.ndarray, reach: int) -> Seam:
