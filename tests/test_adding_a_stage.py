@@ -28,7 +28,7 @@ def test_the_page_works(tmp_path: Path):
         whole = path.read_text()
         assert whole.count(before) == 1, f"{name}: {before!r}"
         path.write_text(whole.replace(before, text + before))
-    env = {**os.environ, **QUIET, "PYTHONPATH": str(copy / "python")}
+    env = {**os.environ, **QUIET, "PYTHONPATH": str(copy / "python"), "NXF_SYNTAX_PARSER": "v2"}
     (copy / "bin/invert.py").chmod(0o755)
 
     def do(*command: str) -> str:

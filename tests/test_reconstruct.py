@@ -157,11 +157,11 @@ def test_killed_anywhere_and_resumed_it_makes_the_same_bytes(one_gap: Run, tmp_p
     given = one_gap.outdir.parent / "slices"
     words = ("--workflow", "reconstruct", "--input", given, "--report_plots", "false")
     words += ("--registration_slicing_interval_mm", T * STEP)  # type: ignore[assignment]
-    finished = killed(*words, folder=tmp_path / "killed", after=(5, 13))
+    finished = killed(*words, folder=tmp_path / "killed", after=(9,))  # twice: tests/test_connectome.py
     done = run(*words, "-resume", folder=tmp_path / "killed")
     assert done.code == 0, done.said
     assert done.tasks() == one_gap.tasks("COMPLETED")
-    assert sum(done.tasks("CACHED").values()) >= finished - 4  # at each kill two may have ended before Nextflow noted it
+    assert sum(done.tasks("CACHED").values()) >= finished - 2  # two may have ended before Nextflow noted it
     assert done.digests() == one_gap.digests()
 
 

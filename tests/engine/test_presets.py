@@ -1,5 +1,5 @@
-"""Every profile that parameters declare, with every workflow: it changes what it says, an explicit value beats it, and
-each process still has its tasks."""
+"""Every profile that parameters declare, with every workflow: it changes what it says, and an explicit value beats it.
+Through the engine each workflow under both parsers: a profile gets there, and each process has its tasks."""
 
 from __future__ import annotations
 
@@ -17,21 +17,38 @@ from .test_stubs import ARGUMENTS, WORKFLOWS, expected
 OPTIONS = options.load()
 PROFILES = sorted({profile for rule in OPTIONS.rules.values() for profile in rule.get("x-profiles", {})})
 COMPUTE = [name for name in WORKFLOWS if name != "release"]  # which computes nothing that a profile could change
-# Each with one parser, in turns.
-CASES = [(p, w, ("v1", "v2")[(i + j) % 2]) for i, p in enumerate(PROFILES) for j, w in enumerate(COMPUTE)]
+# Each workflow with both parsers, and so each profile; which of them, in turns.
+CASES = [(PROFILES[(2 * j + k + 2) % len(PROFILES)], w, ("v1", "v2")[k]) for j, w in enumerate(COMPUTE) for k in (0, 1)]
 
 
 # Tasks that a profile adds or takes away.
 MORE = {("minimal", "connectome"): {"MULTISCALE": 2}, ("minimal", "timelapse"): {"CROP_CELLS": 0}}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("profile, workflow, parser", CASES)
-def test_a_profile_changes_what_it_says(profile: str, workflow: str, parser: str, tmp_path: Path) -> None:
+def beaten_of(profile: str, workflow: str) -> tuple[dict, str]:
+    """What a profile changes of a workflow, and the first of it that belongs to a stage."""
     wanted = OPTIONS.resolve({"workflow": workflow}, {}, [profile])["preset"]
     of_stages = [name for name in wanted if name not in OPTIONS.run]
     assert of_stages, f"-profile {profile} changes nothing of {workflow}"
-    beaten = of_stages[0]
+    return wanted, of_stages[0]
+
+
+@pytest.mark.parametrize("workflow", COMPUTE)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_explicit_value_beats_a_profile(profile: str, workflow: str) -> None:
+    wanted, beaten = beaten_of(profile, workflow)
+    found = OPTIONS.resolve({"workflow": workflow, beaten: to_text(wanted[beaten]["default"])}, {}, [profile])
+    assert found["preset"] == {name: one for name, one in wanted.items() if name != beaten}
+    assert found["options"][beaten] == wanted[beaten]["default"]
+    assert {name: found["options"][name] for name in found["preset"]} == {
+        name: one["value"] for name, one in found["preset"].items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile, workflow, parser", CASES)
+def test_a_profile_changes_what_it_says(profile: str, workflow: str, parser: str, tmp_path: Path) -> None:
+    wanted, beaten = beaten_of(profile, workflow)
     words = [str(word) for word in ARGUMENTS[workflow]]
     if "-profile" in words:
         words[words.index("-profile") + 1] += f",{profile}"

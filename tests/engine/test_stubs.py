@@ -1,5 +1,5 @@
 """Stub runs of every workflow, with exact task counts: a process that is skipped because a channel ran dry is the worst
-fault of this kind of workflow. Under the older parser here, under both, with every profile, in test_presets.py."""
+fault of this kind of workflow. Those that compute, whole, with profiles and under both parsers: test_presets.py."""
 
 from __future__ import annotations
 
@@ -63,35 +63,20 @@ def expected(workflow: str, **more: int) -> Counter[str]:
     return Counter({name: n for name, n in (once | OTHER_THAN_ONE[workflow] | more).items() if n})
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS)
-def test_every_process_has_its_tasks(workflow: str, tmp_path: Path) -> None:
-    assert workflow in ARGUMENTS, f"say in ARGUMENTS how a stub run of {workflow} starts"
-    done = run(*ARGUMENTS[workflow], "-stub-run", folder=tmp_path, env={"NXF_SYNTAX_PARSER": "v1"})
-    assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected(workflow)
-    assert "useless when applied to a value channel" not in done.said  # `.first()` where the channel is a value already
+def test_every_workflow_has_a_stub_run() -> None:
+    assert set(ARGUMENTS) == set(WORKFLOWS), "say in ARGUMENTS how a stub run of each workflow starts"
 
 
-def test_without_truth_and_jitter(tmp_path: Path) -> None:
-    """The optional stages are left out, and nothing else."""
-    done = run(
-        "--input",
-        PROJECT / "assets/demo/fib25_crop.npz",
-        "--voxel_size",
-        "10,10,10",
-        "--save_minimal",
-        "true",
-        "-stub-run",
-        folder=tmp_path,
-    )
+def test_every_process_of_a_release_has_its_tasks(tmp_path: Path) -> None:
+    """The one that no profile changes; with the strict parser: tests/catalog/test_create_release.py."""
+    done = run(*ARGUMENTS["release"], "-stub-run", folder=tmp_path, env={"NXF_SYNTAX_PARSER": "v1"})
     assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected(
-        "connectome", INGEST_TRUTH=0, EVALUATE=0, SIMULATE_MISALIGNMENT=0, MULTISCALE=2
-    )
+    assert done.tasks("COMPLETED") == expected("release")
 
 
 def test_files_of_a_large_input_are_listed_by_a_task(tmp_path: Path) -> None:
-    """More files than the head looks at itself. In passing: OME-Zarr 0.6 has a scene."""
+    """More files than the head looks at itself. In passing: OME-Zarr 0.6 has a scene; without truth and jitter their stages
+    are left out, and nothing else."""
     folder = tmp_path / "sections"
     folder.mkdir()
     for z in range(4):
@@ -103,12 +88,6 @@ def test_files_of_a_large_input_are_listed_by_a_task(tmp_path: Path) -> None:
     assert done.tasks("COMPLETED") == expected("connectome", LIST_FILES=1, **more)
     again = run(*words, "-resume", folder=tmp_path, env={"VOXELMILL_FILES_AT_START": "3"})
     assert again.tasks("COMPLETED") == {"LIST_FILES": 1}, again.said
-
-
-def test_given_detections_are_not_segmented(tmp_path: Path) -> None:
-    done = run(*ARGUMENTS["timelapse"], "--detections", MOVIE.parent, "-stub-run", folder=tmp_path)
-    assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected("timelapse", READ_DETECTIONS=1, SEGMENT_CELLS=0)
 
 
 def test_processes_say_what_they_need() -> None:
@@ -159,6 +138,9 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
 RAS = {"REGISTER_TO_ATLAS": 1, "ALIGN_TO_RAS": 2, "JOIN_RAS": 1}
 BIAS = {"FIT_BIAS_FIELD": 1, "CORRECT_BIAS_FIELD": 2, "JOIN_CORRECTED": 1}
 ANALYSES = {"ANALYZE_ROTATION_DRIFT": 1, "ANALYZE_ACQUISITION_ROTATION": 1, "STACK_MOTOR_ONLY": 1}
+# With --publish_intermediates each step on a slice is a task.
+STEPS = dict.fromkeys(("STITCH_3D_WITH_REFINEMENT", "BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE"), 2)
+STEPS["PREPARE_SLICE"] = 0
 STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
 
 
@@ -192,8 +174,13 @@ STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
         ),
         (
             "analyze_shifts",
-            ("motor_only_stitch", "analyze_rotation_drift", "nifti", "correct_bias_field"),
-            {"STITCH_MOTOR_ONLY": 2, "ANALYZE_ROTATION_DRIFT": 1, "EXPORT_NIFTI": 2, "ANALYZE_SHIFTS": 0, **BIAS},
+            (
+                *("motor_only_stitch", "analyze_rotation_drift", "nifti", "correct_bias_field"),
+                *("publish_intermediates", "fix_illum_global"),
+            ),
+            {"STITCH_MOTOR_ONLY": 2, "ANALYZE_ROTATION_DRIFT": 1, "EXPORT_NIFTI": 2, "ANALYZE_SHIFTS": 0, **BIAS}
+            | dict.fromkeys(("SLICE_PREVIEW", "FIX_ILLUMINATION", "RESAMPLE_MOSAIC_GRID"), 2)
+            | {"ESTIMATE_GLOBAL_ILLUMINATION": 1, **STEPS},
         ),
     ],
     ids=["all diagnostics", "some", "the others"],
@@ -217,33 +204,16 @@ def test_no_atlas_at_hand(tmp_path: Path) -> None:
     assert done.code == 64 and "no atlas at hand, and nothing is downloaded; give --atlas FILE" in done.said
 
 
-@pytest.mark.parametrize(
-    "on, off, more",
-    [
-        (
-            ("fix_curvature_enabled", "stitch_global_transform", "common_space_preview"),
-            ("fix_illum_enabled", "stitch_preview"),
-            {"RESAMPLE_MOSAIC_GRID": 2, "FIX_FOCAL_CURVATURE": 2, "ESTIMATE_GLOBAL_TRANSFORM": 1, "COMMON_SPACE_PREVIEW": 1},
-        ),
-        (("fix_illum_global",), (), {"FIX_ILLUMINATION": 2, "ESTIMATE_GLOBAL_ILLUMINATION": 1, "SLICE_PREVIEW": 2}),
-    ],
-    ids=["without light", "one light"],
-)
-def test_slices_step_by_step(on: tuple[str, ...], off: tuple[str, ...], more: dict[str, int], tmp_path: Path) -> None:
-    """With --publish_intermediates each step on a slice is a task, and those that are switched off are none."""
-    switches: list[object] = [word for name in on for word in (f"--{name}", "true")]
-    switches += [word for name in off for word in (f"--{name}", "false")]
-    switches += ["--resolution", 10 if "RESAMPLE_MOSAIC_GRID" in more else -1]
-    done = run(*ARGUMENTS["reconstruct"], *switches, "--publish_intermediates", "true", "-stub-run", folder=tmp_path)
+def test_slices_step_by_step(tmp_path: Path) -> None:
+    """Steps that are switched off, and a resampling to what is there, have no task; runs of bad pairs are left in."""
+    on = ("fix_curvature_enabled", "stitch_global_transform", "common_space_preview", "publish_intermediates")
+    off = ("fix_illum_enabled", "stitch_preview", "auto_exclude_enabled")
+    switches = [word for names, value in ((on, "true"), (off, "false")) for name in names for word in (f"--{name}", value)]
+    done = run(*ARGUMENTS["reconstruct"], *switches, "--resolution", -1, "-stub-run", folder=tmp_path)
     assert done.code == 0, done.said
-    always = ("STITCH_3D_WITH_REFINEMENT", "BEAM_PROFILE_CORRECTION", "CROP_INTERFACE", "NORMALIZE")
-    none = {"PREPARE_SLICE": 0, "SLICE_PREVIEW": 0}
-    assert done.tasks("COMPLETED") == expected("reconstruct", **none | dict.fromkeys(always, 2) | more)
-
-
-def test_runs_of_bad_pairs_are_left_in(tmp_path: Path) -> None:
-    done = run(*ARGUMENTS["reconstruct"], "--auto_exclude_enabled", "false", "-stub-run", folder=tmp_path)
-    assert done.code == 0 and done.tasks("COMPLETED") == expected("reconstruct", AUTO_EXCLUDE_SLICES=0), done.said
+    more = {"FIX_FOCAL_CURVATURE": 2, "ESTIMATE_GLOBAL_TRANSFORM": 1, "COMMON_SPACE_PREVIEW": 1}
+    none = {"SLICE_PREVIEW": 0, "AUTO_EXCLUDE_SLICES": 0}
+    assert done.tasks("COMPLETED") == expected("reconstruct", **STEPS | more | none)
 
 
 def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Run:
 class Launch:
     """A run under way: `nextflow run main.nf ARGS --outdir OUTDIR -w WORK` in a process group of its own.
 
-    The strict parser, which starts sooner, where `env` does not say and there is no `-c`: 25.04's knows no profiles then.
+    The strict parser, which starts sooner, where `env` does not say; not with `-c`, with which 25.04's knows no profiles.
 
     Args:
         before: words before the command, such as `unshare -n --`.
@@ -91,7 +91,8 @@ class Launch:
         own = project / ".venv/bin/nextflow"
         launcher = own if own.exists() else NEXTFLOW
         places = ("--outdir", self.outdir, "-w", self.work)
-        parser = {} if "-c" in args or not str(project).isascii() else {"NXF_SYNTAX_PARSER": "v2"}
+        older = {"-c", "-profile"} <= {str(word) for word in args} or not str(project).isascii()
+        parser = {} if older else {"NXF_SYNTAX_PARSER": "v2"}
         words = [*before, launcher, "run", project / "main.nf", *args, *places]
         self.begun = time.monotonic()
         with open(self.log, "w") as said:
