@@ -90,6 +90,13 @@ def test_files_of_a_large_input_are_listed_by_a_task(tmp_path: Path) -> None:
     assert again.tasks("COMPLETED") == {"LIST_FILES": 1}, again.said
 
 
+def test_given_detections_are_not_segmented(tmp_path: Path) -> None:
+    """And measured all the same: backgrounds, crops and traces have their tasks."""
+    done = run(*ARGUMENTS["timelapse"], "--detections", MOVIE.parent, "-stub-run", folder=tmp_path)
+    assert done.code == 0, done.said
+    assert done.tasks("COMPLETED") == expected("timelapse", READ_DETECTIONS=1, SEGMENT_CELLS=0)
+
+
 def test_processes_say_what_they_need() -> None:
     """Each module has a resource label, one for tasks that are blocks, and one where a GPU can be used."""
     for module in sorted((PROJECT / "modules").rglob("*.nf")):

@@ -218,6 +218,21 @@ def test_a_jump_of_few_fast_cells_is_bridged():
     assert len(both) == 11 and all(before[label] == after[label] for label in both)
 
 
+def test_cells_that_move_far_are_no_jump():
+    """Few that fit by chance far away say less than many that fit badly here."""
+    rng = np.random.default_rng(1)
+    at = rng.uniform(20, 460, (40, 2))
+    kept = 0
+    for _ in range(2):
+        to = np.clip(at + rng.normal(0, 20, at.shape), 10, 470)
+        frames = [frame(*((k + 1, *p, 7) for k, p in enumerate(one)), shape=(480, 480)) for one in (at, to)]
+        tracks = track([region_table(f) for f in frames])
+        before, after = (dict(zip(*(column.tolist() for column in tracks.ids(t)))) for t in (0, 1))
+        kept += sum(before[k] == after[k] for k in before.keys() & after.keys())
+        at = to
+    assert kept > 25
+
+
 def test_a_growing_crowded_colony_keeps_its_ids():
     half = np.random.default_rng(2).integers(8, 16, (17, 9))
 

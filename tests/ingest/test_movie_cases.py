@@ -395,6 +395,10 @@ def test_two_frames_of_one_stamp_are_named(tmp_path):
         ([0, 10, 20, 5, 15, 50, 60], [0, 10, 20, 30, 40, 50, 60], [3, 4], []),  # goes on where it would have been
         ([0, 10, 500, 510, 40, 50, 60], [0, 10, 20, 30, 40, 50, 60], [2, 3], []),
         ([0, 1, 60, 61, 62, 0, 120, 121, 122], [0, 1, 60, 61, 62, 91, 120, 121, 122], [5], []),  # pauses are no starts
+        ([0, 1, 2, 3, 4, 64, 124, 184, 3], [0, 1, 2, 3, 4, 64, 124, 184, 185], [8], []),  # the step changes
+        ([0, 60, 65, 3, 75, 80, 85], [0, 60, 65, 70, 75, 80, 85], [3], []),  # the pause is after the first
+        ([0, 5, 15, 30, 60, np.nan, 240, 480], [0, 5, 15, 30, 60, 150, 240, 480], [5], []),
+        ([0, 10, 20, 20, 29, 40, 50, 3], [0, 10, 15, 20, 29, 40, 50, 60], [2, 7], []),  # two alike are no start
     ],
 )
 def test_stamps_are_mended_by_their_neighbours(times, right, bad, starts):
@@ -414,13 +418,21 @@ def test_a_clock_that_starts_again_keeps_its_steps_and_is_named(tmp_path):
         assert all(f.times == pytest.approx([0, 2, 4, 6, 8, 10]) for f in movie.fovs)
         assert movie.fovs[0].notes[0].startswith("its clock starts again at frame 3 (0 min): the pause before is not in the")
         assert "2 min apart, as in the other fields of view" in movie.fovs[1].notes[0]
-    (tmp_path / "frames").mkdir()
-    for t, seconds in enumerate(twice):
-        name = f"img_t{t}_00d00h{round(seconds / 60):02d}m.tif"
-        tifffile.imwrite(tmp_path / "frames" / name, np.full((8, 8), t, np.uint16))
-    with open_movie(tmp_path / "frames") as movie:
+
+    def frames(minutes):
+        folder = tmp_path / f"frames_{len(minutes)}"
+        folder.mkdir()
+        for t, one in enumerate(minutes):
+            name = f"img_t{t}_{one // 1440:02d}d{one // 60 % 24:02d}h{one % 60:02d}m.tif"
+            tifffile.imwrite(folder / name, np.full((8, 8), t, np.uint16))
+        return folder
+
+    with open_movie(frames([0, 2, 4, 0, 2, 4])) as movie:
         assert movie.fovs[0].times == pytest.approx([0, 2, 4, 6, 8, 10]) and "names" in movie.time_source
         assert any("clock starts again at frame 3" in note for note in movie.notes_of([0]))
+    widening = [0, 1, 2, 4, 8, 16, 64, 1440, 9000]  # what rises needs no steps that are alike
+    with open_movie(frames(widening)) as movie:
+        assert movie.fovs[0].times == pytest.approx(widening)
 
 
 def test_numbers_are_listed_in_runs():

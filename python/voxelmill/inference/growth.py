@@ -101,6 +101,7 @@ class _Growth:
     NEAR = 100.0  # px, a jump that is always looked for
     DOUBTFUL = 0.7  # share of what could be gained, below which one that is further is looked for
     BY_CHANCE = 0.5  # share of it that a wrong jump gains: what is beyond it speaks for a jump
+    MORE = 0.1  # share of it that a jump gains beyond what none does
     FEWEST = 3  # cells that must be found again after such a jump
 
     def __init__(
@@ -176,11 +177,13 @@ class _Growth:
         best = max((self._explain_from(shift, target) for shift in starts), key=lambda found: found[0])
         here = self.cells.take(self.missing == 0)
         if far > near and best[0] < self.DOUBTFUL * self.max_cost * min(len(here.area), len(target.area)):
-            excess = best[0] - self.BY_CHANCE * self._most_gain(best, target, shape) + self.max_cost
+            most = self._most_gain(best, target, shape)
+            excess, usual = best[0] - self.BY_CHANCE * most + self.max_cost, best[0] / most
             for shift in far_shifts(here, target, far):
                 found = self._explain_from(shift, target)
-                more = found[0] - self.BY_CHANCE * self._most_gain(found, target, shape)
-                if found[0] > self.FEWEST * self.max_cost and more > excess:
+                most = self._most_gain(found, target, shape)
+                more, share = found[0] - self.BY_CHANCE * most, found[0] / most
+                if found[0] > self.FEWEST * self.max_cost and more > excess and share > usual + self.MORE:
                     best, excess = found, more
         return best[1:]
 

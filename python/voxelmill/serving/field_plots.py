@@ -135,7 +135,8 @@ def lineage_tree(field: Field, which: str) -> Any:
     total = len(field.tracks)
     title = f"{which}: {field.counts}"
     if total > len(order):
-        title += f"\n{len(order)} tracks shown, the largest families that fit; {total - len(order)} are not"
+        what = "the largest families that fit, or the first generations of the largest"
+        title += f"\n{len(order)} tracks shown, {what}; {total - len(order)} are not"
     ax.set_title(title, loc="left")
     if not total:
         empty(ax, "no cell was tracked")

@@ -69,7 +69,7 @@ class Run:
 class Launch:
     """A run under way: `nextflow run main.nf ARGS --outdir OUTDIR -w WORK` in a process group of its own.
 
-    The strict parser, which starts sooner, where `env` does not say; not with `-c`, with which 25.04's knows no profiles.
+    The strict parser, which starts sooner, where `env` does not say; not with `-c` and `-profile` together: it takes one.
 
     Args:
         before: words before the command, such as `unshare -n --`.

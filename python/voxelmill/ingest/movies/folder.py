@@ -103,7 +103,7 @@ class FolderMovie(Movie):
             held = {t: [f.name for at, f in self._files.items() if at[:2] == (v, t)] for t in range(frames)}
             if (named := clock(held)) is not None:
                 times, source = np.array(named), "times in the names of the files"
-                notes += (f"its times are those in the names of its files: {min(named):g} to {max(named):g} min.",)
+                notes += ("its times are those in the names of its files.",)
         if pixel_size is None:
             pixel_size, said = _pixel_size(first)
             notes += said

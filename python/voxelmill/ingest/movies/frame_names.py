@@ -169,7 +169,8 @@ def clock(names: dict[int, list[str]]) -> list[float] | None:
         if not found or any(len(minutes) != 1 or None in minutes for minutes in found.values()):
             continue
         times = [float(minutes.pop() or 0) for _, minutes in sorted(found.items())]
-        if len(times) > 1 and mended(np.array(times)) is not None:
+        rising = bool((np.diff(times) > 0).all())
+        if len(times) > 1 and (rising or mended(np.array(times)) is not None):
             return times if form is STAMPS[-1] else [one - times[0] for one in times]
     return None
 

@@ -11,6 +11,7 @@ Times = NDArray[np.float64]
 
 BEGIN = 1.5  # a clock that starts again, counted in bad stamps: one stamp that falls back is bad, two are a start
 USUAL = 2.0  # a factor: steps that are longer or shorter speak against a row
+ODD = 0.75  # such a step, counted in bad stamps: less than one, for steps may change, and a stamp that fits nowhere makes two
 
 
 def usable(times: NDArray | None, n: int) -> bool:
@@ -22,8 +23,8 @@ def usable(times: NDArray | None, n: int) -> bool:
 
 def row(times: NDArray) -> tuple[NDArray[np.intp], float]:
     """Indices of the finite times that agree with one another best, and what they cost: each is later than the one before
-    it, or, where the clock started again, not. A time that is left out costs 1, a start BEGIN, and a step that is not within
-    a factor of USUAL from the median 1."""
+    it, or, where the clock started again, earlier. A time that is left out costs 1, a start BEGIN, and a step that is not
+    within a factor of USUAL from the median ODD."""
     there = np.flatnonzero(np.isfinite(times))
     known, n = times[there], len(there)
     steps = np.sort(np.diff(known) / np.diff(there))
@@ -33,7 +34,8 @@ def row(times: NDArray) -> tuple[NDArray[np.intp], float]:
     for i in range(1, n):
         step = (known[i] - known[:i]) / (there[i] - there[:i]) / usual
         odd = (step > 0) & ((step > USUAL) | (step < 1 / USUAL))
-        total = cost[:i] + np.arange(i)[::-1] + BEGIN * (step <= 0) + odd
+        never = np.where(step == 0, np.inf, 0.0)
+        total = never + cost[:i] + np.arange(i)[::-1] + BEGIN * (step < 0) + ODD * odd
         nearest = i - 1 - int(np.argmin(total[::-1]))
         if total[nearest] < cost[i]:
             cost[i], before[i] = total[nearest], nearest
