@@ -2,6 +2,7 @@ process STITCH_REFINED {
     tag "${meta.id}"
     label 'process_single'
     label 'per_slice'
+    label 'gpu'
 
     input:
     tuple val(meta), path(grid, stageAs: 'given/*'), path(manifest, stageAs: 'given/*')

@@ -108,6 +108,6 @@ def test_glare_makes_no_agarose_of_tissue(strip: int, share: float, side: int, t
 def test_grey_values_squashed_by_glare_are_said() -> None:
     volume, _ = made(12)
     values = volume.read(tuple(slice(0, n) for n in volume.shape))
-    values[:, :20, 60:80] *= 60
+    values[:, :20, 60:80] *= 600
     _, found = normalize(SliceVolume(volume.shape, volume.space, lambda region: values[region].copy()), Parameters())
     assert "lower --clip_percentile_upper" in found["notes_glare"] and "notes_glare" not in normalize(volume, Parameters())[1]

@@ -33,3 +33,14 @@ def test_a_few_bright_columns_do_not_tell_the_surface(tmp_path: Path, bright: np
     notes = [record_of(tmp_path / name, "crop_interface")["quality"] for name in ("whole", "bright")]
     assert [open_image(tmp_path / name / "o.ome.zarr").shape[0] for name in ("whole", "bright")] == [48, 48]
     assert "notes_surface" not in notes[0] and "few bright parts of the slice show" in notes[1]["notes_surface"]
+
+
+def test_a_tilted_surface_is_that_of_the_mean(tmp_path: Path) -> None:
+    """Nothing is far brighter than the rest, so nothing is left out, and nothing said."""
+    z, x = np.arange(70)[:, None, None], np.arange(256)
+    depth = z - 12 - 20 * (x / 255 - 0.5)
+    raw = np.where(depth < 0, 5.0, 205 * np.exp(-np.maximum(depth, 0) / 15)) + np.zeros((70, 64, 256))
+    store = make_store(tmp_path / "in.ome.zarr", raw.astype(np.float32), (1e4, 1e4, 1e4))
+    assert run_stage("transform.crop_interface", tmp_path, volume=store, slice="0", output="o.ome.zarr") == 0
+    found = record_of(tmp_path, "crop_interface")["quality"]
+    assert "notes_surface" not in found and found["surface_plane"] < 13

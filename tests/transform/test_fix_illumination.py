@@ -19,3 +19,14 @@ def test_dark_is_read_above_the_surface() -> None:
 def test_what_was_not_acquired_is_unknown() -> None:
     grid = TileGrid((4, 32, 32), (1, 1), Space.zyx((1, 1, 1)), lambda _: np.zeros((4, 32, 32), np.float32))
     assert np.isnan(Glances(grid, 99.9).cells()).all()
+
+
+def test_scattered_saturation_leaves_light_to_tell_and_a_whole_part_none() -> None:
+    """Resampled by a fraction: the highest value is not the same to the last bit."""
+    rng = np.random.default_rng(0)
+    tile = np.minimum(rng.exponential(1, (24, 32, 32)), 3).astype(np.float32) * rng.uniform(1, 1.00001, (24, 32, 32))
+    part = tile.copy()
+    part[:, :, :8] = 3
+    space = Space.zyx((1, 1, 1))
+    lost = [np.isnan(Glances(TileGrid(t.shape, (1, 1), space, lambda _, t=t: t), 99.9).cells()[0]) for t in (tile, part)]
+    assert lost[0].mean() < 0.02 and lost[1][:, :8].all() and lost[1][:, 8:].mean() < 0.02

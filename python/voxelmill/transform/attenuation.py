@@ -31,6 +31,7 @@ ACQUIRED = 0.9  # of the planes of a column: one that lacks no more is tissue al
 LEAST_LIGHT = 0.05  # of that of the first planes: where less is left there is noise, which tells nothing
 DEEPEST = 99.5  # percentile of the shadows of columns that counts as the deepest: glare may lie in the rest
 GLARE = 8.0  # times as bright as the usual square: no tissue
+FEW = 0.05  # of the squares: more that are so bright may be tissue, in whose shadow others lie
 TOP = 3  # planes below the surface in which nothing lies in a shadow yet
 MOST_TAKEN = 3.2  # exponent of the light that is lost down to the last plane, by which alpha is looked for
 STEPS = 32  # of that search
@@ -163,11 +164,13 @@ def _up_from_down(scatter: np.ndarray) -> np.ndarray:
     return found
 
 
-def without_glare(tissue: np.ndarray) -> np.ndarray:
-    """Without squares (planes, squares) that are far too bright for tissue: few of them would be most of the mean."""
+def without_glare(tissue: np.ndarray, most: float = 1.0) -> np.ndarray:
+    """Without squares (planes, squares) that are far too bright for tissue, where these are no more than `most` of all: few
+    of them would be most of the mean."""
     total = tissue.sum(0)
     usual = float(np.median(total)) if total.size else 0.0
-    return tissue[:, total <= GLARE * usual] if usual > 0 else tissue
+    dim = total <= GLARE * usual
+    return tissue[:, dim] if usual > 0 and 1 - dim.mean() <= most else tissue
 
 
 def squares(volume: SliceVolume, mask: OfColumns) -> np.ndarray:
@@ -180,14 +183,15 @@ def squares(volume: SliceVolume, mask: OfColumns) -> np.ndarray:
         parts = (len(values), ny, SQUARE, nx, SQUARE)  # ny or nx may be 0, at the rim
         values, inside = values[:, : ny * SQUARE, : nx * SQUARE], mask[y, x][: ny * SQUARE, : nx * SQUARE]
         seen = values > 0
-        use = (inside & (seen.mean(0) >= ACQUIRED)).reshape(parts[1:]).all((1, 3))
+        use = inside.reshape(parts[1:]).all((1, 3))
         count = np.count_nonzero(seen.reshape(parts), axis=(2, 4)).astype(np.float32)
         use &= (count >= SQUARE**2 / 2).all(0)
         use &= (y.start // SQUARE + np.arange(ny)[:, None] + x.start // SQUARE + np.arange(nx)) % step == 0
-        column.append((values.reshape(parts).sum((2, 4)) / np.maximum(count, 1), use))
+        column.append((values.reshape(parts).sum((2, 4)) / np.maximum(count, 1), use, np.count_nonzero(seen, 0)))
         if z.stop == volume.shape[0]:
-            means, uses = zip(*column, strict=True)
-            found.append(np.concatenate(means)[:, np.logical_and.reduce(uses)])
+            means, uses, planes = zip(*column, strict=True)
+            whole = (sum(planes) >= ACQUIRED * volume.shape[0]).reshape(parts[1:]).all((1, 3))
+            found.append(np.concatenate(means)[:, np.logical_and.reduce(uses) & whole])
             column = []
     return np.concatenate(found, 1)
 

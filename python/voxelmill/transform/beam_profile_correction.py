@@ -62,7 +62,8 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
 
     made, alpha, most = volume.mapped(even), 0.0, p.attenuation_max_gain
     if most > 1 or not told:
-        tissue = attenuation.without_glare(attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark)
+        every = attenuation.squares(made, dim.begins.mapped(np.logical_not))[below:] - dark
+        tissue = attenuation.without_glare(every, attenuation.FEW)
         if told:
             planes = len(tissue) if dim.planes > volume.shape[0] - BOX else max(0, dim.planes - below)
             alpha = attenuation.alpha_of(tissue[:planes], most)
@@ -71,7 +72,7 @@ def correct(volume: SliceVolume, p: Parameters) -> tuple[SliceVolume, Notes]:
             alpha = attenuation.alpha_of_tissue(tissue) if most > 1 else 0.0
             found["notes_beam"] = "too little agarose is seen beside the tissue: light over depth is that of tissue"
         alpha = attenuation.within_light(tissue, alpha, planes, most)
-        factor[below:, 0, 0] *= attenuation.gain_below(tissue, alpha, planes, most)
+        factor[below:, 0, 0] *= attenuation.gain_below(attenuation.without_glare(every), alpha, planes, most)
     found |= {"profile": profile, "profile_gain": factor.ravel(), "beam_gain_most": float(factor.max())}
     found |= {"attenuation_alpha": alpha}
     return attenuation.compensated(made, alpha, dark, most) if alpha else made, found

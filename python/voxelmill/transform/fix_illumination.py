@@ -18,10 +18,12 @@ from . import illumination
 from .fix_focal_curvature import Overlapping
 from .slice_notes import Notes, one_step
 from .slice_statistics import Clipped, Levels, agreed, surface, without_light
-from .tile_grid import TileGrid, open_grid, parts, saturated
+from .tile_grid import TOP, TileGrid, open_grid, parts, saturated
 from .tile_layout import by_overlap, place
 
 REACH = 10.0  # px by which tiles may lie beside where the stage has them
+FULL = 0.2  # of an A-line, from which on it is saturated and tells no light
+ENOUGH = 0.5  # of what was acquired: where less is left, light is found by all of it
 THIN = 2  # px: of a tile one A-line of THIN x THIN tells how bright it is
 BANDS = 2  # of depth that are registered: light is smooth, a tenth of a pixel does not matter here
 
@@ -95,8 +97,11 @@ class Glances:
             plane = np.concatenate([np.minimum(tile[:down, rows], most).mean(0) for rows in parts(tile.shape)])
             cells = illumination.reduced(plane)
             acquired = illumination.reduced((plane != 0).astype(np.float32)) > 0.999
-            full = (tile == tile.max()).any(0) if saturated(tile) else np.zeros(plane.shape, bool)
-            self.full[i] = illumination.reduced(full.astype(np.float32)) > 0
+            self.full[i] = np.zeros(cells.shape, bool)
+            if saturated(tile):
+                top = tile.max() * TOP
+                full = np.concatenate([(tile[:down, rows] >= top).mean(0) > FULL for rows in parts(tile.shape)])
+                self.full[i] = illumination.reduced(full.astype(np.float32)) > 0
             self.of[i] = np.where(acquired, cells, np.nan), tile.mean((1, 2), dtype=np.float64)
         return tile
 
@@ -107,7 +112,7 @@ class Glances:
                 self.read(i)
         found = np.stack([self.of[i][0] for i in range(self.n)])
         left = np.where(np.stack([self.full[i] for i in range(self.n)]), np.nan, found)
-        return found if np.isnan(left).all() else left
+        return left if np.isfinite(left).sum() >= ENOUGH * np.isfinite(found).sum() else found
 
     def dark(self) -> float:
         """What is read without light, of all tiles that show something."""

@@ -22,7 +22,7 @@ from .slice_notes import Notes, one_step
 from .slice_statistics import Clipped, gathered
 from .slice_volume import SliceVolume, open_slice
 
-GLARE = 30.0  # times usual tissue: where the brightest that counts is more, it is glare
+GLARE = 200.0  # times usual tissue: speckle of tissue ten times as bright reaches 100
 DIMMEST = 0.1  # of the brightest plane
 LEAST = np.float32(1 / 4096)
 

@@ -28,7 +28,8 @@ def keep(task: Task, notes: Notes, path: Path | None) -> None:
 def of_voxels(grid: Any) -> Notes:
     """What a user must know of voxels that are no number, and of saturated ones, where `grid` is a `tile_grid.TileGrid`."""
     lost: dict[int, int] = getattr(grid, "lost", {})
-    full: dict[int, float] = getattr(grid, "full", {})
+    tops: dict[int, tuple[float, float]] = getattr(grid, "full", {})
+    full = {i: part for i, (part, most) in tops.items() if most >= max(most for _, most in tops.values())}
     found = Notes()
     if lost:
         most = max(lost, key=lost.__getitem__)

@@ -17,6 +17,7 @@ CLEARANCE = 3  # planes above the surface that are not yet without light
 SEEN = 0.5  # of the brightness below the surface: where it is brighter above, no surface is seen
 PART, MOST_PARTS = 32, 2**22  # px a side of the parts of a slice whose A-lines are compared; and planes times parts, about
 WIDEST = 256  # px a side, of such a part
+BRIGHT = 8.0  # times as bright as most parts: glare, or saturated
 APART, FAR = 1.0, 4.0  # planes by which the surface of all may lie off that of most; and from which on that is said
 
 
@@ -67,8 +68,8 @@ class OfColumns(Protocol):
 
 
 def usual_profile(volume: SliceVolume) -> tuple[np.ndarray, str]:
-    """(nz,) A-line that tells the surface, and what is to be said of it: the mean, or the median over parts of the slice
-    where few that are far brighter (a saturated tile) put it elsewhere."""
+    """(nz,) A-line that tells the surface, and what is to be said of it: the mean, without parts of the slice that are far
+    brighter than most (a saturated tile) where they put it elsewhere."""
     nz, ny, nx = volume.shape
     side = PART
     while nz * (ny // side + 1) * (nx // side + 1) > MOST_PARTS and side < WIDEST:
@@ -93,8 +94,13 @@ def _summed(values: np.ndarray, side: int) -> np.ndarray:
 
 def agreed(mean: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, str]:
     """As `usual_profile`: a mean A-line (nz,), and those of parts (nz, n), NaN where nothing was acquired."""
-    shown = parts[:, ~np.isnan(parts).all(0)]
-    usual = np.nan_to_num([np.median(of[~np.isnan(of)]) if not np.isnan(of).all() else 0.0 for of in shown])
+    seen = ~np.isnan(parts)
+    total = np.where(seen, parts, 0).sum(0) / np.maximum(seen.sum(0), 1)
+    shown = seen.any(0)
+    rest = shown & (total <= BRIGHT * np.median(total[shown])) if shown.any() else shown
+    if (rest == shown).all():
+        return mean, ""
+    usual = np.where(seen, parts, 0)[:, rest].sum(1) / np.maximum(seen[:, rest].sum(1), 1)
     found, most = surface(mean), surface(usual)
     if most is None or (found is not None and abs(found - most) <= APART):
         return mean, ""

@@ -31,6 +31,7 @@ NM_PER_MM = 1e6
 DIGITS = 12  # of lengths in mm: finer ones are lost between mm and nm
 SATURATED = 0.01  # part of a tile's voxels that have its highest value
 LEVELS = 64  # grey values: of fewer each is frequent
+TOP = np.float32(1 - 1e-4)  # of the highest value: resampling does not keep it to the last bit
 PART = 2**20  # voxels of a tile that are worked on at a time: besides tiles themselves, memory does not grow with them
 
 
@@ -39,14 +40,14 @@ class TileGrid:
     """tile (nz, ny, nx) px, counts (n_mx, n_my), `space` of the mosaic grid in mm; read(i) gives a tile, float32.
 
     lost    voxels that are NaN or infinite, by tile, of tiles that were read
-    full    part of the voxels that has the highest value, by tile, of tiles where it is so much that they are saturated"""
+    full    of tiles where so many voxels have the highest value that it is no chance: their part, and the value"""
 
     tile: tuple[int, int, int]
     counts: tuple[int, int]
     space: Space
     read: Callable[[int], np.ndarray]
     lost: dict[int, int] = field(default_factory=dict)
-    full: dict[int, float] = field(default_factory=dict)
+    full: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.counts[0] * self.counts[1]
@@ -121,7 +122,7 @@ def open_grid(path: Path) -> TileGrid:
     nz, ny, nx = lay.chunk
     counts = (lay.shape[1] // ny, lay.shape[2] // nx)
     lost: dict[int, int] = {}
-    full: dict[int, float] = {}
+    full: dict[int, tuple[float, float]] = {}
 
     def read(i: int) -> np.ndarray:
         mx, my = divmod(i, counts[1])
@@ -130,7 +131,7 @@ def open_grid(path: Path) -> TileGrid:
         if n:
             lost[i] = n
         if part := saturated(tile):
-            full[i] = part
+            full[i] = part, float(tile.max())
         return tile
 
     return TileGrid((nz, ny, nx), counts, in_mm(image.space), read, lost, full)
@@ -139,7 +140,7 @@ def open_grid(path: Path) -> TileGrid:
 def saturated(tile: np.ndarray) -> float:
     """The part of a tile that has its highest value, where that is no chance; else 0."""
     most = tile.max()
-    part = float(np.count_nonzero(tile == most)) / tile.size
+    part = float(np.count_nonzero(tile >= most * TOP)) / tile.size
     return part if most > 0 and part >= SATURATED and (part > 0.5 or len(np.unique(tile)) > LEVELS) else 0.0
 
 
