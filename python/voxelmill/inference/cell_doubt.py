@@ -13,8 +13,8 @@ bacteria, made movies), settled is 0.58 and more, flow is 0.65 and more, halo 0.
 the halo is -0.6 and less; in DIC and far out of focus settled and agreement together are 0.46 to 0.78, flow mostly below
 0.7, and where relief is faint outlines may agree at all widths while settled is 0.57 and less; where the true cells glow,
 dark is 0.02 and less, or 0.12 where they are so dim that it is noise; gamma 3 takes that of phase contrast down to 0.07
-(0.04 in bacteria), so such images are doubted. Lit is 0.57 and less; made
-cells in DIC at any angle are above 0.85. Chosen on the parts of these sets that are not held back.
+(0.04 in bacteria), so such images are doubted. Lit is 0.57 and less; made cells in DIC at any angle are above 0.85. Chosen
+on the parts of these sets that are not held back.
 """
 
 from __future__ import annotations

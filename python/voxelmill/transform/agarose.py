@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .slice_statistics import otsu
+from .slice_statistics import otsu, places, summed
 from .slice_volume import SliceVolume
 
 BOX = 4  # planes and px a side, of slices that have room for it
@@ -48,32 +48,21 @@ def overview(volume: SliceVolume) -> tuple[np.ndarray, np.ndarray]:
     total, seen = np.zeros(()), np.zeros((), np.int32)  # of a column
     for region, values in volume.parts():
         acquired = values != 0
-        boxes[_places(region, box)] = _means(values, acquired, box)
+        boxes[places(region, box)] = _means(values, acquired, box)
         total = total + values.sum(0, dtype=np.float64)
         seen = seen + np.count_nonzero(acquired, axis=0)
         z, *yx = region
         if z.stop == volume.shape[0]:
             lines = total / np.maximum(seen, 1)
-            picture[_places(yx, (f, f))] = lines if f == 1 else _means(lines, seen > 0, (f, f))
+            picture[places(yx, (f, f))] = lines if f == 1 else _means(lines, seen > 0, (f, f))
             total, seen = np.zeros(()), np.zeros((), np.int32)
     return boxes, picture
 
 
-def _places(region: Sequence[slice], box: Sequence[int]) -> tuple[slice, ...]:
-    return tuple(slice(r.start // s, -(-r.stop // s)) for r, s in zip(region, box, strict=True))
-
-
 def _means(values: np.ndarray, acquired: np.ndarray, box: Sequence[int]) -> np.ndarray:
     """Of the boxes of a part of a slice, whose last ones may be smaller."""
-    total, whole = _summed(values, box), int(np.prod(box))
-    return total / (whole if acquired.all() and total.size * whole == values.size else np.maximum(_summed(acquired, box), 1))
-
-
-def _summed(values: np.ndarray, box: Sequence[int]) -> np.ndarray:
-    out = values.astype(np.float32, copy=False)
-    for axis, (n, side) in enumerate(zip(values.shape, box, strict=True)):
-        out = np.add.reduceat(out, np.arange(0, n, side), axis)
-    return out
+    total, whole = summed(values, box), int(np.prod(box))
+    return total / (whole if acquired.all() and total.size * whole == values.size else np.maximum(summed(acquired, box), 1))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.volume import Region
-from .slice_statistics import OfColumns
+from .slice_statistics import OfColumns, far_brighter
 from .slice_volume import SliceVolume
 
 ACROSS = 1.0  # px: sigma of the sums
@@ -30,7 +30,6 @@ FEWEST = 16  # squares of tissue by which it can be found
 ACQUIRED = 0.9  # of the planes of a column: one that lacks no more is tissue all the same
 LEAST_LIGHT = 0.05  # of that of the first planes: where less is left there is noise, which tells nothing
 DEEPEST = 99.5  # percentile of the shadows of columns that counts as the deepest: glare may lie in the rest
-GLARE = 8.0  # times as bright as the usual square: no tissue
 FEW = 0.05  # of the squares: more that are so bright may be tissue, in whose shadow others lie
 TOP = 3  # planes below the surface in which nothing lies in a shadow yet
 MOST_TAKEN = 3.2  # exponent of the light that is lost down to the last plane, by which alpha is looked for
@@ -167,10 +166,8 @@ def _up_from_down(scatter: np.ndarray) -> np.ndarray:
 def without_glare(tissue: np.ndarray, most: float = 1.0) -> np.ndarray:
     """Without squares (planes, squares) that are far too bright for tissue, where these are no more than `most` of all: few
     of them would be most of the mean."""
-    total = tissue.sum(0)
-    usual = float(np.median(total)) if total.size else 0.0
-    dim = total <= GLARE * usual
-    return tissue[:, dim] if usual > 0 and 1 - dim.mean() <= most else tissue
+    bright = far_brighter(tissue.sum(0))
+    return tissue[:, ~bright] if bright.any() and bright.mean() <= most else tissue
 
 
 def squares(volume: SliceVolume, mask: OfColumns) -> np.ndarray:

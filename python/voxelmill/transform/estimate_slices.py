@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from statistics import median_low as median
+from statistics import median_low
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..core.errors import DataError
 from ..core.provenance import Task
 from ..core.shared import Kept, Resolution
 from ..core.stage import In, Out
-from ..core.volume import open_image
+from ..core.volume import Image, open_image
 from .resampling import sizes_at
 
 STEPS = 7  # on a slice, each kept with --publish_intermediates
@@ -26,23 +26,27 @@ class Parameters(Resolution, Kept):
 def run(p: Parameters, task: Task, *, source: Path, list: In, sizes: Out) -> None:
     """`source` is no `In`: only shapes are read."""
     stores = {int(row["slice"]): source / row["store"] for row in plans.read(list)}
-    alike({n: at_work(p, store) for n, store in stores.items() if open_image(store).space.known})
-    need = estimate(p, {store.name: voxels(p, store) for store in stores.values()})
+    images = {n: open_image(store) for n, store in stores.items()}
+    alike({n: at_work(p, stores[n].name, image) for n, image in images.items() if image.space.known})
+    need = estimate(p, {stores[n].name: voxels(p, image) for n, image in images.items()})
     sizes.write_text(disk.check(need, Path.cwd(), "take fewer slices by --debug_slices"))
     task.report(most_gb_on_disk=round(sum(need.values()) / 2**30, 3))
 
 
-def at_work(p: Parameters, store: Path) -> list[float]:
+def at_work(p: Parameters, name: str, image: Image) -> list[float]:
     """Voxel size, µm, with which a slice comes to the others: grids are resampled, prepared slices are not."""
-    image = open_image(store)
-    native = [nm / 1000 for nm in image.scale]
-    steps = [1.0] * 3 if store.name.startswith("slice_") else sizes_at(p.resolution, image.shape, native)[1]
+    native = in_um(image)
+    steps = [1.0] * 3 if name.startswith("slice_") else sizes_at(p.resolution, image.shape, native)[1]
     return [size * step for size, step in zip(native, steps)]
+
+
+def in_um(image: Image) -> list[float]:
+    return [nm / 1000 for nm in image.scale]
 
 
 def alike(sizes: dict[int, list[float]]) -> None:
     """Raises DataError where slices would have different voxels."""
-    usual = [median(of) for of in zip(*sizes.values())]
+    usual = [median_low(of) for of in zip(*sizes.values())]
     odd = [n for n, size in sizes.items() if not np.allclose(size, usual, rtol=1e-4)]
     if odd:
         of, others = (" x ".join(f"{v:g}" for v in size) for size in (sizes[odd[0]], usual))
@@ -52,11 +56,9 @@ def alike(sizes: dict[int, list[float]]) -> None:
         )
 
 
-def voxels(p: Parameters, store: Path) -> float:
+def voxels(p: Parameters, image: Image) -> float:
     """Of a slice at the resolution that is worked at."""
-    image = open_image(store)
-    native = [nm / 1000 for nm in image.scale]
-    return math.prod(map(float, sizes_at(p.resolution, image.shape, native)[0]))
+    return math.prod(map(float, sizes_at(p.resolution, image.shape, in_um(image))[0]))
 
 
 def estimate(p: Parameters, slices: dict[str, float]) -> dict[str, float]:

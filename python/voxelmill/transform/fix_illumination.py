@@ -98,8 +98,8 @@ class Glances:
             cells = illumination.reduced(plane)
             acquired = illumination.reduced((plane != 0).astype(np.float32)) > 0.999
             self.full[i] = np.zeros(cells.shape, bool)
-            if saturated(tile):
-                top = tile.max() * TOP
+            if found := saturated(tile):
+                top = np.float32(found[1]) * TOP
                 full = np.concatenate([(tile[:down, rows] >= top).mean(0) > FULL for rows in parts(tile.shape)])
                 self.full[i] = illumination.reduced(full.astype(np.float32)) > 0
             self.of[i] = np.where(acquired, cells, np.nan), tile.mean((1, 2), dtype=np.float64)

@@ -17,7 +17,7 @@ CLEARANCE = 3  # planes above the surface that are not yet without light
 SEEN = 0.5  # of the brightness below the surface: where it is brighter above, no surface is seen
 PART, MOST_PARTS = 32, 2**22  # px a side of the parts of a slice whose A-lines are compared; and planes times parts, about
 WIDEST = 256  # px a side, of such a part
-BRIGHT = 8.0  # times as bright as most parts: glare, or saturated
+BRIGHT = 8.0  # times as bright as most: no tissue
 APART, FAR = 1.0, 4.0  # planes by which the surface of all may lie off that of most; and from which on that is said
 
 
@@ -74,33 +74,44 @@ def usual_profile(volume: SliceVolume) -> tuple[np.ndarray, str]:
     side = PART
     while nz * (ny // side + 1) * (nx // side + 1) > MOST_PARTS and side < WIDEST:
         side *= 2
-    total, seen = np.zeros(nz), np.zeros(nz)
+    box, total, seen = (1, side, side), np.zeros(nz), np.zeros(nz)
     parts = np.full((nz, -(-ny // side), -(-nx // side)), np.nan, np.float32)
-    for (z, y, x), values in volume.parts():
-        of, acquired = (_summed(v, side) for v in (values, values != 0))
-        parts[z, y.start // side : -(-y.stop // side), x.start // side : -(-x.stop // side)] = np.where(
-            acquired, of / np.maximum(acquired, 1), np.nan
-        )
-        total[z] += values.reshape(len(values), -1).sum(1, dtype=np.float64)
-        seen[z] += (values != 0).reshape(len(values), -1).sum(1)
+    for region, values in volume.parts():
+        acquired = summed(values != 0, box)
+        parts[places(region, box)] = np.where(acquired, summed(values, box) / np.maximum(acquired, 1), np.nan)
+        total[region[0]] += values.reshape(len(values), -1).sum(1, dtype=np.float64)
+        seen[region[0]] += acquired.sum((1, 2), dtype=np.float64)
     return agreed(total / np.maximum(seen, 1), parts.reshape(nz, -1))
 
 
-def _summed(values: np.ndarray, side: int) -> np.ndarray:
-    """(planes, gy, gx) over squares of `side` px."""
-    rows = np.add.reduceat(values, np.arange(0, values.shape[1], side), 1, dtype=np.float32)
-    return np.asarray(np.add.reduceat(rows, np.arange(0, values.shape[2], side), 2))
+def places(region: Sequence[slice], box: Sequence[int]) -> tuple[slice, ...]:
+    """Which boxes a region lies in."""
+    return tuple(slice(r.start // s, -(-r.stop // s)) for r, s in zip(region, box, strict=True))
+
+
+def summed(values: np.ndarray, box: Sequence[int]) -> np.ndarray:
+    """float32, over boxes of that size; the last ones may be smaller."""
+    out = values.astype(np.float32, copy=False)
+    for axis, (n, side) in enumerate(zip(values.shape, box, strict=True)):
+        out = out if side == 1 else np.add.reduceat(out, np.arange(0, n, side), axis)
+    return out
+
+
+def far_brighter(level: np.ndarray) -> np.ndarray:
+    """Which of these (n,) are far brighter than most: glare, or saturated."""
+    usual = float(np.median(level)) if level.size else 0.0
+    return level > BRIGHT * usual if usual > 0 else np.zeros(level.shape, bool)
 
 
 def agreed(mean: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, str]:
     """As `usual_profile`: a mean A-line (nz,), and those of parts (nz, n), NaN where nothing was acquired."""
     seen = ~np.isnan(parts)
-    total = np.where(seen, parts, 0).sum(0) / np.maximum(seen.sum(0), 1)
     shown = seen.any(0)
-    rest = shown & (total <= BRIGHT * np.median(total[shown])) if shown.any() else shown
-    if (rest == shown).all():
+    seen, known = seen[:, shown], np.where(seen, parts, 0)[:, shown]
+    dim = ~far_brighter(known.sum(0) / seen.sum(0))
+    if dim.all():
         return mean, ""
-    usual = np.where(seen, parts, 0)[:, rest].sum(1) / np.maximum(seen[:, rest].sum(1), 1)
+    usual = known[:, dim].sum(1) / np.maximum(seen[:, dim].sum(1), 1)
     found, most = surface(mean), surface(usual)
     if most is None or (found is not None and abs(found - most) <= APART):
         return mean, ""

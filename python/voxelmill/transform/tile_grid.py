@@ -130,18 +130,20 @@ def open_grid(path: Path) -> TileGrid:
         tile, n = finite(tile.astype(np.float32, copy=False))
         if n:
             lost[i] = n
-        if part := saturated(tile):
-            full[i] = part, float(tile.max())
+        if found := saturated(tile):
+            full[i] = found
         return tile
 
     return TileGrid((nz, ny, nx), counts, in_mm(image.space), read, lost, full)
 
 
-def saturated(tile: np.ndarray) -> float:
-    """The part of a tile that has its highest value, where that is no chance; else 0."""
+def saturated(tile: np.ndarray) -> tuple[float, float] | None:
+    """The part of a tile that has its highest value, where that is no chance, and the value."""
     most = tile.max()
     part = float(np.count_nonzero(tile >= most * TOP)) / tile.size
-    return part if most > 0 and part >= SATURATED and (part > 0.5 or len(np.unique(tile)) > LEVELS) else 0.0
+    if most <= 0 or part < SATURATED or (part <= 0.5 and len(np.unique(tile)) <= LEVELS):
+        return None
+    return part, float(most)
 
 
 def parts(tile: Sequence[int]) -> Iterator[slice]:

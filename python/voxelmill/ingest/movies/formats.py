@@ -229,18 +229,20 @@ def _with_own_times(f: Fov) -> Fov:
     times, bad, starts = better
     notes = []
     if bad:
-        said = [f"{t} ({f.times[t]:g} min)" if np.isfinite(f.times[t]) else f"{t} (none)" for t in bad[:5]]
-        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        notes.append(f"{ABOUT_TIMES[0]} of frame {', '.join(said)}{more}: replaced by what the frames around them say.")
+        notes.append(f"{ABOUT_TIMES[0]} of frame {_stamps(f.times, bad)}: replaced by what the frames around them say.")
     if starts:
-        said = [f"{t} ({f.times[t]:g} min)" for t in starts[:5]]
-        more = f" and {len(starts) - 5} more" if len(starts) > 5 else ""
         step = times[starts[0]] - times[starts[0] - 1]
         notes.append(
-            f"{ABOUT_TIMES[3]} at frame {', '.join(said)}{more}: the pause before is not in the file and is taken to be "
+            f"{ABOUT_TIMES[3]} at frame {_stamps(f.times, starts)}: the pause before is not in the file and is taken to be "
             f"{step:g} min, the usual step. --frame_times replaces them."
         )
     return replace(f, times=times, notes=(*f.notes, *notes))
+
+
+def _stamps(times: np.ndarray, frames: list[int]) -> str:
+    """`3 (20 min), 7 (none) and 2 more`."""
+    said = [f"{t} ({times[t]:g} min)" if np.isfinite(times[t]) else f"{t} (none)" for t in frames[:5]]
+    return ", ".join(said) + (f" and {len(frames) - 5} more" if len(frames) > 5 else "")
 
 
 def _with_times(f: Fov, common: float, frame_interval: float) -> Fov:

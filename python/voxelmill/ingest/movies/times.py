@@ -33,9 +33,8 @@ def row(times: NDArray) -> tuple[NDArray[np.intp], float]:
     cost, before = np.arange(n, dtype=np.float64), np.full(n, -1)  # of the best row that ends with each
     for i in range(1, n):
         step = (known[i] - known[:i]) / (there[i] - there[:i]) / usual
-        odd = (step > 0) & ((step > USUAL) | (step < 1 / USUAL))
-        never = np.where(step == 0, np.inf, 0.0)
-        total = never + cost[:i] + np.arange(i)[::-1] + BEGIN * (step < 0) + ODD * odd
+        against = np.select([step < 0, step == 0, (step > USUAL) | (step < 1 / USUAL)], [BEGIN, np.inf, ODD])
+        total = cost[:i] + np.arange(i)[::-1] + against
         nearest = i - 1 - int(np.argmin(total[::-1]))
         if total[nearest] < cost[i]:
             cost[i], before[i] = total[nearest], nearest
@@ -56,7 +55,7 @@ def mended(times: NDArray) -> tuple[Times, list[int], list[int]] | None:
     and the usual one (the median) lies between them; so it does beyond the first and the last good one.
     """
     good, cost = row(times)
-    falls = np.flatnonzero(np.diff(times[good]) <= 0)
+    falls = np.flatnonzero(np.diff(times[good]) < 0)
     if len(good) < 2 or 2 * len(good) <= len(times) or (len(falls) and 2 * cost >= len(times)):
         return None
     apart, steps = np.diff(good), np.diff(times[good])
