@@ -140,7 +140,7 @@ def open_grid(path: Path) -> TileGrid:
 def saturated(tile: np.ndarray) -> tuple[float, float] | None:
     """The part of a tile that has its highest value, where that is no chance, and the value."""
     most = tile.max()
-    part = float(np.count_nonzero(tile >= most * TOP)) / tile.size
+    part = sum(np.count_nonzero(tile[:, rows] >= most * TOP) for rows in parts(tile.shape)) / tile.size
     if most <= 0 or part < SATURATED or (part <= 0.5 and len(np.unique(tile)) <= LEVELS):
         return None
     return part, float(most)
