@@ -108,6 +108,7 @@ def test_a_bad_tile_is_left_out_and_refused_under_strict(tmp_path: Path, source:
 
 def test_a_colon_in_a_value_harms_nothing(tmp_path: Path, source: Path):
     change(source, "tile_x00_y00_z00", "n_repeat: 1", "started: 12:30: by hand")
+    change(source, "tile_x01_y00_z00", "width: 120", "width: 120.04")  # written with fewer digits elsewhere
     assert listed(tmp_path, source) == 0 and not record_of(tmp_path, "list_tiles")["left_out"]
 
 

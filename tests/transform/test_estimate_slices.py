@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voxelmill.core import plans
+from voxelmill.core.errors import DataError
 from voxelmill.testing.oct import Acquisition, write_mosaics
 from voxelmill.testing.stages import make_store, run_stage
-from voxelmill.transform.estimate_slices import Parameters, estimate
+from voxelmill.transform.estimate_slices import Parameters, alike, estimate
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -48,13 +49,20 @@ def test_a_small_disk_ends_the_run(
 def test_slices_of_different_voxels_end_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Before any is made: what --resolution makes alike is alike, and slices that were prepared before stay as they are."""
     rows = []
-    for n, (name, nm) in enumerate((("mosaic_grid_3d_z00", 1e4), ("mosaic_grid_3d_z01", 8e3), ("slice_z02_normalize", 1e4))):
+    for n, (name, nm) in enumerate((("mosaic_grid_3d_z00", 9995), ("mosaic_grid_3d_z01", 8e3), ("slice_z02_normalize", 1e4))):
         make_store(tmp_path / f"in/{name}.ome.zarr", np.ones((4, 8, 8), np.float32), (nm, nm, nm))
         rows.append({"id": f"z{n:02d}", "slice": str(n), "store": f"{name}.ome.zarr"})
     plans.write(tmp_path / "slices.csv", rows)
     given = {"source": "in", "list": "slices.csv", "sizes": "sizes.txt"}
     assert run_stage("transform.estimate_slices", tmp_path, **given, resolution=10) == 0
     assert run_stage("transform.estimate_slices", tmp_path, **given, resolution=-1) == 65
-    assert "z01: voxels of 8 x 8 x 8 µm, others of 10 x 10 x 10; expected one size" in capfd.readouterr().err
+    assert "z01: voxels of 8 x 8 x 8 µm, others of 9.995 x 9.995 x 9.995; expected one size" in capfd.readouterr().err
     assert run_stage("transform.estimate_slices", tmp_path, **given, resolution=12) == 65
     assert "z02: voxels of 10 x 10 x 10 µm, others of 12 x 12 x 12" in capfd.readouterr().err
+    alike({0: [9.996] * 3, 1: [10.005] * 3}, prepared=[])
+    for prepared, said in (
+        ([], "z01: voxels of 10.01 .*9.99; expected one size.*: set --resolution$"),
+        ([1], "not resampled: make"),
+    ):
+        with pytest.raises(DataError, match=said):
+            alike({0: [9.99] * 3, 1: [10.01] * 3}, prepared)

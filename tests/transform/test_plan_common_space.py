@@ -124,7 +124,7 @@ def test_gates_of_refinement(tmp_path, gate):
 def test_slices_of_different_voxels(tmp_path, capsys, step):
     stores = {0: slice_store(tmp_path, 0, texture((4, 9, 9))), 1: slice_store(tmp_path, 1, texture((4, 9, 9)), step=step)}
     assert plan_stage(tmp_path, stores, [Shift(0, 1, 0, 0)]) == 65
-    assert "slice 1: voxels of" in capsys.readouterr().err
+    assert "z01: voxels of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("px, said", [(8, 0), (9, 1)])

@@ -27,6 +27,7 @@ from .errors import DataError
 NM = "nanometer"
 MM = "millimeter"
 NM_PER_MM = 1e6
+SAME = 1e-3  # relative: voxel sizes that differ by less are one size, written with fewer digits
 
 _PREFIX = {
     "": 0, "deca": 1, "hecto": 2, "kilo": 3, "mega": 6, "giga": 9, "tera": 12, "peta": 15, "exa": 18, "zetta": 21,
@@ -51,6 +52,12 @@ PER_SECOND: dict[str, float] = {
     **{f"{name}{end}": 10.0**power for name, power in _SHORT.items() if name not in ("d", "c") for end in ("s", "sec")},
     "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0,
 }  # fmt: skip
+
+
+def one_size(*sizes: Sequence[float]) -> bool:
+    """Whether no two of these voxel sizes, a number an axis, differ by more than SAME along any."""
+    each = np.array(sizes, float)
+    return bool((np.ptp(each, axis=0) <= SAME * np.median(each, axis=0)).all())
 
 
 def nm_per(unit: str | None) -> float | None:
@@ -146,7 +153,7 @@ class Space:
         """Which voxel of this array the first one of another lies on (it may lie outside), and how far beside, in voxels.
 
         Raises DataError where the two have voxels of different size."""
-        if not np.allclose(self.scale, other.scale, rtol=1e-3):
+        if not one_size(self.scale, other.scale):
             raise DataError(f"voxel size {self.scale} and {other.scale}; expected the same for two that lie over each other")
         exact = self.index(other.origin)
         whole = tuple(round(i) for i in exact)

@@ -22,7 +22,7 @@ from ..core.manifest import digest_of
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Channel, Given, Grid, Positive, Seeded, Storage, Strict, Tasks
-from ..core.space import BESIDE, Space
+from ..core.space import BESIDE, Space, one_size
 from ..core.stage import In, Out
 from ..core.volume import Layout, create_image, layout
 from .volumes.formats import local, open_source
@@ -236,7 +236,7 @@ def place_truth(
         return overlaid(truth, own, raw), tuple(raw["shape"])
     if any(own.origin):
         truth.remarks.append("states an origin, and the volume does not say where it lies: laid voxel on voxel")
-    if own.known and not np.allclose(own.scale, raw["voxel_size"], rtol=1e-3):
+    if own.known and raw["voxel_size"] and not one_size(own.scale, raw["voxel_size"]):
         said = ", ".join(f"{size:g}" for size in own.scale)
         truth.remarks.append(f"states a voxel size of {said} nm (z, y, x), not the volume's: laid voxel on voxel")
     if list(truth.shape) == raw["shape"]:

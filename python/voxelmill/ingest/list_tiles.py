@@ -20,6 +20,7 @@ from ..core.errors import DataError
 from ..core.params import Params, param
 from ..core.provenance import Task
 from ..core.shared import Given, Strict
+from ..core.space import one_size
 from ..core.stage import Out, OutFiles
 from .tiles.oct import RawTile, files_of, find_tiles, number_of, read_info, write_table
 
@@ -82,12 +83,12 @@ def first_reason(task: Task) -> str:
 
 def alike(task: Task, tiles: list[RawTile]) -> list[RawTile]:
     """Those of the size that most tiles of a slice have; others are quarantined."""
-    (usual, _), *others = Counter(tile.size for tile in tiles).most_common()
-    if others:
-        odd = [tile for tile in tiles if tile.size != usual]
+    usual, _ = Counter(tile.size for tile in tiles).most_common(1)[0]
+    odd = [tile for tile in tiles if tile.size[:4] != usual[:4] or not one_size(tile.size[4:], usual[4:])]
+    if odd:
         words = "(nz, nx, n_extra, ny, width, height)"
         task.quarantine([t.folder for t in odd], f"{words} {odd[0].size}; expected {usual}, as most of its slice")
-    return [tile for tile in tiles if tile.size == usual]
+    return [tile for tile in tiles if tile not in odd]
 
 
 def missing(n: int, tiles: list[RawTile], there: set[str]) -> list[str]:

@@ -25,6 +25,7 @@ from ..core.space import NM_PER_MM
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .common_space import CommonSpace, Extent, Gap, Mode, gaps, plan, replaced
+from .estimate_slices import alike, in_um
 
 LOST = "its own tasks failed"
 WIDEST = 100  # times the area of all slices: a wider canvas is a mistake of units
@@ -134,12 +135,8 @@ def extents(
     images: dict[int, Image], places: dict[int, tuple[float, float]]
 ) -> tuple[dict[int, Extent], dict[int, tuple[float, float]], tuple[float, float]]:
     """What `plan` takes. Raises DataError where slices have different voxels."""
+    alike({n: in_um(image) for n, image in images.items()}, prepared=images)
     first = next(iter(images.values()))
-    for n, image in images.items():
-        if not np.allclose(image.scale, first.scale, rtol=1e-4):
-            raise DataError(
-                f"slice {n}: voxels of {image.scale} nm, others of {first.scale} nm; expected one size: set --resolution"
-            )
     found = {
         n: Extent((image.shape[1], image.shape[2]), (image.origin[1] / NM_PER_MM, image.origin[2] / NM_PER_MM))
         for n, image in images.items()

@@ -27,7 +27,7 @@ from ..core.errors import DataError
 from ..core.params import param
 from ..core.provenance import Task
 from ..core.shared import Device, Sectioning
-from ..core.space import NM_PER_MM
+from ..core.space import NM_PER_MM, one_size
 from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .bandpass import prepare
@@ -122,7 +122,7 @@ def expectation(
     """What is known of a pair beforehand: what `Pair` says of it, where its planes are looked for, and the px by which
     pixel p of moving lies beside pixel p of fixed, left of whole pixels. Raises DataError as `registered` does."""
     fixed, moving = images
-    if fixed.shape[1:] != moving.shape[1:] or not np.allclose(fixed.scale, moving.scale, rtol=1e-4):
+    if fixed.shape[1:] != moving.shape[1:] or not one_size(fixed.scale, moving.scale):
         raise DataError(
             f"slices {numbers[0]} and {numbers[1]}: {fixed.shape[1:]} px of {fixed.scale} nm and {moving.shape[1:]} of "
             f"{moving.scale} nm; expected both on one canvas, as bring_to_common_space leaves them"

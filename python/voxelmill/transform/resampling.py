@@ -10,21 +10,23 @@ import numpy as np
 
 from ..core import levels
 from ..core.device import on_host
+from ..core.space import SAME
 from ..core.volume import Image, Region
 
 HELD = 3  # chunks along each axis that are read at a time: 60 MB of float32
-SAME = 1e-3  # relative: voxel sizes that need no resampling
+WHOLE = 1e-3  # of a sample: what is so near to a whole number is one
 Triple = tuple[int, int, int]
 
 
 def sizes_at(resolution: float, size: Sequence[int], native: Sequence[float]) -> tuple[Triple, list[float]]:
     """Size of a box of voxels `native` at `resolution` (same unit), and how many old voxels a new one is wide.
 
-    -1: as it is, and so where voxels have that size already. What is left over at the end is cut off."""
+    -1: as it is, and so where voxels have that size already: so near that boxes left as they are have `one_size`. What is
+    left over at the end is cut off."""
     steps = [resolution / v if resolution > 0 else 1.0 for v in native]
-    if np.allclose(steps, 1, atol=SAME):
+    if np.allclose(steps, 1, rtol=0, atol=SAME / 2):
         return (size[0], size[1], size[2]), [1.0, 1.0, 1.0]
-    new = [max(1, int(n / step + SAME)) for n, step in zip(size, steps)]
+    new = [max(1, int(n / step + WHOLE)) for n, step in zip(size, steps)]
     return (new[0], new[1], new[2]), steps
 
 
@@ -42,7 +44,7 @@ def weights(n: int, m: int, step: float) -> np.ndarray:
 
 def cells(n: int, step: float) -> int:
     """How many cells of `step` samples cover n samples; the last may reach beyond them."""
-    return max(1, math.ceil(n / step - SAME))
+    return max(1, math.ceil(n / step - WHOLE))
 
 
 def means(n: int, of: slice, step: float) -> tuple[slice, np.ndarray]:
@@ -50,7 +52,7 @@ def means(n: int, of: slice, step: float) -> tuple[slice, np.ndarray]:
 
     step: samples in a cell, 1 at least. Where borders of cells cut samples, the mean is that of the line through the
     samples: half a sample lies elsewhere than its middle. Cells that an edge cuts count with what they have."""
-    whole = abs(step - round(step)) < SAME
+    whole = abs(step - round(step)) < WHOLE
     reach = 0 if whole else 1
     first, last = max(0, math.floor(of.start * step) - reach), min(n, math.ceil(of.stop * step) + reach)
     border = np.arange(of.start, of.stop + 1)[:, None] * step - 0.5 - np.arange(first, last)  # samples from each

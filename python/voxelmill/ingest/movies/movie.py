@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError, ParameterError
+from voxelmill.core.space import one_size
 
 from .counts import to_uint16
 from .fov import Fov, has_frames
@@ -96,7 +97,8 @@ class Movie:
     def describe(self, fovs: Sequence[int] | None = None) -> dict[str, Any]:
         """All attributes as plain values, for YAML or JSON; notes and sources of the chosen `fovs` only."""
         chosen = list(range(len(self.fovs))) if fovs is None else list(fovs)
-        sizes = dict.fromkeys(self.fovs[f].pixel_size_um for f in chosen)
+        sizes = [self.fovs[f].pixel_size_um for f in chosen]
+        alike = all(sizes) and one_size(*([size or 0] for size in sizes))
         return {
             "file_path": str(self.path),
             "base_name": base_name(self.path),
@@ -105,7 +107,7 @@ class Movie:
             "n_channels": len(self.channel_names),
             "channel_names": list(self.channel_names),
             "dtype": str(self.dtype),
-            "pixel_size_um": next(iter(sizes)) if len(sizes) == 1 else None,
+            "pixel_size_um": sizes[0] if alike else None,
             "time_unit": "min",
             "time_source": self._sources(chosen),
             "notes": self.notes_of(chosen),

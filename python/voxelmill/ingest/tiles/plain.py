@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import DataError
+from ...core.space import one_size
 from ..volumes.sections import natural, numbered
 from ..volumes.source import Source, Wanted
 from ..volumes.tiff import open_stack
@@ -45,7 +46,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
     tiles: list[Tile] = []
     corners = {}
     kinds: dict[tuple[str, int], str] = {}
-    scales: set[tuple[float, ...] | None] = set()
+    scales: list[Any] = []
     for section, folder in enumerate(folders):
         if folder is None:
             remarks.append(f"section {section} is missing: its planes stay empty")
@@ -59,7 +60,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
                 with _opened(source / name, channel) as tile:
                     kinds.setdefault((tile.dtype.name, tile.shape[0]), name)
                     remarks += [f"tiles: {said}" for said in tile.remarks if f"tiles: {said}" not in remarks]
-                    scales.add(tile.voxel_size)
+                    scales.append(tile.voxel_size)
                     y, x = listed[name]
                     tiles.append(Tile(name=name, section=section, y=y, x=x, height=tile.shape[1], width=tile.shape[2]))
             except DataError as error:
@@ -76,7 +77,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
         channel=channel,
         dtype=dtype,
         depth=depth,
-        scale=scales.pop() if len(scales) == 1 and None not in scales else UNKNOWN,  # type: ignore[arg-type]
+        scale=scales[0] if all(scales) and one_size(*scales) else UNKNOWN,
         sections=["" if folder is None else folder.name if folder != source else "all" for folder in folders],
         corners=corners,
         tiles=tiles,
