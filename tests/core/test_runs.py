@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from voxelmill.core.runs import closing_lines, log, plain, stopped_lines, table
+from voxelmill.core.runs import closing_lines, log, plain, remarks, stopped_lines, table
+from voxelmill.serving import report_slices
 
 KILLED = "Process `INGEST` was killed\nlong account"
 
@@ -51,6 +53,31 @@ def test_what_is_said_of_a_slice_names_it(tmp_path: Path):
         "NOTE     prepare_slice: z00, z12: no agarose",
         "NOTE     prepare_slice: z12: one seam",
     ]
+
+
+def test_notes_of_any_step_and_label_have_a_line_each_and_are_not_repeated():
+    """Steps that run one by one find the same tiles saturated, the last of them fewer."""
+    found = [
+        {"stage": "normalize", "block": "part b", "quality": {"notes": ["one seam", "no agarose"]}},
+        {"stage": "normalize", "block": "2", "quality": {"notes": ["one seam"]}},
+        {"stage": "crop_interface", "block": "2", "quality": {"notes_surface": "none"}},
+        {"stage": "fix_focal_curvature", "block": "2", "quality": {"notes_saturated": "3 tiles", "notes_curvature": "flat"}},
+        {"stage": "resample_mosaic_grid", "block": "2", "quality": {"notes_saturated": "4 tiles"}},
+        {"stage": "resample_mosaic_grid", "block": "z7", "quality": {"notes_numbers": "4 voxels"}},
+        {"stage": "fix_focal_curvature", "block": "7", "quality": {"notes_saturated": "1 tile"}},
+        {"stage": "estimate_global_illumination", "quality": {"notes_light": "dark"}},
+    ]
+    assert remarks(found) == [
+        "estimate_global_illumination: dark",
+        "resample_mosaic_grid: z02: 4 tiles",
+        "resample_mosaic_grid: z07: 4 voxels",
+        "fix_focal_curvature: z02: flat",
+        "fix_focal_curvature: z07: 1 tile",
+        "crop_interface: z02: none",
+        "normalize: z02, part b: one seam",
+        "normalize: part b: no agarose",
+    ]
+    assert re.findall("<th.*?>(.*?)</th>", report_slices.steps(found))[1:] == ["z02", "z07", "part b"]
 
 
 @pytest.mark.parametrize(

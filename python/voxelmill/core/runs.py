@@ -208,26 +208,38 @@ def write_published(outdir: Path, run: str, found: list[dict[str, Any]]) -> None
 
 
 def remarks(found: list[dict[str, Any]]) -> list[str]:
-    """What was left out, bridged or assumed, from the records of all tasks, each said once; never silent."""
+    """What was left out, bridged or assumed, from the records of all tasks, each said once; never silent.
+
+    A note of a step on a slice (`core/slices.STEPS`) names all slices of which the same is said; a note of one kind
+    (`notes_KIND`) that steps on a slice repeat is said of the first of them."""
     said: dict[str, None] = {}
-    of_slices: dict[tuple[str, str], list[int]] = {}
-    for record in found:
+    of_slices: dict[tuple[str, str], list[str]] = {}
+    kinds: set[tuple[str, str]] = set()
+    for record in sorted(found, key=lambda record: _step(record["stage"])):
+        stage, label = record["stage"], str(record.get("block") or "")
         for item, why in record.get("left_out", {}).items():
-            said[f"{record['stage']}: left out {item}: {why.removeprefix(f'{item}: ')}"] = None
+            said[f"{stage}: left out {item}: {why.removeprefix(f'{item}: ')}"] = None
         for name, value in record.get("quality", {}).items():
             if not value or not name.startswith(REMARKS):
                 continue
-            if name.startswith("notes") and record["stage"] in slices.STEPS:
-                of_slices.setdefault((record["stage"], plain(value)), []).append(slices.number_of(record["block"]))
+            if not name.startswith("notes"):
+                said[f"{stage}: {name.replace('_', ' ')}: {plain(value)}"] = None
                 continue
-            if name == "notes":
-                each = [plain(one) for one in value] if isinstance(value, list) else [plain(value)]
-            else:
-                each = [f"{name.replace('_', ' ')}: {plain(value)}"]
-            said |= {f"{record['stage']}: {one}": None for one in each}
-    for (stage, one), numbers in of_slices.items():
-        said[f"{stage}: {slices.listed(numbers)}: {one}"] = None
+            each = [plain(one) for one in value] if isinstance(value, list) else [plain(value)]
+            if stage not in slices.STEPS:
+                said |= {f"{stage}: {one}": None for one in each}
+            elif name == "notes" or (label, name) not in kinds:
+                kinds.add((label, name))
+                for one in each:
+                    of_slices.setdefault((stage, one), []).append(label)
+    for (stage, one), labels in of_slices.items():
+        said[": ".join(filter(None, (stage, slices.listed(labels), one)))] = None
     return list(said)
+
+
+def _step(stage: str) -> int:
+    """Where a step on a slice stands among them; all else before."""
+    return slices.STEPS.index(stage) if stage in slices.STEPS else -1
 
 
 def plain(value: Any) -> str:

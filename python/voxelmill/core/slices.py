@@ -26,9 +26,21 @@ def name_of(number: int) -> str:
     return f"z{number:02d}"
 
 
-def listed(numbers: Iterable[int], most: int = 8) -> str:
-    """`z00, z01 and 3 more`."""
-    found = [name_of(n) for n in sorted(set(numbers))]
+def label_of(block: int | str) -> str:
+    """`z07` for 7, `7` or `z7`; what is no number, as it is."""
+    number = _NUMBER.fullmatch(str(block))
+    return name_of(int(number[1])) if number else str(block)
+
+
+def in_order(block: int | str) -> tuple[bool, int, str]:
+    """To sort by: numbers, then what is none."""
+    number = _NUMBER.fullmatch(str(block))
+    return not number, int(number[1]) if number else 0, str(block)
+
+
+def listed(blocks: Iterable[int | str], most: int = 8) -> str:
+    """`z00, z01 and 3 more`, in order."""
+    found = list(dict.fromkeys(label_of(block) for block in sorted(blocks, key=in_order) if block != ""))
     return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 

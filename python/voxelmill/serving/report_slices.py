@@ -183,9 +183,9 @@ def steps(records: Sequence[dict]) -> str:
     if not names:
         return ""
     # Figures down, slices across: there are more figures than fit into a row.
-    blocks = sorted(found, key=slices.number_of)
+    blocks = sorted(found, key=slices.in_order)
     made = [(name.replace("_", " "), *(short(found[b].get(name)) for b in blocks)) for name in names]
-    head = ("", *(slices.name_of(slices.number_of(b)) for b in blocks))
+    head = ("", *map(slices.label_of, blocks))
     return f"<section><h3>What the steps on each slice measured</h3>{table(head, made, 1)}</section>"
 
 
