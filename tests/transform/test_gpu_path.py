@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,21 @@ def test_a_gpu_is_used_where_there_is_one_and_else_it_is_said(stage: str, made: 
     for other in others:
         for a, b in zip(on_gpu, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+def test_a_gpu_is_none_where_libraries_of_cupy_are_lacking(monkeypatch, capsys):
+    cupy = CuPy()
+    found = SimpleNamespace(getDeviceProperties=lambda n: {"name": b"A GPU"}, CUDARuntimeError=OSError)
+    cupy.cuda = SimpleNamespace(runtime=found)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    assert device.gpu_name.__wrapped__() == "A GPU" and not capsys.readouterr().err
+
+    def lacking(*_: Any) -> None:
+        raise RuntimeError("failed to load libnvrtc.so\nlong")
+
+    cupy.tensordot = lacking
+    assert device.gpu_name.__wrapped__() is None
+    assert capsys.readouterr().err == "CuPy cannot work on A GPU: RuntimeError: failed to load libnvrtc.so\n"
 
 
 def test_levels_are_made_on_either():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 from .errors import ParameterError
@@ -12,15 +13,24 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 @functools.cache
 def gpu_name() -> str | None:
-    """Name of the first GPU that CuPy can use; None without CuPy or GPU."""
+    """Name of the first GPU that CuPy can work on; None without CuPy or GPU.
+
+    What CuPy needs besides (NVRTC, cuBLAS, cuFFT) is loaded when first used: where it does not work, stderr says why."""
     try:
         import cupy
     except ImportError:
         return None
     try:
-        return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+        name = str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
     except cupy.cuda.runtime.CUDARuntimeError:
         return None
+    try:
+        some = cupy.asarray([[1.0, 2.0], [3.0, 4.0]])
+        float(abs(cupy.fft.rfft2(cupy.tensordot(some, some, 1))).sum())
+    except Exception as error:  # each library has its own
+        print(f"CuPy cannot work on {name}: {type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
+        return None
+    return name
 
 
 def choose(use_gpu: bool) -> tuple[Any, str]:
