@@ -291,6 +291,8 @@ def report(name: str, run: Made, each_pair: bool = False) -> list[dict[str, Any]
     print(f"{name:10} {worst} {figures} {cpu} {memory}", flush=True)
     if each_pair:
         for pair in run.pairs:
+            if {pair.fixed, pair.moving} - set(run.made.kept):
+                continue
             px, turn = score_pair(run, pair.fixed, pair.moving, matrix_of(run, pair))
             z, alike = abs(pair.fixed_z - pair.expected_z), f"alike {pair.correlation:.2f}, in depth {pair.z_correlation:.2f}"
             name = f"{pair.fixed}-{pair.moving}"

@@ -15,7 +15,7 @@ them. Tissue changes from plane to plane, so thin slabs that lie close serve bet
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,9 @@ from .pairs import THRESHOLDS, Pair, Surface, confidence, judged, write_itk, wri
 from .registration import estimate_pair
 from .warp import apply, centre_of, compose
 
-SLAB = 8  # planes averaged
+SLAB = 8  # planes averaged where a pair is looked for
+FINE = 4  # planes averaged where it is measured
+NEAR = 1.0  # px: what a few planes say farther from what more of them say is not believed
 THIN = 2  # planes averaged where no plane is seen by both
 FINEST = 1024  # px: longer side at which shifts are measured
 SEARCHED = 384  # px: longer side at which depths are compared
@@ -155,10 +157,23 @@ def matched(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> tuple[P
     planes = range(reach.first, min(reach.first + both, moving.shape[0]))
     other = slab(moving, planes.start, len(planes))
     z = min(reach.expected, fixed.shape[0] - 1)
-    found = best_start(p, slab(fixed, round(z), len(planes)), other)
+    begun = round(z)
+    found = best_start(p, slab(fixed, begun, len(planes)), other)
     z, correlation = depth_of(fixed, moving, found.matrix, reach, planes)
-    again = best_start(p, slab(fixed, round(z), len(planes)), other)
-    return (again if again.trusted else found), z, correlation
+    if round(z) != begun:
+        again = best_start(p, slab(fixed, round(z), len(planes)), other)
+        found = again if again.trusted else found
+    return finely(p, fixed, moving, found, (round(z), reach.first)), z, correlation
+
+
+def finely(p: Parameters, fixed: Image, moving: Image, found: PairResult, first: tuple[int, int]) -> PairResult:
+    """`found`, once more on the first FINE planes: light and speckle weigh the planes of both slices unlike, which moves the
+    mean of many planes of slanting tissue more than that of few."""
+    off = apply(found.matrix, np.array(centre_of(found.shape))) - centre_of(found.shape)
+    start: tuple[int, int] = tuple(np.rint(off).astype(int).tolist())
+    fine = from_start(p, slab(fixed, first[0], FINE), slab(moving, first[1], FINE), start)
+    near = np.linalg.norm(apply(fine.matrix, np.array(centre_of(found.shape))) - centre_of(found.shape) - off) < NEAR
+    return replace(found, matrix=fine.matrix) if found.trusted and fine.trusted and near else found
 
 
 def across(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> PairResult:
@@ -196,8 +211,6 @@ def best_start(p: Parameters, fixed: np.ndarray, moving: np.ndarray) -> PairResu
 
 def from_start(p: Parameters, fixed: np.ndarray, moving: np.ndarray, start: tuple[int, int]) -> PairResult:
     """Registration of `moving`, shifted by whole px so that its pixel p + start comes to p."""
-    from dataclasses import replace
-
     level: Literal["rigid", "translation"] = "rigid" if p.registration_transform == "euler" else "translation"
     pyramids = [prepare(image, full=True, max_size=FINEST) for image in (fixed, shifted(moving, start))]
     found = estimate_pair(*pyramids, level=level, max_rotation_deg=p.registration_max_rotation)
