@@ -115,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--workflow", choices=("connectome", "reconstruct", "mosaic", "timelapse"), default="connectome")
     one.add_argument("--slices", type=int, default=100, help="reconstruct: slices of the block [100]")
     one.add_argument("--plane_mm", type=float, default=10.0, help="reconstruct: side of a slice [10]")
+    one.add_argument("--tile_mm", type=float, default=1.2, help="reconstruct: side of a raw tile [1.2]")
     one.add_argument(
         "--resolution_um", type=float, nargs=2, default=(10.0, 10.0), metavar=("Z", "XY"), help="reconstruct: voxel [10 10]"
     )
@@ -327,7 +328,9 @@ def scale(args: argparse.Namespace) -> None:
     if args.workflow in ("mosaic", "timelapse"):
         print(f"{args.workflow} has no model: its time is linear, its tasks see what is theirs alone")
     elif args.workflow == "reconstruct":
-        brain = scaling_slices.Brain(args.slices, args.plane_mm, resolution_um=tuple(args.resolution_um))
+        brain = scaling_slices.Brain(
+            args.slices, args.plane_mm, resolution_um=tuple(args.resolution_um), tile_mm=args.tile_mm
+        )
         measured = scaling_slices.load(args.measured or scaling_slices.MEASURED)
         print(scaling_slices.report(brain, args.nodes, args.cores, measured))
     if args.workflow in scaling_rest.NOT_COUNTED:

@@ -2,8 +2,8 @@
 
 Slices are independent until the stack, pairs until its plan, and the stack is made by blocks: each task's CPU time and bytes
 are lines over the voxels of slices that it works on, its memory one over the pixels of a plane, since it goes through depth
-piece by piece. `prepare_slice` reads the raw grid besides, at its own resolution. `benchmarks/scale_slices.py` measures the
-lines (scaling_slices.json beside this file).
+piece by piece. `prepare_slice` reads the raw grid besides, at its own resolution, and holds a tile of it.
+`benchmarks/scale_slices.py` measures the lines (scaling_slices.json beside this file).
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ BLOCK = 32e6  # voxels of a block, up to 16 times as many beyond 256 blocks (cor
 READ = PYRAMID_BLOCKS * BLOCK  # voxels of the stack that a task makes a level of
 MOST_SLICES = 100_000  # no block has more
 SHARD = 1024 * 1024 / 1e6  # Mpx of a plane that the stack holds at a time
+OVERVIEW = 2048 * 2048 / 1e6  # Mpx of a plane that prepare_slice pictures at most (transform/agarose.py)
+PX = 2.0  # raw voxels of a tile that take as much memory of prepare_slice as a pixel of that
 
 
 @dataclass
 class Measured:
-    """One task: CPU s and bytes written over Mvoxel made, bytes of memory over Mpx of a plane; CPU s per raw Mvoxel read."""
+    """One task: CPU s and bytes written over Mvoxel made, bytes of memory over what it holds (`held`); CPU s per raw Mvoxel
+    read."""
 
     cpu_s: Line
     bytes_out: Line
@@ -55,6 +58,12 @@ class Brain:
     resolution_um: tuple[float, float] = (10.0, 10.0)  # of the volume: along z, in the plane
     raw_um: tuple[float, float] = (1.36, 3.0)
     overlap: float = 0.2
+    tile_mm: float = 1.2  # side of a raw tile
+
+    @property
+    def tile(self) -> float:
+        """Mvoxel of a raw tile."""
+        return (self.tile_mm * 1e3 / self.raw_um[1]) ** 2 / 1e6 * self.depth_um / self.raw_um[0]
 
     @property
     def plane(self) -> float:
@@ -78,23 +87,30 @@ class Brain:
         return self.plane * (self.slices * self.thickness_um) / self.resolution_um[0]
 
 
+def held(stage: str, plane: float, tile: float) -> float:
+    """What memory of a task goes with: Mpx of a plane, or Mvoxel of a raw tile."""
+    if stage == "prepare_slice":
+        return tile + PX * min(plane, OVERVIEW)
+    return min(plane, SHARD) if stage in BY_BLOCK else plane
+
+
 def calibrate(outdirs: Sequence[Path]) -> dict[str, Measured]:
     """Lines from the records of runs of different sizes, raw voxels as large as those of the volume."""
     seen: dict[str, list[tuple[float, float, dict]]] = {}
-    for made, plane, r in (task for outdir in outdirs for task in tasks_in(outdir)):
-        seen.setdefault(r["stage"], []).append((made, plane, r))
+    for made, holds, r in (task for outdir in outdirs for task in tasks_in(outdir)):
+        seen.setdefault(r["stage"], []).append((made, holds, r))
     return {
         stage: Measured(
             fit((made, r["cpu_s"] + r["startup_cpu_s"]) for made, _, r in found),
             fit((made, float(r["bytes_out"])) for made, _, r in found),
-            fit((plane, float(r["peak_memory_bytes"])) for _, plane, r in found),
+            fit((holds, float(r["peak_memory_bytes"])) for _, holds, r in found),
         )
         for stage, found in seen.items()
     }
 
 
 def tasks_in(outdir: Path) -> Iterator[tuple[float, float, dict]]:
-    """(Mvoxel that a task worked on, Mpx of a plane, its record) of the tasks of a run at 10 um that the model knows.
+    """(Mvoxel that a task worked on, what it `held`, its record) of the tasks of a run at 10 um that the model knows.
 
     Raises DataError where OUTDIR holds no such run."""
     records = records_of(outdir)
@@ -109,7 +125,7 @@ def tasks_in(outdir: Path) -> Iterator[tuple[float, float, dict]]:
     for r in records:
         if (stage := r["stage"]) in ORDER:
             planes = nz if stage in WHOLE else depth * (stacked / blocks[stage] if stage in BY_BLOCK else 1)
-            yield n1 * n2 * planes / 1e6, n1 * n2 / 1e6, r
+            yield n1 * n2 * planes / 1e6, held(stage, n1 * n2 / 1e6, r["quality"].get("tile_mvoxel", 0.0)), r
 
 
 def save(stages: dict[str, Measured], path: Path = MEASURED) -> None:
@@ -175,11 +191,11 @@ def predict(brain: Brain, nodes: int, cores: int, stages: dict[str, Measured], l
         # A raw voxel as large as one of the volume is in the line already.
         more = max(0.0, brain.raw - made) * cost.raw_s
         task_s = cost.cpu_s.at(made) + more
-        plane = min(brain.plane, SHARD) if stage in BY_BLOCK else brain.plane if made else 0.0
+        holds = held(stage, brain.plane, brain.tile) if made else 0.0
         wall = max(math.ceil(tasks / (nodes * cores)) * task_s, tasks / SUBMITS_PER_SECOND) + latency_s
         found.append(
             Cost(
-                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(plane) / 1e9,
+                stage, tasks, tasks * task_s / 3600, wall / 3600, cost.memory.at(holds) / 1e9,
                 tasks * cost.bytes_out.at(made) / 1e9, task_s / 3600,
             )
         )  # fmt: skip

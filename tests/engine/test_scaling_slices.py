@@ -76,6 +76,13 @@ def test_raw_voxels_are_read_at_their_own_resolution() -> None:
     assert predict(Brain(), 1, 1, STAGES)[0].cpu_h > predict(coarse, 1, 1, STAGES)[0].cpu_h
 
 
+def test_preparing_a_slice_holds_a_tile_and_not_the_plane() -> None:
+    small, large, wide = (
+        predict(replace(FINE, **more), 1, 1, STAGES)[0].task_gb for more in ({"tile_mm": 0.6}, {}, {"plane_mm": 20.0})
+    )
+    assert small < large == wide < 2
+
+
 def test_it_says_what_breaks_or_would_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scale", "--workflow", "reconstruct"]) == 0
     said = capsys.readouterr().out

@@ -71,6 +71,7 @@ def run(
         stitch_3d_with_refinement.write_tables(placed, stitch_3d_with_refinement.made_of(found), tiles, seams)
         stitched = stitched.save(Path(scratch, "stitched.ome.zarr"), "none")  # and its tiles are let go
         made, more = finish(stitched, p, Path(scratch, "even.ome.zarr"), xp)
+        task.report(tile_mvoxel=float(np.prod(source.tile)) / 1e6)
         keep(task, found | more | of_voxels(source), notes)
         made.save(output)
 
