@@ -35,7 +35,7 @@ def test_every_slice_has_a_row(tmp_path: Path):
         "0.4",
         "-0.8",
         "0.04",
-        "0.1",
+        "0.4",  # of z02 and z04: z03 is interpolated
         "0.7",
         "0.81",
         "stage jumped here, mended",

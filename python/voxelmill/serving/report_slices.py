@@ -20,6 +20,7 @@ from ..core.tables import rows as rows_of
 from .markup import Markup, table
 
 Row = dict[str, str]
+IDS = ("fixed_id", "moving_id")
 COLOURS = {"stacked": "#1e8449", "interpolated": "#b9770e", "full": "#1e8449", "rotation only": "#b9770e"}
 BAD = "#c0392b"
 FEW = 16  # slices whose steps are shown one by one
@@ -58,8 +59,9 @@ class Series:
         return "missing", "never imaged, or not among what was given"
 
     def before(self, n: int) -> Row:
-        """The pair of a slice with the nearest one before it."""
-        found = [row for row in self.pairs if int(row["moving_id"]) == n]
+        """The pair of a slice with the nearest one before it, both imaged: what is interpolated is like it anyhow."""
+        imaged = [row for row in self.pairs if not any(self.config.flag(int(row[k]), "interpolated") for k in IDS)]
+        found = [row for row in imaged if int(row["moving_id"]) == n]
         return max(found, key=lambda row: int(row["fixed_id"]), default={})
 
 
@@ -138,7 +140,9 @@ def every_slice(series: Series) -> str:
         )  # fmt: skip
         state, why = series.state(n)
         made.append((slices.name_of(n), coloured(state), *map(short, figures), remarks(series, n, why)))
-    note = "<p>Place: by the stage. Shift, turn: what the volume adds. Confidence: of the pair with the slice before.</p>"
+    note = (
+        "<p>Place: by the stage. Shift, turn: what the volume adds. Confidence: of the pair with the imaged slice before.</p>"
+    )
     return f"<section><h3>Every slice</h3>{note}{table(head, made, 2)}</section>"
 
 
