@@ -33,7 +33,7 @@ READ = PYRAMID_BLOCKS * BLOCK  # voxels of the stack that a task makes a level o
 MOST_SLICES = 100_000  # no block has more
 SHARD = 1024 * 1024 / 1e6  # Mpx of a plane that the stack holds at a time
 OVERVIEW = 2048 * 2048 / 1e6  # Mpx of a plane that prepare_slice pictures at most (transform/agarose.py)
-PX = 2.0  # raw voxels of a tile that take as much memory of prepare_slice as a pixel of that
+PX = 2.0  # a pixel of that takes as much memory as so many raw voxels of a tile
 
 
 @dataclass
