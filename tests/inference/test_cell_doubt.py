@@ -33,6 +33,14 @@ def test_made_cells_are_sure(movie):
     assert not cells.doubts_of([movie.phase[0]], cells.cell_diameter_of([movie.phase[0]]))
 
 
+@pytest.mark.parametrize("bent", ["gamma", "clipped"])
+def test_phase_contrast_bent_by_gamma_or_clipped_is_no_fluorescence(movie, bent):
+    frame = movie.phase[0].astype(np.float32)
+    low, high = np.percentile(frame, (0.1, 99.9))
+    frame = ((frame - low) / (high - low)).clip(0) ** 4 if bent == "gamma" else frame.clip(np.percentile(frame, 30))
+    assert not cells.doubts_of([frame], cells.cell_diameter_of([frame]))
+
+
 def fluorescence(labels: np.ndarray) -> np.ndarray:
     """Cells of unequal brightness on a dark field, brightest in the middle."""
     rng = np.random.default_rng(0)
@@ -123,8 +131,9 @@ def look(
     halo: float = 1.5,
     dark: float = 0.6,
     lit: float = 0.3,
+    below: float = 0.0,
 ) -> Look:
-    return Look(seen, settled, wider, flow, halo, (same, same), (n, n), dark, lit)
+    return Look(seen, settled, wider, flow, halo, (same, same), (n, n), dark, lit, below)
 
 
 def test_what_is_said():
@@ -139,6 +148,7 @@ def test_what_is_said():
     assert "middles of cells are 0.60 long" in doubts([look(flow=0.6)], 12)[0]
     assert "may be inverted" in doubts([look(halo=-0.5)], 12)[0]
     assert "not of a kind that the network knows" in doubts([look(dark=0.0)], 12)[0]
+    assert not doubts([look(dark=0.0, below=0.2)], 12)
     assert "as in DIC" in doubts([look(lit=0.8)], 12)[0]
     assert "2 times as wide as the 12 px" in doubts([look(wider=1.0)], 12)[0]
 

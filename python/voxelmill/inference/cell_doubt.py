@@ -6,15 +6,16 @@ wider       log2 of how much wider the cells look than the width that they were 
 flow        mean length of the arrows in what looks like a cell: 1 where all agree on the way to the middle
 halo        how bright the image is just outside cells, in units of the background's noise (arcsinh): phase contrast has one
 dark        how far the image goes below the background in and around cells, where 1 is how far it goes above it
+below       share of what lies in cells that is darker than 90 % of the background: what gamma and clipped shadows leave
 lit         how far all places agree on a direction along which things are bright on one side and dark on the other: in DIC
 
 Settled and agreement together (their mean) are above SURE on all images that the network was trained for (T98G, C2C12,
 bacteria, made movies), settled is 0.58 and more, flow is 0.65 and more, halo 0.9 and more, dark 0.33 and more. Inverted,
 the halo is -0.6 and less; in DIC and far out of focus settled and agreement together are 0.46 to 0.78, flow mostly below
 0.7, and where relief is faint outlines may agree at all widths while settled is 0.57 and less; where the true cells glow,
-dark is 0.02 and less, or 0.12 where they are so dim that it is noise; gamma 3 takes that of phase contrast down to 0.07
-(0.04 in bacteria), so such images are doubted. Lit is 0.57 and less; made cells in DIC at any angle are above 0.85. Chosen
-on the parts of these sets that are not held back.
+dark is 0.02 and less, or 0.12 where they are so dim that it is noise, and below 0.04 and less. Gamma 3 and shadows clipped
+at 30 % take dark of phase contrast down to 0.01, below to 0.07 (0.04 in two of seven C2C12 fields). Lit is 0.57 and less;
+made cells in DIC at any angle are above 0.85. Chosen on the parts of these sets that are not held back.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ LEAST_SETTLED = 0.56
 LEAST_FLOW = 0.64
 LEAST_HALO = 0.3
 LEAST_DARK = 0.15
+LEAST_BELOW = 0.05
 MOST_LIT = 0.65
 MOST_WIDER = 0.3
 FEWEST, USUAL = 5, 0.85  # cells, below which agreement says nothing, and what is taken in its place
@@ -53,7 +55,7 @@ DIC = (
 @dataclass(frozen=True)
 class Look:
     """One frame as the network saw it. seen: px that look like a cell; settled: px of these that became one; wider:
-    median over them, log2; flow, halo, dark, lit: as above; same, cells: matched outlines and outlines in all, at
+    median over them, log2; flow, halo, dark, below, lit: as above; same, cells: matched outlines and outlines in all, at
     each of OTHER_WIDTHS."""
 
     seen: int
@@ -65,6 +67,7 @@ class Look:
     cells: tuple[int, ...]
     dark: float = 1.0
     lit: float = 0.0
+    below: float = 0.0
 
 
 def matched(a: NDArray, b: NDArray) -> int:
@@ -89,17 +92,21 @@ def halo_of(small: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
     return float(cell_flows.normalise(small)[around].mean()) if around.any() else LEAST_HALO
 
 
-def dark_of(small: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
-    """How far a shrunk frame goes below its background in and within 4 px of cells, over how far above; 1 where there is
-    nothing to judge. The background is what lies elsewhere, or the median where that is next to nothing."""
+def dark_of(small: NDArray[np.float32], inside: NDArray[np.bool_]) -> tuple[float, float]:
+    """How far a shrunk frame goes below its background in and within 4 px of cells, over how far above, and the share of
+    what lies in cells that is darker than 90 % of the background (half of what is as dark; 0 where most of the background
+    has one value); 1 and 1 where there is nothing to judge. The background is what lies elsewhere, or all where that is
+    next to nothing."""
     import cv2
 
     near = cv2.dilate(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     if not near.any():
-        return 1.0
-    level = float(np.median(small[~near] if np.mean(~near) > 0.02 else small))
+        return 1.0, 1.0
+    shadow, level = np.percentile(small[~near] if np.mean(~near) > 0.02 else small, (10, 50))
     low, high = np.percentile(small[near], (2, 98))
-    return float((level - low) / max(high - level, 1e-6))
+    cells = small[inside]
+    below = np.mean(cells < shadow) + np.mean(cells == shadow) / 2 if shadow < level else 0.0
+    return float((level - low) / max(high - level, 1e-6)), float(below)
 
 
 def lit_of(small: NDArray[np.float32]) -> float:
@@ -157,7 +164,8 @@ def doubts(looks: Sequence[Look], width: float) -> list[str]:
             "the outlines of cells are doubtful: there is no bright halo around them, as phase contrast has. The image may "
             "be inverted (then turn its grey values round), DIC, brightfield or out of focus; look at the contact sheet."
         )
-    if float(np.median([look.dark for look in looks])) < LEAST_DARK:
+    dark, below = (float(np.median(shares)) for shares in zip(*((look.dark, look.below) for look in looks)))
+    if dark < LEAST_DARK and below < LEAST_BELOW:
         said.append(
             "the image is not of a kind that the network knows: nothing in or around cells is darker than the background, as "
             "in fluorescence. Outlines may be right all the same; look at the contact sheet."

@@ -196,6 +196,7 @@ def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
         # one look each, at all widths alike
         labels, *others = [keep_sizes(_outlined(frame, w, roomy=False), 1, frame.size) for w in widths]
         wider = scale[seen[::2, ::2]]
+        dark, below = cell_doubt.dark_of(small, parts > 0)
         looks.append(
             cell_doubt.Look(
                 int(np.count_nonzero(seen)),
@@ -205,8 +206,9 @@ def doubts_of(frames: Iterable[NDArray], cell_diameter: float) -> list[str]:
                 cell_doubt.halo_of(small, parts > 0),
                 tuple(cell_doubt.matched(labels, other) for other in others),
                 tuple(int(labels.max() + other.max()) for other in others),
-                cell_doubt.dark_of(small, parts > 0),
+                dark,
                 cell_doubt.lit_of(small),
+                below,
             )
         )
     return cell_doubt.doubts(looks, cell_diameter)
