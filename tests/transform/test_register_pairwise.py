@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,29 @@ def test_slanting_tissue_that_light_weighs_unlike_is_measured_on_few_planes(tmp_
     p = register_pairwise.Parameters(registration_slicing_interval_mm=6 * STEP)
     pair, _ = register_pairwise.registered(p, images, (0, 1))
     assert abs(pair.fixed_z - pair.expected_z) < 0.5 and abs(pair.dim1_px) < 0.25
+
+
+@pytest.mark.parametrize("off, believed", [(0.5, True), (1.5, False)])
+def test_what_few_planes_say_is_believed_near_what_many_say(monkeypatch, off, believed):
+    p, planes = register_pairwise.Parameters(), texture((1, 120, 130))
+    found = register_pairwise.from_start(p, planes[0], planes[0], (0, 0))
+    other = replace(found, matrix=found.matrix + np.array([[0, 0, off], [0, 0, 0]]))
+    monkeypatch.setattr(register_pairwise, "from_start", lambda *_: other)
+    assert (register_pairwise.finely(p, found, planes[0], planes[0]).matrix is other.matrix) == believed
+
+
+def test_planes_that_fixed_does_not_show_are_not_measured_on(monkeypatch):
+    """As many of both slices, where fixed ends soon after the plane that they share."""
+    seen = []
+    monkeypatch.setattr(register_pairwise, "finely", lambda p, found, *few: seen.append(few) or found)
+    stores = registered()[2]
+    images = open_image(stores[0]), open_image(stores[1])
+    deep = images[0].shape[0]
+    for shown, times in ((register_pairwise.FINE, 0), (register_pairwise.SLAB, 1)):
+        seen.clear()
+        reach = register_pairwise.Reach(expected=deep - shown, drift=0, first=0)
+        register_pairwise.matched(register_pairwise.Parameters(), *images, reach)
+        assert len(seen) == times
 
 
 def test_a_pair_with_an_interpolated_slice_is_an_error(tmp_path):

@@ -163,16 +163,20 @@ def matched(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> tuple[P
     if round(z) != begun:
         again = best_start(p, slab(fixed, round(z), len(planes)), other)
         found = again if again.trusted else found
-    return finely(p, fixed, moving, found, (round(z), reach.first)), z, correlation
+    if len(planes) > FINE:
+        few = (slab(fixed, round(z), FINE), slab(moving, planes.start, FINE))
+        found = finely(p, found, *few)
+    return found, z, correlation
 
 
-def finely(p: Parameters, fixed: Image, moving: Image, found: PairResult, first: tuple[int, int]) -> PairResult:
-    """`found`, once more on the first FINE planes: light and speckle weigh the planes of both slices unlike, which moves the
-    mean of many planes of slanting tissue more than that of few."""
-    off = apply(found.matrix, np.array(centre_of(found.shape))) - centre_of(found.shape)
-    start: tuple[int, int] = tuple(np.rint(off).astype(int).tolist())
-    fine = from_start(p, slab(fixed, first[0], FINE), slab(moving, first[1], FINE), start)
-    near = np.linalg.norm(apply(fine.matrix, np.array(centre_of(found.shape))) - centre_of(found.shape) - off) < NEAR
+def finely(p: Parameters, found: PairResult, fixed: np.ndarray, moving: np.ndarray) -> PairResult:
+    """`found`, measured anew on means of FINE planes: light and speckle weigh the planes of both slices unlike, which
+    moves the mean of many planes of slanting tissue more than that of few."""
+    middle = np.array(centre_of(found.shape))
+    off = apply(found.matrix, middle) - middle
+    y, x = (round(float(o)) for o in off)
+    fine = from_start(p, fixed, moving, (y, x))
+    near = np.linalg.norm(apply(fine.matrix, middle) - middle - off) < NEAR
     return replace(found, matrix=fine.matrix) if found.trusted and fine.trusted and near else found
 
 
