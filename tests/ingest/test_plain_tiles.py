@@ -124,7 +124,7 @@ def test_tiles_of_several_pages_and_their_voxel_size(tmp_path):
     for n in range(2):
         planes = np.stack([MADE.tiles[n]] * 3)
         meta = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
-        tifffile.imwrite(tmp_path / f"z/{n}.tif", planes, imagej=True, metadata=meta, resolution=(4, 4))
+        tifffile.imwrite(tmp_path / f"z/{n}.tif", planes, imagej=True, metadata=meta, resolution=(4, 4 + n / 1000))
     (tmp_path / "z/t.csv").write_text("tile,y,x\n0.tif,0,0\n1.tif,0,50\n")
     tiling = found(tmp_path / "z").tiling
     assert tiling.depth == 3 and tiling.scale == (2000, 250, 250)

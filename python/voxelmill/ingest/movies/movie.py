@@ -98,7 +98,7 @@ class Movie:
         """All attributes as plain values, for YAML or JSON; notes and sources of the chosen `fovs` only."""
         chosen = list(range(len(self.fovs))) if fovs is None else list(fovs)
         sizes = [self.fovs[f].pixel_size_um for f in chosen]
-        alike = all(sizes) and one_size(*([size or 0] for size in sizes))
+        alike = bool(sizes) and all(sizes) and one_size(*([size or 0] for size in sizes))
         return {
             "file_path": str(self.path),
             "base_name": base_name(self.path),
