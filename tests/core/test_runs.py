@@ -62,7 +62,7 @@ def test_notes_of_any_step_and_label_have_a_line_each_and_are_not_repeated():
         {"stage": "normalize", "block": "2", "quality": {"notes": ["one seam"]}},
         {"stage": "crop_interface", "block": "2", "quality": {"notes_surface": "none"}},
         {"stage": "fix_focal_curvature", "block": "2", "quality": {"notes_saturated": "3 tiles", "notes_curvature": "flat"}},
-        {"stage": "resample_mosaic_grid", "block": "2", "quality": {"notes_saturated": "4 tiles"}},
+        {"stage": "resample_mosaic_grid", "block": "z02", "quality": {"notes_saturated": "4 tiles"}},
         {"stage": "resample_mosaic_grid", "block": "z7", "quality": {"notes_numbers": "4 voxels"}},
         {"stage": "fix_focal_curvature", "block": "z7", "quality": {"notes_saturated": "1 tile"}},
         {"stage": "estimate_global_illumination", "quality": {"notes_light": "dark"}},

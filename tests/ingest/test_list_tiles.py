@@ -112,6 +112,15 @@ def test_a_colon_in_a_value_harms_nothing(tmp_path: Path, source: Path):
     assert listed(tmp_path, source) == 0 and not record_of(tmp_path, "list_tiles")["left_out"]
 
 
+def test_the_usual_size_is_that_of_most_in_however_many_digits(tmp_path: Path, source: Path):
+    tiles = sorted(path.name for path in source.rglob("tile_x*_z00"))
+    for n, tile in enumerate(tiles[1:]):
+        change(source, tile, "width: 120", f"width: {120.01 + n / 100}")
+    change(source, tiles[0], "nx: 12", "nx: 14")
+    assert listed(tmp_path, source) == 0
+    assert list(record_of(tmp_path, "list_tiles")["left_out"]) == [f"z00/{tiles[0]}"]
+
+
 def test_info_and_tiles_that_are_not_there(tmp_path: Path, source: Path):
     (source / "z00/tile_x02_y01_z00/info.txt").unlink()
     shutil.rmtree(source / "z02/tile_x01_y01_z02")

@@ -78,6 +78,17 @@ def test_what_few_planes_say_is_believed_near_what_many_say(monkeypatch, off, be
     assert (register_pairwise.finely(p, found, planes[0], planes[0]).matrix is other.matrix) == believed
 
 
+def test_where_slices_meet_deeper_than_expected_as_many_planes_of_both_are_measured(tmp_path):
+    """Tissue slants by 0.3 px a plane; fixed has 5 planes from the expected one on, and 2 from the one that is found."""
+    slanting = np.stack(
+        [ndimage.shift(plane, (0.3 * z, 0), mode="mirror") for z, plane in enumerate(texture((29, 120, 130)))]
+    )
+    images = tuple(open_image(slice_store(tmp_path, n, planes)) for n, planes in enumerate((slanting[:15], slanting[9:])))
+    p = register_pairwise.Parameters(registration_slicing_interval_mm=6 * STEP)
+    pair, _ = register_pairwise.registered(p, images, (0, 1))
+    assert round(pair.fixed_z) == 13 and pair.translation < 0.05
+
+
 def test_planes_that_fixed_does_not_show_are_not_measured_on(monkeypatch):
     """As many of both slices, where fixed ends soon after the plane that they share."""
     seen = []

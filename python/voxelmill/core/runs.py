@@ -216,7 +216,7 @@ def remarks(found: list[dict[str, Any]]) -> list[str]:
     of_slices: dict[tuple[str, str], list[str]] = {}
     kinds: set[tuple[str, str]] = set()
     for record in sorted(found, key=lambda record: _step(record["stage"])):
-        stage, label = record["stage"], str(record.get("block") or "")
+        stage, label = record["stage"], slices.label_of(record.get("block") or "")
         for item, why in record.get("left_out", {}).items():
             said[f"{stage}: left out {item}: {why.removeprefix(f'{item}: ')}"] = None
         for name, value in record.get("quality", {}).items():

@@ -83,12 +83,14 @@ def first_reason(task: Task) -> str:
 
 def alike(task: Task, tiles: list[RawTile]) -> list[RawTile]:
     """Those of the size that most tiles of a slice have; others are quarantined."""
-    usual, _ = Counter(tile.size for tile in tiles).most_common(1)[0]
-    odd = [tile for tile in tiles if tile.size[:4] != usual[:4] or not one_size(tile.size[4:], usual[4:])]
+    sizes = Counter(tile.size for tile in tiles)
+    like = {size: {other for other in sizes if other[:4] == size[:4] and one_size(other[4:], size[4:])} for size in sizes}
+    usual = max(sizes, key=lambda size: (sum(sizes[other] for other in like[size]), sizes[size]))
+    odd = [tile for tile in tiles if tile.size not in like[usual]]
     if odd:
         words = "(nz, nx, n_extra, ny, width, height)"
         task.quarantine([t.folder for t in odd], f"{words} {odd[0].size}; expected {usual}, as most of its slice")
-    return [tile for tile in tiles if tile not in odd]
+    return [tile for tile in tiles if tile.size in like[usual]]
 
 
 def missing(n: int, tiles: list[RawTile], there: set[str]) -> list[str]:

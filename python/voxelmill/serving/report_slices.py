@@ -182,15 +182,14 @@ def steps(records: Sequence[dict]) -> str:
     found: dict[str, dict[str, Any]] = {}
     for record in records:
         if record["stage"] in slices.STEPS:
-            found.setdefault(record["block"], {}).update(record["quality"])
+            found.setdefault(slices.label_of(record["block"]), {}).update(record["quality"])
     names = list(dict.fromkeys(name for of in found.values() for name in of))
     if not names:
         return ""
     # Figures down, slices across: there are more figures than fit into a row.
     blocks = sorted(found, key=slices.in_order)
     made = [(name.replace("_", " "), *(short(found[b].get(name)) for b in blocks)) for name in names]
-    head = ("", *map(slices.label_of, blocks))
-    return f"<section><h3>What the steps on each slice measured</h3>{table(head, made, 1)}</section>"
+    return f"<section><h3>What the steps on each slice measured</h3>{table(('', *blocks), made, 1)}</section>"
 
 
 def short(value: Any) -> str:

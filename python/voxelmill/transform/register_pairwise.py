@@ -160,10 +160,11 @@ def matched(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> tuple[P
     begun = round(z)
     found = best_start(p, slab(fixed, begun, len(planes)), other)
     z, correlation = depth_of(fixed, moving, found.matrix, reach, planes)
+    left = min(len(planes), fixed.shape[0] - round(z))  # of fixed, where they were found to meet deeper than expected
     if round(z) != begun:
-        again = best_start(p, slab(fixed, round(z), len(planes)), other)
+        again = best_start(p, slab(fixed, round(z), left), slab(moving, planes.start, left))
         found = again if again.trusted else found
-    if len(planes) > FINE:
+    if left > FINE:
         few = (slab(fixed, round(z), FINE), slab(moving, planes.start, FINE))
         found = finely(p, found, *few)
     return found, z, correlation
