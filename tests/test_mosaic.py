@@ -133,25 +133,6 @@ def test_a_czi_with_a_mosaic_in_each_scene(tmp_path):
     assert scale[1:] == [500, 500] and group["0"].shape[0] == 2 and all((group["0"][z] > 0).mean() > 0.8 for z in (0, 1))
 
 
-def test_every_process_of_plain_tiles_has_its_tasks(stack, tmp_path):
-    """A stub lists one section, one block and one superblock; of a large input a task lists the files."""
-    words = ("--workflow", "mosaic", "--input", stack[0], "-stub-run")
-    done = run(*words, folder=tmp_path, env={"VOXELMILL_FILES_AT_START": "3"})
-    assert done.code == 0, done.said
-    all_of_them = (
-        "LIST_FILES",
-        "INSPECT_TILES",
-        "ESTIMATE_TILES",
-        "PLACE_TILES",
-        "PLAN_MOSAIC",
-        "STITCH_TILES",
-        "MULTISCALE",
-        "MOSAIC_FIGURES",
-        "REPORT",
-    )
-    assert done.tasks("COMPLETED") == dict.fromkeys(all_of_them, 1)
-
-
 def test_a_changed_tile_repeats_what_depends_on_it(mosaic: Run, stack):
     """The last one, for it changes the input: sections 0 to 6 are no matter of a tile of section 7."""
     path = stack[0] / "section_007/tile 3.tif"

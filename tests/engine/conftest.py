@@ -10,13 +10,17 @@ import pytest
 Config = Callable[[str], Path]
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
+def writer(folder: Path) -> Config:
     """Write a configuration file for `-c`."""
 
     def write(text: str) -> Path:
-        path = tmp_path / f"test{len(list(tmp_path.glob('test*.config')))}.config"
+        path = folder / f"test{len(list(folder.glob('test*.config')))}.config"
         path.write_text(text)
         return path
 
     return write
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return writer(tmp_path)

@@ -12,23 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelmill.testing.engine import PROJECT, Launch, run
+from voxelmill.testing.engine import PROJECT, Launch, Run, run
 
-from .conftest import Config
+from .conftest import Config, writer
 
 pytestmark = pytest.mark.slow
 DEMO = PROJECT / "assets/demo"
 # As -profile demo, but not by it: with `-c` it would need the older parser, which takes ten CPU seconds more.
 FILES = ("--input", DEMO / "fib25_crop.npz", "--truth", DEMO / "fib25_truth.npz", "--voxel_size", "10,10,10")
 STUB = (*FILES, "--simulate_misalignment", "true", "-stub-run")
-
-
-def test_passing_faults_are_tried_again(config: Config, tmp_path: Path) -> None:
-    script = "beforeScript = { task.attempt < 3 ? \"exit ${[75, 137][task.attempt - 1]}\" : '' }"
-    trouble = config(f"process {{ withName: ALIGN {{ {script} }} }}")
-    done = run(*STUB, "-c", trouble, folder=tmp_path)
-    assert done.code == 0, done.said
-    assert done.attempts("ALIGN") == [("FAILED", 75), ("FAILED", 137), ("COMPLETED", 0)]
 
 
 def test_lasting_faults_end_the_run_at_once(config: Config, tmp_path: Path) -> None:
@@ -55,36 +47,54 @@ def test_tries_come_to_an_end(config: Config, tmp_path: Path) -> None:
     assert done.attempts("INGEST") == [("FAILED", 137)] * 2
 
 
-def test_one_run_at_a_time_in_a_folder(config: Config, tmp_path: Path) -> None:
-    """The second is refused by name; a lock whose process died is taken over."""
+@pytest.fixture(scope="module")
+def after_a_lock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run, str]:
+    """A second run on one folder, a third after the first was killed, in which faults pass; what the first was called."""
+    folder = tmp_path_factory.mktemp("lock")
+    config = writer(folder)
     slow = config("process { withName: 'INGEST|INGEST_TRUTH' { beforeScript = 'sleep 60' } }")
-    first = Launch(*STUB, "-c", slow, "-name", "first_run", folder=tmp_path / "a", outdir=tmp_path / "out")
+    script = "beforeScript = { task.attempt < 3 ? \"exit ${[75, 137][task.attempt - 1]}\" : '' }"
+    trouble = config(f"process {{ withName: ALIGN {{ {script} }} }}")
+    first = Launch(*STUB, "-c", slow, "-name", "first_run", folder=folder / "a", outdir=folder / "out")
     try:
         first.until(lambda: "Submitted process" in first.said(), "a task")
-        second = run(*STUB, folder=tmp_path / "b", outdir=tmp_path / "out")
-        assert second.code == 75
-        for told in ("in use by run first_run", socket.gethostname(), f"process {first.process.pid}"):
-            assert told in second.said, second.said
+        second = run(*STUB, folder=folder / "b", outdir=folder / "out")
         first.kill()
-        third = run(*STUB, folder=tmp_path / "b", outdir=tmp_path / "out")
-        assert third.code == 0, third.said
+        third = run(*STUB, "-c", trouble, folder=folder / "b", outdir=folder / "out")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(first.process.pid, 9)  # the group is ours: tasks that outlived their head
+    return second, third, f"process {first.process.pid}"
 
 
-def test_stale_outputs_are_marked(config: Config, tmp_path: Path) -> None:
+def test_one_run_at_a_time_in_a_folder(after_a_lock: tuple[Run, Run, str]) -> None:
+    """The second is refused by name; a lock whose process died is taken over."""
+    second, third, process = after_a_lock
+    assert second.code == 75
+    for told in ("in use by run first_run", socket.gethostname(), process):
+        assert told in second.said, second.said
+    assert third.code == 0, third.said
+
+
+def test_passing_faults_are_tried_again(after_a_lock: tuple[Run, Run, str]) -> None:
+    _, done, _ = after_a_lock
+    assert done.code == 0, done.said
+    assert done.attempts("ALIGN") == [("FAILED", 75), ("FAILED", 137), ("COMPLETED", 0)]
+
+
+def test_stale_outputs_are_marked(after_a_lock: tuple[Run, Run, str], config: Config) -> None:
     """A run that fails over the outputs of an earlier one says so; the next that succeeds takes it back, and runs what
-    depends on the change and nothing else."""
-    first = run(*STUB, folder=tmp_path)
-    marker, all_of_them = first.outdir / "INCOMPLETE", first.tasks()
+    depends on the change and nothing else. The last one, for it changes what the others look at."""
+    _, first, _ = after_a_lock
+    places = {"folder": first.outdir.parent / "b", "outdir": first.outdir}
+    marker, all_of_them = first.outdir / "INCOMPLETE", first.tasks("COMPLETED")
     assert first.code == 0 and not marker.exists(), first.said
     broken = config("process { withName: GRAPH { beforeScript = 'exit 65' } }")
-    failed = run(*STUB, "-resume", "--min_score", 0.3, "-c", broken, folder=tmp_path)
+    failed = run(*STUB, "-resume", "--min_score", 0.3, "-c", broken, **places)
     assert failed.code != 0 and "may be of an earlier run" in marker.read_text()
-    looked = run(*STUB, "-resume", "-preview", folder=tmp_path)  # which makes nothing
+    looked = run(*STUB, "-resume", "-preview", **places)  # which makes nothing
     assert looked.code == 0 and marker.exists(), looked.said
-    mended = run(*STUB, "-resume", "--min_score", 0.3, folder=tmp_path)
+    mended = run(*STUB, "-resume", "--min_score", 0.3, **places)
     assert mended.code == 0 and not marker.exists(), mended.said
     assert set(mended.tasks("COMPLETED")) == {"GRAPH", "NEURONS", "FIGURES", "REPORT"}
     assert mended.tasks() == all_of_them

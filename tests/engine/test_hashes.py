@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from voxelmill.testing.engine import PROJECT, Run, copied, run
@@ -46,36 +45,38 @@ def test_a_parameter_of_a_role_reaches_that_role_only() -> None:
 Step = Callable[..., Run]
 
 
-@pytest.fixture
-def step(tmp_path: Path) -> Step:
-    """`step(words)`: a stub run of `connectome` in a checkout of its own, with what an earlier one has done."""
-    copy = copied(tmp_path / "project")
+@pytest.fixture(scope="module")
+def step(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], Step]:
+    """What a stub run of `connectome` ran, in a checkout of its own; `step(words)`: one more, with what earlier ones did."""
+    folder = tmp_path_factory.mktemp("hashes")
+    copy = copied(folder / "project")
 
     def go(*words: object) -> Run:
-        done = run("-profile", "demo", "-stub-run", "-resume", *words, folder=tmp_path, project=copy)
+        done = run("-profile", "demo", "-stub-run", "-resume", *words, folder=folder, project=copy)
         assert done.code == 0, done.said
         return done
 
-    return go
+    return set(go().tasks("COMPLETED")), go
 
 
 @pytest.mark.slow
-def test_what_runs_again(step: Step, tmp_path: Path) -> None:
-    """Three runs: late parameters all at once, an imported module. One that all import: tests/core/test_code.py."""
-    step()
+def test_what_runs_again(step: tuple[set[str], Step]) -> None:
+    """Late parameters all at once, an imported module. One that all import: tests/core/test_code.py."""
+    _, go = step
     late = ("--save_minimal", "true", "--aligned_dtype", "float16", "--min_score", 0.3, "--report_plots", "false")
-    again = step(*late, "--max_levels", 2)
+    again = go(*late, "--max_levels", 2)
     assert set(again.tasks("COMPLETED")) == {"ESTIMATE", "GRAPH", "MULTISCALE", "NEURONS", *ENDS}
-    code = tmp_path / "project/python/voxelmill"
+    code = again.outdir.parent / "project/python/voxelmill"
     (code / "postprocess/wiring.py").open("a").write("\n# edited\n")  # GRAPH's stage imports it
-    assert set(step(*late, "--max_levels", 2).tasks("COMPLETED")) == {"GRAPH", "NEURONS", *ENDS}
+    assert set(go(*late, "--max_levels", 2).tasks("COMPLETED")) == {"GRAPH", "NEURONS", *ENDS}
 
 
-def test_another_threshold_repeats_nothing_before_the_table(step: Step) -> None:
+@pytest.mark.slow
+def test_another_threshold_repeats_nothing_before_the_table(step: tuple[set[str], Step]) -> None:
     """Nor does a second and third one, of which tables are made in the same task."""
-    first = step()
+    first, go = step
     before = {"INGEST", "INGEST_TRUTH", "PREPROCESS", "ALIGN_PAIRS", "ALIGN", "RENDER", "SEGMENT", "SIMULATE_MISALIGNMENT"}
-    assert before <= set(first.tasks("COMPLETED"))
-    done = step("--agglomeration_threshold", "0.3,0.5,0.7")
+    assert before <= first
+    done = go("--agglomeration_threshold", "0.3,0.5,0.7")
     assert before <= set(done.tasks("CACHED")) and not before & set(done.tasks("COMPLETED"))
     assert done.tasks("COMPLETED")["AGGLOMERATE"] == 1

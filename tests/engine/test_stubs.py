@@ -74,29 +74,6 @@ def test_every_process_of_a_release_has_its_tasks(tmp_path: Path) -> None:
     assert done.tasks("COMPLETED") == expected("release")
 
 
-def test_files_of_a_large_input_are_listed_by_a_task(tmp_path: Path) -> None:
-    """More files than the head looks at itself. In passing: OME-Zarr 0.6 has a scene; without truth and jitter their stages
-    are left out, and nothing else."""
-    folder = tmp_path / "sections"
-    folder.mkdir()
-    for z in range(4):
-        (folder / f"{z}.tif").touch()
-    words = ("--input", folder, "--voxel_size", "10,10,10", "--ome_zarr_version", "0.6", "-stub-run")
-    more = {"SCENE": 1, "INGEST_TRUTH": 0, "EVALUATE": 0, "SIMULATE_MISALIGNMENT": 0}
-    done = run(*words, folder=tmp_path, env={"VOXELMILL_FILES_AT_START": "3"})
-    assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected("connectome", LIST_FILES=1, **more)
-    again = run(*words, "-resume", folder=tmp_path, env={"VOXELMILL_FILES_AT_START": "3"})
-    assert again.tasks("COMPLETED") == {"LIST_FILES": 1}, again.said
-
-
-def test_given_detections_are_not_segmented(tmp_path: Path) -> None:
-    """And measured all the same: backgrounds, crops and traces have their tasks."""
-    done = run(*ARGUMENTS["timelapse"], "--detections", MOVIE.parent, "-stub-run", folder=tmp_path)
-    assert done.code == 0, done.said
-    assert done.tasks("COMPLETED") == expected("timelapse", READ_DETECTIONS=1, SEGMENT_CELLS=0)
-
-
 def test_processes_say_what_they_need() -> None:
     """Each module has a resource label, one for tasks that are blocks, and one where a GPU can be used."""
     for module in sorted((PROJECT / "modules").rglob("*.nf")):
@@ -142,6 +119,15 @@ def test_raw_oct_tiles(config: str, aips: str, previews: str, tmp_path: Path) ->
     )
 
 
+def atlas(folder: Path, code: int) -> Path:
+    """The head of a NIfTI, oriented by such a qform code; 0: not at all."""
+    head = bytearray(348)
+    head[0:2] = (348).to_bytes(2, "little")
+    head[252] = code
+    (folder / "atlas.nii.gz").write_bytes(gzip.compress(bytes(head)))
+    return folder / "atlas.nii.gz"
+
+
 RAS = {"REGISTER_TO_ATLAS": 1, "ALIGN_TO_RAS": 2, "JOIN_RAS": 1}
 BIAS = {"FIT_BIAS_FIELD": 1, "CORRECT_BIAS_FIELD": 2, "JOIN_CORRECTED": 1}
 ANALYSES = {"ANALYZE_ROTATION_DRIFT": 1, "ANALYZE_ACQUISITION_ROTATION": 1, "STACK_MOTOR_ONLY": 1}
@@ -152,7 +138,7 @@ STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
 
 
 @pytest.mark.parametrize(
-    "off, on, more",
+    "off, on, more, given",
     [
         (
             "interpolate_missing_slices",
@@ -160,6 +146,7 @@ STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
             ANALYSES
             | STITCHED
             | {"ESTIMATE_GLOBAL_ILLUMINATION": 1, "EXPORT_NIFTI": 1, "INTERPOLATE_MISSING_SLICE": 0, "REGISTER_PAIRWISE": 1},
+            (),
         ),
         (
             "detect_rehoming",
@@ -178,6 +165,7 @@ STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
                 "DETECT_REHOMING_EVENTS": 0,
                 **RAS,
             },
+            (),
         ),
         (
             "analyze_shifts",
@@ -188,19 +176,34 @@ STITCHED = {"STITCH_MOTOR_ONLY": 2, "STITCH_REFINED": 2, "COMPARE_STITCHING": 2}
             {"STITCH_MOTOR_ONLY": 2, "ANALYZE_ROTATION_DRIFT": 1, "EXPORT_NIFTI": 2, "ANALYZE_SHIFTS": 0, **BIAS}
             | dict.fromkeys(("SLICE_PREVIEW", "FIX_ILLUMINATION", "RESAMPLE_MOSAIC_GRID"), 2)
             | {"ESTIMATE_GLOBAL_ILLUMINATION": 1, **STEPS},
+            (),
+        ),
+        (
+            # Steps that are switched off, and a resampling to what is there, have no task; runs of bad pairs are left in.
+            "auto_exclude_enabled",
+            (
+                *("fix_curvature_enabled", "stitch_global_transform", "common_space_preview", "publish_intermediates"),
+                "align_to_ras_enabled",
+            ),
+            {"FIX_FOCAL_CURVATURE": 2, "ESTIMATE_GLOBAL_TRANSFORM": 1, "COMMON_SPACE_PREVIEW": 1, **STEPS, **RAS}
+            | {"SLICE_PREVIEW": 0, "AUTO_EXCLUDE_SLICES": 0},
+            ("--fix_illum_enabled", "false", "--stitch_preview", "false", "--resolution", -1, "--atlas", "atlas.nii.gz"),
         ),
     ],
-    ids=["all diagnostics", "some", "the others"],
+    ids=["all diagnostics", "some", "the others", "steps"],
 )
-def test_what_is_switched_on_or_off(off: str, on: tuple[str, ...], more: dict[str, int], tmp_path: Path) -> None:
+def test_what_is_switched_on_or_off(
+    off: str, on: tuple[str, ...], more: dict[str, int], given: tuple[object, ...], tmp_path: Path
+) -> None:
     """Volumes beside the stack, diagnostics, steps: each switch brings or takes its own tasks, and no others; a slice
-    configuration changes none of it."""
+    configuration changes none of it. An atlas that is given, or at hand as BrainGlobe has it."""
     (tmp_path / "slice_config.csv").write_text("slice_id,use\n0,true\n2,true\n")
     words: list[object] = [word for name in on for word in (f"--{name}", "true")] + [f"--{off}", "false"]
-    (tmp_path / "allen_mouse_25um_v1.2").mkdir()  # as BrainGlobe has it
-    home = {"BRAINGLOBE_DIR": str(tmp_path)}
-    given = ("--zip_volume", "false", "--slice_config", tmp_path / "slice_config.csv")
-    done = run(*ARGUMENTS["reconstruct"], *words, *given, "-stub-run", folder=tmp_path, env=home)
+    (tmp_path / "home/allen_mouse_25um_v1.2").mkdir(parents=True)
+    home = {"BRAINGLOBE_DIR": str(tmp_path / "home")}
+    atlas(tmp_path, 1)  # `--atlas atlas.nii.gz` is looked for where the run starts
+    words += ["--zip_volume", "false", "--slice_config", tmp_path / "slice_config.csv", *given]
+    done = run(*ARGUMENTS["reconstruct"], *words, "-stub-run", folder=tmp_path, env=home)
     assert done.code == 0, done.said
     assert done.tasks("COMPLETED") == expected("reconstruct", ZIP_VOLUME=0, **more)
 
@@ -211,29 +214,18 @@ def test_no_atlas_at_hand(tmp_path: Path) -> None:
     assert done.code == 64 and "no atlas at hand, and nothing is downloaded; give --atlas FILE" in done.said
 
 
-def test_slices_step_by_step(tmp_path: Path) -> None:
-    """Steps that are switched off, and a resampling to what is there, have no task; runs of bad pairs are left in."""
-    on = ("fix_curvature_enabled", "stitch_global_transform", "common_space_preview", "publish_intermediates")
-    off = ("fix_illum_enabled", "stitch_preview", "auto_exclude_enabled")
-    switches = [word for names, value in ((on, "true"), (off, "false")) for name in names for word in (f"--{name}", value)]
-    done = run(*ARGUMENTS["reconstruct"], *switches, "--resolution", -1, "-stub-run", folder=tmp_path)
-    assert done.code == 0, done.said
-    more = {"FIX_FOCAL_CURVATURE": 2, "ESTIMATE_GLOBAL_TRANSFORM": 1, "COMMON_SPACE_PREVIEW": 1}
-    none = {"SLICE_PREVIEW": 0, "AUTO_EXCLUDE_SLICES": 0}
-    assert done.tasks("COMPLETED") == expected("reconstruct", **STEPS | more | none)
+def laid_by_hand(folder: Path) -> tuple[object, ...]:
+    """Words for two pairs of three."""
+    (folder / "laid/z01-z02").mkdir(parents=True)
+    (folder / "laid/z00-z01.tfm").touch()
+    (folder / "laid/z01-z02/manual.tfm").touch()
+    return "--manual_transforms_dir", folder / "laid", "--export_manual_align", "true"
 
 
-def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None:
-    """Nor are those that nobody has laid refined; all neighbours go into the package. Names that are no pairs are refused."""
+def test_names_that_are_no_pairs_are_refused(tmp_path: Path) -> None:
+    """Those that are: test_presets.py."""
+    words = (*ARGUMENTS["reconstruct"], *laid_by_hand(tmp_path), "-stub-run")
     laid = tmp_path / "laid"
-    (laid / "z01-z02").mkdir(parents=True)
-    (laid / "z00-z01.tfm").touch()
-    (laid / "z01-z02/manual.tfm").touch()
-    words = (*ARGUMENTS["reconstruct"], "--manual_transforms_dir", laid, "--export_manual_align", "true", "-stub-run")
-    done = run(*words, folder=tmp_path)
-    assert done.code == 0, done.said
-    more = {"REGISTER_PAIRWISE": 1, "REFINE_MANUAL_TRANSFORMS": 2, "MAKE_MANUAL_ALIGN_PACKAGE": 2}
-    assert done.tasks("COMPLETED") == expected("reconstruct", **more)
     (laid / "other.tfm").touch()
     strange = run(*words, folder=tmp_path / "strange")
     assert strange.code == 65 and "other; expected names of pairs" in strange.said and not strange.said.count("Submitted")
@@ -246,17 +238,10 @@ def test_pairs_that_were_laid_by_hand_are_not_registered(tmp_path: Path) -> None
 
 
 def test_an_atlas_without_orientation_is_refused_at_once(tmp_path: Path) -> None:
-    """Not after the whole stack; one that is no NIfTI is left to who reads it."""
-    head = bytearray(348)
-    head[0:2] = (348).to_bytes(2, "little")
-    (tmp_path / "atlas.nii.gz").write_bytes(gzip.compress(bytes(head)))
-    words = (*ARGUMENTS["reconstruct"], "--align_to_ras_enabled", "true", "--atlas", tmp_path / "atlas.nii.gz", "-stub-run")
+    """Not after the whole stack; one that has it is taken: steps, in `test_what_is_switched_on_or_off`."""
+    words = (*ARGUMENTS["reconstruct"], "--align_to_ras_enabled", "true", "--atlas", atlas(tmp_path, 0), "-stub-run")
     done = run(*words, folder=tmp_path)
     assert done.code == 65 and "no orientation (neither sform nor qform)" in done.said and not done.said.count("Submitted")
-    head[252] = 1
-    (tmp_path / "atlas.nii.gz").write_bytes(gzip.compress(bytes(head)))
-    done = run(*words, folder=tmp_path)
-    assert done.code == 0 and done.tasks("COMPLETED")["REGISTER_TO_ATLAS"] == 1, done.said
 
 
 def test_a_slice_that_fails_for_good_ends_a_strict_run(tmp_path: Path) -> None:
