@@ -119,13 +119,17 @@ def tasks_in(outdir: Path) -> Iterator[tuple[float, float, dict]]:
         raise DataError(
             f"{outdir}: no records of plan_stack and prepare_slice; expected results of a reconstruct run of grids"
         )
+    if (tile := of["prepare_slice"].get("tile_mvoxel")) is None:
+        raise DataError(
+            f"{outdir}: records of prepare_slice lack tile_mvoxel; expected results of this version: run it again"
+        )
     (nz, n1, n2), stacked = of["plan_stack"]["shape"], of["plan_stack"]["slices"]
     depth = of["prepare_slice"]["depth_um"] / 10
     blocks = {stage: sum(r["stage"] == stage for r in records) for stage in ORDER}
     for r in records:
         if (stage := r["stage"]) in ORDER:
             planes = nz if stage in WHOLE else depth * (stacked / blocks[stage] if stage in BY_BLOCK else 1)
-            yield n1 * n2 * planes / 1e6, held(stage, n1 * n2 / 1e6, r["quality"].get("tile_mvoxel", 0.0)), r
+            yield n1 * n2 * planes / 1e6, held(stage, n1 * n2 / 1e6, tile), r
 
 
 def save(stages: dict[str, Measured], path: Path = MEASURED) -> None:

@@ -13,6 +13,7 @@ from voxelmill.scaling import Cost
 from voxelmill.scaling_slices import (
     BLOCK,
     ORDER,
+    PX,
     Brain,
     disk_gb,
     levels_made,
@@ -101,8 +102,13 @@ def test_tasks_of_a_run_are_those_of_its_records(tmp_path: Path) -> None:
         list(tasks_in(tmp_path))
     (tmp_path / "provenance").mkdir()
     plan = {"shape": [50, 200, 100], "slices": 2}
-    rows = [("prepare_slice", {}), ("prepare_slice", {"depth_um": 300.0}), ("plan_stack", plan)]
+    rows = [("prepare_slice", {}), ("prepare_slice", {"depth_um": 300.0, "tile_mvoxel": 0.5}), ("plan_stack", plan)]
     for n, (stage, quality) in enumerate(rows):
         record = {"stage": stage, "quality": quality}
         (tmp_path / f"provenance/{n}.provenance.json").write_text(json.dumps(record))
-    assert [made for made, *_ in tasks_in(tmp_path)] == pytest.approx([0.6, 0.6])
+    assert [row[:2] for row in tasks_in(tmp_path)] == [pytest.approx((0.6, 0.5 + PX * 0.02))] * 2
+    (tmp_path / "provenance/1.provenance.json").write_text(
+        json.dumps({"stage": "prepare_slice", "quality": {"depth_um": 300}})
+    )
+    with pytest.raises(DataError, match="lack tile_mvoxel"):
+        list(tasks_in(tmp_path))

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from voxelmill.core import manifest
 from voxelmill.core.volume import open_image
-from voxelmill.testing.slices import STEP, THICK, registered, slice_store, texture
+from voxelmill.testing.slices import STEP, THICK, registered, slanting, slice_store, texture
 from voxelmill.testing.stages import run_stage
 from voxelmill.transform import register_pairwise
 from voxelmill.transform.pairs import read_metrics
@@ -59,10 +58,9 @@ def test_large_slices_are_compared_smaller(monkeypatch, searched):
 
 def test_slanting_tissue_that_light_weighs_unlike_is_measured_on_few_planes(tmp_path):
     """Light grows with depth in one slice and falls in the other: the mean of SLAB planes lies 0.39 px off."""
-    planes = enumerate(texture((26, 120, 130)))
-    slanting = np.stack([ndimage.shift(plane, (0.3 * z, 0), mode="mirror") for z, plane in planes])
+    tissue = slanting(26)
     light = np.exp(0.4 * np.arange(20))[:, None, None].astype(np.float32)
-    slices = [slanting[:20] * light, slanting[6:] / light]
+    slices = [tissue[:20] * light, tissue[6:] / light]
     images = tuple(open_image(slice_store(tmp_path, n, values)) for n, values in enumerate(slices))
     p = register_pairwise.Parameters(registration_slicing_interval_mm=6 * STEP)
     pair, _ = register_pairwise.registered(p, images, (0, 1))
@@ -80,10 +78,8 @@ def test_what_few_planes_say_is_believed_near_what_many_say(monkeypatch, off, be
 
 def test_where_slices_meet_deeper_than_expected_as_many_planes_of_both_are_measured(tmp_path):
     """Tissue slants by 0.3 px a plane; fixed has 5 planes from the expected one on, and 2 from the one that is found."""
-    slanting = np.stack(
-        [ndimage.shift(plane, (0.3 * z, 0), mode="mirror") for z, plane in enumerate(texture((29, 120, 130)))]
-    )
-    images = tuple(open_image(slice_store(tmp_path, n, planes)) for n, planes in enumerate((slanting[:15], slanting[9:])))
+    tissue = slanting(29)
+    images = tuple(open_image(slice_store(tmp_path, n, planes)) for n, planes in enumerate((tissue[:15], tissue[9:])))
     p = register_pairwise.Parameters(registration_slicing_interval_mm=6 * STEP)
     pair, _ = register_pairwise.registered(p, images, (0, 1))
     assert round(pair.fixed_z) == 13 and pair.translation < 0.05

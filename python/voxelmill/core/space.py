@@ -19,10 +19,13 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from .errors import DataError
+
+T = TypeVar("T")
 
 NM = "nanometer"
 MM = "millimeter"
@@ -58,6 +61,11 @@ def one_size(*sizes: Sequence[float]) -> bool:
     """Whether no two of these voxel sizes, a number an axis, differ by more than SAME along any."""
     each = np.array(sizes, float)
     return bool((np.ptp(each, axis=0) <= SAME * np.median(each, axis=0)).all())
+
+
+def common(sizes: Sequence[T | None]) -> T | None:
+    """The first of some voxel sizes where all are known and are one size; None else."""
+    return sizes[0] if sizes and all(sizes) and one_size(*sizes) else None  # type: ignore[arg-type]
 
 
 def nm_per(unit: str | None) -> float | None:

@@ -41,6 +41,14 @@ def texture(shape: tuple[int, ...], seed: int = 0, grain: float = 1.5) -> np.nda
     return (0.2 + 0.6 * (made - made.min()) / np.ptp(made)).astype(np.float32)
 
 
+def slanting(depth: int) -> np.ndarray:
+    """Tissue that slants: each plane lies 0.3 px further along dim 1 than the one before."""
+    from scipy import ndimage
+
+    planes = enumerate(texture((depth, 120, 130)))
+    return np.stack([ndimage.shift(plane, (0.3 * z, 0), mode="mirror") for z, plane in planes])
+
+
 def one_tile(**settings: Any) -> Acquisition:
     """An acquisition of slices of one tile each, evenly lit."""
     given = {"grid": (1, 1), "tile": (40, 176, 160), "jitter": 0.0, "overlap": 0.0, "vignetting": 0.0, "drift": 4.0}

@@ -14,7 +14,7 @@ from ..core.stage import In, Out
 from ..core.volume import Image, open_image
 from .bandpass import prepare
 from .pairs import THRESHOLDS, Pair, Source, read_itk, write_itk, write_metrics
-from .register_pairwise import FINEST, SLAB, Expected, Reach, depth_of, expectation, number, on_fixed, slab
+from .register_pairwise import FINEST, SLAB, Expected, Reach, depth_of, expectation, number, on_fixed, slabs
 from .registration import estimate_pair
 from .warp import centre_of, compose, rigid_parameters
 
@@ -82,9 +82,9 @@ def refined(
 ) -> tuple[np.ndarray, float, str]:
     """The matrix after a tight registration, the correlation, and why it is not to be taken, if so."""
     fixed, moving = images
-    one = slab(fixed, round(reach.expected), len(planes))
-    other = on_fixed(slab(moving, planes.start, len(planes)), matrix)  # as the person sees it on fixed
-    pyramids = [prepare(image, full=True, max_size=FINEST) for image in (one, other)]
+    one, other = slabs(fixed, moving, (round(reach.expected), planes.start), len(planes))
+    seen = on_fixed(other, matrix)  # as the person sees it on fixed
+    pyramids = [prepare(image, full=True, max_size=FINEST) for image in (one, seen)]
     found = estimate_pair(*pyramids, level="rigid", max_rotation_deg=p.refine_max_rotation_deg)
     if not found.trusted:
         return matrix, 0.0, "not refined: nothing was found that both show"

@@ -155,18 +155,16 @@ def matched(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> tuple[P
     """The transform, the plane of fixed that plane `reach.first` of moving lies on, and the correlation there."""
     both = int(np.clip(fixed.shape[0] - round(reach.expected), THIN, SLAB))  # what fixed does not show is not averaged
     planes = range(reach.first, min(reach.first + both, moving.shape[0]))
-    other = slab(moving, planes.start, len(planes))
     z = min(reach.expected, fixed.shape[0] - 1)
     begun = round(z)
-    found = best_start(p, slab(fixed, begun, len(planes)), other)
+    found = best_start(p, *slabs(fixed, moving, (begun, reach.first), len(planes)))
     z, correlation = depth_of(fixed, moving, found.matrix, reach, planes)
-    left = min(len(planes), fixed.shape[0] - round(z))  # of fixed, where they were found to meet deeper than expected
-    if round(z) != begun:
-        again = best_start(p, slab(fixed, round(z), left), slab(moving, planes.start, left))
+    met = (round(z), reach.first)
+    if met[0] != begun:
+        again = best_start(p, *slabs(fixed, moving, met, len(planes)))
         found = again if again.trusted else found
-    if left > FINE:
-        few = (slab(fixed, round(z), FINE), slab(moving, planes.start, FINE))
-        found = finely(p, found, *few)
+    if min(len(planes), fixed.shape[0] - met[0]) > FINE:
+        found = finely(p, found, *slabs(fixed, moving, met, FINE))
     return found, z, correlation
 
 
@@ -186,6 +184,14 @@ def across(p: Parameters, fixed: Image, moving: Image, reach: Reach) -> PairResu
     deepest = slab(fixed, fixed.shape[0] - THIN, THIN)
     found = [best_start(p, deepest, slab(moving, m, THIN)) for m in range(min(reach.first, moving.shape[0] - THIN) + 1)]
     return max(found, key=lambda r: (r.trusted, r.correlation))
+
+
+def slabs(fixed: Image, moving: Image, at: tuple[int, int], planes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means from planes `at` on, of as many planes of both: `planes`, or what the one that ends sooner has left.
+
+    Tissue slants: means of unlike numbers of planes would show unlike places."""
+    most = max(1, min(planes, fixed.shape[0] - at[0], moving.shape[0] - at[1]))
+    return slab(fixed, at[0], most), slab(moving, at[1], most)
 
 
 def slab(image: Image, z: int, planes: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxelmill.core.errors import DataError, ParameterError
-from voxelmill.core.space import one_size
+from voxelmill.core.space import common
 
 from .counts import to_uint16
 from .fov import Fov, has_frames
@@ -97,8 +97,6 @@ class Movie:
     def describe(self, fovs: Sequence[int] | None = None) -> dict[str, Any]:
         """All attributes as plain values, for YAML or JSON; notes and sources of the chosen `fovs` only."""
         chosen = list(range(len(self.fovs))) if fovs is None else list(fovs)
-        sizes = [self.fovs[f].pixel_size_um for f in chosen]
-        alike = bool(sizes) and all(sizes) and one_size(*([size or 0] for size in sizes))
         return {
             "file_path": str(self.path),
             "base_name": base_name(self.path),
@@ -107,7 +105,7 @@ class Movie:
             "n_channels": len(self.channel_names),
             "channel_names": list(self.channel_names),
             "dtype": str(self.dtype),
-            "pixel_size_um": sizes[0] if alike else None,
+            "pixel_size_um": common([self.fovs[f].pixel_size_um for f in chosen]),
             "time_unit": "min",
             "time_source": self._sources(chosen),
             "notes": self.notes_of(chosen),

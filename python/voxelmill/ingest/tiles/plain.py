@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import DataError
-from ...core.space import one_size
+from ...core.space import common
 from ..volumes.sections import natural, numbered
 from ..volumes.source import Source, Wanted
 from ..volumes.tiff import open_stack
@@ -77,7 +77,7 @@ def find_tiles(source: Path, table: Path | None, channel: int, called: str, tabl
         channel=channel,
         dtype=dtype,
         depth=depth,
-        scale=scales[0] if all(scales) and one_size(*scales) else UNKNOWN,
+        scale=common(scales) or UNKNOWN,
         sections=["" if folder is None else folder.name if folder != source else "all" for folder in folders],
         corners=corners,
         tiles=tiles,
