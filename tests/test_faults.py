@@ -11,7 +11,7 @@ SHOWN = {
     "a TIFF cut off anywhere": [
         "ingest/test_tiff.py::test_cut_at_twenty_points",
         "ingest/test_tiff.py::test_cut_pixels_are_seen_in_the_header",
-        "ingest/test_tiff.py::test_an_empty_and_a_cut_section",
+        "ingest/test_section_files.py::test_an_empty_and_a_cut_section",
     ],
     "NaN and infinity": ["ingest/test_ingest.py::test_nan_and_infinity"],
     "types that are no grey values": [
@@ -52,14 +52,14 @@ SHOWN = {
         "transform/test_prepare_slice.py::test_tiles_that_are_missing_stay_empty_and_harm_no_other",
         "transform/test_stitch_tiles.py::test_a_stack_of_sections_with_one_missing",
     ],
-    "the same section twice": ["ingest/test_tiff.py::test_a_section_twice"],
+    "the same section twice": ["ingest/test_section_files.py::test_a_section_twice"],
     "a bit flipped on the disk": [
         "core/test_volume.py::test_a_flipped_bit_is_an_error_and_not_a_value",
         "catalog/test_releases.py::test_what_is_damaged_is_named",
     ],
     "a chunk that is lost": [
         "transform/test_preprocess.py::test_a_missing_shard_is_an_error_and_not_zeros",
-        "server/test_api.py::test_a_lost_chunk_is_no_zeros",
+        "server/test_damaged_api.py::test_a_lost_chunk_is_no_zeros",
     ],
     "two chunks swapped": [
         "core/test_volume.py::test_two_shards_swapped_pass_their_checksums_but_not_the_manifest",
@@ -86,7 +86,7 @@ SHOWN = {
     "names that lead out of a folder": [
         "catalog/test_releases.py::test_names_that_lead_out",
         "catalog/test_releases.py::test_a_file_that_becomes_a_link_is_not_followed",
-        "server/test_api.py::test_a_link_in_a_release_leads_nowhere",
+        "server/test_damaged_api.py::test_a_link_in_a_release_leads_nowhere",
         "server/test_api.py::test_no_file_of_this_machine_is_looked_at",
         "catalog/test_releases.py::test_results_that_are_not_as_they_were_made",
     ],
@@ -99,13 +99,13 @@ SHOWN = {
     ],
     "edits without a token, of another role, expired": [
         "server/test_api.py::test_edits",
-        "server/test_api.py::test_token_files",
+        "server/test_damaged_api.py::test_token_files",
         "server/test_api.py::test_tokens_are_compared_in_constant_time",
         "server/test_api.py::test_edits_are_off_without_tokens",
     ],
     "forged requests": [
         "server/test_api.py::test_forged_requests",
-        "server/test_api.py::test_a_body_that_is_too_large_is_not_read",
+        "server/test_damaged_api.py::test_a_body_that_is_too_large_is_not_read",
     ],
     "two edits of one version, of a withdrawn release, sent again": [
         "proofreading/test_edits.py::test_a_version_of_before_is_refused",
@@ -113,7 +113,7 @@ SHOWN = {
         "proofreading/test_edits.py::test_several_writers_lose_nothing",
         "server/test_api.py::test_a_withdrawn_release_is_read_and_not_edited",
     ],
-    "ids beyond 53 bits": ["server/test_api.py::test_ids_are_strings_beyond_53_bits"],
+    "ids beyond 53 bits": ["server/test_damaged_api.py::test_ids_are_strings_beyond_53_bits"],
     "models of other weights, pickles, unsafe YAML": [
         "core/test_models.py::test_other_weights_than_the_cards_are_refused",
         "core/test_models.py::test_weights_with_code_are_refused_and_not_run",
